@@ -1,0 +1,136 @@
+"""One call, checked: inputs, draws, noise, features, and the wrapped method's arguments."""
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_certified._captum import as_tuple
+from captum_certified.exceptions import CertificationError, InvalidInputError
+from captum_certified.smoothing import Groups, NoiseLaw, SamplingPlan, checked_stdev, fresh_seed
+
+__all__ = ["SamplingRequest"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SamplingRequest:
+    """What one call of ``attribute``, ``sample`` or ``stream`` asks for."""
+
+    inputs: tuple[Tensor, ...]
+    is_tuple: bool
+    plan: SamplingPlan
+    arguments: dict[str, Any]
+    groups: Groups
+    draw_baseline_from_distrib: bool
+    show_progress: bool
+
+    @classmethod
+    def checked(
+        cls,
+        inputs: Tensor | tuple[Tensor, ...],
+        *,
+        nt_samples: int,
+        nt_samples_batch_size: int | None,
+        stdevs: float | tuple[float, ...],
+        draw_baseline_from_distrib: bool,
+        groups: Groups,
+        seed: int | None,
+        attribution_kwargs: Mapping[str, Any] | None,
+        show_progress: bool,
+        block: int,
+        kwargs: Mapping[str, Any],
+        first_draw: int = 0,
+        law: NoiseLaw = "gaussian",
+    ) -> "SamplingRequest":
+        """Check the arguments of a call.
+
+        Raises:
+            InvalidInputError: An argument is not what was expected.
+            CertificationError: Integer inputs are to be perturbed.
+        """
+        tensors = _checked_inputs(inputs)
+        samples = checked_integer("nt_samples", nt_samples, at_least=1)
+        pass_size = nt_samples_batch_size
+        if pass_size is None:
+            pass_size = SamplingPlan.default_pass_size(len(tensors[0]))
+        plan = SamplingPlan(
+            seed=fresh_seed() if seed is None else checked_integer("seed", seed, below=2**64),
+            first_draw=checked_integer("first_draw", first_draw, below=2**31 - samples),
+            n_samples=samples,
+            pass_size=checked_integer("nt_samples_batch_size", pass_size, at_least=1),
+            block=block,
+            stdevs=_checked_stdevs(stdevs, tensors),
+            law=law,
+        )
+        if isinstance(groups, str) and groups != "channels":
+            raise InvalidInputError(f"Expected `groups` to be None, 'channels', or integer masks, got {groups!r}.")
+        return cls(
+            inputs=tensors,
+            is_tuple=isinstance(inputs, tuple),
+            plan=plan,
+            arguments=_merged_arguments(kwargs, attribution_kwargs),
+            groups=groups,
+            draw_baseline_from_distrib=draw_baseline_from_distrib,
+            show_progress=show_progress,
+        )
+
+
+def checked_integer(name: str, value: Any, *, at_least: int = 0, below: int | None = None) -> int:
+    """An integer in [at_least, below).
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < at_least or (below is not None and number >= below):
+        limit = "" if below is None else f" and < {below}"
+        raise InvalidInputError(f"Expected `{name}` to be an integer >= {at_least}{limit}, got {value!r}.")
+    return number
+
+
+def _checked_inputs(inputs: Any) -> tuple[Tensor, ...]:
+    if torch.is_inference_mode_enabled():
+        raise InvalidInputError("Expected gradients to be available, got a call inside torch.inference_mode().")
+    tensors = as_tuple(inputs)
+    if not tensors or not all(isinstance(t, Tensor) for t in tensors):
+        raise InvalidInputError(f"Expected `inputs` to be a tensor or a tuple of tensors, got {type(inputs).__name__}.")
+    if any(t.is_inference() for t in tensors):
+        raise InvalidInputError("Expected `inputs` made outside torch.inference_mode(), got inference tensors.")
+    shapes = [tuple(t.shape) for t in tensors]
+    if any(not shape or 0 in shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise InvalidInputError(f"Expected `inputs` of shape (N, ...) with one batch size N >= 1, got {shapes}.")
+    return tensors
+
+
+def _checked_stdevs(stdevs: Any, inputs: tuple[Tensor, ...]) -> tuple[float, ...]:
+    if isinstance(stdevs, tuple) and len(stdevs) != len(inputs):
+        raise InvalidInputError(
+            f"Expected `stdevs` to be a number or a tuple of {len(inputs)}, one for each input, got {stdevs!r}."
+        )
+    each = stdevs if isinstance(stdevs, tuple) else (stdevs,) * len(inputs)
+    checked = tuple(checked_stdev(stdev) for stdev in each)
+    for tensor, stdev in zip(inputs, checked, strict=True):
+        if stdev > 0 and not tensor.is_floating_point():
+            raise CertificationError(
+                f"Expected floating point inputs where `stdevs` > 0, got {tensor.dtype}; convert images to floats in "
+                "[0, 1], or hold the tensor fixed with a standard deviation of 0."
+            )
+    return checked
+
+
+def _merged_arguments(kwargs: Mapping[str, Any], attribution_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    if "nt_type" in kwargs:
+        raise InvalidInputError(
+            f"Expected no `nt_type`, got {kwargs['nt_type']!r}: the class decides how draws are combined."
+        )
+    hidden = dict(attribution_kwargs or {})
+    twice = sorted(set(hidden) & set(kwargs))
+    if twice:
+        raise InvalidInputError(f"Expected each argument once, got {twice} also in `attribution_kwargs`.")
+    return {**kwargs, **hidden}

@@ -1,0 +1,91 @@
+"""The record of what was sampled and how, kept in every map."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import captum
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.soundness import wrapped_chain
+from captum_certified.smoothing import PerDrawMap
+
+__all__ = ["setup_of"]
+
+
+def setup_of(
+    name: str, per_draw_map: PerDrawMap, method: object, request: SamplingRequest, *, stochastic: bool
+) -> dict[str, Any]:
+    """JSON values that identify the explanation and say how it was computed.
+
+    Args:
+        name: The smoothing class.
+        per_draw_map: The map that is averaged.
+        method: The wrapped method.
+        request: The call.
+        stochastic: Whether the method drew random numbers of its own.
+
+    Returns:
+        class, its parameters, method, target, digests of inputs, arguments and groups, versions, device.
+    """
+    from captum_certified import __version__
+
+    arguments = {key: value for key, value in request.arguments.items() if key != "target"}
+    setup = {
+        "class": name,
+        **per_draw_map.settings(),
+        "method": " of ".join(type(inner).__name__ for inner in wrapped_chain(method)),
+        "target": _per_row(request.arguments.get("target"), len(request.inputs[0])),
+        "inputs": [_digest(*(tensor[row] for tensor in request.inputs)) for row in range(len(request.inputs[0]))],
+        "arguments": _digest(arguments) if arguments else None,
+        "groups": request.groups if isinstance(request.groups, str | None) else _digest(request.groups),
+        "noise": request.plan.law,
+        "stochastic": stochastic,
+        "nt_samples_batch_size": request.plan.pass_size,
+        "device": str(request.inputs[0].device),
+        "versions": {
+            "captum_certified": __version__,
+            "captum": captum.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    return dict(json.loads(json.dumps(setup)))
+
+
+def _per_row(target: Any, rows: int) -> list[Any]:
+    """The target of every example, as JSON values."""
+    if isinstance(target, Tensor):
+        values: list[Any] = target.reshape(-1).tolist()
+        return values * rows if len(values) == 1 else values
+    return list(target) if isinstance(target, list) else [target] * rows
+
+
+def _digest(*values: Any) -> str:
+    digest = hashlib.sha256()
+    for value in values:
+        _feed(digest, value)
+    return digest.hexdigest()[:32]
+
+
+def _feed(digest: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        array = value.detach().cpu().contiguous()
+        digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b"")
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            digest.update(f"{key}=".encode())
+            _feed(digest, value[key])
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"{type(value).__name__}{len(value)}".encode())
+        for item in value:
+            _feed(digest, item)
+    else:
+        # Objects without a value of their own are identified by their type: an address would differ in every run.
+        plain = value is None or isinstance(value, (bool, int, float, complex, str, slice))
+        digest.update((repr(value) if plain else type(value).__qualname__).encode())

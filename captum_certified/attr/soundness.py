@@ -1,0 +1,113 @@
+"""Refusals: what would make a per-draw map something else than a function of its noisy input."""
+
+import functools
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from captum.attr import FeaturePermutation, LayerFeaturePermutation
+from torch import Tensor, nn
+
+from captum_certified.exceptions import CertificationError
+
+__all__ = ["check_evaluation_mode", "check_method", "check_row_alone", "wrapped_chain"]
+
+_RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+_ROW_TOLERANCE = 1e-2
+_ROW_EXCEPTIONS = 1e-3
+
+
+def check_method(method: object) -> None:
+    """Refuse methods that permute features between the rows of a batch.
+
+    Raises:
+        CertificationError: The method is one of them.
+    """
+    for inner in wrapped_chain(method):
+        if isinstance(inner, (FeaturePermutation, LayerFeaturePermutation)):
+            raise CertificationError(
+                f"Expected a method whose map depends on one input alone, got {type(inner).__name__}, "
+                "which permutes features between the rows of a batch."
+            )
+
+
+def check_evaluation_mode(method: object) -> None:
+    """Refuse models in training mode whose batch-norm or dropout would couple or randomise the rows.
+
+    Raises:
+        CertificationError: A reachable module is in training mode and has such a layer.
+    """
+    for model in _reachable_modules(method):
+        for name, module in model.named_modules():
+            if module.training and isinstance(module, _RANDOM_IN_TRAINING):
+                raise CertificationError(
+                    f"Expected the model in evaluation mode, got {type(module).__name__} {name!r} in training mode; "
+                    "call model.eval() first."
+                )
+
+
+def check_row_alone(in_pass: Sequence[Tensor], alone: Sequence[Tensor], row: int) -> None:
+    """Refuse methods for which a row of a pass differs from the same row attributed alone.
+
+    Args:
+        in_pass: Attributions of the whole pass.
+        alone: Attributions of one row of it.
+        row: Which row.
+
+    Raises:
+        CertificationError: More than .1 % of the entries differ by more than 1 % of the row's maximum.
+    """
+    one = torch.cat([m[row].detach().reshape(-1).double() for m in in_pass])
+    two = torch.cat([m[0].detach().reshape(-1).double() for m in alone])
+    tolerance = _ROW_TOLERANCE * float(torch.maximum(one.abs().max(), two.abs().max()))
+    differing = int(((one - two).abs() > tolerance).sum())
+    if differing > _ROW_EXCEPTIONS * one.numel():
+        raise CertificationError(
+            f"Expected attributions that depend on one input alone, got {differing} of {one.numel()} entries of a row "
+            "that change when the row is attributed without the rest of its pass."
+        )
+
+
+def wrapped_chain(method: object) -> Iterator[object]:
+    """The method, the method it wraps, and so on."""
+    seen: set[int] = set()
+    while method is not None and id(method) not in seen:
+        seen.add(id(method))
+        yield method
+        method = getattr(method, "attribution_method", None) or getattr(method, "layer_attribution", None)
+
+
+def _reachable_modules(method: object) -> Iterator[nn.Module]:
+    """Modules that a method's forward function can call, as far as Python lets one see."""
+    pending: list[Any] = [
+        getattr(inner, name, None) for inner in wrapped_chain(method) for name in ("forward_func", "model", "layer")
+    ]
+    seen: set[int] = set()
+    while pending:
+        item = pending.pop()
+        if item is None or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, nn.Module):
+            yield item
+        elif isinstance(item, functools.partial):
+            pending += [item.func, *item.args, *item.keywords.values()]
+        elif inspect.ismethod(item):
+            pending += [item.__self__, item.__func__]
+        elif inspect.isfunction(item):
+            pending += _variables(item)
+        elif isinstance(item, (list, tuple)):
+            pending += item
+        elif isinstance(item, dict):
+            pending += item.values()
+        elif callable(item) and hasattr(item, "__dict__") and not inspect.isclass(item):
+            pending += vars(item).values()
+
+
+def _variables(function: Any) -> list[Any]:
+    """What a function closes over, its defaults, and the globals it names."""
+    closed = inspect.getclosurevars(function) if function.__closure__ or function.__code__.co_names else None
+    known = [] if closed is None else [*closed.nonlocals.values(), *closed.globals.values()]
+    wanted = [v for v in known if isinstance(v, nn.Module) or callable(v)]
+    return [*wanted, *(function.__defaults__ or ()), getattr(function, "__wrapped__", None)]

@@ -1,0 +1,9 @@
+"""From a smoothed map to certificates."""
+
+from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.certifier import Certifier
+from captum_certified.certify.rank import RankCertificate
+from captum_certified.certify.top_k import TopKCertificate
+from captum_certified.certify.verification import agrees, recompute
+
+__all__ = ["Certificate", "Certifier", "RankCertificate", "TopKCertificate", "agrees", "recompute"]

@@ -1,0 +1,171 @@
+"""What every certificate has in common: the map it is about, its settings, and its file."""
+
+import html
+import json
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from captum_certified.exceptions import FileFormatError
+from captum_certified.smoothing import (
+    SmoothedMap,
+    fields_from_parts,
+    parts_of_map,
+    read_archive,
+    write_archive,
+)
+
+__all__ = ["Certificate"]
+
+_KIND = "certificate"
+_MAP = "map."
+_RESULT = "result."
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Certificate(ABC):
+    """A statement that holds for every input within ``radius`` of the observed one.
+
+    Its probability of being wrong, over the noise that was drawn, is at most 1 − ``confidence`` for each example.
+    It compares the smoothed map that was computed with the exact smoothed map at the perturbed input, and says
+    nothing about how well the map explains the model.
+
+    Attributes:
+        map: The smoothed map it is about.
+        radius: L2 size ρ of the perturbation, in the units of the input.
+        confidence: Probability that the statement holds, for each example.
+        bound: Name of the bound that proves it.
+        violations: How many intervals were allowed to miss.
+    """
+
+    kind: ClassVar[str]
+
+    map: SmoothedMap
+    radius: float
+    confidence: float
+    bound: str
+    violations: int
+
+    @property
+    def n_samples(self) -> Tensor:
+        """Number of draws of each example, shape (N,)."""
+        return self.map.n_samples
+
+    @abstractmethod
+    def summaries(self) -> list[str]:
+        """One sentence for each example."""
+
+    @abstractmethod
+    def results(self) -> dict[str, Any]:
+        """The proved numbers of each example, as JSON values."""
+
+    # -- for people ----------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        lines = [f"  [{row}] {summary}" for row, summary in enumerate(self.summaries())]
+        if len(lines) > 12:
+            lines[10:-1] = [f"  … {len(lines) - 11} more examples"]
+        return "\n".join([f"{type(self).__name__}({self._settings()})", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{row}</th><td style='text-align:left'>{html.escape(summary)}</td></tr>"
+            for row, summary in enumerate(self.summaries())
+        )
+        title = f"<b>{type(self).__name__}</b> <code>{html.escape(self._settings())}</code>"
+        return f"<div>{title}<table>{rows}</table></div>"
+
+    def _settings(self) -> str:
+        allowed = f", violations={self.violations}" if self.violations else ""
+        return f"radius={self.radius:g}, confidence={self.confidence:g}, bound={self.bound!r}{allowed}"
+
+    # -- for programs --------------------------------------------------------------------------------------
+
+    def to_dict(self, *, arrays: bool = False) -> dict[str, Any]:
+        """Settings, results and provenance as JSON values.
+
+        Args:
+            arrays: Also include the numbers of every feature.
+
+        Returns:
+            A dictionary; ``json.dumps`` takes it as it is.
+        """
+        draws, smoothed = self.map.draws, self.map
+        record = {
+            "kind": self.kind,
+            "radius": self.radius,
+            "confidence": self.confidence,
+            "bound": self.bound,
+            "violations": self.violations,
+            **self.results(),
+            "n_samples": smoothed.n_samples.tolist(),
+            "n_features": smoothed.layout.n_features,
+            "stdevs": list(smoothed.stdevs) if isinstance(smoothed.stdevs, tuple) else smoothed.stdevs,
+            "seed": smoothed.seed,
+            "draws": None if draws is None else [[list(part) for part in row] for row in draws],
+            "setup": dict(smoothed.setup),
+        }
+        if arrays:
+            record["features"] = smoothed.features.tolist()
+            record |= {name: value.tolist() for name, value in self._tensors().items()}
+        return record
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    # -- on disk -------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the certificate and its map as a compressed npz archive, whole or not at all.
+
+        Args:
+            path: File to write.
+        """
+        header, arrays = parts_of_map(self.map)
+        scalars = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "map"}
+        tensors = {name: scalars.pop(name) for name in self._tensors()}
+        write_archive(
+            path,
+            kind=_KIND,
+            header={"certificate": self.kind, "settings": scalars, "map": header},
+            arrays={_MAP + name: array for name, array in arrays.items()}
+            | {_RESULT + name: tensor.numpy() for name, tensor in tensors.items()},
+        )
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> "Certificate":
+        """Read what :meth:`save` wrote, as the class it was; nothing in the file is executed.
+
+        Args:
+            path: File to read.
+
+        Returns:
+            The certificate.
+
+        Raises:
+            FileFormatError: The file is corrupt, truncated, or of a newer version.
+            OSError: The file cannot be opened.
+        """
+        header, arrays = read_archive(path, kind=_KIND)
+        kinds = {kind.kind: kind for kind in Certificate.__subclasses__()}
+        try:
+            kind = kinds[header["certificate"]]
+            parts = {name.removeprefix(_MAP): array for name, array in arrays.items() if name.startswith(_MAP)}
+            smoothed_map = SmoothedMap(**fields_from_parts(header["map"], parts))
+            tensors: dict[str, Any] = {
+                name.removeprefix(_RESULT): torch.from_numpy(array)
+                for name, array in arrays.items()
+                if name.startswith(_RESULT)
+            }
+            return kind(map=smoothed_map, **header["settings"], **tensors)
+        except (KeyError, TypeError) as error:
+            raise FileFormatError(f"Expected {path} to hold a complete certificate, got {error}.") from error
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}

@@ -1,0 +1,69 @@
+"""The certificate of top-K overlap."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from captum_certified.certify.certificate import Certificate
+from captum_certified.theory import top_k_mask
+
+__all__ = ["TopKCertificate"]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class TopKCertificate(Certificate):
+    """At least ``overlap`` of the K most salient features stay among the K most salient.
+
+    Attributes:
+        k: Size K of the top set.
+        overlap: Certified number of features that stay, int64, shape (N,).
+    """
+
+    kind: ClassVar[str] = "top_k"
+
+    k: int
+    overlap: Tensor
+
+    @property
+    def overlap_fraction(self) -> Tensor:
+        """``overlap`` as a fraction of K, float64, shape (N,)."""
+        return self.overlap.double() / self.k
+
+    @property
+    def top_k(self) -> Tensor:
+        """The K most salient features of the smoothed map, bool, shape (N, n); ties by lower index."""
+        return torch.from_numpy(top_k_mask(self.map.features.numpy(), self.k)[0])
+
+    @property
+    def plain_overlap(self) -> Tensor | None:
+        """How many of them are among the K most salient of the plain attribution at the clean input, shape (N,).
+
+        ``None`` if the plain attribution is unknown. This is about fidelity, which no certificate covers.
+        """
+        plain = self.map.plain
+        if plain is None:
+            return None
+        salient = torch.from_numpy(top_k_mask(plain.numpy(), self.k)[0]) & (plain > 0)
+        return (salient & self.top_k).sum(dim=1)
+
+    def summaries(self) -> list[str]:
+        """One sentence for each example."""
+        plain = self.plain_overlap
+        return [
+            f"at least {int(certified)} of the top {self.k} features ({int(certified) / self.k:.1%}) survive, "
+            f"proved from {int(draws)} draws"
+            + ("" if plain is None else f"; {int(plain[row]) / self.k:.1%} of them are in the plain map's top {self.k}")
+            for row, (certified, draws) in enumerate(zip(self.overlap, self.n_samples, strict=True))
+        ]
+
+    def results(self) -> dict[str, Any]:
+        """K, overlaps and their fractions."""
+        plain = self.plain_overlap
+        return {
+            "k": self.k,
+            "overlap": self.overlap.tolist(),
+            "overlap_fraction": self.overlap_fraction.tolist(),
+            "plain_overlap": None if plain is None else plain.tolist(),
+        }

@@ -1,0 +1,45 @@
+"""Recomputes a stored certificate from its map."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.certifier import Certifier
+from captum_certified.certify.rank import RankCertificate
+from captum_certified.certify.top_k import TopKCertificate
+
+__all__ = ["agrees", "recompute"]
+
+
+def recompute(certificate: Certificate) -> Certificate:
+    """The certificate that its map and settings give now.
+
+    Args:
+        certificate: A certificate, usually one that was loaded.
+
+    Returns:
+        A certificate of the same kind.
+    """
+    certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound, violations=certificate.violations)
+    return _RECOMPUTE[type(certificate)](certifier, certificate)
+
+
+def agrees(certificate: Certificate) -> bool:
+    """Whether a certificate says exactly what its map and settings give.
+
+    Args:
+        certificate: A certificate, usually one that was loaded.
+
+    Returns:
+        Whether all numbers are equal.
+    """
+    stored, fresh = certificate._tensors(), recompute(certificate)._tensors()
+    return stored.keys() == fresh.keys() and all(torch.equal(value, fresh[name]) for name, value in stored.items())
+
+
+_RECOMPUTE: dict[type[Certificate], Callable[[Certifier, Any], Certificate]] = {
+    TopKCertificate: lambda certifier, c: certifier.top_k(c.map, k=c.k, radius=c.radius),
+    RankCertificate: lambda certifier, c: certifier.rank(c.map, radius=c.radius),
+}

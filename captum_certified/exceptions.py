@@ -1,0 +1,27 @@
+"""Exceptions raised by captum_certified.
+
+::
+
+    CaptumCertifiedError
+    ├── InvalidInputError(ValueError)      an argument is not what was expected
+    ├── CertificationError(RuntimeError)   the request is well formed, but no sound answer exists
+    └── FileFormatError(ValueError)        a stored file is corrupt, truncated, or of a newer version
+"""
+
+__all__ = ["CaptumCertifiedError", "CertificationError", "FileFormatError", "InvalidInputError"]
+
+
+class CaptumCertifiedError(Exception):
+    """Base of every exception raised on purpose by captum_certified."""
+
+
+class InvalidInputError(CaptumCertifiedError, ValueError):
+    """An argument is not what was expected; the message names it, the expectation and the value."""
+
+
+class CertificationError(CaptumCertifiedError, RuntimeError):
+    """The request is well formed, but the guarantee would be unsound."""
+
+
+class FileFormatError(CaptumCertifiedError, ValueError):
+    """A stored file is corrupt, truncated, or written by a newer version."""

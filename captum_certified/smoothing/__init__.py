@@ -1,0 +1,38 @@
+"""Noise, the loop over passes and blocks, mergeable statistics, and the smoothed map with its file."""
+
+from captum_certified.smoothing.archive import atomic_write, read_archive, write_archive
+from captum_certified.smoothing.covariance import CovarianceSummary
+from captum_certified.smoothing.features import FeatureLayout, Groups
+from captum_certified.smoothing.loop import Attributions, checked_magnitudes, smooth
+from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
+from captum_certified.smoothing.noise import NoiseLaw, derived_seed, fresh_seed, noise_pass
+from captum_certified.smoothing.passes import SamplingPlan, block_draws, noisy_inputs
+from captum_certified.smoothing.smoothed_map import SmoothedMap
+from captum_certified.smoothing.statistics import MapDraws, PerDrawMap
+from captum_certified.smoothing.validation import checked_number, checked_stdev
+
+__all__ = [
+    "Attributions",
+    "CovarianceSummary",
+    "FeatureLayout",
+    "Groups",
+    "MapDraws",
+    "NoiseLaw",
+    "PerDrawMap",
+    "SamplingPlan",
+    "SmoothedMap",
+    "atomic_write",
+    "block_draws",
+    "checked_magnitudes",
+    "checked_number",
+    "checked_stdev",
+    "derived_seed",
+    "fields_from_parts",
+    "fresh_seed",
+    "noise_pass",
+    "noisy_inputs",
+    "parts_of_map",
+    "read_archive",
+    "smooth",
+    "write_archive",
+]

@@ -1,0 +1,76 @@
+"""What a map keeps of the covariance of its draws."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from captum_certified.exceptions import InvalidInputError
+
+__all__ = ["CovarianceSummary"]
+
+
+@dataclass(frozen=True, eq=False)
+class CovarianceSummary:
+    """Pair-weighted means, over blocks of draws, of what bounds the covariance of a per-draw map.
+
+    Args:
+        pairs: W, number of independent pairs of draws, shape (N,).
+        top_eigenvalue: λ̂, largest eigenvalue of the blocks' sample covariances, shape (N,).
+        frobenius_norm: F̂, their Frobenius norm, shape (N,), or ``None``.
+        fourth_moment: κ̂, half the largest row sum of squares plus 1.5 λ̂², shape (N,), or ``None``.
+
+    Example:
+        >>> one = CovarianceSummary(torch.tensor([4.0]), torch.tensor([2.0]))
+        >>> two = CovarianceSummary(torch.tensor([12.0]), torch.tensor([6.0]))
+        >>> one.merge(two).top_eigenvalue
+        tensor([5.], dtype=torch.float64)
+    """
+
+    pairs: Tensor
+    top_eigenvalue: Tensor
+    frobenius_norm: Tensor | None = None
+    fourth_moment: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if (self.frobenius_norm is None) != (self.fourth_moment is None):
+            raise InvalidInputError("Expected `frobenius_norm` and `fourth_moment` both or neither, got one of them.")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            tensor = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+            if tensor.shape != torch.as_tensor(self.pairs).shape or tensor.dim() != 1:
+                raise InvalidInputError(
+                    f"Expected `{field.name}` of shape (N,) like `pairs`, got {tuple(tensor.shape)}."
+                )
+            object.__setattr__(self, field.name, tensor)
+
+    def merge(self, other: "CovarianceSummary") -> "CovarianceSummary":
+        """The summary of both sets of blocks."""
+        pairs = self.pairs + other.pairs
+
+        def weighted(one: Tensor | None, two: Tensor | None) -> Tensor | None:
+            if one is None or two is None:
+                return None
+            return (self.pairs * one + other.pairs * two) / pairs
+
+        top = weighted(self.top_eigenvalue, other.top_eigenvalue)
+        assert top is not None  # noqa: S101  for the type checker: the field is never None
+        return CovarianceSummary(
+            pairs,
+            top,
+            weighted(self.frobenius_norm, other.frobenius_norm),
+            weighted(self.fourth_moment, other.fourth_moment),
+        )
+
+    def parts(self) -> dict[str, Tensor]:
+        """The fields that are present, by name."""
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in named if value is not None}
+
+    @classmethod
+    def stack(cls, summaries: "list[CovarianceSummary]") -> "CovarianceSummary":
+        """The rows of several summaries one after another."""
+        common = set.intersection(*(set(summary.parts()) for summary in summaries))
+        return cls(**{name: torch.cat([getattr(s, name) for s in summaries]) for name in common})

@@ -1,0 +1,162 @@
+"""What a feature is: the map's entries laid out as columns, alone or in groups, and back again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from captum_certified.exceptions import InvalidInputError
+
+__all__ = ["FeatureLayout", "Groups"]
+
+_PRECISE = (torch.float32, torch.float64)
+
+Groups = Literal["channels"] | Tensor | tuple[Tensor, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureLayout:
+    """How the tensors of a map become the columns of a table with one row an example.
+
+    Args:
+        shapes: Shape of one example, for every tensor of the map.
+        is_tuple: Whether the map is a tuple of tensors.
+        group_ids: For grouped features the column of every entry, one int64 tensor of shape (1 or N, *shape)
+            for every tensor of the map; ``None`` if every entry is a feature of its own.
+        n_features: Number of columns n.
+        by_channel: Whether the groups are the positions of a map with channels in dimension 1.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    is_tuple: bool
+    n_features: int
+    group_ids: tuple[Tensor, ...] | None = None
+    by_channel: bool = False
+
+    @classmethod
+    def of(cls, maps: Sequence[Tensor], *, is_tuple: bool, rows: int, groups: Groups = None) -> "FeatureLayout":
+        """The layout of maps whose first dimension is a multiple of ``rows`` examples."""
+        shapes = tuple(tuple(m.shape[1:]) for m in maps)
+        if groups is None:
+            return cls(shapes, is_tuple, sum(_numel(shape) for shape in shapes))
+        ids = _channel_ids(shapes) if isinstance(groups, str) else _mask_ids(groups, shapes, rows)
+        n_features = max(int(i.max()) for i in ids) + 1
+        return cls(shapes, is_tuple, n_features, ids, by_channel=isinstance(groups, str))
+
+    def flatten(self, maps: Sequence[Tensor], rows: int) -> Tensor:
+        """Magnitudes of the features: |entry|, or the sum of |entries| within each group.
+
+        Args:
+            maps: Tensors of shape (rows · draws, *shape), all draws of example 0 first.
+            rows: Number of examples.
+
+        Returns:
+            Shape (rows · draws, n).
+        """
+        precise = [m if m.dtype in _PRECISE else m.float() for m in maps]
+        magnitudes = [m.abs().sum(dim=1) if self.by_channel else m.abs() for m in precise]
+        columns = [m.reshape(len(m), -1) for m in magnitudes]
+        if self.group_ids is None or self.by_channel:
+            return columns[0] if len(columns) == 1 else torch.cat(columns, dim=1)
+        total = columns[0].new_zeros((len(columns[0]), self.n_features))
+        for column, ids in zip(columns, self.group_ids, strict=True):
+            index = ids.to(column.device).reshape(len(ids), -1)
+            if len(index) > 1:
+                index = index.repeat_interleave(len(column) // rows, dim=0)
+            total.scatter_add_(1, index.expand(len(column), -1), column)
+        return total
+
+    def unflatten(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Columns back in the structure of the map; every entry of a group gets the group's value.
+
+        Args:
+            features: Shape (N, n).
+
+        Returns:
+            A tensor of shape (N, *shape), or a tuple of them.
+        """
+        rows = len(features)
+        if self.group_ids is None:
+            sizes = [_numel(shape) for shape in self.shapes]
+            columns = torch.split(features, sizes, dim=1)
+        else:
+            columns = tuple(features.gather(1, ids.reshape(len(ids), -1).expand(rows, -1)) for ids in self.group_ids)
+        maps = tuple(c.reshape(rows, *shape) for c, shape in zip(columns, self.shapes, strict=True))
+        return maps if self.is_tuple else maps[0]
+
+    def stack(self, rows: int, other: "FeatureLayout", other_rows: int) -> "FeatureLayout":
+        """The layout of ``rows`` examples of this layout followed by ``other_rows`` of another."""
+        if self.same_as(other) and all(len(ids) == 1 for ids in self.group_ids or ()):
+            return self
+        if self.group_ids is None or other.group_ids is None or self.n_features != other.n_features:
+            raise InvalidInputError(
+                f"Expected maps with the same number of groups, got {self.n_features} and {other.n_features} features."
+            )
+        ids = tuple(
+            torch.cat([one.expand(rows, *shape), two.expand(other_rows, *shape)])
+            for one, two, shape in zip(self.group_ids, other.group_ids, self.shapes, strict=True)
+        )
+        return replace(self, group_ids=ids, by_channel=False)
+
+    def same_as(self, other: "FeatureLayout") -> bool:
+        """Whether two maps have the same structure and groups."""
+        if (self.shapes, self.is_tuple, self.n_features) != (other.shapes, other.is_tuple, other.n_features):
+            return False
+        if self.group_ids is None or other.group_ids is None:
+            return self.group_ids is other.group_ids
+        return all(torch.equal(a, b) for a, b in zip(self.group_ids, other.group_ids, strict=True))
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())
+
+
+def _channel_ids(shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
+    ids, offset = [], 0
+    for shape in shapes:
+        if len(shape) < 2:
+            raise InvalidInputError(
+                f"Expected maps of shape (N, C, ...) with at least 3 dimensions for `groups`='channels', "
+                f"got (N, {', '.join(map(str, shape))})."
+            )
+        positions = torch.arange(_numel(shape[1:])) + offset
+        ids.append(positions.reshape(1, 1, *shape[1:]).expand(1, *shape).contiguous())
+        offset += positions.numel()
+    return tuple(ids)
+
+
+def _mask_ids(
+    groups: Tensor | tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...], rows: int
+) -> tuple[Tensor, ...]:
+    masks = groups if isinstance(groups, tuple) else (groups,)
+    if len(masks) != len(shapes):
+        raise InvalidInputError(f"Expected `groups` with {len(shapes)} masks, one for each map, got {len(masks)}.")
+    for mask, shape in zip(masks, shapes, strict=True):
+        _check_mask(mask, shape, rows)
+    examples = max(len(mask) for mask in masks)
+    whole = [mask.detach().cpu().long().expand(examples, *shape) for mask, shape in zip(masks, shapes, strict=True)]
+    table = torch.cat([mask.reshape(examples, -1) for mask in whole], dim=1)
+    ids = [torch.unique(row, return_inverse=True) for row in table]
+    counts = sorted({len(values) for values, _ in ids})
+    if len(counts) > 1:
+        raise InvalidInputError(
+            f"Expected `groups` with the same number of groups for every example, got {counts[0]} to {counts[-1]}."
+        )
+    columns = torch.split(torch.stack([inverse for _, inverse in ids]), [_numel(shape) for shape in shapes], dim=1)
+    return tuple(c.reshape(examples, *shape) for c, shape in zip(columns, shapes, strict=True))
+
+
+def _check_mask(mask: object, shape: tuple[int, ...], rows: int) -> None:
+    if not isinstance(mask, Tensor):
+        raise InvalidInputError(
+            f"Expected `groups` to be None, 'channels', an integer tensor or a tuple of them, got {mask!r}."
+        )
+    if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
+        raise InvalidInputError(f"Expected `groups` of an integer dtype, got {mask.dtype}.")
+    fits = mask.dim() == len(shape) + 1 and mask.shape[0] in (1, rows)
+    if not fits or any(m not in (1, s) for m, s in zip(mask.shape[1:], shape, strict=True)):
+        raise InvalidInputError(
+            f"Expected `groups` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(mask.shape)}."
+        )

@@ -1,0 +1,79 @@
+"""Which draws a map holds and of what, and when two maps may be joined."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from captum_certified.exceptions import InvalidInputError
+
+__all__ = ["DrawRange", "Provenance", "joined_draws", "merged_setup", "stacked_setup"]
+
+
+class DrawRange(NamedTuple):
+    """Draws ``start`` … ``stop`` − 1 of one seed."""
+
+    seed: int
+    start: int
+    stop: int
+
+
+Provenance = tuple[tuple[DrawRange, ...], ...]
+
+# How the draws were computed, not what they are of: free to differ between maps that are joined.
+_INCIDENTAL = frozenset({"versions", "device", "nt_samples_batch_size", "stochastic"})
+# Settings with one entry for every example.
+_PER_ROW = frozenset({"inputs", "target"})
+
+
+def joined_draws(one: Provenance, two: Provenance) -> Provenance:
+    """The draws of both maps, row by row, neighbours joined.
+
+    Raises:
+        InvalidInputError: A draw is in both.
+    """
+    return tuple(_joined_row(a, b) for a, b in zip(one, two, strict=True))
+
+
+def _joined_row(one: tuple[DrawRange, ...], two: tuple[DrawRange, ...]) -> tuple[DrawRange, ...]:
+    joined: list[DrawRange] = []
+    for draws in sorted(one + two):
+        last = joined[-1] if joined else None
+        if last is None or last.seed != draws.seed or last.stop < draws.start:
+            joined.append(draws)
+        elif draws.start < last.stop:
+            raise InvalidInputError(
+                f"Expected maps of distinct draws, got draws {draws.start} to "
+                f"{min(last.stop, draws.stop) - 1} of seed {draws.seed} in both."
+            )
+        else:
+            joined[-1] = last._replace(stop=draws.stop)
+    return tuple(joined)
+
+
+def merged_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
+    """The setup of a map with more draws of the same explanation.
+
+    Raises:
+        InvalidInputError: The setups describe different explanations or inputs.
+    """
+    if not one or not two:  # made from numbers: nothing is known that could differ
+        return dict(one or two)
+    _check_same(one, two, ignore=_INCIDENTAL)
+    return {**one, "stochastic": one["stochastic"] or two["stochastic"]}
+
+
+def stacked_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
+    """The setup of a map with more rows of the same explanation.
+
+    Raises:
+        InvalidInputError: The setups describe different explanations.
+    """
+    rows = {key for key in _PER_ROW if isinstance(one.get(key), list) and isinstance(two.get(key), list)}
+    return {**merged_setup(one, {**two, **{k: one[k] for k in rows}}), **{k: one[k] + two[k] for k in rows}}
+
+
+def _check_same(one: Mapping[str, Any], two: Mapping[str, Any], *, ignore: frozenset[str]) -> None:
+    for key in sorted((set(one) | set(two)) - ignore):
+        if one.get(key) != two.get(key):
+            raise InvalidInputError(
+                f"Expected maps of the same setup, got {key} = {one.get(key)!r} and {two.get(key)!r}."
+            )

@@ -1,0 +1,70 @@
+"""Checks of the numbers a map is made of."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_certified.exceptions import InvalidInputError
+
+__all__ = ["checked_columns", "checked_norm", "checked_number", "checked_samples", "checked_stdev", "checked_stdevs"]
+
+
+def checked_number(
+    name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, at_most: float = math.inf
+) -> float:
+    """A finite number in a range, as float.
+
+    Raises:
+        InvalidInputError: It is not one; the message names the argument, the range and the value.
+    """
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if number and math.isfinite(value) and value > above and at_least <= value <= at_most:
+        return float(value)
+    low = f"> {above:g}" if above > -math.inf else f">= {at_least:g}"
+    high = f" and <= {at_most:g}" if at_most < math.inf else ""
+    raise InvalidInputError(f"Expected `{name}` to be a finite number {low}{high}, got {value!r}.")
+
+
+def checked_stdev(stdev: Any) -> float:
+    """A finite number ≥ 0, as float."""
+    return checked_number("stdevs", stdev, at_least=0)
+
+
+def checked_stdevs(stdevs: Any) -> float | tuple[float, ...]:
+    """One standard deviation, or a tuple of them."""
+    if isinstance(stdevs, tuple):
+        return tuple(checked_stdev(stdev) for stdev in stdevs)
+    return checked_stdev(stdevs)
+
+
+def checked_samples(n_samples: Any, rows: int) -> Tensor:
+    """Numbers of draws ≥ 1 as int64 of shape (rows,)."""
+    samples = torch.as_tensor(n_samples, device="cpu")
+    integral = not (samples.is_floating_point() or samples.is_complex() or samples.dtype == torch.bool)
+    if not integral or samples.shape not in ((), (1,), (rows,)) or bool((samples < 1).any()):
+        raise InvalidInputError(f"Expected `n_samples` >= 1, an int or integers of shape ({rows},), got {n_samples!r}.")
+    return samples.long().expand(rows).clone()
+
+
+def checked_norm(max_squared_norm: Any) -> float | None:
+    """A finite number > 0, or None."""
+    return None if max_squared_norm is None else checked_number("max_squared_norm", max_squared_norm, above=0)
+
+
+def checked_columns(name: str, maps: Any, dtype: torch.dtype) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A map or tuple of maps as one table of shape (N, n), and the maps as a tuple."""
+    tensors = maps if isinstance(maps, tuple) else (maps,)
+    if not tensors or not all(isinstance(t, Tensor) and t.dim() >= 1 for t in tensors):
+        raise InvalidInputError(
+            f"Expected `{name}` to be a tensor with the batch first or a tuple of them, got {maps!r}."
+        )
+    rows = len(tensors[0])
+    if rows < 1 or any(len(t) != rows for t in tensors):
+        raise InvalidInputError(f"Expected `{name}` with one batch size >= 1, got {[len(t) for t in tensors]}.")
+    columns = torch.cat([t.detach().to("cpu", dtype).reshape(rows, -1) for t in tensors], dim=1)
+    if not bool(torch.isfinite(columns).all()):
+        raise InvalidInputError(f"Expected `{name}` to be finite, got NaN or infinity.")
+    return columns, tensors

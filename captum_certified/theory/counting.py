@@ -1,0 +1,58 @@
+"""How a fraction of the features becomes a number of features, and which features those are."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["fraction_to_count", "top_k_mask"]
+
+
+def fraction_to_count(fraction: float, total: int) -> int:
+    """The number of features that is ``fraction`` of ``total``, rounded up.
+
+    The product is first rounded to nine decimals, because in floating point .07 · 100 is slightly more
+    than 7 and a plain ceiling would give 8.
+
+    Args:
+        fraction: Fraction in [0, 1].
+        total: Number of features.
+
+    Returns:
+        ⌈fraction · total⌉.
+
+    Example:
+        >>> fraction_to_count(0.07, 100)
+        7
+        >>> fraction_to_count(0.1, 150528)
+        15053
+    """
+    return math.ceil(round(fraction * total, 9))
+
+
+def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Mark the ``k`` largest values of every row; among equal values the lower index goes first.
+
+    Args:
+        values: Array of shape (rows, n) without NaN.
+        k: How many to mark, 1 to n.
+
+    Returns:
+        The mask, of shape (rows, n), and for every row how many of its marks only the index rule placed:
+        members equal to a value that was left out.
+
+    Example:
+        >>> mask, placed_by_index = top_k_mask(np.array([[3.0, 1.0, 2.0, 2.0]]), 2)
+        >>> mask.tolist(), placed_by_index.tolist()
+        ([[True, False, True, False]], [1])
+    """
+    n = values.shape[1]
+    threshold = np.partition(values, n - k, axis=1)[:, n - k, None]
+    mask = values >= threshold
+    placed_by_index = np.zeros(len(values), dtype=np.int64)
+    for row in np.flatnonzero(np.count_nonzero(mask, axis=1) > k):
+        tied = np.flatnonzero(values[row] == threshold[row])
+        surplus = np.count_nonzero(mask[row]) - k
+        mask[row, tied[len(tied) - surplus :]] = False
+        placed_by_index[row] = len(tied) - surplus
+    return mask, placed_by_index

@@ -1,0 +1,3 @@
+"""Losses that train networks whose explanations hold."""
+
+__all__: list[str] = []
