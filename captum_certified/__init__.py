@@ -5,8 +5,25 @@ How much of a saliency map provably survives every perturbation of a given L2 si
 
 __version__ = "0.1.0"
 
-from captum_certified.attr import ScaledSmoothGrad, SparsifiedSmoothGrad, sample_many
-from captum_certified.certify import Certificate, Certifier, RankCertificate, TopKCertificate
+from captum_certified.attr import (
+    NormalizedSmoothGrad,
+    RelaxedSparsifiedSmoothGrad,
+    ScaledQuadraticSmoothGrad,
+    ScaledSmoothGrad,
+    SmoothedAttribution,
+    SparsifiedSmoothGrad,
+    UniformGradient,
+    Upsampled,
+    sample_many,
+)
+from captum_certified.certify import (
+    Certificate,
+    Certifier,
+    RankCertificate,
+    RegionCertificate,
+    SelectionCertificate,
+    TopKCertificate,
+)
 from captum_certified.exceptions import (
     CaptumCertifiedError,
     CertificationError,
@@ -23,11 +40,19 @@ __all__ = [
     "CovarianceSummary",
     "FileFormatError",
     "InvalidInputError",
+    "NormalizedSmoothGrad",
     "RankCertificate",
+    "RegionCertificate",
+    "RelaxedSparsifiedSmoothGrad",
+    "ScaledQuadraticSmoothGrad",
     "ScaledSmoothGrad",
+    "SelectionCertificate",
+    "SmoothedAttribution",
     "SmoothedMap",
     "SparsifiedSmoothGrad",
     "TopKCertificate",
+    "UniformGradient",
+    "Upsampled",
     "__version__",
     "sample_many",
 ]

@@ -1,6 +1,24 @@
 """Captum attributions averaged over hashed noise, made to be certified."""
 
 from captum_certified.attr.base import SmoothedAttribution, sample_many
-from captum_certified.attr.smoothgrad import ScaledSmoothGrad, SparsifiedSmoothGrad
+from captum_certified.attr.smoothgrad import (
+    NormalizedSmoothGrad,
+    RelaxedSparsifiedSmoothGrad,
+    ScaledQuadraticSmoothGrad,
+    ScaledSmoothGrad,
+    SparsifiedSmoothGrad,
+    UniformGradient,
+)
+from captum_certified.attr.upsampled import Upsampled
 
-__all__ = ["ScaledSmoothGrad", "SmoothedAttribution", "SparsifiedSmoothGrad", "sample_many"]
+__all__ = [
+    "NormalizedSmoothGrad",
+    "RelaxedSparsifiedSmoothGrad",
+    "ScaledQuadraticSmoothGrad",
+    "ScaledSmoothGrad",
+    "SmoothedAttribution",
+    "SparsifiedSmoothGrad",
+    "UniformGradient",
+    "Upsampled",
+    "sample_many",
+]

@@ -18,6 +18,7 @@ from captum_certified.smoothing import (
     Groups,
     NoiseLaw,
     PerDrawMap,
+    Regions,
     SmoothedMap,
     block_draws,
     checked_magnitudes,
@@ -182,6 +183,7 @@ class SmoothedAttribution(Attribution):
         attribution_kwargs: Mapping[str, Any] | None = None,
         show_progress: bool = False,
         first_draw: int = 0,
+        region: Regions = None,
         check_rows: bool = True,
         **kwargs: Any,
     ) -> SmoothedMap:
@@ -199,6 +201,8 @@ class SmoothedAttribution(Attribution):
             attribution_kwargs: Arguments of the wrapped method whose names are taken.
             show_progress: Show a progress bar on stderr.
             first_draw: Number of the first draw; continues a run of the same seed.
+            region: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of them: their
+                share of every draw is recorded for :meth:`Certifier.region`.
             check_rows: Check on the first pass that a row attributed alone is what it is in the pass.
             **kwargs: Arguments of the wrapped method.
 
@@ -222,6 +226,7 @@ class SmoothedAttribution(Attribution):
             attribution_kwargs=attribution_kwargs,
             show_progress=show_progress,
             first_draw=first_draw,
+            region=region,
             check_rows=check_rows,
             **kwargs,
         )
@@ -240,6 +245,7 @@ class SmoothedAttribution(Attribution):
         attribution_kwargs: Mapping[str, Any] | None = None,
         show_progress: bool = False,
         first_draw: int = 0,
+        region: Regions = None,
         check_rows: bool = True,
         **kwargs: Any,
     ) -> Iterator[SmoothedMap]:
@@ -259,6 +265,7 @@ class SmoothedAttribution(Attribution):
             attribution_kwargs: Arguments of the wrapped method whose names are taken.
             show_progress: Show a progress bar on stderr.
             first_draw: Number of the first draw.
+            region: Regions to record.
             check_rows: Check the first pass.
             **kwargs: Arguments of the wrapped method.
 
@@ -280,6 +287,7 @@ class SmoothedAttribution(Attribution):
             attribution_kwargs=attribution_kwargs,
             show_progress=show_progress,
             first_draw=first_draw,
+            region=region,
             kwargs=kwargs,
         )
         return (maps[0] for maps in _Sampling([self], request, check_rows=check_rows))
@@ -309,6 +317,7 @@ def sample_many(
     attribution_kwargs: Mapping[str, Any] | None = None,
     show_progress: bool = False,
     first_draw: int = 0,
+    region: Regions = None,
     check_rows: bool = True,
     **kwargs: Any,
 ) -> list[SmoothedMap]:
@@ -326,6 +335,7 @@ def sample_many(
         attribution_kwargs: Arguments of the wrapped method whose names are taken.
         show_progress: Show a progress bar on stderr.
         first_draw: Number of the first draw.
+        region: Regions to record.
         check_rows: Check the first pass.
         **kwargs: Arguments of the wrapped method.
 
@@ -363,6 +373,7 @@ def sample_many(
         attribution_kwargs=attribution_kwargs,
         show_progress=show_progress,
         first_draw=first_draw,
+        region=region,
         block=block_draws(binary=all(e.per_draw_map.binary for e in explainers)),
         kwargs=kwargs,
     )
@@ -410,6 +421,7 @@ class _Sampling:
                 self.request.inputs,
                 plan,
                 groups=self.request.groups,
+                region=self.request.region,
                 on_pass=bar.update,
             )
             for fields_of_maps in blocks:

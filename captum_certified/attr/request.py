@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import Groups, NoiseLaw, SamplingPlan, checked_stdev, fresh_seed
+from captum_certified.smoothing import Groups, NoiseLaw, Regions, SamplingPlan, checked_stdev, fresh_seed
 
 __all__ = ["SamplingRequest"]
 
@@ -24,6 +24,7 @@ class SamplingRequest:
     plan: SamplingPlan
     arguments: dict[str, Any]
     groups: Groups
+    region: Regions
     draw_baseline_from_distrib: bool
     show_progress: bool
 
@@ -42,6 +43,7 @@ class SamplingRequest:
         show_progress: bool,
         block: int,
         kwargs: Mapping[str, Any],
+        region: Regions = None,
         first_draw: int = 0,
         law: NoiseLaw = "gaussian",
     ) -> "SamplingRequest":
@@ -73,6 +75,7 @@ class SamplingRequest:
             plan=plan,
             arguments=_merged_arguments(kwargs, attribution_kwargs),
             groups=groups,
+            region=region,
             draw_baseline_from_distrib=draw_baseline_from_distrib,
             show_progress=show_progress,
         )

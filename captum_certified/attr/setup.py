@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import captum
@@ -32,8 +33,6 @@ def setup_of(
     Returns:
         class, its parameters, method, target, digests of inputs, arguments and groups, versions, device.
     """
-    from captum_certified import __version__
-
     arguments = {key: value for key, value in request.arguments.items() if key != "target"}
     setup = {
         "class": name,
@@ -48,7 +47,7 @@ def setup_of(
         "nt_samples_batch_size": request.plan.pass_size,
         "device": str(request.inputs[0].device),
         "versions": {
-            "captum_certified": __version__,
+            "captum_certified": version("captum-certified"),
             "captum": captum.__version__,
             "torch": torch.__version__,
             "numpy": np.__version__,

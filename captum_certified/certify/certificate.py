@@ -1,18 +1,23 @@
 """What every certificate has in common: the map it is about, its settings, and its file."""
 
+import csv
 import html
+import io
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from captum_certified.exceptions import FileFormatError
+from captum_certified.certify.feature_table import feature_names_of
+from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.smoothing import (
     SmoothedMap,
+    atomic_write,
     fields_from_parts,
     parts_of_map,
     read_archive,
@@ -36,7 +41,7 @@ class Certificate(ABC):
 
     Attributes:
         map: The smoothed map it is about.
-        radius: L2 size ρ of the perturbation, in the units of the input.
+        at_radius: L2 size ρ of the perturbation, in the units of the input.
         confidence: Probability that the statement holds, for each example.
         bound: Name of the bound that proves it.
         violations: How many intervals were allowed to miss.
@@ -45,10 +50,15 @@ class Certificate(ABC):
     kind: ClassVar[str]
 
     map: SmoothedMap
-    radius: float
+    at_radius: float
     confidence: float
     bound: str
     violations: int
+
+    @property
+    def radius(self) -> Any:
+        """L2 size ρ of the perturbation; a selection certificate has one for each feature instead."""
+        return self.at_radius
 
     @property
     def n_samples(self) -> Tensor:
@@ -81,7 +91,7 @@ class Certificate(ABC):
 
     def _settings(self) -> str:
         allowed = f", violations={self.violations}" if self.violations else ""
-        return f"radius={self.radius:g}, confidence={self.confidence:g}, bound={self.bound!r}{allowed}"
+        return f"radius={self.at_radius:g}, confidence={self.confidence:g}, bound={self.bound!r}{allowed}"
 
     # -- for programs --------------------------------------------------------------------------------------
 
@@ -97,7 +107,7 @@ class Certificate(ABC):
         draws, smoothed = self.map.draws, self.map
         record = {
             "kind": self.kind,
-            "radius": self.radius,
+            "radius": self.at_radius,
             "confidence": self.confidence,
             "bound": self.bound,
             "violations": self.violations,
@@ -117,6 +127,60 @@ class Certificate(ABC):
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
+
+    def to_frame(self, *, feature_names: Sequence[str] | None = None) -> Any:
+        """One row for each feature of each example, as a pandas DataFrame.
+
+        Args:
+            feature_names: Names of the n features; otherwise ``feature`` is the position in the map, such as
+                ``0,12,7``, or the number of the group.
+
+        Returns:
+            Columns ``example``, ``feature``, ``mean``, ``lower`` and ``upper`` (between which the exact score stays
+            at every perturbed input), and what this kind of certificate says of each feature.
+
+        Raises:
+            InvalidInputError: The names are not n.
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.columns(feature_names=feature_names))
+
+    def to_csv(self, path: str | os.PathLike[str], *, feature_names: Sequence[str] | None = None) -> None:
+        """Write the rows of :meth:`to_frame` as CSV, without pandas, whole or not at all.
+
+        Args:
+            path: File to write.
+            feature_names: Names of the n features.
+
+        Raises:
+            InvalidInputError: The names are not n.
+        """
+        columns = self.columns(feature_names=feature_names)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        with atomic_write(path) as file:
+            file.write(text.getvalue().encode())
+
+    def columns(self, *, feature_names: Sequence[str] | None = None) -> dict[str, list[Any]]:
+        """The columns of :meth:`to_frame` as lists."""
+        rows, n = self.map.features.shape
+        names = feature_names_of(self.map.layout) if feature_names is None else list(feature_names)
+        if len(names) != n:
+            raise InvalidInputError(f"Expected {n} `feature_names`, got {len(names)}.")
+        tables = {"mean": self.map.features, **self._feature_tables()}
+        return {
+            "example": [row for row in range(rows) for _ in range(n)],
+            "feature": names * rows,
+            **{name: table.reshape(-1).tolist() for name, table in tables.items()},
+        }
+
+    @abstractmethod
+    def _feature_tables(self) -> dict[str, Tensor]:
+        """What the certificate says of each feature, tables of shape (N, n)."""
 
     # -- on disk -------------------------------------------------------------------------------------------
 

@@ -8,12 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.certify.bounds import BOUNDS, Bound, bound_named
-from captum_certified.certify.rank import RankCertificate, resolved_count
+from captum_certified.certify.bounds import BOUNDS, Bound, bound_named, half_width
+from captum_certified.certify.counts import resolved_count
+from captum_certified.certify.rank import THEOREM3, RankCertificate
+from captum_certified.certify.region import RegionCertificate
+from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.top_k import TopKCertificate
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import Groups, SmoothedMap, checked_number
+from captum_certified.smoothing import Groups, Regions, SmoothedMap, checked_number
 
 __all__ = ["Certifier"]
 
@@ -31,7 +35,9 @@ class Certifier:
         attribution_method: A smoothed attribution; needed by :meth:`certify` only.
         confidence: Probability in (0, 1) that a certificate holds, for each example.
         bound: ``"theorem2"``: exactly the paper. ``"hoeffding"``: the same interval, the sharp pairing.
-            ``"best"``: the sharpest that exists for the map.
+            ``"clopper_pearson"``: exact intervals for 0/1 maps. ``"kl"``: Chernoff–Hoeffding intervals.
+            ``"empirical_bernstein"``: intervals from the draws' variance. ``"best"``: the sharpest for the kind of
+            map.
         violations: How many intervals may miss in statements about overlap *counts*: an int is a number, a float
             a fraction of K, ``"auto"`` ⌊K/200⌋. Always 0 for ``theorem2`` and for claims about named features.
 
@@ -81,6 +87,7 @@ class Certifier:
         stdevs: float | tuple[float, ...],
         nt_samples_batch_size: int | None = None,
         groups: Groups = None,
+        region: Regions = None,
         attribution_kwargs: Mapping[str, Any] | None = None,
         seed: int | None = None,
         show_progress: bool = False,
@@ -97,6 +104,7 @@ class Certifier:
             stdevs: Standard deviation of the noise, in the units of ``inputs``.
             nt_samples_batch_size: Draws computed together; by default as many as keep a pass at 64 rows or fewer.
             groups: What a feature is; see :meth:`SmoothedAttribution.attribute`.
+            region: A region, or several by name, whose share of every draw is recorded for :meth:`region`.
             attribution_kwargs: Arguments of the wrapped method whose names are taken.
             seed: Seed of the noise; ``None`` draws a fresh one and records it.
             show_progress: Show a progress bar on stderr.
@@ -119,6 +127,7 @@ class Certifier:
             stdevs=stdevs,
             nt_samples_batch_size=nt_samples_batch_size,
             groups=groups,
+            region=region,
             attribution_kwargs=attribution_kwargs,
             seed=seed,
             show_progress=show_progress,
@@ -146,7 +155,7 @@ class Certifier:
         overlap = bound.overlaps(smoothed_map, count, ratios, 1 - self.confidence, violations)[:, 0]
         return TopKCertificate(
             map=smoothed_map,
-            radius=float(radius),
+            at_radius=float(radius),
             confidence=self.confidence,
             bound=bound.name,
             violations=violations,
@@ -191,12 +200,154 @@ class Certifier:
         ranks = bound.ranks(smoothed_map, self._ratio(smoothed_map, radius), 1 - self.confidence)
         return RankCertificate(
             map=smoothed_map,
-            radius=float(radius),
+            at_radius=float(radius),
             confidence=self.confidence,
             bound=bound.name,
             violations=0,
             feature_rank=torch.from_numpy(ranks),
         )
+
+    def radius(self, smoothed_map: SmoothedMap, *, k: float, overlap: float) -> Tensor:
+        """How far an overlap of the top K is certified.
+
+        Args:
+            smoothed_map: A map.
+            k: Size of the top set.
+            overlap: How many of them shall stay: an int is a number of features, a float a fraction of K.
+
+        Returns:
+            The supremum of the radii at which :meth:`top_k` certifies the overlap, rounded down by 1 in 10⁹, in the
+            units of the input, shape (N,); 0 if there is none, infinite if the overlap always holds.
+
+        Raises:
+            InvalidInputError: An argument is not what was expected.
+            CertificationError: The bound does not apply to the map.
+        """
+        bound, count, violations = self._prepared(smoothed_map, k)
+        wanted = resolved_count("overlap", overlap, count)
+        ratio = bound.overlap_ratio(smoothed_map, count, wanted, 1 - self.confidence, violations)
+        return torch.from_numpy(ratio * smoothed_map.sigma)
+
+    def median_rank(self, smoothed_map: SmoothedMap, *, radius: float) -> RankCertificate:
+        """Theorem 3's certified ranks: those that follow from being salient in at least half of the draws.
+
+        They are weaker than :meth:`rank`, and need only to know which features those are.
+
+        Args:
+            smoothed_map: A map of zeros and ones whose number of ones is bounded (``max_squared_norm``).
+            radius: L2 size ρ ≥ 0 of the perturbation.
+
+        Returns:
+            The certificate, whose ``bound`` is ``"theorem3"``; n + 1 for features that are salient in fewer draws.
+
+        Raises:
+            InvalidInputError: An argument is not what was expected.
+            CertificationError: The map is not of zeros and ones, or its number of ones is unknown.
+        """
+        self._check_map(smoothed_map)
+        counts, most_ones = smoothed_map.feature_counts, smoothed_map.max_squared_norm
+        if counts is None or most_ones is None:
+            raise CertificationError(
+                "Expected a sparsified map with a known number of ones in each draw, got one without counts or without "
+                "`max_squared_norm`."
+            )
+        n, alpha = smoothed_map.layout.n_features, 1 - self.confidence
+        salient = theory.theorem3_rank(
+            np.ones(int(most_ones)),
+            int(most_ones),
+            half_width=half_width(smoothed_map, alpha),
+            ratio=self._ratio(smoothed_map, radius),
+        )
+        in_half = 2 * counts.numpy() >= smoothed_map.n_samples.numpy()[:, None]
+        ranks = np.where(in_half, np.minimum(salient, n + 1), n + 1).astype(np.int64)
+        return RankCertificate(
+            map=smoothed_map,
+            at_radius=float(radius),
+            confidence=self.confidence,
+            bound=THEOREM3,
+            violations=0,
+            feature_rank=torch.from_numpy(ranks),
+        )
+
+    def selection(self, smoothed_map: SmoothedMap, *, radius: float) -> SelectionCertificate:
+        """Certify for each feature whether most noisy copies select it, and abstain where neither is proved.
+
+        Args:
+            smoothed_map: A map of zeros and ones.
+            radius: L2 size ρ ≥ 0 of the perturbation.
+
+        Returns:
+            The certificate; all decisions hold together, at all radii.
+
+        Raises:
+            InvalidInputError: An argument is not what was expected.
+            CertificationError: The map is not of zeros and ones, or the bound does not apply to it.
+        """
+        bound = self._checked_bound(smoothed_map)
+        if not smoothed_map.binary:
+            raise CertificationError("Expected a sparsified map, of zeros and ones, got a map of other values.")
+        lower, upper = bound.intervals(smoothed_map, 1 - self.confidence)
+        selected, rejected = theory.selection(lower, upper, ratio=self._ratio(smoothed_map, radius))
+        return SelectionCertificate(
+            map=smoothed_map,
+            at_radius=float(radius),
+            confidence=self.confidence,
+            bound=bound.name,
+            violations=0,
+            feature_selected=torch.from_numpy(selected),
+            feature_rejected=torch.from_numpy(rejected),
+            feature_radius=torch.from_numpy(theory.selection_ratios(lower, upper) * smoothed_map.sigma),
+        )
+
+    def region(self, smoothed_map: SmoothedMap, *, name: str | None = None, radius: float) -> RegionCertificate:
+        """Certify how much of the saliency stays in a region that was given to ``sample`` or :meth:`certify`.
+
+        Args:
+            smoothed_map: A map sampled with ``region``.
+            name: Which region, if several were given.
+            radius: L2 size ρ ≥ 0 of the perturbation.
+
+        Returns:
+            The certificate; the bound is the largest of three, whatever the certifier's.
+
+        Raises:
+            InvalidInputError: An argument is not what was expected, or there is no such region.
+        """
+        self._check_map(smoothed_map)
+        known = sorted(smoothed_map.regions)
+        if name is None and len(known) == 1:
+            name = known[0]
+        if name is None or name not in smoothed_map.regions:
+            raise InvalidInputError(f"Expected `name` to be one of the map's regions {known}, got {name!r}.")
+        _, fractions = smoothed_map.regions[name]
+        mass = theory.region_mass(fractions.numpy(), ratio=self._ratio(smoothed_map, radius), alpha=1 - self.confidence)
+        return RegionCertificate(
+            map=smoothed_map,
+            at_radius=float(radius),
+            confidence=self.confidence,
+            bound="region",
+            violations=0,
+            name=name,
+            mass=torch.from_numpy(mass),
+        )
+
+    def forecast(self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int) -> Tensor:
+        """The overlap to expect from more draws, if the present means were exact; not a certificate.
+
+        Args:
+            smoothed_map: A map, for instance of a few hundred draws.
+            k: Size of the top set.
+            radius: L2 size ρ ≥ 0 of the perturbation.
+            nt_samples: Number of draws to plan for, at least 2.
+
+        Returns:
+            Overlaps, int64, shape (N,).
+
+        Raises:
+            InvalidInputError: An argument is not what was expected.
+            CertificationError: The bound does not apply to the map.
+        """
+        return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius).overlap
 
     def _prepared(self, smoothed_map: SmoothedMap, k: float) -> tuple[Bound, int, int]:
         bound = self._checked_bound(smoothed_map)
@@ -208,12 +359,16 @@ class Certifier:
         return bound, count, resolved_count("violations", self.violations, count, at_least=0)
 
     def _checked_bound(self, smoothed_map: SmoothedMap) -> Bound:
+        self._check_map(smoothed_map)
+        return bound_named(self.bound, smoothed_map)
+
+    @staticmethod
+    def _check_map(smoothed_map: SmoothedMap) -> None:
         if not isinstance(smoothed_map, SmoothedMap):
             raise InvalidInputError(f"Expected `smoothed_map` to be a SmoothedMap, got {type(smoothed_map).__name__}.")
         _check_draws(int(smoothed_map.n_samples.min()))
         if smoothed_map.sigma == 0:
             raise CertificationError("Expected a map smoothed with `stdevs` > 0, got no noise.")
-        return bound_named(self.bound, smoothed_map)
 
     def _ratio(self, smoothed_map: SmoothedMap, radius: float) -> float:
         return checked_number("radius", radius, at_least=0) / smoothed_map.sigma

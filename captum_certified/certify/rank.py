@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from captum_certified.certify.bounds import BOUNDS
 from captum_certified.certify.certificate import Certificate
-from captum_certified.exceptions import InvalidInputError
-from captum_certified.theory import fraction_to_count
+from captum_certified.certify.counts import resolved_count
+from captum_certified.certify.feature_table import score_range
 
-__all__ = ["RankCertificate"]
+__all__ = ["THEOREM3", "RankCertificate"]
+
+THEOREM3 = "theorem3"  # the bound of Certifier.median_rank
+_AS_PRINTED = frozenset({"theorem2", THEOREM3})
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -31,8 +31,8 @@ class RankCertificate(Certificate):
     def rank(self) -> Tensor | tuple[Tensor, ...]:
         """Certified rank of every entry, structured like ``map.mean``; n + 1 means that nothing is certified.
 
-        ``bound="theorem2"`` reports Definition 3.1 as printed, which counts the feature itself: it guarantees one
-        rank less.
+        The bounds ``theorem2`` and ``theorem3`` report Definition 3.1 as printed, which counts the feature itself:
+        they guarantee one rank less.
         """
         return self.map.layout.unflatten(self.feature_rank)
 
@@ -63,23 +63,10 @@ class RankCertificate(Certificate):
         return {"best_rank": self._guaranteed().amin(dim=1).tolist()}
 
     def _guaranteed(self) -> Tensor:
-        return torch.from_numpy(BOUNDS[self.bound].ranks_guaranteed(np.asarray(self.feature_rank)))
+        """The rank that is proved: Definition 3.1 counts the feature itself."""
+        return self.feature_rank - 1 if self.bound in _AS_PRINTED else self.feature_rank
 
-
-def resolved_count(name: str, value: Any, total: int, *, at_least: int = 1) -> int:
-    """An int as a count, a float as a fraction of ``total`` rounded up.
-
-    Raises:
-        InvalidInputError: It is neither, or out of range.
-    """
-    integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if integral and at_least <= value <= total:
-        return int(value)
-    if isinstance(value, (float, np.floating)) and 0 <= value <= 1:
-        count = fraction_to_count(float(value), total)
-        if count >= at_least:
-            return count
-    raise InvalidInputError(
-        f"Expected `{name}` to be a number of features from {at_least} to {total}, or a fraction of them in "
-        f"{'(0' if at_least else '[0'}, 1], got {value!r}."
-    )
+    def _feature_tables(self) -> dict[str, Tensor]:
+        bound = "hoeffding" if self.bound == THEOREM3 else self.bound
+        lower, upper = score_range(self.map, bound, self.at_radius, 1 - self.confidence)
+        return {"lower": lower, "upper": upper, "rank": self.feature_rank}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
 from captum_certified.theory import top_k_mask
 
 __all__ = ["TopKCertificate"]
@@ -66,4 +67,14 @@ class TopKCertificate(Certificate):
             "overlap": self.overlap.tolist(),
             "overlap_fraction": self.overlap_fraction.tolist(),
             "plain_overlap": None if plain is None else plain.tolist(),
+        }
+
+    def _feature_tables(self) -> dict[str, Tensor]:
+        alpha = 1 - self.confidence
+        lower, upper = score_range(self.map, self.bound, self.at_radius, alpha)
+        return {
+            "lower": lower,
+            "upper": upper,
+            "rank": feature_ranks(self.map, self.bound, self.at_radius, alpha),
+            "radius": top_k_radii(self.map, self.bound, self.k, alpha),
         }

@@ -5,9 +5,12 @@ from typing import Any
 
 import torch
 
+from captum_certified.certify.bounds import BOUNDS
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.certifier import Certifier
-from captum_certified.certify.rank import RankCertificate
+from captum_certified.certify.rank import THEOREM3, RankCertificate
+from captum_certified.certify.region import RegionCertificate
+from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.top_k import TopKCertificate
 
 __all__ = ["agrees", "recompute"]
@@ -22,7 +25,8 @@ def recompute(certificate: Certificate) -> Certificate:
     Returns:
         A certificate of the same kind.
     """
-    certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound, violations=certificate.violations)
+    bound = certificate.bound if certificate.bound in BOUNDS else "best"  # kinds with one bound of their own
+    certifier = Certifier(confidence=certificate.confidence, bound=bound, violations=certificate.violations)
     return _RECOMPUTE[type(certificate)](certifier, certificate)
 
 
@@ -40,6 +44,10 @@ def agrees(certificate: Certificate) -> bool:
 
 
 _RECOMPUTE: dict[type[Certificate], Callable[[Certifier, Any], Certificate]] = {
-    TopKCertificate: lambda certifier, c: certifier.top_k(c.map, k=c.k, radius=c.radius),
-    RankCertificate: lambda certifier, c: certifier.rank(c.map, radius=c.radius),
+    TopKCertificate: lambda certifier, c: certifier.top_k(c.map, k=c.k, radius=c.at_radius),
+    RankCertificate: lambda certifier, c: (certifier.median_rank if c.bound == THEOREM3 else certifier.rank)(
+        c.map, radius=c.at_radius
+    ),
+    SelectionCertificate: lambda certifier, c: certifier.selection(c.map, radius=c.at_radius),
+    RegionCertificate: lambda certifier, c: certifier.region(c.map, name=c.name, radius=c.at_radius),
 }

@@ -7,6 +7,7 @@ from captum_certified.smoothing.loop import Attributions, checked_magnitudes, sm
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
 from captum_certified.smoothing.noise import NoiseLaw, derived_seed, fresh_seed, noise_pass
 from captum_certified.smoothing.passes import SamplingPlan, block_draws, noisy_inputs
+from captum_certified.smoothing.regions import Regions
 from captum_certified.smoothing.smoothed_map import SmoothedMap
 from captum_certified.smoothing.statistics import MapDraws, PerDrawMap
 from captum_certified.smoothing.validation import checked_number, checked_stdev
@@ -19,6 +20,7 @@ __all__ = [
     "MapDraws",
     "NoiseLaw",
     "PerDrawMap",
+    "Regions",
     "SamplingPlan",
     "SmoothedMap",
     "atomic_write",

@@ -68,6 +68,19 @@ class FeatureLayout:
             total.scatter_add_(1, index.expand(len(column), -1), column)
         return total
 
+    def group_means(self, maps: Sequence[Tensor]) -> Tensor:
+        """Mean of the entries of every feature.
+
+        Args:
+            maps: Tensors of shape (N, *shape).
+
+        Returns:
+            Shape (N, n).
+        """
+        entries = replace(self, by_channel=False)
+        rows = len(maps[0])
+        return entries.flatten(maps, rows) / entries.flatten([torch.ones_like(m) for m in maps], rows)
+
     def unflatten(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Columns back in the structure of the map; every entry of a group gets the group's value.
 

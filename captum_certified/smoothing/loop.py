@@ -10,6 +10,7 @@ from captum_certified.exceptions import CertificationError
 from captum_certified.smoothing.features import FeatureLayout, Groups
 from captum_certified.smoothing.passes import SamplingPlan, noisy_inputs
 from captum_certified.smoothing.provenance import DrawRange
+from captum_certified.smoothing.regions import Regions, RegionStatistics, region_masks
 from captum_certified.smoothing.statistics import PerDrawMap, Statistics, statistics_for
 from captum_certified.smoothing.ties import TieCounter
 
@@ -30,6 +31,7 @@ def smooth(
     plan: SamplingPlan,
     *,
     groups: Groups = None,
+    region: Regions = None,
     on_pass: Callable[[int], object],
 ) -> Iterator[list[dict[str, Any]]]:
     """Sample, and after every block hand out the fields of each map so far.
@@ -42,6 +44,7 @@ def smooth(
         inputs: Clean inputs of shape (N, …).
         plan: Which draws, and how they are cut.
         groups: What a feature is.
+        region: Regions whose share of every draw is recorded.
         on_pass: Called with the number of draws of every finished pass.
 
     Yields:
@@ -53,6 +56,7 @@ def smooth(
     rows = len(inputs[0])
     layout: FeatureLayout | None = None
     statistics: list[Statistics] = []
+    regions: list[dict[str, RegionStatistics]] = []
     ties = TieCounter()
     for block in plan.blocks():
         for draws in plan.passes(block):
@@ -61,18 +65,24 @@ def smooth(
                 layout = FeatureLayout.of(outputs.maps, is_tuple=outputs.is_tuple, rows=rows, groups=groups)
                 device = outputs.maps[0].device
                 statistics = [statistics_for(f, rows, layout.n_features, device) for f in per_draw_maps]
+                masks = region_masks(region, layout, rows)
+                regions = [{name: RegionStatistics(m, device) for name, m in masks.items()} for _ in per_draw_maps]
             magnitudes = checked_magnitudes(
                 layout.flatten(outputs.maps, rows), where=f"in draws {draws.start} to {draws.stop - 1}"
             )
-            for per_draw_map, collected in zip(per_draw_maps, statistics, strict=True):
+            for per_draw_map, collected, shares in zip(per_draw_maps, statistics, regions, strict=True):
                 values, placed_by_index = per_draw_map(magnitudes)
-                collected.add(values.view(rows, len(draws), -1))
+                for statistic in (collected, *shares.values()):
+                    statistic.add(values.view(rows, len(draws), -1))
                 if placed_by_index is not None:
                     ties.add(values, placed_by_index)
             on_pass(len(draws))
         done = DrawRange(plan.seed, plan.first_draw, block.stop)
         assert layout is not None  # noqa: S101  for the type checker: a block holds at least one pass
-        yield [_fields(f, s, layout, done, plan) for f, s in zip(per_draw_maps, statistics, strict=True)]
+        yield [
+            _fields(per_draw_map, collected, shares, layout, done, plan)
+            for per_draw_map, collected, shares in zip(per_draw_maps, statistics, regions, strict=True)
+        ]
     ties.warn()
 
 
@@ -91,6 +101,7 @@ def checked_magnitudes(magnitudes: Tensor, *, where: str) -> Tensor:
 def _fields(
     per_draw_map: PerDrawMap,
     statistics: Statistics,
+    regions: dict[str, RegionStatistics],
     layout: FeatureLayout,
     done: DrawRange,
     plan: SamplingPlan,
@@ -103,5 +114,6 @@ def _fields(
         "stdevs": plan.stdevs if len(plan.stdevs) > 1 else plan.stdevs[0],
         "max_squared_norm": float(per_draw_map.max_squared_norm(layout.n_features)),
         "provenance": ((done,),) * rows,
+        "regions": {name: shares.state() for name, shares in regions.items()},
         **state,
     }

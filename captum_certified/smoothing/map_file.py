@@ -31,11 +31,14 @@ def parts_of_map(smoothed_map: "SmoothedMap") -> tuple[dict[str, Any], dict[str,
         "stdevs": smoothed_map.stdevs,
         "max_squared_norm": smoothed_map.max_squared_norm,
         "provenance": None if provenance is None else [[list(draws) for draws in row] for row in provenance],
+        "regions": list(smoothed_map.regions),
         "setup": dict(smoothed_map.setup),
     }
     tensors: dict[str, Tensor | None] = {name: getattr(smoothed_map, name) for name in _TABLES}
     tensors |= {"n_samples": smoothed_map.n_samples, "given_trace": smoothed_map.given_trace}
     tensors |= {f"group_ids.{i}": ids for i, ids in enumerate(layout.group_ids or ())}
+    for i, (mask, shares) in enumerate(smoothed_map.regions.values()):
+        tensors |= {f"region.{i}.mask": mask, f"region.{i}.shares": shares}
     if smoothed_map.covariance is not None:
         tensors |= {f"covariance.{name}": value for name, value in smoothed_map.covariance.parts().items()}
     return header, {name: value.numpy() for name, value in tensors.items() if value is not None}
@@ -87,6 +90,10 @@ def _fields(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, 
     if summary:
         fields["covariance"] = CovarianceSummary(**summary)
         _require(len(fields["covariance"].pairs) == rows, "covariance")
+    fields["regions"] = {
+        str(name): _region(tensors[f"region.{i}.mask"], tensors[f"region.{i}.shares"], layout, samples)
+        for i, name in enumerate(header["regions"])
+    }
     fields["stdevs"] = _stdevs(header["stdevs"])
     fields["max_squared_norm"] = None if header["max_squared_norm"] is None else float(header["max_squared_norm"])
     fields["provenance"] = _provenance(header["provenance"], rows)
@@ -106,6 +113,15 @@ def _layout(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> FeatureLay
             _require(index.dtype == torch.int64 and tuple(index.shape[1:]) == shape, "group_ids")
             _require(bool(((index >= 0) & (index < n_features)).all()), "group_ids")
     return FeatureLayout(shapes, bool(header["is_tuple"]), n_features, ids, by_channel=bool(header["by_channel"]))
+
+
+def _region(mask: Tensor, shares: Tensor, layout: FeatureLayout, samples: Tensor) -> tuple[Tensor, Tensor]:
+    _require(
+        mask.dtype == torch.bool and mask.shape in ((1, layout.n_features), (len(samples), layout.n_features)), "mask"
+    )
+    _require(shares.dtype == torch.float64 and shares.dim() == 2 and len(shares) == len(samples), "shares")
+    _require(bool((samples == shares.shape[1]).all()) and bool(((shares >= 0) & (shares <= 1)).all()), "shares")
+    return mask, shares
 
 
 def _stdevs(stored: Any) -> float | tuple[float, ...]:

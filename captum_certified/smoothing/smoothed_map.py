@@ -15,6 +15,7 @@ from captum_certified.smoothing.covariance import CovarianceSummary
 from captum_certified.smoothing.features import FeatureLayout
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
 from captum_certified.smoothing.provenance import Provenance, joined_draws, merged_setup, stacked_setup
+from captum_certified.smoothing.regions import merged_regions, stacked_regions
 from captum_certified.smoothing.validation import (
     checked_columns,
     checked_norm,
@@ -45,6 +46,8 @@ class SmoothedMap:
         second_moment: Mean square of each feature, float64, shape (N, n), or ``None``.
         max_squared_norm: A bound on ‖f‖² that holds in every draw, or ``None`` if unknown.
         covariance: Summary of the draws' covariance, or ``None``.
+        regions: For every region recorded its name, the mask of its features, bool, shape (1 or N, n), and its share T
+            of the map's sum in every draw, float64, shape (N, q).
         plain: Feature magnitudes of the plain attribution at the clean input, shape (N, n), or ``None``.
         provenance: The draws of every example, or ``None`` if unknown.
         setup: What was sampled and how: class, method, target, digests, versions, device.
@@ -65,6 +68,7 @@ class SmoothedMap:
     max_squared_norm: float | None = None
     given_trace: Tensor | None = None
     covariance: CovarianceSummary | None = None
+    regions: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     plain: Tensor | None = None
     provenance: Provenance | None = None
     setup: Mapping[str, Any] = field(default_factory=dict)
@@ -238,6 +242,19 @@ class SmoothedMap:
             covariance=_checked_covariance(covariance, len(columns)),
         )
 
+    def as_if_of(self, n_samples: int) -> "SmoothedMap":
+        """The map that ``n_samples`` draws would give if the present means were exact; of unknown provenance.
+
+        Args:
+            n_samples: Number of draws.
+
+        Returns:
+            A map for forecasts; what it certifies is not a certificate.
+        """
+        samples = checked_samples(n_samples, len(self))
+        counts = None if self.feature_counts is None else (self.features * n_samples).round().long()
+        return replace(self, n_samples=samples, feature_counts=counts, provenance=None, regions={}, covariance=None)
+
     # -- more draws, more rows -----------------------------------------------------------------------------
 
     def merge(self, other: "SmoothedMap", *, assume_independent: bool = False) -> "SmoothedMap":
@@ -291,6 +308,7 @@ class SmoothedMap:
             second_moment=averaged(self.second_moment, other.second_moment),
             given_trace=self._merged_trace(other),
             covariance=covariance.merge(other.covariance) if covariance and other.covariance else None,
+            regions=merged_regions(self.regions, other.regions),
             provenance=provenance,
             setup=merged_setup(self.setup, other.setup),
         )
@@ -340,6 +358,7 @@ class SmoothedMap:
             plain=joined("plain"),
             given_trace=joined("trace") if any(m.given_trace is not None for m in maps) else None,
             covariance=CovarianceSummary.stack(covariances) if len(covariances) == len(maps) else None,
+            regions=stacked_regions([(m.regions, len(m)) for m in maps]),
             provenance=tuple(row for rows in provenances for row in rows) if len(provenances) == len(maps) else None,
             setup=setup,
         )

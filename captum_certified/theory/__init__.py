@@ -1,8 +1,24 @@
 """Every numbered result as a function of numpy arrays in float64; no torch, no Captum."""
 
 from captum_certified.theory.counting import fraction_to_count, top_k_mask
-from captum_certified.theory.overlap import interval_ladder, overlap_from_ladder, theorem2_ladder
-from captum_certified.theory.rank import definition_3_1_ranks, sharp_ranks
+from captum_certified.theory.intervals import (
+    clopper_pearson_interval,
+    empirical_bernstein_interval,
+    hoeffding_interval,
+    kl_interval,
+    kl_upper,
+)
+from captum_certified.theory.lecuyer import lecuyer_bounds, lecuyer_overlap
+from captum_certified.theory.overlap import (
+    interval_ladder,
+    overlap_from_bounds,
+    overlap_from_ladder,
+    ratio_from_ladder,
+    theorem2_ladder,
+)
+from captum_certified.theory.rank import definition_3_1_ranks, sharp_ranks, theorem3_rank, top_k_ratios
+from captum_certified.theory.region import dkw_half_width, region_mass, region_mass_bounds
+from captum_certified.theory.selection import selection, selection_ratios
 from captum_certified.theory.shift import (
     empirical_lower_bound,
     hoeffding_half_width,
@@ -12,16 +28,32 @@ from captum_certified.theory.shift import (
 )
 
 __all__ = [
+    "clopper_pearson_interval",
     "definition_3_1_ranks",
+    "dkw_half_width",
+    "empirical_bernstein_interval",
     "empirical_lower_bound",
     "fraction_to_count",
     "hoeffding_half_width",
+    "hoeffding_interval",
     "interval_ladder",
+    "kl_interval",
+    "kl_upper",
+    "lecuyer_bounds",
+    "lecuyer_overlap",
     "lower_bound",
+    "overlap_from_bounds",
     "overlap_from_ladder",
     "probit",
+    "ratio_from_ladder",
+    "region_mass",
+    "region_mass_bounds",
+    "selection",
+    "selection_ratios",
     "sharp_ranks",
     "shift",
     "theorem2_ladder",
+    "theorem3_rank",
     "top_k_mask",
+    "top_k_ratios",
 ]

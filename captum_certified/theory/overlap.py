@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from captum_certified.theory.counting import top_k_mask
 from captum_certified.theory.shift import Floats, probit
 
-__all__ = ["interval_ladder", "overlap_from_ladder", "theorem2_ladder"]
+__all__ = [
+    "interval_ladder",
+    "overlap_from_bounds",
+    "overlap_from_ladder",
+    "ratio_from_ladder",
+    "theorem2_ladder",
+]
 
 
 def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
@@ -67,15 +73,55 @@ def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Float
         >>> interval_ladder(mean - 0.01, mean + 0.01, mean, 2).round(3).tolist()
         [[1.227, 0.806]]
     """
-    rows, n = mean.shape
-    members, _ = top_k_mask(mean, k)
-    strongest = -np.sort(-lower[members].reshape(rows, k), axis=1)
-    newcomers = np.full((rows, k), -np.inf)
-    depth = min(k, n - k)
-    if depth:
-        rest = _largest_descending(upper[~members].reshape(rows, n - k), depth)
-        newcomers[:, k - depth :] = rest[:, ::-1]
-    return _ladder(strongest, newcomers)
+    return _ladder(*_opponents(lower, upper, mean, k))
+
+
+def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> NDArray[np.int64]:
+    """Sharp top-K overlap from bounds on the scores at the perturbed input: the largest i with a_i > b_{K−i+1}.
+
+    Args:
+        lower: a, at most h(x̃), shape (N, n).
+        upper: b, at least h(x̃), shape (N, n).
+        mean: Empirical scores that define the top K, shape (N, n); ties by lower index.
+        k: Size K of the top set, 1 to n.
+
+    Returns:
+        Shape (N,), integers in [max(0, 2K − n), K].
+
+    Example:
+        >>> mean = np.array([[0.9, 0.8, 0.2, 0.1]])
+        >>> overlap_from_bounds(mean - 0.3, mean + 0.3, mean, 2)
+        array([1])
+    """
+    strongest, newcomers = _opponents(lower, upper, mean, k)
+    holds = np.logical_and.accumulate(strongest > newcomers, axis=1)
+    floor = max(2 * k - mean.shape[1], 0)
+    return np.asarray(np.maximum(holds.sum(axis=1), floor), dtype=np.int64)
+
+
+def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violations: int = 0) -> Floats:
+    """Read the largest certified radius of an overlap off a ladder.
+
+    Args:
+        ladder: Shape (N, K), not rising along the second axis.
+        overlap: How many features shall stay, 1 to K.
+        n_features: n; an overlap of 2K − n or less holds at every radius.
+        violations: v features whose interval is allowed to miss; an overlap of i needs level i + v.
+
+    Returns:
+        Shape (N,): the supremum of ρ/σ at which the overlap is certified, rounded down by 1 in 10⁹; 0 if none.
+
+    Example:
+        >>> ratio_from_ladder(np.array([[0.9, 0.4]]), 2, n_features=9).round(6)
+        array([0.4])
+    """
+    rows, k = ladder.shape
+    if overlap <= 2 * k - n_features:
+        return np.full(rows, np.inf)
+    if overlap + violations > k:
+        return np.zeros(rows)
+    supremum = np.minimum.accumulate(ladder, axis=1)[:, overlap + violations - 1]
+    return np.maximum(supremum, 0.0) * (1.0 - 1e-9)
 
 
 def overlap_from_ladder(
@@ -103,6 +149,19 @@ def overlap_from_ladder(
     side: Literal["left", "right"] = "left" if closed else "right"
     levels = np.stack([k - np.searchsorted(row[::-1], ratios, side=side) for row in falling]).astype(np.int64)
     return levels if closed else np.maximum(levels - violations, max(2 * k - n_features, 0))
+
+
+def _opponents(lower: Floats, upper: Floats, mean: Floats, k: int) -> tuple[Floats, Floats]:
+    """a_1 … a_K over the top K in descending order, and for each a_i its opponent b_{K−i+1} among the others."""
+    rows, n = mean.shape
+    members, _ = top_k_mask(mean, k)
+    strongest = -np.sort(-lower[members].reshape(rows, k), axis=1)
+    newcomers = np.full((rows, k), -np.inf)
+    depth = min(k, n - k)
+    if depth:
+        rest = _largest_descending(upper[~members].reshape(rows, n - k), depth)
+        newcomers[:, k - depth :] = rest[:, ::-1]
+    return strongest, newcomers
 
 
 def _ladder(strong: Floats, weak: Floats) -> Floats:

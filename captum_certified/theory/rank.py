@@ -3,11 +3,11 @@
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from captum_certified.theory.shift import Floats, empirical_lower_bound, probit
 
-__all__ = ["definition_3_1_ranks", "sharp_ranks"]
+__all__ = ["definition_3_1_ranks", "sharp_ranks", "theorem3_rank", "top_k_ratios"]
 
 
 def definition_3_1_ranks(mean: Floats, *, half_width: Floats, ratio: float) -> NDArray[np.int64]:
@@ -55,6 +55,62 @@ def sharp_ranks(lower: Floats, upper: Floats, *, ratio: float) -> NDArray[np.int
     """
     # i itself always satisfies b_i ≥ a_i, so counting all j gives the leading 1.
     return _count_at_least(probit(upper), probit(lower) - 2.0 * ratio, strictly=False)
+
+
+def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
+    """How far each feature certifiably stays in the top K: half of Φ⁻¹(lo_i) − Φ⁻¹(K-th largest of the other hi).
+
+    Args:
+        lower: Lower ends, shape (N, n).
+        upper: Upper ends, shape (N, n).
+        k: Size K of the top set, 1 to n.
+
+    Returns:
+        Shape (N, n): the supremum of ρ/σ, rounded down by 1 in 10⁹; 0 if it is never certified, ∞ if K = n.
+
+    Example:
+        >>> mean = np.array([[0.9, 0.5, 0.1]])
+        >>> top_k_ratios(mean - 0.01, mean + 0.01, 1).round(3)
+        array([[0.601, 0.   , 0.   ]])
+    """
+    rows, n = lower.shape
+    if k == n:
+        return np.full((rows, n), np.inf)
+    ends = probit(upper)
+    descending = -np.sort(-ends, axis=1)
+    # Without i itself the K-th largest is the (K+1)-th of all whenever i is among the first K.
+    opponent = np.where(ends >= descending[:, k - 1 : k], descending[:, k : k + 1], descending[:, k - 1 : k])
+    with np.errstate(invalid="ignore"):
+        ratio = (probit(lower) - opponent) / 2.0
+    return np.where(ratio > 0.0, ratio, 0.0) * (1.0 - 1e-9)
+
+
+def theorem3_rank(weights: ArrayLike, rank: int, *, half_width: ArrayLike, ratio: float) -> Floats:
+    """Theorem 3. Median rank ≤ T implies Definition 3.1 ≤ ⌈Σ_k w(k) / L̂(w(T)/2)⌉, for maps f_i = w(rank of g_i).
+
+    With the paper's w, 1 up to ⌈τn⌉ and 0 after it, this is ⌈⌈τn⌉ / L̂(1/2)⌉. The paper omits the ceiling.
+
+    Args:
+        weights: w(1), w(2), …: in [0, 1] and not rising; what is left out is 0.
+        rank: T ≥ 1.
+        half_width: Hoeffding's c.
+        ratio: ρ/σ ≥ 0.
+
+    Returns:
+        The bound on Definition 3.1, in the shape of ``half_width``; ∞ where L̂(w(T)/2) ≤ 0.
+
+    Source:
+        Levine, Singla and Feizi (2019), Theorem 3 and eqs. A.20–A.22.
+
+    Example:
+        >>> float(theorem3_rank([1.0], 1, half_width=1e-4, ratio=0.0))
+        3.0
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    weight = w[rank - 1] if rank <= len(w) else 0.0
+    bound = empirical_lower_bound(np.full(np.shape(half_width), weight / 2.0), half_width=half_width, ratio=ratio)
+    with np.errstate(divide="ignore"):
+        return np.where(bound > 0.0, np.ceil(w.sum() / np.maximum(bound, 0.0) * (1.0 + 1e-12)), np.inf)
 
 
 def _count_at_least(values: Floats, bounds: Floats, *, strictly: bool) -> NDArray[np.int64]:

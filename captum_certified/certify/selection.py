@@ -1,0 +1,88 @@
+"""The certificate of per-feature selection, with abstention."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.feature_table import score_range
+
+__all__ = ["SelectionCertificate"]
+
+Maps = Tensor | tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SelectionCertificate(Certificate):
+    """Which features most noisy copies of every perturbed input select, which they do not, and which are open.
+
+    Attributes:
+        feature_selected: Selected at every perturbed input, bool, shape (N, n).
+        feature_rejected: Not selected at any perturbed input, bool, shape (N, n).
+        feature_radius: How far the decision about each feature holds, float64, shape (N, n); 0 where it is open.
+    """
+
+    kind: ClassVar[str] = "selection"
+
+    feature_selected: Tensor
+    feature_rejected: Tensor
+    feature_radius: Tensor
+
+    @property
+    def selected(self) -> Maps:
+        """Entries that are certifiably selected, bool, structured like ``map.mean``."""
+        return self.map.layout.unflatten(self.feature_selected)
+
+    @property
+    def rejected(self) -> Maps:
+        """Entries that are certifiably not selected, bool, structured like ``map.mean``."""
+        return self.map.layout.unflatten(self.feature_rejected)
+
+    @property
+    def abstained(self) -> Maps:
+        """Entries about which nothing is certified, bool, structured like ``map.mean``."""
+        return self.map.layout.unflatten(~(self.feature_selected | self.feature_rejected))
+
+    @property
+    def radius(self) -> Maps:
+        """How far the decision about each entry holds, in the units of the input, structured like ``map.mean``."""
+        return self.map.layout.unflatten(self.feature_radius)
+
+    @property
+    def certified_fraction(self) -> Tensor:
+        """Fraction of the features with a certified decision at ``at_radius``, float64, shape (N,)."""
+        return (self.feature_selected | self.feature_rejected).double().mean(dim=1)
+
+    def summaries(self) -> list[str]:
+        """One sentence for each example."""
+        n = self.map.layout.n_features
+        return [
+            f"{int(selected)} of {n} features certifiably selected, {int(rejected)} certifiably not, "
+            f"{n - int(selected) - int(rejected)} open ({float(share):.1%} certified), from {int(draws)} draws"
+            for selected, rejected, share, draws in zip(
+                self.feature_selected.sum(1),
+                self.feature_rejected.sum(1),
+                self.certified_fraction,
+                self.n_samples,
+                strict=True,
+            )
+        ]
+
+    def results(self) -> dict[str, Any]:
+        """Numbers of decisions."""
+        return {
+            "selected": self.feature_selected.sum(1).tolist(),
+            "rejected": self.feature_rejected.sum(1).tolist(),
+            "certified_fraction": self.certified_fraction.tolist(),
+        }
+
+    def _feature_tables(self) -> dict[str, Tensor]:
+        lower, upper = score_range(self.map, self.bound, self.at_radius, 1 - self.confidence)
+        return {
+            "lower": lower,
+            "upper": upper,
+            "selected": self.feature_selected,
+            "rejected": self.feature_rejected,
+            "radius": self.feature_radius,
+        }

@@ -1,0 +1,115 @@
+"""Regions of a map: which features they hold, and their share of every draw."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.smoothing.features import FeatureLayout
+
+__all__ = ["RegionStatistics", "Regions", "merged_regions", "region_masks", "stacked_regions"]
+
+Mask = Tensor | tuple[Tensor, ...]
+Regions = Mask | Mapping[str, Mask] | None
+Recorded = Mapping[str, tuple[Tensor, Tensor]]
+
+_UNNAMED = "region"
+
+
+def region_masks(region: Regions, layout: FeatureLayout, rows: int) -> dict[str, Tensor]:
+    """The features of every region by name.
+
+    Args:
+        region: A boolean mask structured like the map, first dimension 1 or N, or several by name.
+        layout: The map's layout.
+        rows: N.
+
+    Returns:
+        Boolean tables of shape (1 or N, n).
+
+    Raises:
+        InvalidInputError: A mask is not boolean, does not fit the map, is empty, or cuts through a group.
+    """
+    if region is None:
+        return {}
+    named = region if isinstance(region, Mapping) else {_UNNAMED: region}
+    return {str(name): _features(mask, layout, rows) for name, mask in named.items()}
+
+
+def _features(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
+    parts = mask if isinstance(mask, tuple) else (mask,)
+    if len(parts) != len(layout.shapes):
+        raise InvalidInputError(
+            f"Expected `region` with {len(layout.shapes)} masks, one for each map, got {len(parts)}."
+        )
+    for part, shape in zip(parts, layout.shapes, strict=True):
+        if not isinstance(part, Tensor) or part.dtype != torch.bool:
+            raise InvalidInputError(f"Expected `region` to be a bool mask, got {getattr(part, 'dtype', type(part))}.")
+        fits = part.dim() == len(shape) + 1 and part.shape[0] in (1, rows)
+        if not fits or any(p not in (1, s) for p, s in zip(part.shape[1:], shape, strict=True)):
+            raise InvalidInputError(
+                f"Expected `region` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(part.shape)}."
+            )
+    examples = max(len(part) for part in parts)
+    whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]
+    # A group is inside if the mean of its entries' membership is 1, outside if it is 0.
+    inside = layout.group_means([w.double() for w in whole])
+    if bool(((inside > 0) & (inside < 1)).any()):
+        raise InvalidInputError("Expected `region` to hold each group whole or not at all, got a mask that cuts one.")
+    if not bool((inside > 0).any(dim=1).all()):
+        raise InvalidInputError("Expected `region` to hold at least one feature of every example, got an empty one.")
+    return inside > 0
+
+
+class RegionStatistics:
+    """The share of the map's sum that lies in a region, for every draw; 0 for an all-zero draw."""
+
+    def __init__(self, mask: Tensor, device: torch.device) -> None:
+        self.mask = mask.to(device)
+        self.shares: list[Tensor] = []
+
+    def add(self, values: Tensor) -> None:
+        """Add draws of shape (N, draws, n)."""
+        total = values.sum(dim=2, dtype=torch.float64)
+        inside = (values * self.mask.unsqueeze(1)).sum(dim=2, dtype=torch.float64)
+        self.shares.append(torch.where(total > 0, inside / total, torch.zeros_like(total)).clamp(0, 1).cpu())
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        """The mask and the shares so far, on the CPU."""
+        return self.mask.cpu(), torch.cat(self.shares, dim=1)
+
+
+def merged_regions(one: Recorded, two: Recorded) -> dict[str, tuple[Tensor, Tensor]]:
+    """The regions of a map with more draws.
+
+    Raises:
+        InvalidInputError: The maps recorded different regions.
+    """
+    if one.keys() != two.keys() or any(not torch.equal(one[name][0], two[name][0]) for name in one):
+        raise InvalidInputError(f"Expected maps with the same regions, got {sorted(one)} and {sorted(two)}.")
+    return {name: (mask, torch.cat([shares, two[name][1]], dim=1)) for name, (mask, shares) in one.items()}
+
+
+def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The regions of a map with more rows.
+
+    Args:
+        recorded: The regions of every map, and its number of rows.
+
+    Raises:
+        InvalidInputError: The maps recorded different regions, or different numbers of draws.
+    """
+    names = recorded[0][0].keys()
+    if any(regions.keys() != names for regions, _ in recorded):
+        raise InvalidInputError(f"Expected maps with the same regions, got {[sorted(r) for r, _ in recorded]}.")
+    stacked = {}
+    for name in names:
+        shares = [regions[name][1] for regions, _ in recorded]
+        if len({s.shape[1] for s in shares}) > 1:
+            raise InvalidInputError(
+                f"Expected maps of one number of draws to stack their regions, got {[s.shape[1] for s in shares]}."
+            )
+        masks = torch.cat([regions[name][0].expand(rows, -1) for regions, rows in recorded])
+        stacked[name] = (masks, torch.cat(shares))
+    return stacked

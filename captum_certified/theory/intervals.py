@@ -1,0 +1,160 @@
+"""Confidence intervals for the mean of independent draws in [0, 1], elementwise.
+
+Every interval takes ``tail``, the probability that one of its sides may miss: α/(2n) makes n two-sided intervals
+hold together with probability 1 − α. With α(v+1)/(2n) at most v of them miss, by Markov's inequality.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betainccinv, betaincinv, entr, xlogy
+
+from captum_certified.theory.shift import Floats, hoeffding_half_width
+
+__all__ = [
+    "clopper_pearson_interval",
+    "empirical_bernstein_interval",
+    "hoeffding_interval",
+    "kl_interval",
+    "kl_upper",
+]
+
+Interval = tuple[Floats, Floats]
+
+# Newton's iterates approach the end of a kl interval from outside; this many bring the slowest case to an ulp.
+_NEWTON_STEPS = 50
+_ROUNDING = 1e-12
+
+
+def hoeffding_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
+    """Hoeffding's interval ĥ ± c, clipped to [0, 1].
+
+    Args:
+        mean: Means of the draws.
+        n_samples: Number of draws q, broadcast against ``mean``.
+        tail: Probability that one side may miss.
+
+    Returns:
+        Lower and upper ends.
+
+    Source:
+        Hoeffding (1963).
+
+    Example:
+        >>> [end.round(3).tolist() for end in hoeffding_interval(np.array([0.1, 0.5]), 100, tail=0.025)]
+        [[0.0, 0.364], [0.236, 0.636]]
+    """
+    width = hoeffding_half_width(tail, n_samples)
+    return np.clip(mean - width, 0.0, 1.0), np.clip(mean + width, 0.0, 1.0)
+
+
+def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *, tail: float) -> Interval:
+    """Clopper and Pearson's exact interval for the mean of draws that are 0 or 1.
+
+    Args:
+        counts: Number of ones.
+        n_samples: Number of draws q, broadcast against ``counts``.
+        tail: Probability that one side may miss.
+
+    Returns:
+        Lower and upper ends; exactly 0 for no ones and exactly 1 for no zeros.
+
+    Source:
+        Clopper and Pearson (1934).
+
+    Example:
+        >>> [end.round(3).tolist() for end in clopper_pearson_interval(np.array([0, 10]), 100, tail=0.025)]
+        [[0.0, 0.049], [0.036, 0.176]]
+    """
+    draws = np.broadcast_to(np.asarray(n_samples, dtype=np.int64), counts.shape)
+    # Thousands of features share a few hundred counts, and the quantiles are slow.
+    pairs, inverse = np.unique(counts + draws * (draws.max(initial=0) + 1), return_inverse=True)
+    ones, q = pairs % (draws.max(initial=0) + 1), pairs // (draws.max(initial=0) + 1)
+    with np.errstate(invalid="ignore"):
+        lower = np.where(ones == 0, 0.0, betaincinv(ones, q - ones + 1, tail))
+        upper = np.where(ones == q, 1.0, betainccinv(ones + 1, q - ones, tail))
+    return lower[inverse].reshape(counts.shape), upper[inverse].reshape(counts.shape)
+
+
+def kl_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
+    """The Chernoff–Hoeffding interval {u : kl(ĥ‖u) ≤ ln(1/tail)/q}; never wider than Hoeffding's.
+
+    Args:
+        mean: Means of the draws.
+        n_samples: Number of draws q, broadcast against ``mean``.
+        tail: Probability that one side may miss.
+
+    Returns:
+        Lower and upper ends.
+
+    Source:
+        Hoeffding (1963), Theorem 1.
+
+    Example:
+        >>> [end.round(3).tolist() for end in kl_interval(np.array([0.1, 0.5]), 100, tail=0.025)]
+        [[0.038, 0.367], [0.2, 0.633]]
+    """
+    budget = -np.log(tail) / np.asarray(n_samples, dtype=np.float64)
+    return 1.0 - kl_upper(1.0 - mean, budget), kl_upper(mean, budget)
+
+
+def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
+    """kl⁺(u, c) = max{v : kl(u‖v) ≤ c}, rounded up by 1 in 10¹².
+
+    kl(u‖·) is convex and increasing above u, so Newton's method started above the root stays above it.
+
+    Args:
+        mean: u in [0, 1].
+        budget: c ≥ 0, broadcast against ``mean``.
+
+    Returns:
+        Values in [u, 1].
+
+    Example:
+        >>> kl_upper([0.1, 0.0, 1.0], 0.01).round(8).tolist()
+        [0.14767554, 0.00995017, 1.0]
+    """
+    u, c = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(budget, dtype=np.float64))
+    entropy = entr(u) + entr(1.0 - u)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Two upper bounds: kl(u‖v) ≥ (v−u)²/(2v), and kl(u‖v) ≥ −(1−u) ln(1−v) − entropy(u).
+        start = np.minimum(u + c + np.sqrt(c * (c + 2.0 * u)), -np.expm1(-(c + entropy) / (1.0 - u)))
+        inside = (u < 1.0) & (c > 0.0) & (start > u) & (start < 1.0)
+        v = np.where(inside, start, 0.5)
+        p = np.where(inside, u, 0.5)
+        for _ in range(_NEWTON_STEPS):
+            excess = -entropy - xlogy(p, v) - xlogy(1.0 - p, 1.0 - v) - c
+            slope = (v - p) / (v * (1.0 - v))
+            step = np.where(inside & (excess > 0.0), excess / slope, 0.0)
+            v = np.maximum(v - step, p)
+            if not np.any(step > _ROUNDING * v):
+                break
+    value = np.where(inside, v, np.where((c <= 0.0) & (u < 1.0), u, np.clip(start, u, 1.0)))
+    value = np.where(u >= 1.0, 1.0, value)
+    return np.asarray(np.minimum(value * (1.0 + _ROUNDING), 1.0))
+
+
+def empirical_bernstein_interval(mean: Floats, second_moment: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
+    """Maurer and Pontil's interval ĥ ± [sqrt(2VL/q) + 7L/(3(q−1))], L = ln(2/tail), clipped to [0, 1].
+
+    Args:
+        mean: Means of the draws.
+        second_moment: Mean squares of the draws.
+        n_samples: Number of draws q ≥ 2, broadcast against ``mean``.
+        tail: Probability that one side may miss.
+
+    Returns:
+        Lower and upper ends.
+
+    Source:
+        Maurer and Pontil (2009), Theorem 4.
+
+    Example:
+        >>> ends = empirical_bernstein_interval(np.array([0.1]), np.array([0.0101]), 1000, tail=0.025)
+        >>> [end.round(4).tolist() for end in ends]
+        [[0.0888], [0.1112]]
+    """
+    q = np.asarray(n_samples, dtype=np.float64)
+    variance = np.maximum(q / (q - 1.0) * (second_moment - mean**2), 0.0)
+    log = np.log(2.0 / tail)
+    width = np.sqrt(2.0 * variance * log / q) + 7.0 * log / (3.0 * (q - 1.0))
+    return np.clip(mean - width, 0.0, 1.0), np.clip(mean + width, 0.0, 1.0)

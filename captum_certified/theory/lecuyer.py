@@ -1,0 +1,70 @@
+"""The bound of Lecuyer et al. by differential privacy, which the paper compares itself with."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captum_certified.theory.overlap import overlap_from_bounds
+from captum_certified.theory.shift import Floats
+
+__all__ = ["lecuyer_bounds", "lecuyer_overlap"]
+
+_GRID = 400
+_SMALLEST = 1e-300
+_ABOVE = 1.0 + 1e-9  # the smallest δ has ε = 1; stay on the allowed side of it
+
+
+def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Floats, Floats]:
+    """Bounds on perturbed scores from the Gaussian mechanism: e^{−ε}(lo − δ) and e^{ε}hi + δ, each with its best δ.
+
+    ε = r·sqrt(2 ln(1.25/δ)) must be at most 1; every δ that allows it gives a valid bound, so a grid suffices.
+
+    Args:
+        lower: Lower ends, shape (N, n).
+        upper: Upper ends, shape (N, n).
+        ratio: ρ/σ ≥ 0.
+
+    Returns:
+        a ≤ h(x̃) and b ≥ h(x̃), clipped to [0, 1]; 0 and 1 where no δ in (0, 1) is feasible (r ≥ 1.497).
+
+    Source:
+        Lecuyer et al. (2019), Theorem 1; Levine, Singla and Feizi (2019), Appendix K.
+
+    Example:
+        >>> [bound.round(3).tolist() for bound in lecuyer_bounds(np.array([[0.9]]), np.array([[0.95]]), ratio=0.1)]
+        [[[0.662]], [[1.0]]]
+    """
+    if ratio == 0:
+        return np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
+    below, above = np.zeros_like(lower), np.ones_like(upper)
+    smallest = max(1.25 * np.exp(-1.0 / (2.0 * ratio**2)) * _ABOVE, _SMALLEST)
+    if smallest >= 1.0:
+        return below, above
+    for delta in np.geomspace(smallest, 1.0, _GRID, endpoint=False):
+        epsilon = ratio * np.sqrt(2.0 * np.log(1.25 / delta))
+        if epsilon <= 1.0:
+            np.maximum(below, np.exp(-epsilon) * (lower - delta), out=below)
+            np.minimum(above, np.exp(epsilon) * upper + delta, out=above)
+    return below, above
+
+
+def lecuyer_overlap(mean: Floats, half_width: Floats, k: int, *, ratio: float) -> NDArray[np.int64]:
+    """Appendix K. Certified top-K overlap by the bound of Lecuyer et al., for comparison with Theorem 2.
+
+    Args:
+        mean: Empirical scores ĥ, shape (N, n).
+        half_width: Hoeffding's c, shape (N, 1).
+        k: Size K of the top set, 1 to n.
+        ratio: ρ/σ ≥ 0.
+
+    Returns:
+        Shape (N,), integers in [0, K].
+
+    Source:
+        Levine, Singla and Feizi (2019), Appendix K.
+
+    Example:
+        >>> lecuyer_overlap(np.array([[0.9, 0.8, 0.2, 0.1]]), np.array([[0.01]]), 2, ratio=0.05)
+        array([2])
+    """
+    lower, upper = np.clip(mean - half_width, 0.0, 1.0), np.clip(mean + half_width, 0.0, 1.0)
+    return overlap_from_bounds(*lecuyer_bounds(lower, upper, ratio=ratio), mean, k)
