@@ -6,7 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from captum.attr import FeaturePermutation, LayerFeaturePermutation
+from captum.attr import (
+    DataLoaderAttribution,
+    FeaturePermutation,
+    LayerFeaturePermutation,
+    LLMAttribution,
+    LLMGradientAttribution,
+)
 from torch import Tensor, nn
 
 from captum_certified.exceptions import CertificationError
@@ -14,22 +20,30 @@ from captum_certified.exceptions import CertificationError
 __all__ = ["check_evaluation_mode", "check_method", "check_row_alone", "wrapped_chain"]
 
 _RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+_REFUSED: dict[type, str] = {
+    FeaturePermutation: "permutes features between the rows of a batch",
+    LayerFeaturePermutation: "permutes features between the rows of a batch",
+    DataLoaderAttribution: "explains a whole data set",
+    LLMAttribution: "explains text, to which no Gaussian noise can be added",
+    LLMGradientAttribution: "explains text, to which no Gaussian noise can be added",
+}
 _ROW_TOLERANCE = 1e-2
 _ROW_EXCEPTIONS = 1e-3
 
 
 def check_method(method: object) -> None:
-    """Refuse methods that permute features between the rows of a batch.
+    """Refuse methods whose map is not a function of one noisy input.
 
     Raises:
         CertificationError: The method is one of them.
     """
     for inner in wrapped_chain(method):
-        if isinstance(inner, (FeaturePermutation, LayerFeaturePermutation)):
-            raise CertificationError(
-                f"Expected a method whose map depends on one input alone, got {type(inner).__name__}, "
-                "which permutes features between the rows of a batch."
-            )
+        for refused, reason in _REFUSED.items():
+            if isinstance(inner, refused):
+                raise CertificationError(
+                    f"Expected a method whose map depends on one input alone, got {type(inner).__name__}, "
+                    f"which {reason}."
+                )
 
 
 def check_evaluation_mode(method: object) -> None:

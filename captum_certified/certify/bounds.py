@@ -11,7 +11,7 @@ from captum_certified import theory
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import SmoothedMap
 
-__all__ = ["BOUNDS", "Bound", "bound_named", "half_width"]
+__all__ = ["BOUNDS", "Bound", "BoxBound", "bound_named", "half_width"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -127,6 +127,12 @@ class BoxBound:
         ladder = self._ladder(smoothed_map, k, alpha, violations)
         n = smoothed_map.layout.n_features
         return theory.ratio_from_ladder(ladder, overlap, n_features=n, violations=violations)
+
+    def release(self, smoothed_map: SmoothedMap, ratio: float, alpha: float, fresh_draws: int) -> tuple[Floats, Floats]:
+        """Bounds on a freshly sampled map at the perturbed input."""
+        lower, upper = self.intervals(smoothed_map, alpha / 2)
+        tail = _tail(smoothed_map, alpha / 2)
+        return theory.release_bounds(lower, upper, ratio=ratio, tail=tail, fresh_samples=fresh_draws)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
         """Sharp ranks."""

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.certify.bounds import BOUNDS, Bound, bound_named, half_width
+from captum_certified.certify.bounds import BOUNDS, Bound, BoxBound, bound_named, half_width
 from captum_certified.certify.counts import resolved_count
 from captum_certified.certify.rank import THEOREM3, RankCertificate
 from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.top_k import TopKCertificate
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import Groups, Regions, SmoothedMap, checked_number
+from captum_certified.smoothing import Groups, Regions, SmoothedMap, checked_number, checked_samples
 
 __all__ = ["Certifier"]
 
@@ -135,13 +135,17 @@ class Certifier:
         )
         return self.top_k(smoothed_map, k=k, radius=radius)
 
-    def top_k(self, smoothed_map: SmoothedMap, *, k: float, radius: float) -> TopKCertificate:
+    def top_k(
+        self, smoothed_map: SmoothedMap, *, k: float, radius: float, fresh_draws: int | None = None
+    ) -> TopKCertificate:
         """Certify how much of the top K of a map survives.
 
         Args:
             smoothed_map: A map, for instance ``certificate.map``.
             k: Size of the top set.
             radius: L2 size ρ ≥ 0 of the perturbation.
+            fresh_draws: Compare with a map sampled from so many fresh draws at the perturbed input, not with the
+                exact one. Weaker, and without violations; the input must be chosen without seeing the draws.
 
         Returns:
             The certificate.
@@ -151,8 +155,13 @@ class Certifier:
             CertificationError: The bound does not apply to the map.
         """
         bound, count, violations = self._prepared(smoothed_map, k)
-        ratios = np.array([self._ratio(smoothed_map, radius)])
-        overlap = bound.overlaps(smoothed_map, count, ratios, 1 - self.confidence, violations)[:, 0]
+        ratio, alpha = self._ratio(smoothed_map, radius), 1 - self.confidence
+        if fresh_draws is None:
+            overlap = bound.overlaps(smoothed_map, count, np.array([ratio]), alpha, violations)[:, 0]
+        else:
+            violations = 0
+            ends = _box(bound).release(smoothed_map, ratio, alpha, _checked_fresh(fresh_draws))
+            overlap = theory.overlap_from_bounds(*ends, smoothed_map.features.numpy(), count)
         return TopKCertificate(
             map=smoothed_map,
             at_radius=float(radius),
@@ -160,6 +169,7 @@ class Certifier:
             bound=bound.name,
             violations=violations,
             k=count,
+            fresh_draws=fresh_draws,
             overlap=torch.from_numpy(overlap),
         )
 
@@ -182,12 +192,13 @@ class Certifier:
         ratios = np.array([self._ratio(smoothed_map, float(radius)) for radius in radii], dtype=np.float64)
         return torch.from_numpy(bound.overlaps(smoothed_map, count, ratios, 1 - self.confidence, violations))
 
-    def rank(self, smoothed_map: SmoothedMap, *, radius: float) -> RankCertificate:
+    def rank(self, smoothed_map: SmoothedMap, *, radius: float, fresh_draws: int | None = None) -> RankCertificate:
         """Certify the rank that each feature keeps.
 
         Args:
             smoothed_map: A map.
             radius: L2 size ρ ≥ 0 of the perturbation.
+            fresh_draws: As in :meth:`top_k`.
 
         Returns:
             The certificate; all ranks hold together.
@@ -197,8 +208,14 @@ class Certifier:
             CertificationError: The bound does not apply to the map.
         """
         bound = self._checked_bound(smoothed_map)
-        ranks = bound.ranks(smoothed_map, self._ratio(smoothed_map, radius), 1 - self.confidence)
+        ratio, alpha = self._ratio(smoothed_map, radius), 1 - self.confidence
+        if fresh_draws is None:
+            ranks = bound.ranks(smoothed_map, ratio, alpha)
+        else:
+            ends = _box(bound).release(smoothed_map, ratio, alpha, _checked_fresh(fresh_draws))
+            ranks = theory.ranks_from_bounds(*ends)
         return RankCertificate(
+            fresh_draws=fresh_draws,
             map=smoothed_map,
             at_radius=float(radius),
             confidence=self.confidence,
@@ -377,3 +394,13 @@ class Certifier:
 def _check_draws(n_samples: object) -> None:
     if isinstance(n_samples, int) and n_samples < 2:
         raise CertificationError(f"Expected at least 2 draws to certify, got {n_samples}.")
+
+
+def _checked_fresh(fresh_draws: object) -> int:
+    return int(checked_samples("fresh_draws", fresh_draws, 1))
+
+
+def _box(bound: Bound) -> BoxBound:
+    if not isinstance(bound, BoxBound):
+        raise InvalidInputError(f"Expected a `bound` from intervals for `fresh_draws`, got {bound.name!r}.")
+    return bound

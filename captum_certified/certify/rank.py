@@ -20,12 +20,15 @@ class RankCertificate(Certificate):
     """A rank that each feature keeps.
 
     Attributes:
+        fresh_draws: ``None`` if the statement is about the exact map at the perturbed input; otherwise it is about
+            one sampled with so many draws, at a perturbed input chosen without seeing them.
         feature_rank: Certified rank of each feature, int64, shape (N, n).
     """
 
     kind: ClassVar[str] = "rank"
 
     feature_rank: Tensor
+    fresh_draws: int | None = None
 
     @property
     def rank(self) -> Tensor | tuple[Tensor, ...]:
@@ -60,7 +63,7 @@ class RankCertificate(Certificate):
 
     def results(self) -> dict[str, Any]:
         """The best certified rank."""
-        return {"best_rank": self._guaranteed().amin(dim=1).tolist()}
+        return {"fresh_draws": self.fresh_draws, "best_rank": self._guaranteed().amin(dim=1).tolist()}
 
     def _guaranteed(self) -> Tensor:
         """The rank that is proved: Definition 3.1 counts the feature itself."""

@@ -19,6 +19,8 @@ class TopKCertificate(Certificate):
 
     Attributes:
         k: Size K of the top set.
+        fresh_draws: ``None`` if the statement is about the exact map at the perturbed input; otherwise it is about
+            one sampled with so many draws, at a perturbed input chosen without seeing them.
         overlap: Certified number of features that stay, int64, shape (N,).
     """
 
@@ -26,6 +28,7 @@ class TopKCertificate(Certificate):
 
     k: int
     overlap: Tensor
+    fresh_draws: int | None = None
 
     @property
     def overlap_fraction(self) -> Tensor:
@@ -64,6 +67,7 @@ class TopKCertificate(Certificate):
         plain = self.plain_overlap
         return {
             "k": self.k,
+            "fresh_draws": self.fresh_draws,
             "overlap": self.overlap.tolist(),
             "overlap_fraction": self.overlap_fraction.tolist(),
             "plain_overlap": None if plain is None else plain.tolist(),

@@ -43,11 +43,15 @@ def agrees(certificate: Certificate) -> bool:
     return stored.keys() == fresh.keys() and all(torch.equal(value, fresh[name]) for name, value in stored.items())
 
 
+def _ranks(certifier: Certifier, certificate: RankCertificate) -> RankCertificate:
+    if certificate.bound == THEOREM3:
+        return certifier.median_rank(certificate.map, radius=certificate.at_radius)
+    return certifier.rank(certificate.map, radius=certificate.at_radius, fresh_draws=certificate.fresh_draws)
+
+
 _RECOMPUTE: dict[type[Certificate], Callable[[Certifier, Any], Certificate]] = {
-    TopKCertificate: lambda certifier, c: certifier.top_k(c.map, k=c.k, radius=c.at_radius),
-    RankCertificate: lambda certifier, c: (certifier.median_rank if c.bound == THEOREM3 else certifier.rank)(
-        c.map, radius=c.at_radius
-    ),
+    TopKCertificate: lambda certifier, c: certifier.top_k(c.map, k=c.k, radius=c.at_radius, fresh_draws=c.fresh_draws),
+    RankCertificate: _ranks,
     SelectionCertificate: lambda certifier, c: certifier.selection(c.map, radius=c.at_radius),
     RegionCertificate: lambda certifier, c: certifier.region(c.map, name=c.name, radius=c.at_radius),
 }

@@ -10,7 +10,7 @@ from captum_certified.smoothing.passes import SamplingPlan, block_draws, noisy_i
 from captum_certified.smoothing.regions import Regions
 from captum_certified.smoothing.smoothed_map import SmoothedMap
 from captum_certified.smoothing.statistics import MapDraws, PerDrawMap
-from captum_certified.smoothing.validation import checked_number, checked_stdev
+from captum_certified.smoothing.validation import checked_number, checked_samples, checked_stdev
 
 __all__ = [
     "Attributions",
@@ -27,6 +27,7 @@ __all__ = [
     "block_draws",
     "checked_magnitudes",
     "checked_number",
+    "checked_samples",
     "checked_stdev",
     "derived_seed",
     "fields_from_parts",

@@ -172,7 +172,7 @@ class SmoothedMap:
             tensor([[0.7500, 0.0000]], dtype=torch.float64)
         """
         columns, tensors = checked_columns("counts", counts, torch.int64)
-        samples = checked_samples(n_samples, len(columns))
+        samples = checked_samples("n_samples", n_samples, len(columns))
         if any(t.is_floating_point() or t.is_complex() or t.dtype == torch.bool for t in tensors):
             raise InvalidInputError(f"Expected `counts` of an integer dtype, got {tensors[0].dtype}.")
         if bool((columns < 0).any()) or bool((columns > samples.unsqueeze(1)).any()):
@@ -221,7 +221,7 @@ class SmoothedMap:
             False
         """
         columns, tensors = checked_columns("mean", mean, torch.float64)
-        samples = checked_samples(n_samples, len(columns))
+        samples = checked_samples("n_samples", n_samples, len(columns))
         squares = None
         if second_moment is not None:
             squares, _ = checked_columns("second_moment", second_moment, torch.float64)
@@ -251,7 +251,7 @@ class SmoothedMap:
         Returns:
             A map for forecasts; what it certifies is not a certificate.
         """
-        samples = checked_samples(n_samples, len(self))
+        samples = checked_samples("n_samples", n_samples, len(self))
         counts = None if self.feature_counts is None else (self.features * n_samples).round().long()
         return replace(self, n_samples=samples, feature_counts=counts, provenance=None, regions={}, covariance=None)
 

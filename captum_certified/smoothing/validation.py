@@ -40,12 +40,12 @@ def checked_stdevs(stdevs: Any) -> float | tuple[float, ...]:
     return checked_stdev(stdevs)
 
 
-def checked_samples(n_samples: Any, rows: int) -> Tensor:
+def checked_samples(name: str, n_samples: Any, rows: int) -> Tensor:
     """Numbers of draws ≥ 1 as int64 of shape (rows,)."""
     samples = torch.as_tensor(n_samples, device="cpu")
     integral = not (samples.is_floating_point() or samples.is_complex() or samples.dtype == torch.bool)
     if not integral or samples.shape not in ((), (1,), (rows,)) or bool((samples < 1).any()):
-        raise InvalidInputError(f"Expected `n_samples` >= 1, an int or integers of shape ({rows},), got {n_samples!r}.")
+        raise InvalidInputError(f"Expected `{name}` >= 1, an int or integers of shape ({rows},), got {n_samples!r}.")
     return samples.long().expand(rows).clone()
 
 

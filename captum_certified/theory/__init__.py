@@ -16,8 +16,15 @@ from captum_certified.theory.overlap import (
     ratio_from_ladder,
     theorem2_ladder,
 )
-from captum_certified.theory.rank import definition_3_1_ranks, sharp_ranks, theorem3_rank, top_k_ratios
+from captum_certified.theory.rank import (
+    definition_3_1_ranks,
+    ranks_from_bounds,
+    sharp_ranks,
+    theorem3_rank,
+    top_k_ratios,
+)
 from captum_certified.theory.region import dkw_half_width, region_mass, region_mass_bounds
+from captum_certified.theory.release import release_bounds
 from captum_certified.theory.selection import selection, selection_ratios
 from captum_certified.theory.shift import (
     empirical_lower_bound,
@@ -45,9 +52,11 @@ __all__ = [
     "overlap_from_bounds",
     "overlap_from_ladder",
     "probit",
+    "ranks_from_bounds",
     "ratio_from_ladder",
     "region_mass",
     "region_mass_bounds",
+    "release_bounds",
     "selection",
     "selection_ratios",
     "sharp_ranks",

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from captum_certified.theory.shift import Floats, empirical_lower_bound, probit
 
-__all__ = ["definition_3_1_ranks", "sharp_ranks", "theorem3_rank", "top_k_ratios"]
+__all__ = ["definition_3_1_ranks", "ranks_from_bounds", "sharp_ranks", "theorem3_rank", "top_k_ratios"]
 
 
 def definition_3_1_ranks(mean: Floats, *, half_width: Floats, ratio: float) -> NDArray[np.int64]:
@@ -53,8 +53,25 @@ def sharp_ranks(lower: Floats, upper: Floats, *, ratio: float) -> NDArray[np.int
         >>> sharp_ranks(mean - 0.01, mean + 0.01, ratio=0.1)
         array([[1, 2, 3]])
     """
+    return ranks_from_bounds(probit(lower) - 2.0 * ratio, probit(upper))
+
+
+def ranks_from_bounds(lower: Floats, upper: Floats) -> NDArray[np.int64]:
+    """Sharp certified rank from bounds a ≤ b on comparable scores: 1 + the number of j ≠ i with b_j ≥ a_i.
+
+    Args:
+        lower: a, shape (N, n).
+        upper: b, shape (N, n).
+
+    Returns:
+        Shape (N, n), integers in [1, n].
+
+    Example:
+        >>> ranks_from_bounds(np.array([[0.8, 0.4, 0.1]]), np.array([[0.9, 0.8, 0.3]]))
+        array([[2, 2, 3]])
+    """
     # i itself always satisfies b_i ≥ a_i, so counting all j gives the leading 1.
-    return _count_at_least(probit(upper), probit(lower) - 2.0 * ratio, strictly=False)
+    return _count_at_least(upper, lower, strictly=False)
 
 
 def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
