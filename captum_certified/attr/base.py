@@ -1,31 +1,18 @@
 """The smoother: a Captum attribution whose per-draw map is averaged over hashed noise."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar, overload
 
-import torch
 from captum.attr import Attribution
 from torch import Tensor
 
-from captum_certified._captum import log_usage, progress_bar
+from captum_certified._captum import as_tuple, log_usage
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.setup import setup_of
-from captum_certified.attr.soundness import check_evaluation_mode, check_method
-from captum_certified.attr.wrapped import WrappedMethod
-from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import (
-    Attributions,
-    Groups,
-    NoiseLaw,
-    PerDrawMap,
-    Regions,
-    SmoothedMap,
-    block_draws,
-    checked_magnitudes,
-    smooth,
-)
+from captum_certified.attr.sampling import Sampling
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.smoothing import Groups, NoiseLaw, PerDrawMap, Regions, SmoothedMap, block_draws
 
-__all__ = ["SmoothedAttribution", "sample_many"]
+__all__ = ["SmoothedAttribution"]
 
 TensorOrTuple = TypeVar("TensorOrTuple", Tensor, tuple[Tensor, ...])
 
@@ -164,9 +151,9 @@ class SmoothedAttribution(Attribution):
                 f"Expected `return_convergence_delta` only of methods that have one, got "
                 f"{type(self.attribution_method).__name__}."
             )
-        sampling = _Sampling([self], request, for_certificates=False)
+        sampling = Sampling([self], request, for_certificates=False)
         *_, [smoothed] = sampling
-        maps = tuple(m.to(sampling.device, sampling.dtype) for m in _tuple(smoothed.mean))
+        maps = tuple(m.to(sampling.device, sampling.dtype) for m in as_tuple(smoothed.mean))
         mean = maps if smoothed.layout.is_tuple else maps[0]
         return (mean, sampling.convergence_delta) if returns_delta else mean
 
@@ -290,7 +277,7 @@ class SmoothedAttribution(Attribution):
             region=region,
             kwargs=kwargs,
         )
-        return (maps[0] for maps in _Sampling([self], request, check_rows=check_rows))
+        return (maps[0] for maps in Sampling([self], request, check_rows=check_rows))
 
     def check_certifiable(self) -> None:
         """Refuse what no certificate can be given for; subclasses that are mere baselines do.
@@ -302,176 +289,3 @@ class SmoothedAttribution(Attribution):
     def _request(self, inputs: Tensor | tuple[Tensor, ...], **arguments: Any) -> SamplingRequest:
         block = block_draws(binary=self.per_draw_map.binary)
         return SamplingRequest.checked(inputs, block=block, law=self.noise_law, **arguments)
-
-
-def sample_many(
-    explainers: Sequence[SmoothedAttribution],
-    inputs: Tensor | tuple[Tensor, ...],
-    nt_samples: int = 5,
-    nt_samples_batch_size: int | None = None,
-    stdevs: float | tuple[float, ...] = 1.0,
-    draw_baseline_from_distrib: bool = False,
-    *,
-    groups: Groups = None,
-    seed: int | None = None,
-    attribution_kwargs: Mapping[str, Any] | None = None,
-    show_progress: bool = False,
-    first_draw: int = 0,
-    region: Regions = None,
-    check_rows: bool = True,
-    **kwargs: Any,
-) -> list[SmoothedMap]:
-    """Sample several maps around one attribution method for the price of one: they share every draw.
-
-    Args:
-        explainers: Smoothed attributions around one and the same method object.
-        inputs: As in :meth:`SmoothedAttribution.sample`, and so for all arguments.
-        nt_samples: Number of draws.
-        nt_samples_batch_size: Draws computed together.
-        stdevs: Standard deviation of the noise.
-        draw_baseline_from_distrib: As in NoiseTunnel.
-        groups: What a feature is.
-        seed: Seed of the noise.
-        attribution_kwargs: Arguments of the wrapped method whose names are taken.
-        show_progress: Show a progress bar on stderr.
-        first_draw: Number of the first draw.
-        region: Regions to record.
-        check_rows: Check the first pass.
-        **kwargs: Arguments of the wrapped method.
-
-    Returns:
-        One map for every explainer, equal to what its own ``sample`` would return.
-
-    Raises:
-        InvalidInputError: The explainers wrap different methods, or another argument is malformed.
-        CertificationError: As :meth:`SmoothedAttribution.sample`.
-
-    Example:
-        >>> import torch
-        >>> from captum.attr import Saliency
-        >>> from captum_certified import ScaledSmoothGrad, SparsifiedSmoothGrad, sample_many
-        >>> saliency = Saliency(torch.nn.Sequential(torch.nn.Linear(8, 3), torch.nn.Softplus()))
-        >>> explainers = [SparsifiedSmoothGrad(saliency, tau=0.25), ScaledSmoothGrad(saliency)]
-        >>> sample_many(
-        ...     explainers, torch.zeros(2, 8), nt_samples=16, stdevs=0.1, target=0
-        ... )  # doctest: +NORMALIZE_WHITESPACE
-        [SmoothedMap(0/1 map of 2 × 8 features, 16 draws, stdevs=0.1),
-         SmoothedMap(map of 2 × 8 features, 16 draws, stdevs=0.1)]
-    """
-    if not explainers:
-        raise InvalidInputError("Expected at least one explainer in `explainers`, got none.")
-    if any(e.attribution_method is not explainers[0].attribution_method for e in explainers):
-        raise InvalidInputError("Expected `explainers` around one attribution method object, got several.")
-    request = SamplingRequest.checked(
-        inputs,
-        nt_samples=nt_samples,
-        nt_samples_batch_size=nt_samples_batch_size,
-        stdevs=stdevs,
-        draw_baseline_from_distrib=draw_baseline_from_distrib,
-        groups=groups,
-        seed=seed,
-        attribution_kwargs=attribution_kwargs,
-        show_progress=show_progress,
-        first_draw=first_draw,
-        region=region,
-        block=block_draws(binary=all(e.per_draw_map.binary for e in explainers)),
-        kwargs=kwargs,
-    )
-    *_, maps = _Sampling(explainers, request, check_rows=check_rows)
-    return maps
-
-
-class _Sampling:
-    """One run of the loop, as an iterator of the maps after every block."""
-
-    def __init__(
-        self,
-        explainers: Sequence[SmoothedAttribution],
-        request: SamplingRequest,
-        *,
-        for_certificates: bool = True,
-        check_rows: bool = False,
-    ) -> None:
-        self.explainers = explainers
-        self.request = request
-        self.for_certificates = for_certificates
-        self.rows_unchecked = check_rows
-        self.method = explainers[0].attribution_method
-        self.dtype = torch.float32
-        self.device = request.inputs[0].device
-        if for_certificates:
-            self._check_certifiable()
-        self.wrapped = WrappedMethod(
-            self.method,
-            request.inputs,
-            is_tuple=request.is_tuple,
-            arguments=request.arguments,
-            seed=request.plan.seed,
-            draw_baseline_from_distrib=request.draw_baseline_from_distrib,
-        )
-
-    def __iter__(self) -> Iterator[list[SmoothedMap]]:
-        plain = self.wrapped.clean() if self.for_certificates else None
-        plan, total = self.request.plan, self.request.plan.n_samples
-        with progress_bar(total=total, description=_title(self.explainers), show=self.request.show_progress) as bar:
-            maps = [explainer.per_draw_map for explainer in self.explainers]
-            blocks = smooth(
-                self._attribute,
-                maps,
-                self.request.inputs,
-                plan,
-                groups=self.request.groups,
-                region=self.request.region,
-                on_pass=bar.update,
-            )
-            for fields_of_maps in blocks:
-                yield [
-                    self._smoothed(explainer, fields, plain)
-                    for explainer, fields in zip(self.explainers, fields_of_maps, strict=True)
-                ]
-
-    @property
-    def convergence_delta(self) -> Tensor:
-        """Deltas of all draws, those of example 0 first."""
-        return torch.cat(self.wrapped.deltas, dim=1).reshape(-1)
-
-    def _attribute(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        outputs = self.wrapped(noisy, draws)
-        if self.rows_unchecked:
-            self.rows_unchecked = False
-            self.wrapped.check_rows(noisy, outputs, draws)
-        self.dtype, self.device = outputs.maps[0].dtype, outputs.maps[0].device
-        return outputs
-
-    def _smoothed(
-        self, explainer: SmoothedAttribution, fields: dict[str, Any], plain: Attributions | None
-    ) -> SmoothedMap:
-        if plain is not None:
-            columns = fields["layout"].flatten(plain.maps, len(self.request.inputs[0]))
-            fields["plain"] = checked_magnitudes(columns, where="at the clean input").cpu()
-        setup = setup_of(
-            type(explainer).__name__,
-            explainer.per_draw_map,
-            self.method,
-            self.request,
-            stochastic=self.wrapped.randomness.used,
-        )
-        return SmoothedMap(**fields, setup=setup)
-
-    def _check_certifiable(self) -> None:
-        for explainer in self.explainers:
-            explainer.check_certifiable()
-        if not any(self.request.plan.stdevs):
-            raise CertificationError("Expected `stdevs` > 0 for at least one input, got no noise.")
-        if self.request.arguments.get("return_convergence_delta"):
-            raise InvalidInputError("Expected no `return_convergence_delta` here, got True; `attribute` returns it.")
-        check_method(self.method)
-        check_evaluation_mode(self.method)
-
-
-def _title(explainers: Sequence[SmoothedAttribution]) -> str:
-    return " + ".join(type(explainer).__name__ for explainer in explainers)
-
-
-def _tuple(maps: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return maps if isinstance(maps, tuple) else (maps,)

@@ -1,0 +1,91 @@
+"""Several maps for the price of one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from captum_certified.attr.base import SmoothedAttribution
+from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.sampling import Sampling
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.smoothing import Groups, Regions, SmoothedMap, block_draws
+
+__all__ = ["sample_many"]
+
+
+def sample_many(
+    explainers: Sequence[SmoothedAttribution],
+    inputs: Tensor | tuple[Tensor, ...],
+    nt_samples: int = 5,
+    nt_samples_batch_size: int | None = None,
+    stdevs: float | tuple[float, ...] = 1.0,
+    draw_baseline_from_distrib: bool = False,
+    *,
+    groups: Groups = None,
+    seed: int | None = None,
+    attribution_kwargs: Mapping[str, Any] | None = None,
+    show_progress: bool = False,
+    first_draw: int = 0,
+    region: Regions = None,
+    check_rows: bool = True,
+    **kwargs: Any,
+) -> list[SmoothedMap]:
+    """Sample several maps around one attribution method for the price of one: they share every draw.
+
+    Args:
+        explainers: Smoothed attributions around one and the same method object.
+        inputs: As in :meth:`SmoothedAttribution.sample`, and so for all arguments.
+        nt_samples: Number of draws.
+        nt_samples_batch_size: Draws computed together.
+        stdevs: Standard deviation of the noise.
+        draw_baseline_from_distrib: As in NoiseTunnel.
+        groups: What a feature is.
+        seed: Seed of the noise.
+        attribution_kwargs: Arguments of the wrapped method whose names are taken.
+        show_progress: Show a progress bar on stderr.
+        first_draw: Number of the first draw.
+        region: Regions to record.
+        check_rows: Check the first pass.
+        **kwargs: Arguments of the wrapped method.
+
+    Returns:
+        One map for every explainer, equal to what its own ``sample`` would return.
+
+    Raises:
+        InvalidInputError: The explainers wrap different methods, or another argument is malformed.
+        CertificationError: As :meth:`SmoothedAttribution.sample`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_certified import ScaledSmoothGrad, SparsifiedSmoothGrad, sample_many
+        >>> saliency = Saliency(torch.nn.Sequential(torch.nn.Linear(8, 3), torch.nn.Softplus()))
+        >>> explainers = [SparsifiedSmoothGrad(saliency, tau=0.25), ScaledSmoothGrad(saliency)]
+        >>> sample_many(
+        ...     explainers, torch.zeros(2, 8), nt_samples=16, stdevs=0.1, target=0
+        ... )  # doctest: +NORMALIZE_WHITESPACE
+        [SmoothedMap(0/1 map of 2 × 8 features, 16 draws, stdevs=0.1),
+         SmoothedMap(map of 2 × 8 features, 16 draws, stdevs=0.1)]
+    """
+    if not explainers:
+        raise InvalidInputError("Expected at least one explainer in `explainers`, got none.")
+    if any(e.attribution_method is not explainers[0].attribution_method for e in explainers):
+        raise InvalidInputError("Expected `explainers` around one attribution method object, got several.")
+    request = SamplingRequest.checked(
+        inputs,
+        nt_samples=nt_samples,
+        nt_samples_batch_size=nt_samples_batch_size,
+        stdevs=stdevs,
+        draw_baseline_from_distrib=draw_baseline_from_distrib,
+        groups=groups,
+        seed=seed,
+        attribution_kwargs=attribution_kwargs,
+        show_progress=show_progress,
+        first_draw=first_draw,
+        region=region,
+        block=block_draws(binary=all(e.per_draw_map.binary for e in explainers)),
+        kwargs=kwargs,
+    )
+    *_, maps = Sampling(explainers, request, check_rows=check_rows)
+    return maps

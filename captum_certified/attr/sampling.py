@@ -1,0 +1,112 @@
+"""One run of the sampling loop for one or several explainers around one method."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from captum_certified._captum import progress_bar
+from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.setup import setup_of
+from captum_certified.attr.soundness import check_evaluation_mode, check_method
+from captum_certified.attr.wrapped import WrappedMethod
+from captum_certified.exceptions import CertificationError, InvalidInputError
+from captum_certified.smoothing import Attributions, SmoothedMap, checked_magnitudes, smooth
+
+if TYPE_CHECKING:
+    from captum_certified.attr.base import SmoothedAttribution
+
+__all__ = ["Sampling"]
+
+
+class Sampling:
+    """One run of the loop, as an iterator of the maps after every block."""
+
+    def __init__(
+        self,
+        explainers: "Sequence[SmoothedAttribution]",
+        request: SamplingRequest,
+        *,
+        for_certificates: bool = True,
+        check_rows: bool = False,
+    ) -> None:
+        self.explainers = explainers
+        self.request = request
+        self.for_certificates = for_certificates
+        self.rows_unchecked = check_rows
+        self.method = explainers[0].attribution_method
+        self.dtype = torch.float32
+        self.device = request.inputs[0].device
+        if for_certificates:
+            self._check_certifiable()
+        self.wrapped = WrappedMethod(
+            self.method,
+            request.inputs,
+            is_tuple=request.is_tuple,
+            arguments=request.arguments,
+            seed=request.plan.seed,
+            draw_baseline_from_distrib=request.draw_baseline_from_distrib,
+        )
+
+    def __iter__(self) -> Iterator[list[SmoothedMap]]:
+        plain = self.wrapped.clean() if self.for_certificates else None
+        plan, total = self.request.plan, self.request.plan.n_samples
+        with progress_bar(total=total, description=_title(self.explainers), show=self.request.show_progress) as bar:
+            maps = [explainer.per_draw_map for explainer in self.explainers]
+            blocks = smooth(
+                self._attribute,
+                maps,
+                self.request.inputs,
+                plan,
+                groups=self.request.groups,
+                region=self.request.region,
+                on_pass=bar.update,
+            )
+            for fields_of_maps in blocks:
+                yield [
+                    self._smoothed(explainer, fields, plain)
+                    for explainer, fields in zip(self.explainers, fields_of_maps, strict=True)
+                ]
+
+    @property
+    def convergence_delta(self) -> Tensor:
+        """Deltas of all draws, those of example 0 first."""
+        return torch.cat(self.wrapped.deltas, dim=1).reshape(-1)
+
+    def _attribute(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
+        outputs = self.wrapped(noisy, draws)
+        if self.rows_unchecked:
+            self.rows_unchecked = False
+            self.wrapped.check_rows(noisy, outputs, draws)
+        self.dtype, self.device = outputs.maps[0].dtype, outputs.maps[0].device
+        return outputs
+
+    def _smoothed(
+        self, explainer: "SmoothedAttribution", fields: dict[str, Any], plain: Attributions | None
+    ) -> SmoothedMap:
+        if plain is not None:
+            columns = fields["layout"].flatten(plain.maps, len(self.request.inputs[0]))
+            fields["plain"] = checked_magnitudes(columns, where="at the clean input").cpu()
+        setup = setup_of(
+            type(explainer).__name__,
+            explainer.per_draw_map,
+            self.method,
+            self.request,
+            stochastic=self.wrapped.randomness.used,
+        )
+        return SmoothedMap(**fields, setup=setup)
+
+    def _check_certifiable(self) -> None:
+        for explainer in self.explainers:
+            explainer.check_certifiable()
+        if not any(self.request.plan.stdevs):
+            raise CertificationError("Expected `stdevs` > 0 for at least one input, got no noise.")
+        if self.request.arguments.get("return_convergence_delta"):
+            raise InvalidInputError("Expected no `return_convergence_delta` here, got True; `attribute` returns it.")
+        check_method(self.method)
+        check_evaluation_mode(self.method)
+
+
+def _title(explainers: "Sequence[SmoothedAttribution]") -> str:
+    return " + ".join(type(explainer).__name__ for explainer in explainers)
