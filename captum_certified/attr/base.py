@@ -33,7 +33,8 @@ class SmoothedAttribution(Attribution):
     def __init__(self, attribution_method: Attribution, per_draw_map: PerDrawMap) -> None:
         if not callable(getattr(attribution_method, "attribute", None)):
             raise InvalidInputError(
-                f"Expected `attribution_method` to be a Captum attribution, got {type(attribution_method).__name__}."
+                f"Expected `attribution_method` to be a Captum attribution, got {type(attribution_method).__name__}, "
+                "which has no `attribute` method of its own."
             )
         super().__init__(attribution_method.forward_func)
         self.attribution_method = attribution_method

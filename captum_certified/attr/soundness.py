@@ -10,6 +10,7 @@ from captum.attr import (
     DataLoaderAttribution,
     FeaturePermutation,
     LayerFeaturePermutation,
+    LimeBase,
     LLMAttribution,
     LLMGradientAttribution,
 )
@@ -38,6 +39,10 @@ def check_method(method: object) -> None:
         CertificationError: The method is one of them.
     """
     for inner in wrapped_chain(method):
+        if type(inner) is LimeBase:
+            raise CertificationError(
+                "Expected a map of the input's entries, got LimeBase, which has a space of its own."
+            )
         for refused, reason in _REFUSED.items():
             if isinstance(inner, refused):
                 raise CertificationError(
