@@ -1,8 +1,6 @@
 """The record of what was sampled and how, kept in every map."""
 
-import hashlib
 import json
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.soundness import wrapped_chain
-from captum_certified.smoothing import PerDrawMap
+from captum_certified.smoothing import PerDrawMap, digest
 
 __all__ = ["setup_of"]
 
@@ -39,9 +37,9 @@ def setup_of(
         **per_draw_map.settings(),
         "method": " of ".join(type(inner).__name__ for inner in wrapped_chain(method)),
         "target": _per_row(request.arguments.get("target"), len(request.inputs[0])),
-        "inputs": [_digest(*(tensor[row] for tensor in request.inputs)) for row in range(len(request.inputs[0]))],
-        "arguments": _digest(arguments) if arguments else None,
-        "groups": request.groups if isinstance(request.groups, str | None) else _digest(request.groups),
+        "inputs": [_short(*(tensor[row] for tensor in request.inputs)) for row in range(len(request.inputs[0]))],
+        "arguments": _short(arguments) if arguments else None,
+        "groups": request.groups if isinstance(request.groups, str | None) else _short(request.groups),
         "noise": request.plan.law,
         "stochastic": stochastic,
         "nt_samples_batch_size": request.plan.pass_size,
@@ -64,27 +62,5 @@ def _per_row(target: Any, rows: int) -> list[Any]:
     return list(target) if isinstance(target, list) else [target] * rows
 
 
-def _digest(*values: Any) -> str:
-    digest = hashlib.sha256()
-    for value in values:
-        _feed(digest, value)
-    return digest.hexdigest()[:32]
-
-
-def _feed(digest: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
-        array = value.detach().cpu().contiguous()
-        digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
-        digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b"")
-    elif isinstance(value, Mapping):
-        for key in sorted(value):
-            digest.update(f"{key}=".encode())
-            _feed(digest, value[key])
-    elif isinstance(value, (list, tuple)):
-        digest.update(f"{type(value).__name__}{len(value)}".encode())
-        for item in value:
-            _feed(digest, item)
-    else:
-        # Objects without a value of their own are identified by their type: an address would differ in every run.
-        plain = value is None or isinstance(value, (bool, int, float, complex, str, slice))
-        digest.update((repr(value) if plain else type(value).__qualname__).encode())
+def _short(*values: Any) -> str:
+    return digest(*values)[:32]

@@ -85,7 +85,7 @@ class Theorem2Bound:
         return theory.ratio_from_ladder(ladder, overlap, n_features=2 * smoothed_map.layout.n_features)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
-        """Definition 3.1."""
+        """The paper's certified ranks."""
         width = half_width(smoothed_map, alpha)
         return theory.definition_3_1_ranks(smoothed_map.features.numpy(), half_width=width, ratio=ratio)
 

@@ -2,6 +2,7 @@
 
 from captum_certified.smoothing.archive import atomic_write, read_archive, write_archive
 from captum_certified.smoothing.covariance import CovarianceSummary
+from captum_certified.smoothing.digest import digest
 from captum_certified.smoothing.features import FeatureLayout, Groups
 from captum_certified.smoothing.loop import Attributions, checked_magnitudes, smooth
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
@@ -30,6 +31,7 @@ __all__ = [
     "checked_samples",
     "checked_stdev",
     "derived_seed",
+    "digest",
     "fields_from_parts",
     "fresh_seed",
     "noise_pass",

@@ -1,0 +1,61 @@
+"""Types of command line arguments."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from captum_certified.cli.images import Framing
+
+__all__ = ["box", "count_or_fraction", "numbers", "positive_integer", "seed", "size", "target"]
+
+
+def count_or_fraction(text: str) -> float:
+    """``13`` is a count, ``0.2`` a fraction: the type tells them apart."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def positive_integer(text: str) -> int:
+    """An integer from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer from 1, got {text}")
+    return number
+
+
+def seed(text: str) -> int:
+    """An integer in [0, 2⁶³)."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"expected an integer from 0 to 2**63 - 1, got {text}")
+    return number
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers separated by commas."""
+    return [float(part) for part in text.split(",")]
+
+
+def box(text: str) -> tuple[float, float, float, float]:
+    """X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1."""
+    corners = numbers(text)
+    if len(corners) != 4 or not (corners[0] < corners[2] and corners[1] < corners[3]):
+        raise argparse.ArgumentTypeError(f"expected X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1, got {text}")
+    return corners[0], corners[1], corners[2], corners[3]
+
+
+def size(text: str) -> "Framing":
+    """CROP, or RESIZE,CROP."""
+    from captum_certified.cli.images import Framing
+
+    sides = [positive_integer(part) for part in text.split(",")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"expected CROP or RESIZE,CROP, got {text}")
+    return Framing(resize=sides[0], crop=sides[-1])
+
+
+def target(text: str) -> int | str:
+    """A class, ``predicted`` or ``argmax``."""
+    return text if text in ("predicted", "argmax") else int(text)

@@ -1,0 +1,68 @@
+"""The program ``captum-certified``: one module for each command, exit codes and error messages in one place.
+
+Exit codes: 0 done · 1 a result does not agree with its map · 2 bad call, bad file, or no place to write ·
+130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from captum_certified import __version__
+from captum_certified.cli import certify, demo, verify
+from captum_certified.exceptions import CaptumCertifiedError
+
+__all__ = ["main"]
+
+_COMMANDS = (demo, certify, verify)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse has said why
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        print("captum-certified: interrupted", file=sys.stderr)
+        return 130
+    except CaptumCertifiedError as error:
+        print(f"captum-certified: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"captum-certified: {error}", file=sys.stderr)
+        _abandon_output()
+        return 2
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="captum-certified",
+        description="How much of a saliency map provably survives every perturbation of a given L2 size.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for command in _COMMANDS:
+        command.add_to(commands)
+    return parser
+
+
+def _abandon_output() -> None:
+    """Send unwritten output nowhere, or the interpreter would fail on it again, with a traceback, while exiting."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)

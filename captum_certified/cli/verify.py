@@ -1,0 +1,49 @@
+"""``captum-certified verify``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from captum_certified.exceptions import CaptumCertifiedError
+
+__all__ = ["add_to", "run"]
+
+_AGREES, _DIFFERS, _UNREADABLE = 0, 1, 2
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the program."""
+    parser = commands.add_parser(
+        "verify",
+        help="recompute stored results from their maps and compare",
+        description="Recompute stored results from their saved maps and compare every number. "
+        "Exit code 0: all agree, 1: some differ, 2: some cannot be read.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result (.json) or certificate (.npz)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify every file, whatever the others are like."""
+    return max(_verified(path) for path in arguments.files)
+
+
+def _verified(path: Path) -> int:
+    from captum_certified.runs import verify
+
+    try:
+        verification = verify(path)
+    except (CaptumCertifiedError, OSError) as error:
+        print(f"{path}: cannot be verified: {error}", file=sys.stderr)
+        return _UNREADABLE
+    if verification.agrees:
+        certificate = verification.certificate
+        print(f"{path}: agrees (L2 radius {certificate.radius:g}, confidence {certificate.confidence:g})")
+        for summary in certificate.summaries():
+            print(f"  {summary}")
+        return _AGREES
+    print(f"{path}: DIFFERS from what its map gives")
+    for difference in verification.differences:
+        print(f"  {difference}")
+    return _DIFFERS

@@ -1,0 +1,91 @@
+"""Scikit-learn's handwritten digits, and a classifier that learns them in seconds."""
+
+import importlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from captum_certified._captum import progress_bar
+from captum_certified.exceptions import CaptumCertifiedError
+
+__all__ = ["Digits", "load_digits", "train_classifier"]
+
+_TEST_IMAGES = 297
+_EPOCHS = 25
+_BATCH = 64
+
+
+class Digits(NamedTuple):
+    """1797 images of 8 × 8 grey pixels in [0, 1], split at random but always alike.
+
+    Attributes:
+        train_images: Shape (1500, 1, 8, 8).
+        train_labels: Shape (1500,).
+        test_images: Shape (297, 1, 8, 8).
+        test_labels: Shape (297,).
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+def load_digits() -> Digits:
+    """The digits that come with scikit-learn; nothing is downloaded.
+
+    Raises:
+        CaptumCertifiedError: Scikit-learn is not installed.
+    """
+    try:
+        datasets = importlib.import_module("sklearn.datasets")
+    except ImportError as error:
+        raise CaptumCertifiedError(
+            "Expected scikit-learn for the digits of the demo, but it is not installed; "
+            "run: pip install 'captum-certified[demo]'"
+        ) from error
+    stored = datasets.load_digits()
+    images = torch.as_tensor(stored.images, dtype=torch.float32).unsqueeze(1) / 16
+    labels = torch.as_tensor(stored.target, dtype=torch.int64)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    test, train = order[:_TEST_IMAGES], order[_TEST_IMAGES:]
+    return Digits(images[train], labels[train], images[test], labels[test])
+
+
+def train_classifier(digits: Digits, *, sigma: float, seed: int, show_progress: bool = False) -> nn.Module:
+    """A small convolutional network, trained on noisy copies so that it knows the digits under noise.
+
+    Args:
+        digits: The images.
+        sigma: Standard deviation of the noise.
+        seed: Seed of weights, order and noise; the global random generators are untouched.
+        show_progress: Show a progress bar on stderr.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.Softplus(),
+            nn.Conv2d(16, 32, 3, padding=1, stride=2),
+            nn.Softplus(),
+            nn.Flatten(),
+            nn.Linear(32 * 4 * 4, 10),
+        )
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with progress_bar(total=_EPOCHS, description="training a classifier", show=show_progress) as bar:
+        for _ in range(_EPOCHS):
+            order = torch.randperm(len(digits.train_labels), generator=generator)
+            for batch in torch.split(order, _BATCH):
+                images = digits.train_images[batch]
+                noisy = images + sigma * torch.randn(images.shape, generator=generator)
+                loss = nn.functional.cross_entropy(model(noisy), digits.train_labels[batch])
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                optimizer.step()
+            bar.update(1)
+    return model.eval()

@@ -1,0 +1,146 @@
+"""Verifies a stored result: recomputes it from its map and compares every number."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from captum_certified.certify import Certificate, recompute
+from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
+from captum_certified.runs.results import file_digest
+
+__all__ = ["Verification", "verify"]
+
+# A damaged file of 150 528 ranks differs in all of them; a reader needs the first few.
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether a stored result is what its map gives.
+
+    Attributes:
+        path: The file.
+        certificate: The certificate recomputed from the map.
+        differences: One sentence for every entry that differs.
+    """
+
+    path: Path
+    certificate: Certificate
+    differences: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
+def verify(path: str | os.PathLike[str]) -> Verification:
+    """Recompute a stored result from its map, and compare.
+
+    Of a JSON file every entry of ``certificate.to_dict()`` is compared, the digest of the npz, and the digest of
+    the input with the one recorded when the map was sampled. Label, prediction and other notes are not verified.
+    That the map itself was sampled honestly cannot be seen from the files; sampling again with its seed shows it.
+
+    Args:
+        path: A JSON file of :func:`write_result`, or a certificate saved as npz.
+
+    Returns:
+        What differs.
+
+    Raises:
+        FileFormatError: A file is corrupt, truncated, or of a newer version.
+        CaptumCertifiedError: The settings in the file are impossible.
+        OSError: A file cannot be opened.
+    """
+    source = Path(path)
+    if source.suffix == ".npz":
+        stored = Certificate.load(source)
+        fresh = _recomputed(stored, source)
+        return Verification(source, fresh, _limited(_between(_contents(stored), _contents(fresh))))
+    record = _read_json(source)
+    map_file = source.parent / _map_name(record, source)
+    verified = verify(map_file)
+    differences = [f"{map_file.name}: {difference}" for difference in verified.differences]
+    differences += _about_files(record, map_file, verified.certificate)
+    expected = json.loads(verified.certificate.to_json())
+    # The recomputed entries alone: the record also holds digests, versions and notes.
+    found = {name: record[name] for name in expected if name in record}
+    return Verification(source, verified.certificate, (*differences, *_limited(_between(found, expected))))
+
+
+def _recomputed(stored: Certificate, path: Path) -> Certificate:
+    try:
+        return recompute(stored)
+    except CaptumCertifiedError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise FileFormatError(f"Expected {path} to hold the settings of a certificate, got {error}.") from error
+
+
+def _about_files(record: dict[str, Any], map_file: Path, certificate: Certificate) -> Iterator[str]:
+    if record.get("map_digest") != file_digest(map_file):
+        yield f"map_digest: {map_file.name} is not the file that was written with this result"
+    sampled = certificate.map.setup.get("inputs")
+    claimed = record.get("input_digest")
+    if not isinstance(claimed, str):
+        yield f"input_digest: stored {claimed!r}, expected a digest"
+    elif isinstance(sampled, list) and not all(claimed.startswith(str(digest)) for digest in sampled):
+        yield f"input_digest: stored {claimed!r}, but the map was sampled at the input {sampled[0]}…"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    raw = path.read_bytes()
+    try:
+        record = json.loads(raw, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"Expected {path} to be a result in JSON, but it is corrupt: {error}.") from error
+    if not isinstance(record, dict):
+        raise FileFormatError(f"Expected {path} to be a result in JSON, got {type(record).__name__}.")
+    return record
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("an entry is there twice")
+    return dict(pairs)
+
+
+def _map_name(record: dict[str, Any], path: Path) -> str:
+    name = record.get("map_file")
+    if not isinstance(name, str) or Path(name).name != name or Path(name).suffix != ".npz":
+        raise FileFormatError(f"Expected {path} to name the npz file beside it as `map_file`, got {name!r}.")
+    return name
+
+
+def _contents(certificate: Certificate) -> dict[str, Any]:
+    """Everything a certificate says, as JSON values; not its map."""
+    values = {field.name: getattr(certificate, field.name) for field in fields(certificate) if field.name != "map"}
+    return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}
+
+
+def _between(stored: Any, fresh: Any, name: str = "") -> Iterator[str]:
+    """One sentence for every value that differs."""
+    if isinstance(stored, dict) and isinstance(fresh, dict):
+        for key in sorted(stored.keys() | fresh.keys()):
+            where = f"{name}.{key}" if name else key
+            if key in stored and key in fresh:
+                yield from _between(stored[key], fresh[key], where)
+            else:
+                yield f"{where}: missing" if key in fresh else f"{where}: not expected"
+    elif isinstance(stored, list) and isinstance(fresh, list) and len(stored) == len(fresh):
+        for index, (one, two) in enumerate(zip(stored, fresh, strict=True)):
+            yield from _between(one, two, f"{name}[{index}]")
+    elif stored != fresh or isinstance(stored, bool) != isinstance(fresh, bool):
+        yield f"{name}: stored {stored!r}, recomputed {fresh!r}"
+
+
+def _limited(differences: Iterator[str]) -> tuple[str, ...]:
+    found = list(differences)
+    rest = len(found) - _SHOWN
+    return (*found[:_SHOWN], f"… and {rest} more") if rest > 0 else tuple(found)

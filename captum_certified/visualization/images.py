@@ -1,0 +1,86 @@
+"""Images and maps of any layout as arrays of shape (rows, height, width, channels)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.smoothing import FeatureLayout
+
+__all__ = ["ImageReading", "displayable"]
+
+_COLOURS = (1, 3)
+
+
+class ImageReading:
+    """How the entries of a map lie over an image.
+
+    Args:
+        image: Tensor or array: (N, C, H, W), (N, H, W, C), (N, H, W), and without N for one example.
+        layout: Layout of the map.
+        rows: Number of examples.
+
+    Raises:
+        InvalidInputError: The map is not one of images, or the image does not fit it.
+    """
+
+    def __init__(self, image: Tensor | NDArray[Any], layout: FeatureLayout, rows: int) -> None:
+        if layout.is_tuple or len(layout.shapes[0]) not in (2, 3):
+            raise InvalidInputError(
+                f"Expected a certificate of one map of images, got maps of shape {_shapes(layout)} for each example."
+            )
+        array = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
+            raise InvalidInputError(f"Expected `image` of real numbers, got {array.dtype}.")
+        if not np.isfinite(array).all():
+            raise InvalidInputError("Expected `image` to be finite, got NaN or infinity.")
+        self._map_axis, self.images = _matched(array, (rows, *layout.shapes[0]))
+
+    def on_pixels(self, entries: Tensor) -> NDArray[Any]:
+        """Entries of a map of shape (N, *shape) as (N, H, W, C)."""
+        return _channels_last(np.asarray(entries), self._map_axis)
+
+
+def displayable(image: NDArray[Any]) -> NDArray[np.float64]:
+    """One image in [0, 1]: integers up to 255 are divided by it, other values outside [0, 1] are stretched."""
+    values = image.astype(np.float64)
+    low, high = values.min(), values.max()
+    if low >= 0 and high <= 1:
+        return values
+    if np.issubdtype(image.dtype, np.integer) and low >= 0 and high <= 255:
+        return values / 255
+    return np.asarray((values - low) / max(high - low, np.finfo(np.float64).tiny))
+
+
+def _matched(image: NDArray[Any], shape: tuple[int, ...]) -> tuple[int | None, NDArray[Any]]:
+    """The channel axis of the map, and the images as (N, H, W, C); channel-first where both readings fit."""
+    for images in _readings(image, rows=shape[0]):
+        for axis in (1, 3) if len(shape) == 4 else (None,):
+            sizes = tuple(size for position, size in enumerate(shape[1:], start=1) if position != axis)
+            if sizes == images.shape[1:3]:
+                return axis, images
+    raise InvalidInputError(
+        f"Expected `image` to be {shape[0]} grey or RGB images of the size of the map {shape}, got shape {image.shape}."
+    )
+
+
+def _readings(image: NDArray[Any], *, rows: int) -> Iterator[NDArray[Any]]:
+    batches = [image, image[None]] if rows == 1 else [image]
+    for batch in batches:
+        if batch.ndim not in (3, 4) or len(batch) != rows:
+            continue
+        for axis in (1, 3) if batch.ndim == 4 else (None,):
+            images = _channels_last(batch, axis)
+            if images.shape[3] in _COLOURS and images.size:
+                yield images
+
+
+def _channels_last(array: NDArray[Any], axis: int | None) -> NDArray[Any]:
+    return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
+
+
+def _shapes(layout: FeatureLayout) -> str:
+    return ", ".join(str(shape) for shape in layout.shapes)

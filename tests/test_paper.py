@@ -1,0 +1,94 @@
+"""docs/paper.md names every numbered result, an object that implements it, and a test that exists."""
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "captum_certified"
+
+RESULTS = [
+    *("Eq. 2.4", "Eq. 2.5", "Lemma 1", "Theorem 1", "Corollary 1", "Theorem 2", "Definition 3.1", "Theorem 3"),
+    *("A.20–A.22", "Algorithm 1", "Appendix D.1", "Appendix K"),
+    *(f"Figure {number}" for number in ("1(a)", "1(b)", "1(c)", "2(a)", "2(b)", *range(3, 9), *range(10, 16))),
+]
+ADDED = [f"S{number}" for number in range(1, 7)]
+LABEL = re.compile(
+    r"(Eq\. \d+\.\d+|(?:Lemma|Theorem|Corollary|Algorithm) \d+|Definition \d+\.\d+|Appendix [A-Z](?:\.\d+)?"
+    r"|A\.\d+–A\.\d+|Figure \d+(?:\([a-z]\))?|S\d)\. "
+)
+# The cells of a result that is not implemented yet, or is a case of another one.
+PLANNED = "planned"
+# Implemented results whose row does not name a test yet.
+AWAITING_TESTS = {"Theorem 3", "Appendix K", "S6"}
+CASE = re.compile(r"as (.+)")
+
+
+def rows():
+    lines = (ROOT / "docs" / "paper.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return [row for row in cells if row[0] != "Result"]
+
+
+TABLE = {label: (code.strip("`"), test.strip("`")) for label, _, code, test in rows()}
+IMPLEMENTED = [label for label, (code, _) in TABLE.items() if code.startswith("captum_certified.")]
+
+
+def labelled_objects():
+    """(label, module, name) of every class and function of the package whose docstring begins with a label."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                found = LABEL.match((ast.get_docstring(node) or "") + " ")
+                if found:
+                    yield found[1], module, node.name
+
+
+def resolved(dotted):
+    module, _, name = dotted.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def test_every_numbered_result_has_one_row():
+    assert [label for label, *_ in rows()] == [*RESULTS, *ADDED]
+
+
+@pytest.mark.parametrize("label", IMPLEMENTED)
+def test_object_exists_and_begins_with_its_label(label):
+    assert inspect.getdoc(resolved(TABLE[label][0])).startswith(f"{label}. ")
+
+
+def test_every_implemented_result_has_a_test_but_those_that_await_one():
+    assert {label for label in IMPLEMENTED if TABLE[label][1] == PLANNED} == AWAITING_TESTS
+
+
+@pytest.mark.parametrize("label", [label for label in IMPLEMENTED if label not in AWAITING_TESTS])
+def test_test_exists(label):
+    path, _, function = TABLE[label][1].partition("::")
+    tree = ast.parse((ROOT / path).read_text())
+    assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert function.startswith("test_")
+
+
+@pytest.mark.parametrize("label", [label for label in TABLE if label not in IMPLEMENTED])
+def test_other_rows_are_planned_or_a_case_of_another(label):
+    code, test = TABLE[label]
+    case = CASE.fullmatch(code)
+    assert code == test
+    assert code == PLANNED or case[1] in TABLE
+
+
+def test_every_labelled_object_is_in_the_table():
+    found = list(labelled_objects())
+    labels = [label for label, *_ in found]
+    assert len(set(labels)) == len(labels), "one object for each result"
+    for label, module, name in found:
+        implementation = getattr(importlib.import_module(module), name)
+        assert TABLE[label][0].startswith("captum_certified."), f"{label} is implemented by {module}.{name}"
+        assert resolved(TABLE[label][0]) is implementation
+    assert set(labels) == set(IMPLEMENTED)

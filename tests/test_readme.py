@@ -1,0 +1,51 @@
+"""The README's commands and code are what they say."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from captum_certified import TopKCertificate
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def block(name):
+    """The code block right after a marker, found as the continuous integration finds it."""
+    found = re.findall(rf"^<!-- {name} -->\n```bash\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    assert len(found) == 1
+    return found[0]
+
+
+def test_there_are_two_commands_for_continuous_integration():
+    assert README.count("```bash") == 2
+    assert "pip install '.[demo]'" in block("demo")
+    assert block("demo").strip().endswith(".venv/bin/captum-certified demo")
+    assert "pip install -e '.[test,docs]'" in block("tests")
+    assert block("tests").strip().endswith(".venv/bin/pytest")
+
+
+def test_python_runs_as_written_and_certifies(capsys):
+    [code] = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102  the README's own code
+    assert isinstance(names["certificate"], TopKCertificate)
+    assert bool((names["certificate"].overlap > 0).all())
+    assert names["curve"].shape == (3, 3)
+    torch.testing.assert_close(names["curve"][:, 1], names["certificate"].overlap)
+    assert "at least" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_to_files(name):
+    text = (ROOT / name).read_text()
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
+    assert all((ROOT / target).is_file() for target in targets)
+
+
+def test_picture_is_small():
+    pictures = re.findall(r"!\[.*?\]\((docs/images/[^)]+\.png)\)", README)
+    assert pictures
+    assert all((ROOT / picture).stat().st_size < 300_000 for picture in pictures)
