@@ -19,6 +19,7 @@ from captum_certified.attr import (
 from captum_certified.certify import (
     Certificate,
     Certifier,
+    DistanceCertificate,
     RankCertificate,
     RegionCertificate,
     SelectionCertificate,
@@ -38,6 +39,7 @@ __all__ = [
     "CertificationError",
     "Certifier",
     "CovarianceSummary",
+    "DistanceCertificate",
     "FileFormatError",
     "InvalidInputError",
     "NormalizedSmoothGrad",

@@ -10,7 +10,15 @@ from captum_certified._captum import as_tuple, log_usage
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.sampling import Sampling
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import Groups, NoiseLaw, PerDrawMap, Regions, SmoothedMap, block_draws
+from captum_certified.smoothing import (
+    CovarianceRequest,
+    Groups,
+    NoiseLaw,
+    PerDrawMap,
+    Regions,
+    SmoothedMap,
+    block_draws,
+)
 
 __all__ = ["SmoothedAttribution"]
 
@@ -171,6 +179,7 @@ class SmoothedAttribution(Attribution):
         attribution_kwargs: Mapping[str, Any] | None = None,
         show_progress: bool = False,
         first_draw: int = 0,
+        covariance: CovarianceRequest = "auto",
         region: Regions = None,
         check_rows: bool = True,
         **kwargs: Any,
@@ -189,6 +198,9 @@ class SmoothedAttribution(Attribution):
             attribution_kwargs: Arguments of the wrapped method whose names are taken.
             show_progress: Show a progress bar on stderr.
             first_draw: Number of the first draw; continues a run of the same seed.
+            covariance: Whether to take the draws' covariance, which spectral certificates need; ``"auto"`` does where
+                one block fits into 1 GB. An integer is the number of draws in a block: larger blocks certify
+                slightly more, and cost memory in proportion and time in the square.
             region: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of them: their
                 share of every draw is recorded for :meth:`Certifier.region`.
             check_rows: Check on the first pass that a row attributed alone is what it is in the pass.
@@ -214,6 +226,7 @@ class SmoothedAttribution(Attribution):
             attribution_kwargs=attribution_kwargs,
             show_progress=show_progress,
             first_draw=first_draw,
+            covariance=covariance,
             region=region,
             check_rows=check_rows,
             **kwargs,
@@ -233,6 +246,7 @@ class SmoothedAttribution(Attribution):
         attribution_kwargs: Mapping[str, Any] | None = None,
         show_progress: bool = False,
         first_draw: int = 0,
+        covariance: CovarianceRequest = "auto",
         region: Regions = None,
         check_rows: bool = True,
         **kwargs: Any,
@@ -253,6 +267,7 @@ class SmoothedAttribution(Attribution):
             attribution_kwargs: Arguments of the wrapped method whose names are taken.
             show_progress: Show a progress bar on stderr.
             first_draw: Number of the first draw.
+            covariance: Whether to take the draws' covariance, or in blocks of how many draws.
             region: Regions to record.
             check_rows: Check the first pass.
             **kwargs: Arguments of the wrapped method.
@@ -275,6 +290,7 @@ class SmoothedAttribution(Attribution):
             attribution_kwargs=attribution_kwargs,
             show_progress=show_progress,
             first_draw=first_draw,
+            covariance=covariance,
             region=region,
             kwargs=kwargs,
         )

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import Groups, NoiseLaw, Regions, SamplingPlan, checked_stdev, fresh_seed
+from captum_certified.smoothing import (
+    CovarianceRequest,
+    Groups,
+    NoiseLaw,
+    Regions,
+    SamplingPlan,
+    checked_stdev,
+    fresh_seed,
+)
 
 __all__ = ["SamplingRequest"]
 
@@ -25,6 +33,7 @@ class SamplingRequest:
     arguments: dict[str, Any]
     groups: Groups
     region: Regions
+    covariance: CovarianceRequest
     draw_baseline_from_distrib: bool
     show_progress: bool
 
@@ -44,6 +53,7 @@ class SamplingRequest:
         block: int,
         kwargs: Mapping[str, Any],
         region: Regions = None,
+        covariance: CovarianceRequest = False,
         first_draw: int = 0,
         law: NoiseLaw = "gaussian",
     ) -> "SamplingRequest":
@@ -63,7 +73,7 @@ class SamplingRequest:
             first_draw=checked_integer("first_draw", first_draw, below=2**31 - samples),
             n_samples=samples,
             pass_size=checked_integer("nt_samples_batch_size", pass_size, at_least=1),
-            block=block,
+            block=_checked_block(covariance, block),
             stdevs=_checked_stdevs(stdevs, tensors),
             law=law,
         )
@@ -76,6 +86,7 @@ class SamplingRequest:
             arguments=_merged_arguments(kwargs, attribution_kwargs),
             groups=groups,
             region=region,
+            covariance=covariance,
             draw_baseline_from_distrib=draw_baseline_from_distrib,
             show_progress=show_progress,
         )
@@ -95,6 +106,15 @@ def checked_integer(name: str, value: Any, *, at_least: int = 0, below: int | No
         limit = "" if below is None else f" and < {below}"
         raise InvalidInputError(f"Expected `{name}` to be an integer >= {at_least}{limit}, got {value!r}.")
     return number
+
+
+def _checked_block(covariance: CovarianceRequest, block: int) -> int:
+    """Draws between two maps of a stream: a block of the covariance, if its size is given."""
+    if isinstance(covariance, bool) or covariance == "auto":
+        return block
+    if isinstance(covariance, str):
+        raise InvalidInputError(f"Expected `covariance` to be 'auto', a bool or an integer >= 2, got {covariance!r}.")
+    return checked_integer("covariance", covariance, at_least=2)
 
 
 def _checked_inputs(inputs: Any) -> tuple[Tensor, ...]:

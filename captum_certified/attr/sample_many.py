@@ -9,7 +9,7 @@ from captum_certified.attr.base import SmoothedAttribution
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.sampling import Sampling
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import Groups, Regions, SmoothedMap, block_draws
+from captum_certified.smoothing import CovarianceRequest, Groups, Regions, SmoothedMap, block_draws
 
 __all__ = ["sample_many"]
 
@@ -27,6 +27,7 @@ def sample_many(
     attribution_kwargs: Mapping[str, Any] | None = None,
     show_progress: bool = False,
     first_draw: int = 0,
+    covariance: CovarianceRequest = "auto",
     region: Regions = None,
     check_rows: bool = True,
     **kwargs: Any,
@@ -45,6 +46,7 @@ def sample_many(
         attribution_kwargs: Arguments of the wrapped method whose names are taken.
         show_progress: Show a progress bar on stderr.
         first_draw: Number of the first draw.
+        covariance: Whether to take the draws' covariance, or in blocks of how many draws.
         region: Regions to record.
         check_rows: Check the first pass.
         **kwargs: Arguments of the wrapped method.
@@ -83,6 +85,7 @@ def sample_many(
         attribution_kwargs=attribution_kwargs,
         show_progress=show_progress,
         first_draw=first_draw,
+        covariance=covariance,
         region=region,
         block=block_draws(binary=all(e.per_draw_map.binary for e in explainers)),
         kwargs=kwargs,

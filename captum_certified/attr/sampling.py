@@ -61,6 +61,7 @@ class Sampling:
                 plan,
                 groups=self.request.groups,
                 region=self.request.region,
+                covariance=self.request.covariance,
                 on_pass=bar.update,
             )
             for fields_of_maps in blocks:

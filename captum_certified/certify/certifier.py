@@ -10,14 +10,17 @@ from torch import Tensor
 
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.certify.bounds import BOUNDS, Bound, BoxBound, bound_named, half_width
+from captum_certified.certify.bounds import BEST, BOUNDS, bound_named
+from captum_certified.certify.box import Bound, BoxBound, half_width
 from captum_certified.certify.counts import resolved_count
+from captum_certified.certify.distance import DistanceCertificate
 from captum_certified.certify.rank import THEOREM3, RankCertificate
 from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.selection import SelectionCertificate
+from captum_certified.certify.spectral import BestBound, distance_bound
 from captum_certified.certify.top_k import TopKCertificate
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import Groups, Regions, SmoothedMap, checked_number, checked_samples
+from captum_certified.smoothing import CovarianceRequest, Groups, Regions, SmoothedMap, checked_number, checked_samples
 
 __all__ = ["Certifier"]
 
@@ -36,8 +39,9 @@ class Certifier:
         confidence: Probability in (0, 1) that a certificate holds, for each example.
         bound: ``"theorem2"``: exactly the paper. ``"hoeffding"``: the same interval, the sharp pairing.
             ``"clopper_pearson"``: exact intervals for 0/1 maps. ``"kl"``: Chernoff–Hoeffding intervals.
-            ``"empirical_bernstein"``: intervals from the draws' variance. ``"best"``: the sharpest for the kind of
-            map.
+            ``"empirical_bernstein"``: intervals from the draws' variance. ``"spectral"``: from the draws'
+            covariance. ``"best"``: the better of the sharpest intervals and the spectral bound, each at half the
+            level; the intervals alone where the map has no covariance.
         violations: How many intervals may miss in statements about overlap *counts*: an int is a number, a float
             a fraction of K, ``"auto"`` ⌊K/200⌋. Always 0 for ``theorem2`` and for claims about named features.
 
@@ -68,8 +72,8 @@ class Certifier:
                 "Expected `attribution_method` to be a smoothed attribution such as SparsifiedSmoothGrad, got "
                 f"{type(attribution_method).__name__}."
             )
-        if bound != "best" and bound not in BOUNDS:
-            raise InvalidInputError(f"Expected `bound` to be one of {['best', *BOUNDS]}, got {bound!r}.")
+        if bound != BEST and bound not in BOUNDS:
+            raise InvalidInputError(f"Expected `bound` to be one of {[BEST, *BOUNDS]}, got {bound!r}.")
         if violations != "auto":
             resolved_count("violations", violations, 2**62, at_least=0)
         self.attribution_method = attribution_method
@@ -87,6 +91,7 @@ class Certifier:
         stdevs: float | tuple[float, ...],
         nt_samples_batch_size: int | None = None,
         groups: Groups = None,
+        covariance: CovarianceRequest = "auto",
         region: Regions = None,
         attribution_kwargs: Mapping[str, Any] | None = None,
         seed: int | None = None,
@@ -104,6 +109,8 @@ class Certifier:
             stdevs: Standard deviation of the noise, in the units of ``inputs``.
             nt_samples_batch_size: Draws computed together; by default as many as keep a pass at 64 rows or fewer.
             groups: What a feature is; see :meth:`SmoothedAttribution.attribute`.
+            covariance: Whether to take the draws' covariance, which spectral certificates need; ``"auto"`` does where
+                one block of draws fits into 1 GB.
             region: A region, or several by name, whose share of every draw is recorded for :meth:`region`.
             attribution_kwargs: Arguments of the wrapped method whose names are taken.
             seed: Seed of the noise; ``None`` draws a fresh one and records it.
@@ -127,6 +134,7 @@ class Certifier:
             stdevs=stdevs,
             nt_samples_batch_size=nt_samples_batch_size,
             groups=groups,
+            covariance=covariance,
             region=region,
             attribution_kwargs=attribution_kwargs,
             seed=seed,
@@ -348,6 +356,38 @@ class Certifier:
             mass=torch.from_numpy(mass),
         )
 
+    def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
+        """Certify how far the whole map can move, and how far it can turn.
+
+        Args:
+            smoothed_map: A map of draws ≥ 0; with its covariance the bound is far sharper.
+            radius: L2 size ρ ≥ 0 of the perturbation.
+
+        Returns:
+            The certificate, whose ``bound`` is always ``"spectral"``.
+
+        Raises:
+            InvalidInputError: An argument is not what was expected.
+            CertificationError: The map has negative values.
+        """
+        self._check_map(smoothed_map)
+        if float(smoothed_map.features.min()) < 0:
+            raise CertificationError(
+                f"Expected a map of draws >= 0, got means from {float(smoothed_map.features.min()):g}."
+            )
+        l2 = distance_bound(smoothed_map, self._ratio(smoothed_map, radius), 1 - self.confidence)
+        norm = np.linalg.norm(smoothed_map.features.numpy(), axis=1)
+        share = np.divide(l2, norm, out=np.full_like(l2, np.inf), where=norm > 0)
+        return DistanceCertificate(
+            map=smoothed_map,
+            at_radius=float(radius),
+            confidence=self.confidence,
+            bound="spectral",
+            violations=0,
+            l2=torch.from_numpy(l2),
+            cosine=torch.from_numpy(np.sqrt(np.maximum(1.0 - np.minimum(share, 1.0) ** 2, 0.0))),
+        )
+
     def forecast(self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int) -> Tensor:
         """The overlap to expect from more draws, if the present means were exact; not a certificate.
 
@@ -401,6 +441,8 @@ def _checked_fresh(fresh_draws: object) -> int:
 
 
 def _box(bound: Bound) -> BoxBound:
+    if isinstance(bound, BestBound):
+        return bound.box
     if not isinstance(bound, BoxBound):
         raise InvalidInputError(f"Expected a `bound` from intervals for `fresh_draws`, got {bound.name!r}.")
     return bound

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from captum_certified import theory
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds import bound_named
 from captum_certified.smoothing import FeatureLayout, SmoothedMap
 
 __all__ = ["feature_names_of", "feature_ranks", "score_range", "top_k_radii"]
@@ -26,17 +26,17 @@ def feature_names_of(layout: FeatureLayout) -> list[str]:
 
 def score_range(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float) -> tuple[Tensor, Tensor]:
     """Between which values every exact score stays within the radius, each of shape (N, n)."""
-    lower, upper = BOUNDS[bound].intervals(smoothed_map, alpha)
+    lower, upper = bound_named(bound, smoothed_map).intervals(smoothed_map, alpha)
     ratio = radius / smoothed_map.sigma
     return torch.from_numpy(theory.shift(lower, -ratio)), torch.from_numpy(theory.shift(upper, ratio))
 
 
 def feature_ranks(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float) -> Tensor:
     """Certified rank of every feature, shape (N, n)."""
-    return torch.from_numpy(BOUNDS[bound].ranks(smoothed_map, radius / smoothed_map.sigma, alpha))
+    return torch.from_numpy(bound_named(bound, smoothed_map).ranks(smoothed_map, radius / smoothed_map.sigma, alpha))
 
 
 def top_k_radii(smoothed_map: SmoothedMap, bound: str, k: int, alpha: float) -> Tensor:
     """How far every feature certifiably stays in the top K, in the units of the input, shape (N, n)."""
-    ratios = theory.top_k_ratios(*BOUNDS[bound].intervals(smoothed_map, alpha), k)
+    ratios = theory.top_k_ratios(*bound_named(bound, smoothed_map).intervals(smoothed_map, alpha), k)
     return torch.from_numpy(np.asarray(ratios * smoothed_map.sigma))

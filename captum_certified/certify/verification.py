@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds import BEST, BOUNDS
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.certifier import Certifier
+from captum_certified.certify.distance import DistanceCertificate
 from captum_certified.certify.rank import THEOREM3, RankCertificate
 from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.selection import SelectionCertificate
@@ -25,7 +26,7 @@ def recompute(certificate: Certificate) -> Certificate:
     Returns:
         A certificate of the same kind.
     """
-    bound = certificate.bound if certificate.bound in BOUNDS else "best"  # kinds with one bound of their own
+    bound = certificate.bound if certificate.bound in BOUNDS else BEST  # kinds with one bound of their own
     certifier = Certifier(confidence=certificate.confidence, bound=bound, violations=certificate.violations)
     return _RECOMPUTE[type(certificate)](certifier, certificate)
 
@@ -53,5 +54,6 @@ _RECOMPUTE: dict[type[Certificate], Callable[[Certifier, Any], Certificate]] = {
     TopKCertificate: lambda certifier, c: certifier.top_k(c.map, k=c.k, radius=c.at_radius, fresh_draws=c.fresh_draws),
     RankCertificate: _ranks,
     SelectionCertificate: lambda certifier, c: certifier.selection(c.map, radius=c.at_radius),
+    DistanceCertificate: lambda certifier, c: certifier.distance(c.map, radius=c.at_radius),
     RegionCertificate: lambda certifier, c: certifier.region(c.map, name=c.name, radius=c.at_radius),
 }

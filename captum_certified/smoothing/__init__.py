@@ -1,6 +1,7 @@
 """Noise, the loop over passes and blocks, mergeable statistics, and the smoothed map with its file."""
 
 from captum_certified.smoothing.archive import atomic_write, read_archive, write_archive
+from captum_certified.smoothing.collector import CovarianceRequest
 from captum_certified.smoothing.covariance import CovarianceSummary
 from captum_certified.smoothing.digest import digest
 from captum_certified.smoothing.features import FeatureLayout, Groups
@@ -15,6 +16,7 @@ from captum_certified.smoothing.validation import checked_number, checked_sample
 
 __all__ = [
     "Attributions",
+    "CovarianceRequest",
     "CovarianceSummary",
     "FeatureLayout",
     "Groups",

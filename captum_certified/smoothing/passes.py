@@ -16,7 +16,7 @@ _MAX_PASS_ROWS = 64
 
 
 def block_draws(*, binary: bool) -> int:
-    """Draws in a block: 2048 of a 0/1 map cost no more memory, bit-packed, than 1024 in floating point cost time."""
+    """Draws in a block: 2048 of a 0/1 map, which are kept as bits, and 1024 of any other, kept as floats."""
     return 2 * _ANCHOR if binary else _ANCHOR
 
 
@@ -47,9 +47,14 @@ class SamplingPlan:
         """As many draws as keep a pass at 64 rows or fewer, at least one."""
         return max(1, _MAX_PASS_ROWS // max(rows, 1))
 
+    @property
+    def stop(self) -> int:
+        """The number after the last draw."""
+        return self.first_draw + self.n_samples
+
     def blocks(self) -> Iterator[range]:
         """Consecutive ranges of draw numbers, ending at multiples of the block size and at the last draw."""
-        return _cut(self.first_draw, self.first_draw + self.n_samples, size=self.block, anchor=self.block)
+        return _cut(self.first_draw, self.stop, size=self.block, anchor=self.block)
 
     def passes(self, block: range) -> Iterator[range]:
         """The passes of one block, cut at fixed draw numbers."""

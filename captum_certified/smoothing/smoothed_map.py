@@ -253,7 +253,18 @@ class SmoothedMap:
         """
         samples = checked_samples("n_samples", n_samples, len(self))
         counts = None if self.feature_counts is None else (self.features * n_samples).round().long()
-        return replace(self, n_samples=samples, feature_counts=counts, provenance=None, regions={}, covariance=None)
+        covariance = self.covariance
+        if covariance is not None:
+            covariance = replace(covariance, pairs=(covariance.pairs * samples / self.n_samples).floor())
+        return replace(
+            self,
+            n_samples=samples,
+            feature_counts=counts,
+            covariance=covariance,
+            given_trace=self.trace,
+            provenance=None,
+            regions={},
+        )
 
     # -- more draws, more rows -----------------------------------------------------------------------------
 

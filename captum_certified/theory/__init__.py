@@ -1,6 +1,16 @@
 """Every numbered result as a function of numpy arrays in float64; no torch, no Captum."""
 
 from captum_certified.theory.counting import fraction_to_count, top_k_mask
+from captum_certified.theory.displacement import (
+    Displacement,
+    chi,
+    frobenius_upper,
+    full_displacement,
+    partial_sums_upper,
+    short_displacement,
+    top_eigenvalue_upper,
+)
+from captum_certified.theory.exchange import exchange_costs, spectral_overlap, spectral_ranks
 from captum_certified.theory.intervals import (
     clopper_pearson_interval,
     empirical_bernstein_interval,
@@ -35,12 +45,17 @@ from captum_certified.theory.shift import (
 )
 
 __all__ = [
+    "Displacement",
+    "chi",
     "clopper_pearson_interval",
     "definition_3_1_ranks",
     "dkw_half_width",
     "empirical_bernstein_interval",
     "empirical_lower_bound",
+    "exchange_costs",
     "fraction_to_count",
+    "frobenius_upper",
+    "full_displacement",
     "hoeffding_half_width",
     "hoeffding_interval",
     "interval_ladder",
@@ -51,6 +66,7 @@ __all__ = [
     "lower_bound",
     "overlap_from_bounds",
     "overlap_from_ladder",
+    "partial_sums_upper",
     "probit",
     "ranks_from_bounds",
     "ratio_from_ladder",
@@ -61,8 +77,12 @@ __all__ = [
     "selection_ratios",
     "sharp_ranks",
     "shift",
+    "short_displacement",
+    "spectral_overlap",
+    "spectral_ranks",
     "theorem2_ladder",
     "theorem3_rank",
+    "top_eigenvalue_upper",
     "top_k_mask",
     "top_k_ratios",
 ]

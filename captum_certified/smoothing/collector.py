@@ -1,0 +1,88 @@
+"""Everything that is kept of one map's draws."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from captum_certified.smoothing.features import FeatureLayout
+from captum_certified.smoothing.gram import BlockCovariance, block_bytes
+from captum_certified.smoothing.passes import block_draws
+from captum_certified.smoothing.regions import RegionStatistics
+from captum_certified.smoothing.statistics import PerDrawMap, statistics_for
+from captum_certified.smoothing.ties import TieCounter
+
+__all__ = ["CovarianceRequest", "MapCollector"]
+
+CovarianceRequest = Literal["auto"] | bool | int
+
+_MOST_BYTES = 1_000_000_000  # of one block, for covariance="auto"
+
+
+class MapCollector:
+    """Applies one per-draw map to every pass and collects its statistics.
+
+    Args:
+        per_draw_map: The map.
+        layout: What its features are.
+        rows: Number of examples.
+        masks: Regions by name.
+        covariance: ``"auto"``: if a block fits into 1 GB; or whether; or the number of draws in a block.
+        device: Where the draws are.
+    """
+
+    def __init__(
+        self,
+        per_draw_map: PerDrawMap,
+        layout: FeatureLayout,
+        rows: int,
+        *,
+        masks: Mapping[str, Tensor],
+        covariance: CovarianceRequest,
+        device: torch.device,
+    ) -> None:
+        n, binary = layout.n_features, per_draw_map.binary
+        self.per_draw_map = per_draw_map
+        self.layout = layout
+        self.rows = rows
+        self.statistics = statistics_for(per_draw_map, rows, n, device)
+        self.regions = {name: RegionStatistics(mask, device) for name, mask in masks.items()}
+        block = block_draws(binary=binary) if isinstance(covariance, (str, bool)) else covariance
+        fits = block_bytes(rows, n, binary=binary, block=block) < _MOST_BYTES
+        wanted = fits if covariance == "auto" else covariance is not False
+        self.covariance = BlockCovariance(rows, n, binary=binary, block=block, device=device) if wanted else None
+
+    def add(self, magnitudes: Tensor, draws: range, ties: TieCounter) -> None:
+        """Add the draws of one pass.
+
+        Args:
+            magnitudes: Feature magnitudes, shape (N · draws, n), all draws of example 0 first.
+            draws: Their numbers.
+            ties: Counts the choices that only the index rule made.
+        """
+        values, placed_by_index = self.per_draw_map(magnitudes)
+        by_example = values.view(self.rows, len(draws), -1)
+        self.statistics.add(by_example)
+        for shares in self.regions.values():
+            shares.add(by_example)
+        if self.covariance is not None:
+            self.covariance.add(by_example, draws)
+        if placed_by_index is not None:
+            ties.add(values, placed_by_index)
+
+    def finish(self) -> None:
+        """Reduce a block that the end of the run has cut short."""
+        if self.covariance is not None:
+            self.covariance.finish_block()
+
+    def fields(self) -> dict[str, Any]:
+        """Statistics so far, as fields of a :class:`SmoothedMap`."""
+        return {
+            "layout": self.layout,
+            "n_samples": torch.full((self.rows,), self.statistics.n_samples, dtype=torch.int64),
+            "max_squared_norm": float(self.per_draw_map.max_squared_norm(self.layout.n_features)),
+            "covariance": None if self.covariance is None else self.covariance.summary,
+            "regions": {name: shares.state() for name, shares in self.regions.items()},
+            **self.statistics.state(),
+        }

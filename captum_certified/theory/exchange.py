@@ -1,0 +1,160 @@
+"""What it costs to change the order of a map: S2 and S5."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captum_certified.theory.shift import Floats
+
+__all__ = ["exchange_costs", "spectral_overlap", "spectral_ranks"]
+
+# Costs are compared with B² after taking off what rounding can do to sums over 10⁵ features.
+_SLACK = 1e-8
+_BISECTIONS = 60
+
+Integers = NDArray[np.int64]
+
+
+def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
+    """E_m = min_t Σ_{j≤m} (ĥ_[K−j+1] − t)₊² + (t − ĥ_[K+j])₊²: the least ‖h(x̃) − ĥ‖² that replaces m of the top K.
+
+    Args:
+        mean: Empirical scores of one example, shape (n,).
+        k: Size K of the top set.
+        exchanged: Numbers m, from 1 to min(K, n − K), any shape.
+
+    Returns:
+        E_m in the shape of ``exchanged``; it never falls with m.
+
+    Example:
+        >>> mean = np.array([0.9, 0.8, 0.6, 0.5, 0.45, 0.3, 0.1, 0.05])
+        >>> exchange_costs(mean, 4, np.array([1, 2, 3])).round(8).tolist()
+        [0.00125, 0.046875, 0.29208333]
+    """
+    leavers, newcomers = _sides(mean, k)
+    return _exchange_costs(leavers, newcomers, np.asarray(exchanged, dtype=np.int64))
+
+
+def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
+    """S2. Certified top-K overlap: K − max{m ≤ min(K, n − K) : E_m ≤ B²}.
+
+    If m features left the top K and m others entered, some t lies between the scores of the two groups at x̃, and
+    moving ĥ across it costs at least E_m. E_m never falls with m, so m is found by bisection.
+
+    Args:
+        mean: Empirical scores of one example, shape (n,).
+        k: Size K of the top set.
+        squared: B² ≥ ‖h(x̃) − ĥ‖², shape (R,).
+
+    Returns:
+        Shape (R,), integers in [max(0, 2K − n), K].
+
+    Example:
+        >>> mean = np.array([0.9, 0.8, 0.6, 0.5, 0.45, 0.3, 0.1, 0.05])
+        >>> spectral_overlap(mean, 4, np.array([0.001, 0.04, 0.2, 9.0]))
+        array([4, 3, 2, 0])
+    """
+    leavers, newcomers = _sides(mean, k)
+    possible = np.zeros(len(squared), dtype=np.int64)  # the largest m known to be affordable
+    impossible = np.full(len(squared), len(newcomers) + 1, dtype=np.int64)  # the smallest known not to be
+    while np.any(impossible - possible > 1):
+        middle = np.clip((possible + impossible) // 2, 1, max(len(newcomers), 1))
+        affordable = _exchange_costs(leavers, newcomers, middle) * (1.0 - _SLACK) <= squared
+        open_ = impossible - possible > 1
+        possible = np.where(open_ & affordable, middle, possible)
+        impossible = np.where(open_ & ~affordable, middle, impossible)
+    return k - possible
+
+
+def spectral_ranks(mean: Floats, squared: float) -> Integers:
+    """S5. Certified rank of every feature: those above it, itself, and the most others that can overtake it.
+
+    rank_i ≤ #{ĥ_j > ĥ_i} + 1 + max{m : min_t (ĥ_i − t)₊² + Σ_{j≤m} (t − ĥ_(j))₊² ≤ B²}, where ĥ_(j) are the others
+    not above it, ties included, in descending order.
+
+    Args:
+        mean: Empirical scores of one example, shape (n,).
+        squared: B² ≥ ‖h(x̃) − ĥ‖².
+
+    Returns:
+        Shape (n,), integers in [1, n].
+
+    Example:
+        >>> spectral_ranks(np.array([0.9, 0.5, 0.5, 0.1]), 0.05)
+        array([1, 3, 3, 4])
+    """
+    ordered = -np.sort(-mean)
+    values, inverse = np.unique(-mean, return_inverse=True)
+    first = np.searchsorted(-ordered, values, side="left")  # position of the first feature of each value
+    sums = np.concatenate([[0.0], np.cumsum(ordered)])
+    squares = np.concatenate([[0.0], np.cumsum(ordered**2)])
+    n = len(ordered)
+    # Features of equal value overtake for nothing.
+    possible = np.searchsorted(-ordered, values, side="right") - first - 1
+    impossible = n - first
+    while np.any(impossible - possible > 1):
+        open_ = impossible - possible > 1
+        middle = np.where(open_, (possible + impossible) // 2, possible)
+        costs = _overtaking_costs(ordered, sums, squares, first, middle)
+        affordable = costs * (1.0 - _SLACK) <= squared
+        possible = np.where(open_ & affordable, middle, possible)
+        impossible = np.where(open_ & ~affordable, middle, impossible)
+    return (first + 1 + possible)[inverse].astype(np.int64)
+
+
+def _sides(mean: Floats, k: int) -> tuple[Floats, Floats]:
+    """ĥ_[K], ĥ_[K−1], … and ĥ_[K+1], ĥ_[K+2], …, as far as they can be exchanged, from ĥ_[K] on."""
+    n = len(mean)
+    depth = min(k, n - k)
+    ordered = np.sort(np.partition(mean, n - k)[n - k :])
+    others = np.partition(mean, n - k - 1)[: n - k] if k < n else mean[:0]
+    newcomers = -np.sort(-np.partition(others, n - k - depth)[n - k - depth :]) if depth else others
+    # Differences to ĥ_[K] are what counts; taking them first keeps the sums exact.
+    return ordered[:depth] - ordered[0], newcomers - ordered[0]
+
+
+def _exchange_costs(leavers: Floats, newcomers: Floats, exchanged: Integers) -> Floats:
+    """E_m for leavers in ascending and newcomers in descending order."""
+    if len(newcomers) == 0:
+        return np.full(exchanged.shape, np.inf)
+    sums = [np.concatenate([[0.0], np.cumsum(side)]) for side in (leavers, newcomers)]
+    squares = [np.concatenate([[0.0], np.cumsum(side**2)]) for side in (leavers, newcomers)]
+    falling = -newcomers
+    low, high = newcomers[exchanged - 1], leavers[exchanged - 1]
+
+    def active(t: Floats) -> tuple[Integers, Integers, Integers, Floats]:
+        """Where the leavers above t and the newcomers below t begin, how many they are, and their sum."""
+        above = np.minimum(np.searchsorted(leavers, t, side="right"), exchanged)
+        below = np.minimum(np.searchsorted(falling, -t, side="right"), exchanged)
+        total = sums[0][exchanged] - sums[0][above] + sums[1][exchanged] - sums[1][below]
+        return above, below, 2 * exchanged - above - below, total
+
+    # The objective is convex in t, its derivative 2(count·t − total).
+    for _ in range(_BISECTIONS):
+        t = (low + high) / 2.0
+        _, _, count, total = active(t)
+        rising = count * t >= total
+        low, high = np.where(rising, low, t), np.where(rising, t, high)
+    above, below, count, total = active((low + high) / 2.0)
+    square = squares[0][exchanged] - squares[0][above] + squares[1][exchanged] - squares[1][below]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        costs = np.where(count > 0, square - total**2 / np.maximum(count, 1), 0.0)
+    return np.maximum(costs, 0.0)
+
+
+def _overtaking_costs(ordered: Floats, sums: Floats, squares: Floats, first: Integers, overtaking: Integers) -> Floats:
+    """min_t (v − t)₊² + Σ (t − ·)₊² over the ``overtaking`` entries that follow position ``first``."""
+    stop = first + overtaking + 1
+    value = ordered[first]
+    # The entries below the best t are the last ones; bisect on where they begin.
+    begin, end = first + 1, stop
+    while np.any(begin < end):
+        middle = np.minimum((begin + end) // 2, len(ordered) - 1)
+        rest = (value + sums[stop] - sums[middle + 1]) / np.maximum(stop - middle, 1)
+        moved = ordered[middle] < rest
+        open_ = begin < end
+        end = np.where(open_ & moved, middle, end)
+        begin = np.where(open_ & ~moved, middle + 1, begin)
+    count = stop - begin + 1
+    total = value + sums[stop] - sums[begin]
+    square = value**2 + squares[stop] - squares[begin]
+    return np.asarray(np.maximum(square - total**2 / count, 0.0))
