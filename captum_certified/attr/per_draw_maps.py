@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -154,12 +155,16 @@ def _largest(magnitudes: Tensor, count: int) -> MapDraws:
     if magnitudes.device.type == "cpu":
         # NumPy's vectorised selection takes half the time of torch.topk.
         mask, placed_by_index = top_k_mask(magnitudes.numpy(), count)
+        for row in np.flatnonzero(placed_by_index):
+            if magnitudes[row].numpy()[mask[row]].min() <= 0:  # zeros tie, but none of them is selected
+                placed_by_index[row] = 0
         return MapDraws(torch.from_numpy(mask) & (magnitudes > 0), torch.from_numpy(placed_by_index))
     threshold = _kth_largest(magnitudes, count)
     above, tied = magnitudes > threshold, magnitudes == threshold
     room = count - above.sum(dim=1, keepdim=True)
     chosen = tied & (tied.cumsum(dim=1) <= room)
-    placed = torch.where(tied.sum(dim=1, keepdim=True) > room, room, torch.zeros_like(room)).squeeze(1)
+    chooses = (tied.sum(dim=1, keepdim=True) > room) & (threshold > 0)
+    placed = torch.where(chooses, room, torch.zeros_like(room)).squeeze(1)
     return MapDraws((above | chosen) & (magnitudes > 0), placed)
 
 

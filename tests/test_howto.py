@@ -1,0 +1,31 @@
+"""The how-to pages run as they are printed."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+HOWTO = Path(__file__).parents[1] / "docs" / "howto"
+CELL = re.compile(r"^```\{code-cell\} python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PAGES = sorted(page.name for page in HOWTO.glob("*.md") if CELL.search(page.read_text()))
+
+
+def test_there_are_pages():
+    assert {"units.md", "hugging_face.md", "tabular.md", "text.md", "wrap_your_own.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_runs(page):
+    names = {"__name__": "howto"}
+    for number, cell in enumerate(CELL.findall((HOWTO / page).read_text()), start=1):
+        exec(compile(cell, f"{page}, cell {number}", "exec"), names)  # noqa: S102
+
+
+def test_a_tabular_table_has_the_names_and_an_order_that_agrees_with_the_certificate():
+    names = {"__name__": "howto"}
+    for cell in CELL.findall((HOWTO / "tabular.md").read_text())[:4]:
+        exec(compile(cell, "tabular.md", "exec"), names)  # noqa: S102
+    frame = names["frame"]
+    staying = frame[frame["rank"] <= 5]
+    assert len(staying) <= int(names["certificate"].overlap[0])
+    assert set(frame["feature"]) == set(names["data"].feature_names)
