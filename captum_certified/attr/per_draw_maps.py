@@ -25,11 +25,11 @@ class Sparsified:
 
     def __call__(self, magnitudes: Tensor) -> MapDraws:
         """Magnitudes of shape (rows, n) to a boolean map; zeros are never selected."""
-        return _largest(magnitudes, fraction_to_count(self.tau, magnitudes.shape[1]))
+        return _largest(magnitudes, _at_least_one(self.tau, magnitudes.shape[1]))
 
     def max_squared_norm(self, n_features: int) -> float:
         """⌈τn⌉."""
-        return fraction_to_count(self.tau, n_features)
+        return _at_least_one(self.tau, n_features)
 
     def settings(self) -> dict[str, float]:
         """τ."""
@@ -52,16 +52,15 @@ class Relaxed:
     def __call__(self, magnitudes: Tensor) -> MapDraws:
         """Magnitudes of shape (rows, n) to a map in [0, 1]; zeros are never selected."""
         n = magnitudes.shape[1]
-        salient, placed_by_index = _largest(magnitudes, fraction_to_count(self.tau, n))
-        full = max(1, fraction_to_count(self.gamma, n))
-        level = _kth_largest(magnitudes, full)
+        salient, placed_by_index = _largest(magnitudes, _at_least_one(self.tau, n))
+        level = _kth_largest(magnitudes, _at_least_one(self.gamma, n))
         # Fewer than ⌈γn⌉ positive magnitudes: all of them are fully salient.
         ratio = torch.where(level > 0, magnitudes / level, torch.ones_like(magnitudes))
         return MapDraws(ratio.clamp_max(1.0) * salient, placed_by_index)
 
     def max_squared_norm(self, n_features: int) -> float:
         """⌈τn⌉."""
-        return fraction_to_count(self.tau, n_features)
+        return _at_least_one(self.tau, n_features)
 
     def settings(self) -> dict[str, float]:
         """τ and γ."""
@@ -144,6 +143,11 @@ class Magnitudes:
     def settings(self) -> dict[str, float]:
         """No parameters."""
         return {}
+
+
+def _at_least_one(fraction: float, n_features: int) -> int:
+    """⌈fraction · n⌉, and 1 where that rounds to 0."""
+    return max(1, fraction_to_count(fraction, n_features))
 
 
 def _divided(magnitudes: Tensor, scale: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ Exit codes: 0 done · 1 a result does not agree with its map · 2 bad call, bad 
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from captum_certified import __version__
@@ -29,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-        code: int = arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code: int = arguments.run(arguments)
         sys.stdout.flush()
     except SystemExit as stop:  # argparse has said why
         return stop.code if isinstance(stop.code, int) else 0
@@ -44,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _abandon_output()
         return 2
     return code
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """A warning as one line, without the place in the source that gave it."""
+    print(f"captum-certified: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

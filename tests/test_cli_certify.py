@@ -1,0 +1,323 @@
+"""``captum-certified certify``: images in, numbers and files out, and every wrong call said plainly."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captum_certified import Certificate
+from captum_certified.cli import main
+from captum_certified.cli.images import Framing, load_image, region_mask
+from captum_certified.exceptions import InvalidInputError
+
+MODELS = """
+import torch
+from torch import nn
+
+
+def small(classes=3, channels=3, name="plain"):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Softplus(), nn.Flatten(), nn.LazyLinear(classes)).eval()
+
+
+def made(size):
+    model = small()
+    model(torch.zeros(1, 3, size, size))
+    return model
+
+
+def grey(size):
+    model = small(channels=1)
+    model(torch.zeros(1, 1, size, size))
+    return model
+
+
+class Named(nn.Module):
+    def forward(self, x):
+        return {"logits": x.flatten(1)}
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        raise RuntimeError("this network is broken")
+
+
+already = made(12)
+number = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a module of models and two images, as the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = f"models_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(MODELS)
+    generator = np.random.default_rng(0)
+    for image in ("one.png", "two.jpg"):
+        Image.fromarray(generator.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(tmp_path / image)
+    return name
+
+
+def call(folder, *arguments, model="made", model_args=("12",), samples=64, size="12"):
+    words = ["certify", *arguments, "--model", f"{folder}:{model}", "--samples", str(samples), "--seed", "1", "-q"]
+    words += [part for value in model_args for part in ("--model-arg", value)]
+    return main(words + (["--size", size] if size else []))
+
+
+def test_a_json_an_npz_and_a_picture_of_each_image(folder, capsys):
+    assert call(folder, "one.png", "two.jpg", "--out", "results") == 0
+    assert sorted(p.name for p in Path("results").iterdir()) == [
+        f"{name}.{suffix}" for name in ("one", "two") for suffix in ("json", "npz", "png")
+    ]
+    record = json.loads(Path("results/one.json").read_text())
+    assert record["image"] == "one.png"
+    assert record["setup"]["target"] == [record["prediction"]]
+    assert record["n_features"] == 3 * 12 * 12
+    assert "at least" in capsys.readouterr().out
+    certificate = Certificate.load("results/one.npz")
+    assert certificate.overlap.tolist() == record["overlap"]
+    assert main(["verify", "results/one.json", "results/two.json"]) == 0
+
+
+def test_the_folder_has_a_name_if_none_is_given(folder):
+    assert call(folder, "one.png") == 0
+    assert Path("captum-certified-results/one.json").is_file()
+
+
+def test_json_to_standard_output_alone(folder, capsys):
+    assert call(folder, "one.png", "two.jpg", "--json", "-") == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [record["image"] for record in records] == ["one.png", "two.jpg"]
+    assert not Path("captum-certified-results").exists()
+
+
+def test_json_to_a_file_and_a_table_of_features(folder):
+    assert call(folder, "one.png", "--json", "all.json", "--csv", "--out", "results") == 0
+    assert len(json.loads(Path("all.json").read_text())) == 1
+    assert Path("results/one.csv").read_text().startswith('example,feature,mean,lower,upper,rank,radius\n0,"0,0,0",')
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(folder):
+    Path("other").mkdir()
+    Path("other/one.png").write_bytes(Path("one.png").read_bytes())
+    assert call(folder, "one.png", "other/one.png", "--out", "results") == 0
+    assert Path("results/one.json").is_file()
+    assert Path("results/one-2.json").is_file()
+
+
+@pytest.mark.parametrize(("target", "recorded"), [("argmax", "argmax"), ("2", 2)])
+def test_targets(folder, target, recorded, capsys):
+    assert call(folder, "one.png", "--target", target, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)[0]["setup"]["target"] == [recorded]
+
+
+def test_a_seed_fixes_the_result_and_a_region_is_certified(folder, capsys):
+    outputs = []
+    for _ in range(2):
+        assert call(folder, "one.png", "--region", "5,0,20,20", "--json", "-") == 0
+        outputs.append(json.loads(capsys.readouterr().out))
+    assert outputs[0] == outputs[1]
+    region = outputs[0][0]["region"]
+    assert 0 <= region["mass"][0] <= region["observed_mass"][0] <= 1
+
+
+@pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")  # bfloat16 has few values
+def test_features_may_be_pixels_and_models_of_other_precision(folder, capsys):
+    assert call(folder, "one.png", "--groups", "channels", "--dtype", "bfloat16", "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)[0]["n_features"] == 144
+
+
+def test_a_module_and_keyword_arguments_and_grey_images(folder, capsys):
+    assert call(folder, "one.png", "--json", "-", model="already", model_args=()) == 0
+    assert call(folder, "one.png", "--json", "-", "--channels", "1", model="grey", model_args=("size=12",)) == 0
+    assert "one.png" in capsys.readouterr().out
+
+
+def test_normalisation_becomes_part_of_the_model(folder, capsys):
+    assert call(folder, "one.png", "--json", "-", "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25") == 0
+    normalised = json.loads(capsys.readouterr().out)[0]
+    assert call(folder, "one.png", "--json", "-") == 0
+    assert normalised["overlap"] != json.loads(capsys.readouterr().out)[0]["overlap"]
+
+
+def test_local_weights_of_a_torchvision_model(folder, capsys):
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    torch.save({"state_dict": get_model("squeezenet1_1", num_classes=4).state_dict()}, "weights.pt")
+    words = [
+        "certify",
+        "one.png",
+        "--model",
+        "squeezenet1_1",
+        "--weights",
+        "weights.pt",
+        "--model-arg",
+        "num_classes=4",
+    ]
+    assert main([*words, "--samples", "4", "--size", "32", "--json", "-", "-q"]) == 0
+    record = json.loads(capsys.readouterr().out)[0]
+    assert record["n_features"] == 3 * 32 * 32
+    assert 0 <= record["prediction"] < 4
+
+
+def test_a_failing_image_is_recorded_and_the_others_are_certified(folder, capsys):
+    Path("junk.png").write_bytes(b"no image")
+    assert call(folder, "one.png", "junk.png", "missing.png", "two.jpg", "--out", "results") == 1
+    assert "failed" in capsys.readouterr().out
+    for name in ("junk", "missing"):
+        record = json.loads(Path(f"results/{name}.json").read_text())
+        assert record["kind"] == "failure"
+        assert record["error"]
+    assert Path("results/two.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("Named", "returns a tensor of shape (N, classes), got dict"),
+        ("Broken", "this network is broken"),
+    ],
+)
+def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, message):
+    assert call(folder, "one.png", "--json", "-", model=model, model_args=()) == 1
+    assert message in json.loads(capsys.readouterr().out)[0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--model", "resnet5"],
+            "or package.module:callable, got 'resnet5'; did you mean",
+        ),
+        (["--model", "no_such_module:load"], "Expected `--model` no_such_module:load to load, got ModuleNotFoundError"),
+        (["--model", "{folder}:nothing"], "AttributeError"),
+        (["--model", "{folder}:number"], "not callable"),
+        (["--model", "{folder}:made"], "TypeError"),
+        (["--model", "{folder}:small", "--weights", "none.pt"], "none.pt"),
+        (["--model", "{folder}:small", "--weights", "one.png"], "to be a state dict, but it cannot be read"),
+        (["--model", "{folder}:already", "--mean", "0.5"], "`--mean` and `--std` both or neither"),
+        (["--model", "{folder}:already", "--bound", "magic"], "Expected `bound` to be one of"),
+        (["--model", "{folder}:already", "--tau", "2"], "Expected `tau`"),
+        (["--model", "{folder}:already", "--confidence", "1"], "Expected `confidence`"),
+        (["--model", "{folder}:already", "--device", "moon"], "Expected `--device` to be available, got 'moon'"),
+        (["--model", "{folder}:already", "--region", "1,2,3"], "expected X0,Y0,X1,Y1"),
+        (["--model", "{folder}:already", "--samples", "0"], "expected an integer from 1"),
+        (["--model", "{folder}:already", "--out", "one.png/results"], "one.png"),
+        (["--model", "{folder}:already", "--json", "nowhere/all.json"], "nowhere"),
+        ([], "--model"),
+    ],
+)
+def test_a_bad_call_is_said_in_a_line_and_writes_nothing(folder, capsys, arguments, message):
+    before = {p.name for p in Path().iterdir()}
+    words = [argument.format(folder=folder) for argument in arguments]
+    assert main(["certify", "one.png", "--samples", "8", "--size", "12", "-q", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    after = {p.name for p in Path().iterdir()} - {"__pycache__"}
+    assert after - before <= {"captum-certified-results"}
+    assert not list(Path().glob("captum-certified-results/*"))
+
+
+def test_an_interrupted_run_keeps_what_is_done(folder, capsys, monkeypatch):
+    from captum_certified import Certifier
+
+    certify, calls = Certifier.certify, []
+
+    def interrupted(self, *arguments, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return certify(self, *arguments, **named)
+
+    monkeypatch.setattr(Certifier, "certify", interrupted)
+    assert call(folder, "one.png", "two.jpg", "--out", "results") == 130
+    assert Path("results/one.json").is_file()
+    assert not Path("results/two.json").exists()
+    assert "interrupted" in capsys.readouterr().err
+
+
+def save(name, array):
+    path = Path(name)
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".pt":
+        torch.save(torch.from_numpy(array), path)
+    else:
+        Image.fromarray(array).save(path)
+    return path
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "most"),
+    [
+        ("rgb.png", (8, 6, 3), np.uint8, 255),
+        ("rgba.png", (8, 6, 4), np.uint8, 255),
+        ("grey.png", (8, 6), np.uint8, 255),
+        ("deep.png", (8, 6), np.uint16, 65535),
+        ("bytes.npy", (8, 6, 3), np.uint8, 255),
+        ("planes.npy", (3, 8, 6), np.uint8, 255),
+        ("deep.npy", (8, 6), np.uint16, 65535),
+        ("floats.npy", (8, 6, 3), np.float64, 1),
+        ("floats.pt", (3, 8, 6), np.float32, 1),
+    ],
+)
+def test_every_kind_of_image_becomes_pixels_in_the_unit_interval(tmp_path, name, shape, dtype, most, channels):
+    array = np.full(shape, most // 3 if most > 1 else 1 / 3).astype(dtype)
+    image, size = load_image(save(tmp_path / name, array), Framing(), channels=channels)
+    assert size == (8, 6)
+    assert image.dtype == torch.float32
+    torch.testing.assert_close(image, torch.full((1, channels, 8, 6), 1 / 3), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("big.npy", np.full((4, 4), 7.0), "in [0, 1], got 7 to 7"),
+        ("nan.npy", np.full((4, 4), np.nan), "in [0, 1]"),
+        ("flat.npy", np.zeros(5), "of shape (H, W), (H, W, C) or (C, H, W)"),
+        ("five.npy", np.zeros((6, 6, 5)), "1, 3 or 4 channels, got 5"),
+        ("signed.npy", np.zeros((4, 4), dtype=np.int64), "8 or 16-bit unsigned integers or floats, got torch.int64"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(tmp_path, name, array, message):
+    import re
+
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
+        load_image(save(tmp_path / name, array), Framing())
+
+
+def test_nothing_in_an_array_file_is_executed(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    torch.save({"image": Path("x")}, tmp_path / "objects.pt")
+    for name in ("objects.npy", "objects.pt"):
+        with pytest.raises(InvalidInputError, match="but it cannot be read"):
+            load_image(tmp_path / name, Framing())
+
+
+def test_a_photograph_is_framed_as_torchvision_does(tmp_path):
+    from torchvision import transforms
+
+    array = np.random.default_rng(0).integers(0, 256, (40, 61, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "photo.png")
+    image, _ = load_image(tmp_path / "photo.png", Framing(resize=32, crop=28))
+    steps = [transforms.Resize(32), transforms.CenterCrop(28), transforms.ToTensor()]
+    expected = transforms.Compose(steps)(Image.fromarray(array))
+    assert torch.equal(image[0], expected)
+
+
+def test_a_region_is_carried_through_resize_and_crop():
+    # A file of 40 × 80 pixels, resized to 20 × 40; the crop shows columns 20 to 60 of the file.
+    mask = region_mask((0, 0, 40, 20), Framing(resize=20, crop=20), (40, 80))
+    assert mask.shape == (1, 1, 20, 20)
+    assert torch.equal(mask[0, 0], torch.arange(20)[:, None].lt(10) & torch.arange(20).lt(10))
+    with pytest.raises(InvalidInputError, match="`--region` to show in the cropped image"):
+        region_mask((0, 0, 10, 40), Framing(resize=20, crop=20), (40, 80))
