@@ -1,6 +1,7 @@
 """Every bound against exact half-spaces: sound, monotone, right in its limits, and silent where it must be."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_overlap_falls_with_the_confidence(bound, ensemble):
         Certifier(bound=bound, confidence=p).top_k_curve(smoothed_map, k=8, radii=[0.0, 0.05, 0.1, 0.3])
         for p in (0.1, 0.5, 0.9, 0.99, 0.999999, 1 - 1e-15)
     ]
-    assert all(bool((high <= low).all()) for low, high in zip(curves, curves[1:], strict=False))
+    assert all(bool((high <= low).all()) for low, high in itertools.pairwise(curves))
     assert not torch.equal(curves[0], curves[-1])
 
 
@@ -150,7 +151,7 @@ def test_overlap_grows_with_the_draws(bound, ensemble):
         )
         for times in (1, 2, 8, 40)
     ]
-    assert all(bool((more >= fewer).all()) for fewer, more in zip(curves, curves[1:], strict=False))
+    assert all(bool((more >= fewer).all()) for fewer, more in itertools.pairwise(curves))
     assert not torch.equal(curves[0], curves[-1])
 
 
@@ -158,11 +159,11 @@ def test_overlap_grows_with_the_draws(bound, ensemble):
 def test_ranks_fall_with_draws_and_rise_with_radius_and_confidence(bound, ensemble):
     smoothed_map = runs(bound, ensemble)
     by_radius = [Certifier(bound=bound).rank(smoothed_map, radius=r).feature_rank for r in (0.0, 0.01, 0.1, 1.0)]
-    assert all(bool((far >= near).all()) for near, far in zip(by_radius, by_radius[1:], strict=False))
+    assert all(bool((far >= near).all()) for near, far in itertools.pairwise(by_radius))
     by_confidence = [
         Certifier(bound=bound, confidence=p).rank(smoothed_map, radius=0.05).feature_rank for p in (0.1, 0.9, 0.999)
     ]
-    assert all(bool((high >= low).all()) for low, high in zip(by_confidence, by_confidence[1:], strict=False))
+    assert all(bool((high >= low).all()) for low, high in itertools.pairwise(by_confidence))
 
 
 # -- limits --------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def test_limits_of_the_ranks(bound):
 def test_curve_is_the_certificate_at_every_radius(bound, ensemble, k, violations):
     smoothed_map = runs(bound, ensemble)
     certifier = Certifier(bound=bound, violations=violations)
-    radii = np.random.default_rng(2).uniform(0, 0.6, 8).round(4).tolist() + [0.0, 1e-12, 5.0]
+    radii = [*np.random.default_rng(2).uniform(0, 0.6, 8).round(4).tolist(), 0.0, 1e-12, 5.0]
     curve = certifier.top_k_curve(smoothed_map, k=k, radii=radii)
     for column, radius in enumerate(radii):
         assert torch.equal(curve[:, column], certifier.top_k(smoothed_map, k=k, radius=radius).overlap)

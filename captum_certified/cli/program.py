@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning as one line, without the place in the source that gave it."""
     print(f"captum-certified: {message}", file=sys.stderr)
 
