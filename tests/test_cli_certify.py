@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captum_certified import Certificate
+from captum_certified import Certificate, Certifier
 from captum_certified.cli import main
 from captum_certified.cli.images import Framing, load_image, region_mask
 from captum_certified.exceptions import InvalidInputError
@@ -227,8 +227,6 @@ def test_a_bad_call_is_said_in_a_line_and_writes_nothing(folder, capsys, argumen
 
 
 def test_an_interrupted_run_keeps_what_is_done(folder, capsys, monkeypatch):
-    from captum_certified import Certifier
-
     certify, calls = Certifier.certify, []
 
     def interrupted(self, *arguments, **named):
@@ -321,3 +319,18 @@ def test_a_region_is_carried_through_resize_and_crop():
     assert torch.equal(mask[0, 0], torch.arange(20)[:, None].lt(10) & torch.arange(20).lt(10))
     with pytest.raises(InvalidInputError, match="`--region` to show in the cropped image"):
         region_mask((0, 0, 10, 40), Framing(resize=20, crop=20), (40, 80))
+
+
+@pytest.mark.slow
+def test_the_reference_run_through_the_command_line(shared_data, tmp_path, monkeypatch):
+    """MobileNet v1, image 207, σ = .2, τ = .1, K = .2 n, 8192 draws: .59 at ρ = .03 and .15 at ρ = .10."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(shared_data))
+    image = next((shared_data / "imagenet64").glob("207_*"))
+    model = ["--model", "models:load", "--model-arg", "mobilenet_v1_075", "--size", "256,224"]
+    run = ["--samples", "8192", "--target", "argmax", "--bound", "theorem2", "--seed", "0", "-q", "--out", "results"]
+    assert main(["certify", str(image), *model, *run]) == 0
+    certificate = Certificate.load(Path("results", image.stem).with_suffix(".npz"))
+    overlaps = Certifier(bound="theorem2").top_k_curve(certificate.map, k=0.2, radii=[0.03, 0.10])
+    fractions = overlaps.double() / certificate.k
+    torch.testing.assert_close(fractions, torch.tensor([[0.59, 0.15]], dtype=torch.float64), rtol=0, atol=0.02)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, log_usage
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.sampling import Sampling
+from captum_certified.attr.sampling import Sampling, last_of
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import (
     CovarianceRequest,
@@ -39,10 +39,9 @@ class SmoothedAttribution(Attribution):
     noise_law: NoiseLaw = "gaussian"
 
     def __init__(self, attribution_method: Attribution, per_draw_map: PerDrawMap) -> None:
-        if not callable(getattr(attribution_method, "attribute", None)):
+        if isinstance(attribution_method, type) or not callable(getattr(attribution_method, "attribute", None)):
             raise InvalidInputError(
-                f"Expected `attribution_method` to be a Captum attribution, got {type(attribution_method).__name__}, "
-                "which has no `attribute` method of its own."
+                f"Expected `attribution_method` to be a Captum attribution, got {_kind(attribution_method)}."
             )
         super().__init__(attribution_method.forward_func)
         self.attribution_method = attribution_method
@@ -161,7 +160,7 @@ class SmoothedAttribution(Attribution):
                 f"{type(self.attribution_method).__name__}."
             )
         sampling = Sampling([self], request, for_certificates=False)
-        *_, [smoothed] = sampling
+        [smoothed] = sampling.last()
         maps = tuple(m.to(sampling.device, sampling.dtype) for m in as_tuple(smoothed.mean))
         mean = maps if smoothed.layout.is_tuple else maps[0]
         return (mean, sampling.convergence_delta) if returns_delta else mean
@@ -215,23 +214,24 @@ class SmoothedAttribution(Attribution):
                 attributions that are not finite or depend on other rows, or a model with batch-norm or dropout
                 in training mode.
         """
-        *_, smoothed = self.stream(
-            inputs,
-            nt_samples,
-            nt_samples_batch_size,
-            stdevs,
-            draw_baseline_from_distrib,
-            groups=groups,
-            seed=seed,
-            attribution_kwargs=attribution_kwargs,
-            show_progress=show_progress,
-            first_draw=first_draw,
-            covariance=covariance,
-            region=region,
-            check_rows=check_rows,
-            **kwargs,
+        return last_of(
+            self.stream(
+                inputs,
+                nt_samples,
+                nt_samples_batch_size,
+                stdevs,
+                draw_baseline_from_distrib,
+                groups=groups,
+                seed=seed,
+                attribution_kwargs=attribution_kwargs,
+                show_progress=show_progress,
+                first_draw=first_draw,
+                covariance=covariance,
+                region=region,
+                check_rows=check_rows,
+                **kwargs,
+            )
         )
-        return smoothed
 
     def stream(
         self,
@@ -306,3 +306,9 @@ class SmoothedAttribution(Attribution):
     def _request(self, inputs: Tensor | tuple[Tensor, ...], **arguments: Any) -> SamplingRequest:
         block = block_draws(binary=self.per_draw_map.binary)
         return SamplingRequest.checked(inputs, block=block, law=self.noise_law, **arguments)
+
+
+def _kind(attribution_method: object) -> str:
+    if isinstance(attribution_method, type):
+        return f"the class {attribution_method.__name__}, not an instance of it"
+    return f"{type(attribution_method).__name__}, which has no `attribute` method of its own"

@@ -90,5 +90,4 @@ def sample_many(
         block=block_draws(binary=all(e.per_draw_map.binary for e in explainers)),
         kwargs=kwargs,
     )
-    *_, maps = Sampling(explainers, request, check_rows=check_rows)
-    return maps
+    return Sampling(explainers, request, check_rows=check_rows).last()

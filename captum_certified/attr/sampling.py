@@ -1,7 +1,8 @@
 """One run of the sampling loop for one or several explainers around one method."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ from captum_certified.smoothing import Attributions, SmoothedMap, checked_magnit
 if TYPE_CHECKING:
     from captum_certified.attr.base import SmoothedAttribution
 
-__all__ = ["Sampling"]
+__all__ = ["Sampling", "last_of"]
+
+Item = TypeVar("Item")
 
 
 class Sampling:
@@ -70,6 +73,10 @@ class Sampling:
                     for explainer, fields in zip(self.explainers, fields_of_maps, strict=True)
                 ]
 
+    def last(self) -> list[SmoothedMap]:
+        """The maps of all draws."""
+        return last_of(self)
+
     @property
     def convergence_delta(self) -> Tensor:
         """Deltas of all draws, those of example 0 first."""
@@ -107,6 +114,11 @@ class Sampling:
             raise InvalidInputError("Expected no `return_convergence_delta` here, got True; `attribute` returns it.")
         check_method(self.method)
         check_evaluation_mode(self.method)
+
+
+def last_of(items: Iterable[Item]) -> Item:
+    """The last item; the others are let go as soon as the next one is there."""
+    return deque(items, maxlen=1).pop()
 
 
 def _title(explainers: "Sequence[SmoothedAttribution]") -> str:

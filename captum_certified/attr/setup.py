@@ -8,12 +8,15 @@ import captum
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.soundness import wrapped_chain
+from captum_certified.attr.soundness import reachable_modules, wrapped_chain
 from captum_certified.smoothing import PerDrawMap, digest
 
 __all__ = ["setup_of"]
+
+_VALUES = 64  # of each tensor of the model
 
 
 def setup_of(
@@ -29,13 +32,14 @@ def setup_of(
         stochastic: Whether the method drew random numbers of its own.
 
     Returns:
-        class, its parameters, method, target, digests of inputs, arguments and groups, versions, device.
+        class, its parameters, method, target, digests of model, inputs, arguments and groups, versions, device.
     """
     arguments = {key: value for key, value in request.arguments.items() if key != "target"}
     setup = {
         "class": name,
         **per_draw_map.settings(),
         "method": " of ".join(type(inner).__name__ for inner in wrapped_chain(method)),
+        "model": _fingerprint(method),
         "target": _per_row(request.arguments.get("target"), len(request.inputs[0])),
         "inputs": [_short(*(tensor[row] for tensor in request.inputs)) for row in range(len(request.inputs[0]))],
         "arguments": _short(arguments) if arguments else None,
@@ -60,6 +64,14 @@ def _per_row(target: Any, rows: int) -> list[Any]:
         values: list[Any] = target.reshape(-1).tolist()
         return values * rows if len(values) == 1 else values
     return list(target) if isinstance(target, list) else [target] * rows
+
+
+def _fingerprint(method: object) -> str | None:
+    """Identifies the model by a few values of every parameter and buffer; ``None`` if no module can be seen."""
+    modules = list(reachable_modules(method))
+    tensors = [t for m in modules for t in (*m.parameters(), *m.buffers()) if not is_lazy(t)]
+    samples = [t.detach().reshape(-1)[:: max(t.numel() // _VALUES, 1)] for t in tensors]
+    return _short(*(tuple(t.shape) for t in tensors), *samples) if modules else None
 
 
 def _short(*values: Any) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from captum_certified.exceptions import CertificationError
 
-__all__ = ["check_evaluation_mode", "check_method", "check_row_alone", "wrapped_chain"]
+__all__ = ["check_evaluation_mode", "check_method", "check_row_alone", "reachable_modules", "wrapped_chain"]
 
 _RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 _REFUSED: dict[type, str] = {
@@ -57,7 +57,7 @@ def check_evaluation_mode(method: object) -> None:
     Raises:
         CertificationError: A reachable module is in training mode and has such a layer.
     """
-    for model in _reachable_modules(method):
+    for model in reachable_modules(method):
         for name, module in model.named_modules():
             if module.training and isinstance(module, _RANDOM_IN_TRAINING):
                 raise CertificationError(
@@ -97,7 +97,7 @@ def wrapped_chain(method: object) -> Iterator[object]:
         method = getattr(method, "attribution_method", None) or getattr(method, "layer_attribution", None)
 
 
-def _reachable_modules(method: object) -> Iterator[nn.Module]:
+def reachable_modules(method: object) -> Iterator[nn.Module]:
     """Modules that a method's forward function can call, as far as Python lets one see."""
     pending: list[Any] = [
         getattr(inner, name, None) for inner in wrapped_chain(method) for name in ("forward_func", "model", "layer")

@@ -25,6 +25,7 @@ from captum_certified.smoothing import CovarianceRequest, Groups, Regions, Smoot
 __all__ = ["Certifier"]
 
 _BELOW_ONE = math.nextafter(1.0, 0.0)
+_ANY_NUMBER = 2**62  # the number of features is not known yet
 _VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 features of the top set
 
 
@@ -75,7 +76,7 @@ class Certifier:
         if bound != BEST and bound not in BOUNDS:
             raise InvalidInputError(f"Expected `bound` to be one of {[BEST, *BOUNDS]}, got {bound!r}.")
         if violations != "auto":
-            resolved_count("violations", violations, 2**62, at_least=0)
+            resolved_count("violations", violations, _ANY_NUMBER, at_least=0)
         self.attribution_method = attribution_method
         self.confidence = checked_number("confidence", confidence, above=0, at_most=_BELOW_ONE)
         self.bound = bound
@@ -127,6 +128,7 @@ class Certifier:
         if self.attribution_method is None:
             raise InvalidInputError("Expected a Certifier with an `attribution_method` to sample from, got None.")
         checked_number("radius", radius, at_least=0)
+        resolved_count("k", k, _ANY_NUMBER)
         _check_draws(nt_samples)
         smoothed_map = self.attribution_method.sample(
             inputs,

@@ -42,7 +42,7 @@ class SpectralBound:
         alpha: float,
         violations: int,  # noqa: ARG002  it has no intervals that could miss
     ) -> Integers:
-        """S2 at every ratio."""
+        """The overlaps of S2 at every ratio."""
         squared = displacement_of(smoothed_map, alpha).squared(ratios)
         rows = zip(smoothed_map.features.numpy(), squared, strict=True)
         return np.stack([theory.spectral_overlap(mean, k, budget) for mean, budget in rows])
@@ -63,7 +63,7 @@ class SpectralBound:
         return displacement_of(smoothed_map, alpha).ratio_below(np.array(costs) * (1.0 - 2.0 * _SLACK))
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
-        """S5."""
+        """The ranks of S5."""
         squared = displacement_of(smoothed_map, alpha).squared([ratio])[:, 0]
         rows = zip(smoothed_map.features.numpy(), squared, strict=True)
         return np.stack([theory.spectral_ranks(mean, budget) for mean, budget in rows])
@@ -131,7 +131,7 @@ def displacement_of(smoothed_map: SmoothedMap, alpha: float) -> theory.Displacem
 
 
 def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Floats:
-    """S5. A bound on ‖h(x̃) − ĥ‖₂, shape (N,), from the covariance where it is known, and in any case.
+    """The distance of S5: a bound on ‖h(x̃) − ĥ‖₂, shape (N,), from the covariance where it is known, and in any case.
 
     Between two Gaussians at distance r the mean of a map of length at most sqrt(s) moves by at most
     sqrt(2s)(2Φ(r/2) − 1), twice their total variation; without a covariance the error of ĥ is at most

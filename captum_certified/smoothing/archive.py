@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,11 @@ __all__ = ["atomic_write", "read_archive", "write_archive"]
 
 VERSION = 1
 _HEADER = "header"
+# What NumPy and zipfile raise for damaged archives, other kinds of files among them.
+_CORRUPT = (
+    *(ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @contextmanager
@@ -72,10 +78,8 @@ def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, 
         try:
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        except _CORRUPT as error:
             raise FileFormatError(f"Expected {path} to be a {kind} file, but it is corrupt or truncated.") from error
-        except zipfile.zlib.error as error:  # type: ignore[attr-defined]
-            raise FileFormatError(f"Expected {path} to be a {kind} file, but its data are corrupt.") from error
     header = _header(arrays.pop(_HEADER, None), path, kind)
     if header.get("kind") != kind:
         raise FileFormatError(f"Expected {path} to hold a {kind}, got {header.get('kind')!r}.")

@@ -306,7 +306,7 @@ class SmoothedMap:
         def averaged(one: Tensor | None, two: Tensor | None) -> Tensor | None:
             if one is None or two is None:
                 return None
-            weights = (self.n_samples / samples).double().unsqueeze(1)
+            weights = (self.n_samples.double() / samples).unsqueeze(1)
             return one + (1 - weights) * (two - one)
 
         binary = self.feature_counts is not None and other.feature_counts is not None

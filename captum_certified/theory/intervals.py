@@ -6,7 +6,7 @@ hold together with probability 1 − α. With α(v+1)/(2n) at most v of them mis
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainccinv, betaincinv, entr, xlogy
+from scipy.special import betainccinv, betaincinv, entr
 
 from captum_certified.theory.shift import Floats, hoeffding_half_width
 
@@ -23,6 +23,8 @@ Interval = tuple[Floats, Floats]
 # Newton's iterates approach the end of a kl interval from outside; this many bring the slowest case to an ulp.
 _NEWTON_STEPS = 50
 _ROUNDING = 1e-12
+_TINY = 1e-290  # below it p·ln p is nothing
+_SERIES = 1e-2
 
 
 def hoeffding_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
@@ -66,13 +68,15 @@ def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *,
         [[0.0, 0.049], [0.036, 0.176]]
     """
     draws = np.broadcast_to(np.asarray(n_samples, dtype=np.int64), counts.shape)
-    # Thousands of features share a few hundred counts, and the quantiles are slow.
-    pairs, inverse = np.unique(counts + draws * (draws.max(initial=0) + 1), return_inverse=True)
-    ones, q = pairs % (draws.max(initial=0) + 1), pairs // (draws.max(initial=0) + 1)
-    with np.errstate(invalid="ignore"):
-        lower = np.where(ones == 0, 0.0, betaincinv(ones, q - ones + 1, tail))
-        upper = np.where(ones == q, 1.0, betainccinv(ones + 1, q - ones, tail))
-    return lower[inverse].reshape(counts.shape), upper[inverse].reshape(counts.shape)
+    lower, upper = np.empty(counts.shape), np.empty(counts.shape)
+    for q in np.unique(draws):
+        same = draws == q
+        # Thousands of features share a few hundred counts, and the quantiles are slow.
+        ones, inverse = np.unique(counts[same], return_inverse=True)
+        with np.errstate(invalid="ignore"):
+            lower[same] = np.where(ones == 0, 0.0, betaincinv(ones, q - ones + 1, tail))[inverse]
+            upper[same] = np.where(ones == q, 1.0, betainccinv(ones + 1, q - ones, tail))[inverse]
+    return lower, upper
 
 
 def kl_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
@@ -98,7 +102,7 @@ def kl_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
 
 
 def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
-    """kl⁺(u, c) = max{v : kl(u‖v) ≤ c}, rounded up by 1 in 10¹².
+    """kl⁺(u, c) = max{v : kl(u‖v) ≤ c}, rounded up.
 
     kl(u‖·) is convex and increasing above u, so Newton's method started above the root stays above it.
 
@@ -114,23 +118,37 @@ def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
         [0.14767554, 0.00995017, 1.0]
     """
     u, c = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(budget, dtype=np.float64))
-    entropy = entr(u) + entr(1.0 - u)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Two upper bounds: kl(u‖v) ≥ (v−u)²/(2v), and kl(u‖v) ≥ −(1−u) ln(1−v) − entropy(u).
-        start = np.minimum(u + c + np.sqrt(c * (c + 2.0 * u)), -np.expm1(-(c + entropy) / (1.0 - u)))
-        inside = (u < 1.0) & (c > 0.0) & (start > u) & (start < 1.0)
-        v = np.where(inside, start, 0.5)
-        p = np.where(inside, u, 0.5)
-        for _ in range(_NEWTON_STEPS):
-            excess = -entropy - xlogy(p, v) - xlogy(1.0 - p, 1.0 - v) - c
-            slope = (v - p) / (v * (1.0 - v))
-            step = np.where(inside & (excess > 0.0), excess / slope, 0.0)
-            v = np.maximum(v - step, p)
-            if not np.any(step > _ROUNDING * v):
-                break
-    value = np.where(inside, v, np.where((c <= 0.0) & (u < 1.0), u, np.clip(start, u, 1.0)))
-    value = np.where(u >= 1.0, 1.0, value)
-    return np.asarray(np.minimum(value * (1.0 + _ROUNDING), 1.0))
+        # Two upper bounds on v − u: kl(u‖v) ≥ (v−u)²/(2v), and kl(u‖v) ≥ −(1−u) ln(1−v) − entropy(u).
+        start = np.minimum(c + np.sqrt(c * (c + 2.0 * u)), -np.expm1(-(c + entr(u) + entr(1.0 - u)) / (1.0 - u)) - u)
+    inside = (u < 1.0) & (c > 0.0) & (start > 0.0) & (u + start < 1.0)
+    p, rise = np.where(inside, u, 0.5), np.where(inside, start, 0.25)
+    moving = inside
+    for _ in range(_NEWTON_STEPS):
+        excess = _divergence(p, rise) - c
+        step = np.where(moving & (excess > 0.0), excess * (p + rise) * (1.0 - p - rise) / rise, 0.0)
+        rise = rise - step
+        moving = step > _ROUNDING * rise  # each entry stops by itself, so that none depends on the others
+        if not np.any(moving):
+            break
+    rise = np.where(inside, rise * (1.0 + 2.0 * _ROUNDING), np.maximum(start, 0.0))
+    value = np.where(c > 0.0, np.nextafter(u + rise, np.inf), u)
+    return np.asarray(np.where(u < 1.0, np.minimum(value, 1.0), 1.0))
+
+
+def _divergence(p: Floats, rise: Floats) -> Floats:
+    """kl(p‖p + rise) without the cancellation of its two logarithms: p·g(rise/p) + (1−p)·g(−rise/(1−p))."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        above = np.where(p > _TINY, p * _gap(rise / np.maximum(p, _TINY)), rise)
+        return above + (1.0 - p) * _gap(-rise / (1.0 - p))
+
+
+def _gap(x: Floats) -> Floats:
+    """g(x) = x − ln(1 + x), by its series where that is small."""
+    small = np.abs(x) < _SERIES
+    y = np.where(small, x, 0.0)
+    series = y**2 * (1 / 2 - y * (1 / 3 - y * (1 / 4 - y * (1 / 5 - y * (1 / 6 - y * (1 / 7 - y / 8))))))
+    return np.where(small, series, x - np.log1p(np.where(small, 0.0, x)))
 
 
 def empirical_bernstein_interval(mean: Floats, second_moment: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:

@@ -33,10 +33,10 @@ def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Float
         >>> [bound.round(3).tolist() for bound in lecuyer_bounds(np.array([[0.9]]), np.array([[0.95]]), ratio=0.1)]
         [[[0.662]], [[1.0]]]
     """
-    if ratio == 0:
-        return np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
     below, above = np.zeros_like(lower), np.ones_like(upper)
-    smallest = max(1.25 * np.exp(-1.0 / (2.0 * ratio**2)) * _ABOVE, _SMALLEST)
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        needed = 1.25 * np.exp(-0.5 / np.square(np.float64(ratio))) * _ABOVE
+    smallest = max(needed, _SMALLEST)
     if smallest >= 1.0:
         return below, above
     for delta in np.geomspace(smallest, 1.0, _GRID, endpoint=False):

@@ -53,7 +53,7 @@ def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
 
 
 def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Floats:
-    """Sharp top-K overlap for any simultaneous intervals: the largest i with a_i > b_{K−i+1}.
+    """B1. Sharp top-K overlap for any simultaneous intervals: the largest i with a_i > b_{K−i+1}.
 
     a are the shifted lower bounds of the top K features in descending order, b the shifted upper bounds
     of the others. This is the exact optimum for interval information: fewer than i survivors would need K−i+1
@@ -100,7 +100,7 @@ def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> N
 
 
 def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violations: int = 0) -> Floats:
-    """Read the largest certified radius of an overlap off a ladder.
+    """B3. Read the largest certified radius of an overlap off a ladder.
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.
@@ -127,7 +127,7 @@ def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violatio
 def overlap_from_ladder(
     ladder: Floats, ratios: Floats, *, closed: bool, n_features: int, violations: int = 0
 ) -> NDArray[np.int64]:
-    """Read certified overlaps off a ladder.
+    """B2. Read certified overlaps off a ladder, at any radius, with some intervals allowed to miss.
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.

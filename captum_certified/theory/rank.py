@@ -36,7 +36,7 @@ def definition_3_1_ranks(mean: Floats, *, half_width: Floats, ratio: float) -> N
 
 
 def sharp_ranks(lower: Floats, upper: Floats, *, ratio: float) -> NDArray[np.int64]:
-    """Sharp certified rank for any intervals: 1 + the number of j ≠ i with b_j ≥ a_i.
+    """B4. Sharp certified rank for any intervals: 1 + the number of j ≠ i with b_j ≥ a_i.
 
     a and b are the intervals' ends shifted by r; they are compared as Φ⁻¹(hi_j) ≥ Φ⁻¹(lo_i) − 2r.
 

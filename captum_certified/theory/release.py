@@ -10,7 +10,7 @@ __all__ = ["release_bounds"]
 def release_bounds(
     lower: Floats, upper: Floats, *, ratio: float, tail: float, fresh_samples: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Between which values each score of a freshly sampled map at the perturbed input lies.
+    """B6. Between which values each score of a freshly sampled map at the perturbed input lies.
 
     The shifted ends are widened by Hoeffding's c′ of the fresh draws. The perturbed input must be chosen without
     seeing them.

@@ -9,7 +9,7 @@ __all__ = ["selection", "selection_ratios"]
 
 
 def selection(lower: Floats, upper: Floats, *, ratio: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Per-feature selection: Φ(Φ⁻¹(lo) − r) > ½ selects, Φ(Φ⁻¹(hi) + r) < ½ rejects, anything else abstains.
+    """B5. Per-feature selection: Φ(Φ⁻¹(lo) − r) > ½ selects, Φ(Φ⁻¹(hi) + r) < ½ rejects, anything else abstains.
 
     Args:
         lower: Lower ends, shape (N, n).

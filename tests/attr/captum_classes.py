@@ -190,9 +190,9 @@ def page() -> str:
     lines = [
         "# Which of Captum's methods can be certified",
         "",
-        "Every attribution class that `captum.attr` exports, for a single input tensor and for a tuple of tensors. This",
-        "page is written by the test suite, which smooths every class and checks that without noise one draw is the map",
-        "of the wrapped method itself.",
+        "Every attribution class that `captum.attr` exports, for a single input tensor and for a tuple of tensors.",
+        "This page is written by the test suite, which smooths every class and checks that without noise one draw is",
+        "the map of the wrapped method itself.",
         "",
         "| class | tensor | tuple |",
         "|---|---|---|",

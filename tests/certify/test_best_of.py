@@ -1,0 +1,124 @@
+"""S4: the better of a box and the spectral bound, each at half the level."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import torch
+from contract import counted
+from ensembles import aligned, graded, incoherent
+from spectral_ensembles import mixed, summarised
+
+from captum_certified import CertificationError, Certifier, CovarianceSummary, SmoothedMap
+from captum_certified.certify.bounds import BOUNDS
+
+BOXES = {"aligned": "clopper_pearson", "incoherent": "clopper_pearson", "mixed": "clopper_pearson", "graded": "kl"}
+ENSEMBLES = {"aligned": aligned, "incoherent": incoherent, "mixed": mixed, "graded": graded}
+RATIOS = np.array([0.0, 0.05, 0.2, 0.5, 1.0])
+
+on_ensembles = pytest.mark.parametrize("name", list(ENSEMBLES))
+
+
+@functools.cache
+def map_of(name, *, draws=2500, rows=4):
+    exact = ENSEMBLES[name]()
+    values = exact.draws(rows, draws, np.random.default_rng(1))
+    return dataclasses.replace(counted(values, exact.sigma), covariance=summarised(values, block=500))
+
+
+@on_ensembles
+@pytest.mark.parametrize("violations", [0, 1])
+@pytest.mark.parametrize("k", [1, 8, 20])
+def test_overlap_is_the_larger_of_both_at_half_the_level(name, k, violations):
+    smoothed_map, alpha = map_of(name), 1 - 0.95
+    best = Certifier(bound="best", violations=violations).top_k_curve(smoothed_map, k=k, radii=(RATIOS * 0.5).tolist())
+    box = BOUNDS[BOXES[name]].overlaps(smoothed_map, k, RATIOS, alpha / 2, violations)
+    spectral = BOUNDS["spectral"].overlaps(smoothed_map, k, RATIOS, alpha / 2, 0)
+    np.testing.assert_array_equal(best.numpy(), np.maximum(box, spectral))
+
+
+def test_each_of_both_wins_somewhere():
+    """Aligned features are the box's case, many incoherent ones the spectral bound's."""
+    alpha = 1 - 0.95
+    box_wins = spectral_wins = 0
+    for smoothed_map, k in ((map_of("aligned"), 8), (many_directions(), 60)):
+        [bound] = {Certifier().top_k(smoothed_map, k=k, radius=0.1).bound}
+        assert bound == "best"
+        box = BOUNDS["clopper_pearson"].overlaps(smoothed_map, k, RATIOS, alpha / 2, 0)
+        spectral = BOUNDS["spectral"].overlaps(smoothed_map, k, RATIOS, alpha / 2, 0)
+        box_wins += int((box > spectral).sum())
+        spectral_wins += int((spectral > box).sum())
+    assert box_wins > 0
+    assert spectral_wins > 0
+
+
+@functools.cache
+def many_directions():
+    exact = incoherent(300)
+    rng = np.random.default_rng(2)
+    weights = rng.standard_normal((300, 100))
+    exact = dataclasses.replace(
+        exact, weights=weights / np.linalg.norm(weights, axis=1, keepdims=True), x=np.zeros(100)
+    )
+    values = exact.draws(1, 6000, rng)
+    return dataclasses.replace(counted(values, exact.sigma), covariance=summarised(values, block=2000))
+
+
+@on_ensembles
+def test_radius_is_the_larger_of_both(name):
+    smoothed_map, alpha = map_of(name), 1 - 0.95
+    for overlap in (1, 4, 8):
+        best = Certifier(violations=0).radius(smoothed_map, k=8, overlap=overlap)
+        box = BOUNDS[BOXES[name]].overlap_ratio(smoothed_map, 8, overlap, alpha / 2, 0)
+        spectral = BOUNDS["spectral"].overlap_ratio(smoothed_map, 8, overlap, alpha / 2, 0)
+        np.testing.assert_array_equal(best.numpy(), np.maximum(box, spectral) * 0.5)
+
+
+@on_ensembles
+def test_rank_is_the_smaller_of_both(name):
+    smoothed_map, alpha = map_of(name), 1 - 0.95
+    for ratio in RATIOS:
+        best = Certifier().rank(smoothed_map, radius=ratio * 0.5).feature_rank.numpy()
+        box = BOUNDS[BOXES[name]].ranks(smoothed_map, ratio, alpha / 2)
+        np.testing.assert_array_equal(best, np.minimum(box, BOUNDS["spectral"].ranks(smoothed_map, ratio, alpha / 2)))
+
+
+def test_intervals_take_half_of_the_level_too():
+    """Selections and overlaps of one map hold together, so the box inside is the one at α/2."""
+    smoothed_map = map_of("incoherent")
+    lower, upper = BOUNDS["clopper_pearson"].intervals(smoothed_map, (1 - 0.95) / 2)
+    certificate = Certifier().selection(smoothed_map, radius=0.0)
+    np.testing.assert_array_equal(certificate.feature_selected.numpy(), lower > 0.5)
+    np.testing.assert_array_equal(certificate.feature_rejected.numpy(), upper < 0.5)
+
+
+def test_violations_are_the_box_s():
+    smoothed_map = many_directions()
+    certificate = Certifier(violations=2).top_k(smoothed_map, k=60, radius=0.05)
+    assert certificate.violations == 2
+    assert certificate.bound == "best"
+
+
+def test_without_a_covariance_the_box_keeps_the_whole_level():
+    smoothed_map = dataclasses.replace(map_of("incoherent"), covariance=None)
+    certificate = Certifier().top_k(smoothed_map, k=8, radius=0.05)
+    assert certificate.bound == "clopper_pearson"
+    same = Certifier(bound="clopper_pearson").top_k(smoothed_map, k=8, radius=0.05)
+    assert torch.equal(certificate.overlap, same.overlap)
+
+
+def test_where_no_box_applies_the_spectral_bound_keeps_the_whole_level():
+    """Means above 1 have no interval, yet maps of bounded length have a spectral certificate."""
+    summary = CovarianceSummary(torch.tensor([5e6]), torch.tensor([1e-4]))
+    given = SmoothedMap.from_mean(
+        torch.tensor([[3.0, 1.5]]), n_samples=10**7, stdevs=0.1, max_squared_norm=16.0,
+        trace=torch.tensor([1e-4]), covariance=summary,
+    )  # fmt: skip
+    certificate = Certifier().top_k(given, k=1, radius=0.05)
+    assert (certificate.bound, certificate.overlap.tolist()) == ("spectral", [1])
+
+
+def test_where_nothing_applies_it_says_so():
+    with pytest.raises(CertificationError, match="no bound applies"):
+        Certifier().top_k(SmoothedMap.from_mean(torch.tensor([[3.0, 1.5]]), n_samples=100, stdevs=0.1), k=1, radius=0.1)

@@ -1,0 +1,82 @@
+"""What every bound must satisfy; a bound of ``BOUNDS`` takes part by its name alone.
+
+A bound that needs more than means and counts, or that departs from the limits on purpose, adds one line to
+``MAPS``, ``REACHES`` or ``COARSE``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import ensembles
+import numpy as np
+import torch
+from ensembles import HalfSpaces
+from spectral_ensembles import summarised
+
+from captum_certified import RankCertificate, SmoothedMap
+from captum_certified.certify.bounds import BOUNDS
+
+Draws = np.ndarray
+
+
+def counted(draws: Draws, sigma: float) -> SmoothedMap:
+    """0/1 draws of shape (rows, draws, n) as counts, others as means with second moments."""
+    samples = draws.shape[1]
+    if np.isin(draws, (0.0, 1.0)).all():
+        counts = torch.from_numpy(draws.sum(axis=1).astype(np.int64))
+        return SmoothedMap.from_counts(counts, n_samples=samples, stdevs=sigma)
+    squares = torch.from_numpy((draws**2).mean(axis=1))
+    return SmoothedMap.from_mean(
+        torch.from_numpy(draws.mean(axis=1)), n_samples=samples, stdevs=sigma, second_moment=squares
+    )
+
+
+def with_covariance(draws: Draws, sigma: float) -> SmoothedMap:
+    """As ``counted``, with the covariance of blocks of draws."""
+    return dataclasses.replace(counted(draws, sigma), covariance=summarised(draws, block=512))
+
+
+# How a bound wants its draws summarised.
+MAPS: dict[str, Callable[[Draws, float], SmoothedMap]] = {"spectral": with_covariance}
+
+# The largest overlap that a bound can certify, and the least that it always does, as functions of (k, n).
+SHARP = (lambda k, n: k, lambda k, n: max(0, 2 * k - n))
+REACHES = {"theorem2": (lambda k, n: k - 1, lambda k, n: max(0, 2 * k - n - 1))}
+
+# Bounds too coarse to tell two features apart from a thousand draws; their power is tested elsewhere.
+COARSE = frozenset({"spectral"})
+
+ENSEMBLES: dict[str, Callable[[], HalfSpaces]] = {
+    "aligned": ensembles.aligned,
+    "incoherent": ensembles.incoherent,
+    "graded": ensembles.graded,
+}
+
+
+def map_for(bound: str, draws: Draws, sigma: float) -> SmoothedMap:
+    """The smoothed map of draws as the bound wants it."""
+    return MAPS.get(bound, counted)(draws, sigma)
+
+
+def guaranteed_ranks(certificate: RankCertificate) -> np.ndarray:
+    """The rank that a certificate says each feature keeps, shape (N, n); n + 1 for none."""
+    stays = [certificate.in_top_k(k).flatten(1) for k in range(1, certificate.map.layout.n_features + 1)]
+    return 1 + (~torch.stack(stays)).sum(dim=0).numpy()
+
+
+def most_certified(bound: str, k: int, n: int) -> int:
+    return REACHES.get(bound, SHARP)[0](k, n)
+
+
+def always_certified(bound: str, k: int, n: int) -> int:
+    return REACHES.get(bound, SHARP)[1](k, n)
+
+
+def applicable() -> Iterator[tuple[str, str]]:
+    """Pairs of a bound and an ensemble whose maps it takes."""
+    for bound in BOUNDS:
+        for name, make in ENSEMBLES.items():
+            ensemble = make()
+            few = map_for(bound, ensemble.draws(1, 8, np.random.default_rng(0)), ensemble.sigma)
+            if BOUNDS[bound].refusal(few) is None:
+                yield bound, name
