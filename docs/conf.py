@@ -47,7 +47,10 @@ napoleon_custom_sections = [("Source", "returns_style")]
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|numpy|np|captum|matplotlib|scipy|pathlib|collections|typing|argparse|os)(\..*)?"),
     ("py:.*", r"(Tensor|NDArray|ArrayLike|Path|Figure|Axes|Attribution|Module|Any|Callable|Iterator|Mapping|Sequence)"),
-    ("py:.*", r"(Floats|Integers|Maps|Groups|CovarianceRequest|NoiseLaw|Provenance|TensorOrTuple|Self|(.*\.)?DrawRange)"),
+    (
+        "py:.*",
+        r"(Floats|Integers|Maps|Groups|CovarianceRequest|NoiseLaw|Provenance|TensorOrTuple|Self|(.*\.)?DrawRange)",
+    ),
 ]
 if os.environ.get("READTHEDOCS"):
     extensions.append("sphinx.ext.intersphinx")

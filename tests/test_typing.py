@@ -4,7 +4,7 @@ import re
 
 from mypy import api
 
-PROGRAM = '''
+PROGRAM = """
 import torch
 from captum.attr import Saliency
 from captum_certified import Certifier, SparsifiedSmoothGrad
@@ -16,7 +16,7 @@ reveal_type(explainer.attribute((one, one), stdevs=0.1, target=0))
 reveal_type(explainer.attribute(one, return_convergence_delta=True))
 reveal_type(explainer.sample(one, nt_samples=8, stdevs=0.1).features)
 reveal_type(Certifier(explainer).certify(one, k=1, radius=0.1, nt_samples=8, stdevs=0.1).overlap)
-'''
+"""
 TENSOR = "torch._tensor.Tensor"
 
 

@@ -115,7 +115,10 @@ class Normalized:
         """Magnitudes of shape (rows, n) to a map of unit norm."""
         # Scaled first: the squares of tiny or huge gradients leave the range of float32.
         scaled = _divided(magnitudes, magnitudes.amax(dim=1, keepdim=True))
-        return MapDraws(_divided(scaled, torch.linalg.vector_norm(scaled, dim=1, keepdim=True)))
+        norm = torch.linalg.vector_norm(scaled, dim=1, keepdim=True, dtype=torch.float64)
+        if scaled.dtype != torch.float64:
+            norm = norm * (1 + 2**-22)  # or rounding to single precision could make a map longer than 1
+        return MapDraws(_divided(scaled, norm.to(scaled.dtype)))
 
     def max_squared_norm(self, n_features: int) -> float:  # noqa: ARG002
         """One."""

@@ -12,6 +12,8 @@ from captum_certified.smoothing import SmoothedMap
 
 __all__ = ["BOXES", "Bound", "BoxBound", "Theorem2Bound", "half_width"]
 
+_ROUNDING = 1e-9
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -41,6 +43,12 @@ class Bound(Protocol):
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
         """Certified ranks, shape (N, n)."""
+
+    def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
+        """Between which values every exact score stays, each of shape (N, n)."""
+
+    def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        """How far every feature certifiably stays in the top k, rounded down, shape (N, n)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,14 @@ class Theorem2Bound:
         """The paper's certified ranks."""
         width = half_width(smoothed_map, alpha)
         return theory.definition_3_1_ranks(smoothed_map.features.numpy(), half_width=width, ratio=ratio)
+
+    def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
+        """The intervals, shifted by Lemma 1."""
+        return _shifted(*self.intervals(smoothed_map, alpha), ratio)
+
+    def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        """The sharp ranks solved for the ratio."""
+        return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
 
     def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
         return theory.theorem2_ladder(smoothed_map.features.numpy(), half_width(smoothed_map, alpha), k)
@@ -137,9 +153,21 @@ class BoxBound:
         """Sharp ranks."""
         return theory.sharp_ranks(*self.intervals(smoothed_map, alpha), ratio=ratio)
 
+    def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
+        """The intervals, shifted by Lemma 1."""
+        return _shifted(*self.intervals(smoothed_map, alpha), ratio)
+
+    def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        """The sharp ranks solved for the ratio."""
+        return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
+
     def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float, violations: int) -> Floats:
         lower, upper = self.interval(smoothed_map, _tail(smoothed_map, alpha * (violations + 1)))
         return theory.interval_ladder(lower, upper, smoothed_map.features.numpy(), k)
+
+
+def _shifted(lower: Floats, upper: Floats, ratio: float) -> tuple[Floats, Floats]:
+    return theory.shift(lower, -ratio), theory.shift(upper, ratio)
 
 
 def half_width(smoothed_map: SmoothedMap, alpha: float) -> Floats:
@@ -189,7 +217,12 @@ def _no_second_moment(smoothed_map: SmoothedMap) -> str | None:
 
 def _outside_unit_interval(smoothed_map: SmoothedMap) -> str | None:
     low, high = float(smoothed_map.features.min()), float(smoothed_map.features.max())
-    return None if low >= 0 and high <= 1 else f"a map with values in [0, 1], got means from {low:g} to {high:g}"
+    if low < 0 or high > 1:
+        return f"a map with values in [0, 1], got means from {low:g} to {high:g}"
+    square = smoothed_map.second_moment
+    if square is not None and bool((square > smoothed_map.features + _ROUNDING).any()):
+        return "a map with values in [0, 1], got a mean square above the mean"
+    return None
 
 
 # In order of preference.

@@ -136,8 +136,10 @@ class Certificate(ABC):
                 ``0,12,7``, or the number of the group.
 
         Returns:
-            Columns ``example``, ``feature``, ``mean``, ``lower`` and ``upper`` (between which the exact score stays
-            at every perturbed input), and what this kind of certificate says of each feature.
+            Columns ``example``, ``feature``, ``mean``, for most kinds ``lower`` and ``upper`` (between which the
+            exact score stays at every perturbed input), and what the bound says of each feature. These statements
+            about named features allow no violations and are about the exact map; together they hold with the
+            certificate's confidence.
 
         Raises:
             InvalidInputError: The names are not n.

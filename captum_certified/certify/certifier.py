@@ -17,7 +17,7 @@ from captum_certified.certify.distance import DistanceCertificate
 from captum_certified.certify.rank import THEOREM3, RankCertificate
 from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.selection import SelectionCertificate
-from captum_certified.certify.spectral import BestBound, distance_bound
+from captum_certified.certify.spectral import BestBound, distance_bound, unbounded_length
 from captum_certified.certify.top_k import TopKCertificate
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import CovarianceRequest, Groups, Regions, SmoothedMap, checked_number, checked_samples
@@ -166,11 +166,12 @@ class Certifier:
         """
         bound, count, violations = self._prepared(smoothed_map, k)
         ratio, alpha = self._ratio(smoothed_map, radius), 1 - self.confidence
+        fresh_draws = _checked_fresh(fresh_draws)
         if fresh_draws is None:
             overlap = bound.overlaps(smoothed_map, count, np.array([ratio]), alpha, violations)[:, 0]
         else:
             violations = 0
-            ends = _box(bound).release(smoothed_map, ratio, alpha, _checked_fresh(fresh_draws))
+            ends = _box(bound).release(smoothed_map, ratio, alpha, fresh_draws)
             overlap = theory.overlap_from_bounds(*ends, smoothed_map.features.numpy(), count)
         return TopKCertificate(
             map=smoothed_map,
@@ -219,10 +220,11 @@ class Certifier:
         """
         bound = self._checked_bound(smoothed_map)
         ratio, alpha = self._ratio(smoothed_map, radius), 1 - self.confidence
+        fresh_draws = _checked_fresh(fresh_draws)
         if fresh_draws is None:
             ranks = bound.ranks(smoothed_map, ratio, alpha)
         else:
-            ends = _box(bound).release(smoothed_map, ratio, alpha, _checked_fresh(fresh_draws))
+            ends = _box(bound).release(smoothed_map, ratio, alpha, fresh_draws)
             ranks = theory.ranks_from_bounds(*ends)
         return RankCertificate(
             fresh_draws=fresh_draws,
@@ -329,6 +331,8 @@ class Certifier:
     def region(self, smoothed_map: SmoothedMap, *, name: str | None = None, radius: float) -> RegionCertificate:
         """Certify how much of the saliency stays in a region that was given to ``sample`` or :meth:`certify`.
 
+        Each region holds with the certifier's confidence by itself; several do not hold together.
+
         Args:
             smoothed_map: A map sampled with ``region``.
             name: Which region, if several were given.
@@ -373,10 +377,9 @@ class Certifier:
             CertificationError: The map has negative values.
         """
         self._check_map(smoothed_map)
-        if float(smoothed_map.features.min()) < 0:
-            raise CertificationError(
-                f"Expected a map of draws >= 0, got means from {float(smoothed_map.features.min()):g}."
-            )
+        refusal = unbounded_length(smoothed_map)
+        if refusal is not None:
+            raise CertificationError(f"Expected {refusal}.")
         l2 = distance_bound(smoothed_map, self._ratio(smoothed_map, radius), 1 - self.confidence)
         norm = np.linalg.norm(smoothed_map.features.numpy(), axis=1)
         share = np.divide(l2, norm, out=np.full_like(l2, np.inf), where=norm > 0)
@@ -438,8 +441,8 @@ def _check_draws(n_samples: object) -> None:
         raise CertificationError(f"Expected at least 2 draws to certify, got {n_samples}.")
 
 
-def _checked_fresh(fresh_draws: object) -> int:
-    return int(checked_samples("fresh_draws", fresh_draws, 1))
+def _checked_fresh(fresh_draws: object) -> int | None:
+    return None if fresh_draws is None else int(checked_samples("fresh_draws", fresh_draws, 1))
 
 
 def _box(bound: Bound) -> BoxBound:

@@ -2,11 +2,9 @@
 
 import itertools
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from captum_certified import theory
 from captum_certified.certify.bounds import bound_named
 from captum_certified.smoothing import FeatureLayout, SmoothedMap
 
@@ -26,9 +24,8 @@ def feature_names_of(layout: FeatureLayout) -> list[str]:
 
 def score_range(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float) -> tuple[Tensor, Tensor]:
     """Between which values every exact score stays within the radius, each of shape (N, n)."""
-    lower, upper = bound_named(bound, smoothed_map).intervals(smoothed_map, alpha)
-    ratio = radius / smoothed_map.sigma
-    return torch.from_numpy(theory.shift(lower, -ratio)), torch.from_numpy(theory.shift(upper, ratio))
+    lower, upper = bound_named(bound, smoothed_map).score_range(smoothed_map, radius / smoothed_map.sigma, alpha)
+    return torch.from_numpy(lower), torch.from_numpy(upper)
 
 
 def feature_ranks(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float) -> Tensor:
@@ -38,5 +35,5 @@ def feature_ranks(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: f
 
 def top_k_radii(smoothed_map: SmoothedMap, bound: str, k: int, alpha: float) -> Tensor:
     """How far every feature certifiably stays in the top K, in the units of the input, shape (N, n)."""
-    ratios = theory.top_k_ratios(*bound_named(bound, smoothed_map).intervals(smoothed_map, alpha), k)
-    return torch.from_numpy(np.asarray(ratios * smoothed_map.sigma))
+    ratios = bound_named(bound, smoothed_map).top_k_ratios(smoothed_map, k, alpha)
+    return torch.from_numpy(ratios * smoothed_map.sigma)

@@ -9,7 +9,7 @@ from captum_certified import theory
 from captum_certified.certify.box import BoxBound, Floats, Integers
 from captum_certified.smoothing import SmoothedMap
 
-__all__ = ["BestBound", "SpectralBound", "displacement_of", "distance_bound"]
+__all__ = ["BestBound", "SpectralBound", "displacement_of", "distance_bound", "unbounded_length"]
 
 # What rounding may do to the cost of an exchange; see theory.exchange.
 _SLACK = 1e-8
@@ -26,8 +26,7 @@ class SpectralBound:
         """Only maps with a covariance and a bounded length can be bounded."""
         if smoothed_map.covariance is None or smoothed_map.trace is None:
             return "a map with `covariance` and a trace, got one without"
-        low = float(smoothed_map.features.min())
-        return None if low >= 0 else f"a map of draws >= 0, got means from {low:g}"
+        return unbounded_length(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
         """ĥ ± N: no score is farther from its mean than the whole map."""
@@ -68,6 +67,17 @@ class SpectralBound:
         rows = zip(smoothed_map.features.numpy(), squared, strict=True)
         return np.stack([theory.spectral_ranks(mean, budget) for mean, budget in rows])
 
+    def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
+        """ĥ ± B, not below 0."""
+        reach = np.sqrt(displacement_of(smoothed_map, alpha).squared([ratio]))
+        mean = smoothed_map.features.numpy()
+        return np.maximum(mean - reach, 0.0), mean + reach
+
+    def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        """The ratios at which the displacement can afford to push each feature out of the top k."""
+        costs = np.stack([theory.staying_costs(mean, k) for mean in smoothed_map.features.numpy()])
+        return displacement_of(smoothed_map, alpha).ratio_below(costs * (1.0 - 2.0 * _SLACK))
+
 
 @dataclass(frozen=True)
 class BestBound:
@@ -106,6 +116,16 @@ class BestBound:
         box = self.box.ranks(smoothed_map, ratio, alpha / 2)
         return np.minimum(box, self.spectral.ranks(smoothed_map, ratio, alpha / 2))
 
+    def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
+        """The narrower end of both."""
+        box, spectral = (b.score_range(smoothed_map, ratio, alpha / 2) for b in (self.box, self.spectral))
+        return np.maximum(box[0], spectral[0]), np.minimum(box[1], spectral[1])
+
+    def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        """The larger ratio of every feature."""
+        box, spectral = (b.top_k_ratios(smoothed_map, k, alpha / 2) for b in (self.box, self.spectral))
+        return np.maximum(box, spectral)
+
 
 def displacement_of(smoothed_map: SmoothedMap, alpha: float) -> theory.Displacement:
     """How far a map with covariance can move: the full form where F̂ and κ̂ are known, else the short one."""
@@ -130,11 +150,24 @@ def displacement_of(smoothed_map: SmoothedMap, alpha: float) -> theory.Displacem
     )
 
 
+def unbounded_length(smoothed_map: SmoothedMap) -> str | None:
+    """What was expected of a map whose draws are not known to be ≥ 0 and of length² at most s, or ``None``."""
+    low, high = float(smoothed_map.features.min()), float(smoothed_map.features.max())
+    if low < 0:
+        return f"a map of draws >= 0, got means from {low:g}"
+    if smoothed_map.max_squared_norm is None and high > 1:
+        return f"a map with values in [0, 1] or a `max_squared_norm`, got means up to {high:g}"
+    longest = float(smoothed_map.features.square().sum(dim=1).max())
+    if longest > _squared_norm(smoothed_map) * (1 + _SLACK):
+        return f"means whose squares add up to at most `max_squared_norm`, got {longest:g}"
+    return None
+
+
 def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Floats:
     """The distance of S5: a bound on ‖h(x̃) − ĥ‖₂, shape (N,), from the covariance where it is known, and in any case.
 
-    Between two Gaussians at distance r the mean of a map of length at most sqrt(s) moves by at most
-    sqrt(2s)(2Φ(r/2) − 1), twice their total variation; without a covariance the error of ĥ is at most
+    Between two Gaussians at distance r the mean of a map ≥ 0 of length at most sqrt(s) moves by at most sqrt(2s) times
+    their total variation, 2Φ(r/2) − 1; without a covariance the error of ĥ is at most
     sqrt(s/q)(1 + sqrt(ln(1/α))), by the inequality of bounded differences.
     """
     squared_norm = _squared_norm(smoothed_map)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from captum_certified.certify.bounds import BEST, BOUNDS
+from captum_certified.certify.bounds import BEST
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.certifier import Certifier
 from captum_certified.certify.distance import DistanceCertificate
@@ -15,6 +15,9 @@ from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.top_k import TopKCertificate
 
 __all__ = ["agrees", "recompute"]
+
+# Names of bounds that are no choice of the certifier's, but the only one of their kind of certificate.
+_OWN = frozenset({THEOREM3, "region"})
 
 
 def recompute(certificate: Certificate) -> Certificate:
@@ -26,7 +29,7 @@ def recompute(certificate: Certificate) -> Certificate:
     Returns:
         A certificate of the same kind.
     """
-    bound = certificate.bound if certificate.bound in BOUNDS else BEST  # kinds with one bound of their own
+    bound = BEST if certificate.bound in _OWN else certificate.bound
     certifier = Certifier(confidence=certificate.confidence, bound=bound, violations=certificate.violations)
     return _RECOMPUTE[type(certificate)](certifier, certificate)
 

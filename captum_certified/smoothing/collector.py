@@ -29,6 +29,7 @@ class MapCollector:
         rows: Number of examples.
         masks: Regions by name.
         covariance: ``"auto"``: if a block fits into 1 GB; or whether; or the number of draws in a block.
+        most_draws: Number of draws of the run.
         device: Where the draws are.
     """
 
@@ -40,6 +41,7 @@ class MapCollector:
         *,
         masks: Mapping[str, Tensor],
         covariance: CovarianceRequest,
+        most_draws: int,
         device: torch.device,
     ) -> None:
         n, binary = layout.n_features, per_draw_map.binary
@@ -49,9 +51,12 @@ class MapCollector:
         self.statistics = statistics_for(per_draw_map, rows, n, device)
         self.regions = {name: RegionStatistics(mask, device) for name, mask in masks.items()}
         block = block_draws(binary=binary) if isinstance(covariance, (str, bool)) else covariance
-        fits = block_bytes(rows, n, binary=binary, block=block) < _MOST_BYTES
+        size = block_bytes(rows, n, binary=binary, block=block) * (8 if binary and device.type != "cpu" else 1)
+        fits = size < _MOST_BYTES  # accelerators keep a 0/1 map as bytes
         wanted = fits if covariance == "auto" else covariance is not False
-        self.covariance = BlockCovariance(rows, n, binary=binary, block=block, device=device) if wanted else None
+        self.covariance = (
+            BlockCovariance(rows, n, binary=binary, block=block, device=device, most=most_draws) if wanted else None
+        )
 
     def add(self, magnitudes: Tensor, draws: range, ties: TieCounter) -> None:
         """Add the draws of one pass.

@@ -44,6 +44,9 @@ class CovarianceSummary:
                 raise InvalidInputError(
                     f"Expected `{field.name}` of shape (N,) like `pairs`, got {tuple(tensor.shape)}."
                 )
+            least = 1 if field.name == "pairs" else 0
+            if not bool((torch.isfinite(tensor) & (tensor >= least)).all()):
+                raise InvalidInputError(f"Expected `{field.name}` to be finite and >= {least}, got {tensor.tolist()}.")
             object.__setattr__(self, field.name, tensor)
 
     def merge(self, other: "CovarianceSummary") -> "CovarianceSummary":

@@ -34,15 +34,18 @@ class BlockCovariance:
         binary: Whether the map is of zeros and ones; its Gram matrix is then exact.
         block: Draws in a block.
         device: Where the draws are.
+        most: The most draws that will be added in all, if fewer than a block: no more are kept room for.
     """
 
-    def __init__(self, rows: int, n_features: int, *, binary: bool, block: int, device: torch.device) -> None:
+    def __init__(
+        self, rows: int, n_features: int, *, binary: bool, block: int, device: torch.device, most: int | None = None
+    ) -> None:
         self.n_features = n_features
         self.block = block
         self.packed = binary and device.type == "cpu"
         width = -(-n_features // 8) if self.packed else n_features
         dtype = torch.uint8 if binary else torch.float32
-        self.store = torch.empty((rows, block, width), dtype=dtype, device=device)
+        self.store = torch.empty((rows, min(block, most or block), width), dtype=dtype, device=device)
         self.filled = 0
         self.summary: CovarianceSummary | None = None
 

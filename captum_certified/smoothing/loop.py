@@ -67,7 +67,9 @@ def smooth(
                 masks = region_masks(region, layout, rows)
                 device = outputs.maps[0].device
                 collectors = [
-                    MapCollector(f, layout, rows, masks=masks, covariance=covariance, device=device)
+                    MapCollector(
+                        f, layout, rows, masks=masks, covariance=covariance, most_draws=plan.n_samples, device=device
+                    )
                     for f in per_draw_maps
                 ]
             columns = collectors[0].layout.flatten(outputs.maps, rows)

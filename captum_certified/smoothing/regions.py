@@ -51,7 +51,7 @@ def _features(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
             raise InvalidInputError(
                 f"Expected `region` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(part.shape)}."
             )
-    examples = max(len(part) for part in parts)
+    examples = max(len(tensor) for tensor in (*parts, *(layout.group_ids or ())))
     whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]
     # A group is inside if the mean of its entries' membership is 1, outside if it is 0.
     inside = layout.group_means([w.double() for w in whole])

@@ -185,7 +185,7 @@ class SmoothedMap:
             checked_stdevs(stdevs),
             feature_counts=columns,
             max_squared_norm=checked_norm(max_squared_norm),
-            covariance=_checked_covariance(covariance, len(columns)),
+            covariance=_checked_covariance(covariance, samples),
         )
 
     @classmethod
@@ -239,23 +239,23 @@ class SmoothedMap:
             second_moment=squares,
             max_squared_norm=checked_norm(max_squared_norm),
             given_trace=trace,
-            covariance=_checked_covariance(covariance, len(columns)),
+            covariance=_checked_covariance(covariance, samples),
         )
 
-    def as_if_of(self, n_samples: int) -> "SmoothedMap":
-        """The map that ``n_samples`` draws would give if the present means were exact; of unknown provenance.
+    def as_if_of(self, nt_samples: int) -> "SmoothedMap":
+        """The map that ``nt_samples`` draws would give if the present means were exact; of unknown provenance.
 
         Args:
-            n_samples: Number of draws.
+            nt_samples: Number of draws.
 
         Returns:
             A map for forecasts; what it certifies is not a certificate.
         """
-        samples = checked_samples("n_samples", n_samples, len(self))
-        counts = None if self.feature_counts is None else (self.features * n_samples).round().long()
+        samples = checked_samples("nt_samples", nt_samples, len(self))
+        counts = None if self.feature_counts is None else (self.features * samples.unsqueeze(1)).round().long()
         covariance = self.covariance
         if covariance is not None:
-            covariance = replace(covariance, pairs=(covariance.pairs * samples / self.n_samples).floor())
+            covariance = replace(covariance, pairs=(covariance.pairs * samples / self.n_samples).floor().clamp_min(1))
         return replace(
             self,
             n_samples=samples,
@@ -429,7 +429,14 @@ class SmoothedMap:
         return ((q1 - 1) * one + (q2 - 1) * two + q1 * q2 / (q1 + q2) * between) / (q1 + q2 - 1)
 
 
-def _checked_covariance(covariance: CovarianceSummary | None, rows: int) -> CovarianceSummary | None:
-    if covariance is not None and len(covariance.pairs) != rows:
-        raise InvalidInputError(f"Expected `covariance` of {rows} rows, got {len(covariance.pairs)}.")
+def _checked_covariance(covariance: CovarianceSummary | None, samples: Tensor) -> CovarianceSummary | None:
+    if covariance is None:
+        return None
+    if len(covariance.pairs) != len(samples):
+        raise InvalidInputError(f"Expected `covariance` of {len(samples)} rows, got {len(covariance.pairs)}.")
+    if bool((2 * covariance.pairs > samples).any()):
+        raise InvalidInputError(
+            f"Expected `covariance` of at most n_samples / 2 pairs, got {covariance.pairs.tolist()} "
+            f"of {samples.tolist()} draws."
+        )
     return covariance

@@ -42,7 +42,10 @@ def checked_stdevs(stdevs: Any) -> float | tuple[float, ...]:
 
 def checked_samples(name: str, n_samples: Any, rows: int) -> Tensor:
     """Numbers of draws ≥ 1 as int64 of shape (rows,)."""
-    samples = torch.as_tensor(n_samples, device="cpu")
+    try:
+        samples = torch.as_tensor(n_samples, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        samples = torch.tensor(0)  # refused below
     integral = not (samples.is_floating_point() or samples.is_complex() or samples.dtype == torch.bool)
     if not integral or samples.shape not in ((), (1,), (rows,)) or bool((samples < 1).any()):
         raise InvalidInputError(f"Expected `{name}` >= 1, an int or integers of shape ({rows},), got {n_samples!r}.")

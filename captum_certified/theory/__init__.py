@@ -10,7 +10,7 @@ from captum_certified.theory.displacement import (
     short_displacement,
     top_eigenvalue_upper,
 )
-from captum_certified.theory.exchange import exchange_costs, spectral_overlap, spectral_ranks
+from captum_certified.theory.exchange import exchange_costs, spectral_overlap, spectral_ranks, staying_costs
 from captum_certified.theory.intervals import (
     clopper_pearson_interval,
     empirical_bernstein_interval,
@@ -80,6 +80,7 @@ __all__ = [
     "short_displacement",
     "spectral_overlap",
     "spectral_ranks",
+    "staying_costs",
     "theorem2_ladder",
     "theorem3_rank",
     "top_eigenvalue_upper",

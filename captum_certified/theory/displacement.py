@@ -76,16 +76,19 @@ class Displacement:
         """The supremum of the ratios at which B² stays below a value.
 
         Args:
-            squared: Shape (N,).
+            squared: Shape (N,) or (N, M); everything stays below ∞.
 
         Returns:
-            Shape (N,): 0 if even ratio 0 exceeds it; rounded down by 1 in 10⁹.
+            The same shape: 0 if even ratio 0 exceeds it; rounded down by 1 in 10⁹.
         """
-        room = np.maximum(squared - self.error**2, 0.0)
-        # χ solves χ²λ + 2χQ = room; this form of the root does not cancel.
-        root = self.cross + np.sqrt(self.cross**2 + self.top_eigenvalue * room)
+        error, cross, top = (value[:, None] for value in (self.error, self.cross, self.top_eigenvalue))
+        limits = squared.reshape(len(squared), -1)
+        room = np.maximum(limits - error**2, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            steps = np.where(room > 0.0, room / root, 0.0)
+            # χ solves χ²λ + 2χQ = room; this form of the root does not cancel.
+            steps = np.where(room > 0.0, room / (cross + np.sqrt(cross**2 + top * room)), 0.0)
+        steps[np.isinf(limits)] = np.inf
+        steps = steps.reshape(squared.shape)
         return np.asarray(np.sqrt(np.log1p(steps**2)) * (1.0 - 1e-9))
 
 

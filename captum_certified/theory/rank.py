@@ -124,9 +124,9 @@ def theorem3_rank(weights: ArrayLike, rank: int, *, half_width: ArrayLike, ratio
         3.0
     """
     w = np.asarray(weights, dtype=np.float64)
-    weight = w[rank - 1] if rank <= len(w) else 0.0
+    weight = w[rank - 1] if 1 <= rank <= len(w) else 0.0
     bound = empirical_lower_bound(np.full(np.shape(half_width), weight / 2.0), half_width=half_width, ratio=ratio)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(bound > 0.0, np.ceil(w.sum() / np.maximum(bound, 0.0) * (1.0 + 1e-12)), np.inf)
 
 

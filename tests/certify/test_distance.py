@@ -153,3 +153,14 @@ def test_refusals():
     one = SmoothedMap.from_counts(torch.tensor([[1, 0]]), n_samples=1, stdevs=0.1)
     with pytest.raises(CertificationError, match="Expected at least 2 draws"):
         Certifier().distance(one, radius=0.1)
+
+
+def test_maps_of_unknown_or_impossible_length_are_refused():
+    tall = SmoothedMap.from_mean(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1)
+    with pytest.raises(CertificationError, match=r"values in \[0, 1\] or a `max_squared_norm`, got means up to 5"):
+        Certifier().distance(tall, radius=0.01)
+    long = SmoothedMap.from_mean(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1, max_squared_norm=20)
+    with pytest.raises(CertificationError, match="squares add up to at most `max_squared_norm`, got 34"):
+        Certifier().distance(long, radius=0.01)
+    known = SmoothedMap.from_mean(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1, max_squared_norm=40)
+    assert float(Certifier().distance(known, radius=0.01).l2) > 0

@@ -67,6 +67,12 @@ def test_it_is_weaker_than_the_certificate_of_the_exact_map_and_grows_with_the_f
         assert all(bool((few >= many).all()) for few, many in itertools.pairwise(ranks))
 
 
+def test_violations_are_not_allowed_and_not_reported():
+    loose, strict = (Certifier(violations=v).top_k(MAP, k=8, radius=0.01, fresh_draws=500) for v in (2, 0))
+    assert (loose.violations, strict.violations) == (0, 0)
+    assert torch.equal(loose.overlap, strict.overlap)
+
+
 def test_fresh_maps_without_number_are_the_exact_map_at_half_the_level():
     halved = Certifier(bound="kl", confidence=0.975, violations=0)
     certifier = Certifier(bound="kl", confidence=0.95)

@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from captum_certified import (
     CertificationError,
     Certifier,
+    CovarianceSummary,
     InvalidInputError,
     NormalizedSmoothGrad,
     ScaledSmoothGrad,
@@ -252,3 +253,24 @@ def test_attribute_keeps_no_block(x, monkeypatch):
 
     monkeypatch.setattr(collector, "BlockCovariance", refuse)
     explainers()["sparsified"].attribute(x, nt_samples=4, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pairs": [0.0]}, "`pairs` to be finite and >= 1"),
+        ({"top_eigenvalue": [-5.0]}, "`top_eigenvalue` to be finite and >= 0"),
+        ({"top_eigenvalue": [float("nan")]}, "`top_eigenvalue` to be finite and >= 0"),
+        ({"frobenius_norm": [float("inf")], "fourth_moment": [1.0]}, "`frobenius_norm` to be finite and >= 0"),
+    ],
+)
+def test_a_summary_of_impossible_numbers_is_refused(fields, message):
+    numbers = {"pairs": [4.0], "top_eigenvalue": [1.0], **fields}
+    with pytest.raises(InvalidInputError, match=message):
+        CovarianceSummary(**{name: torch.tensor(value) for name, value in numbers.items()})
+
+
+def test_a_summary_of_more_pairs_than_draws_is_refused():
+    summary = CovarianceSummary(torch.tensor([1e9]), torch.tensor([1.0]))
+    with pytest.raises(InvalidInputError, match="at most n_samples / 2 pairs"):
+        SmoothedMap.from_counts(torch.tensor([[5, 1]]), n_samples=100, stdevs=0.1, covariance=summary)

@@ -80,7 +80,7 @@ def test_the_fixed_values():
     assert_close(
         exchange_costs(EXAMPLE, 4, np.array([1, 2, 3])).tolist(), [0.00125, 0.046875, 0.29208333], rtol=0, atol=5e-9
     )
-    # By hand: (.5 − .45)²/2; t = .4625 over .5, .6, .45, .3; t = 7/15 … over all but .05.
+    # The first by hand: both of .5 and .45 move half way.
     assert_close(float(exchange_costs(EXAMPLE, 4, np.array(1))), 0.05**2 / 2, rtol=1e-12, atol=0)
 
 
@@ -203,6 +203,20 @@ def test_ranks_are_their_definition(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
+def test_ranks_change_where_the_cost_is_met(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 14))
+    mean = rng.random(n)
+    order = np.argsort(-mean)
+    for place in range(n - 1):
+        m = int(rng.integers(1, n - place))
+        cost = minimal_cost(mean[order[place : place + 1]], mean[order[place + 1 : place + 1 + m]])
+        assert spectral_ranks(mean, cost * 1.0001)[order[place]] >= place + 1 + m
+        assert spectral_ranks(mean, cost)[order[place]] >= place + 1 + m
+        assert spectral_ranks(mean, cost * 0.9999)[order[place]] < place + 1 + m
+
+
+@pytest.mark.parametrize("seed", range(20))
 def test_no_map_within_the_budget_gives_a_worse_rank(seed):
     """Random maps at the distance, and the feature pushed below those that follow it."""
     rng = np.random.default_rng(seed)
@@ -223,10 +237,10 @@ def test_no_map_within_the_budget_gives_a_worse_rank(seed):
 
 def test_ranks_of_many_features_agree_with_a_scan():
     rng = np.random.default_rng(0)
-    mean = np.round(rng.random(400), 2)
+    mean = np.round(rng.random(120), 2)
     for squared in (0.0, 0.001, 0.1, 2.0):
         ranks = spectral_ranks(mean, squared)
-        for i in range(0, 400, 37):
+        for i in range(0, 120, 13):
             assert ranks[i] == rank_by_definition(mean, i, squared)
 
 

@@ -119,6 +119,14 @@ def test_radii_of_features_by_hand():
     assert_allclose(top_k_ratios(tied, tied, 2), [[0.5 * (1 - 1e-9), 0.5 * (1 - 1e-9), 0.0]])
 
 
+def test_intervals_that_touch_at_the_radius_are_no_longer_apart():
+    # lo = ¾ and hi = ¼: at r = −Φ⁻¹(¼), a quantile that rounds symmetrically, both ends are at a half.
+    lower, upper = np.array([[0.75, 0.0]]), np.array([[1.0, 0.25]])
+    ratio = float(-probit(0.25))
+    assert sharp_ranks(lower, upper, ratio=ratio)[0, 0] == 2
+    assert sharp_ranks(lower, upper, ratio=ratio * (1 - 1e-9))[0, 0] == 1
+
+
 def test_features_that_are_never_or_always_on():
     lower, upper = np.array([[0.0, 0.0, 0.5]]), np.array([[1.0, 0.1, 1.0]])
     assert_array_equal(top_k_ratios(lower, upper, 1), [[0.0, 0.0, 0.0]])
