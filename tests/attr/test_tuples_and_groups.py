@@ -306,3 +306,19 @@ def test_methods_that_return_no_tensor_are_refused():
 
     with pytest.raises(InvalidInputError, match="to return a tensor or a tuple of tensors, got dict"):
         ScaledSmoothGrad(Named(GateNet((4,)))).attribute(torch.rand(2, 4), stdevs=0.1, target=0)
+
+
+def test_one_row_that_differs_by_a_kink_is_no_reason_to_refuse():
+    class Jumpy(Saliency):
+        """In a pass of several rows, the last is another than when it is alone."""
+
+        def attribute(self, inputs, target=None):
+            maps = super().attribute(inputs, target=target)
+            if len(maps) > 1:
+                maps[-1] = maps[-1].flip(0)
+            return maps
+
+    smoothed = ScaledSmoothGrad(Jumpy(GateNet((6,)))).sample(
+        torch.full((2, 6), 3.0), nt_samples=8, stdevs=0.1, target=0
+    )
+    assert len(smoothed) == 2
