@@ -55,7 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
     first = report.results[0].certificate
-    columns = ["digit", "predicted", "theorem2", "best" if first.bound == "best" else f"best ({first.bound})", "in the plain map"]
+    columns = [
+        "digit",
+        "predicted",
+        "theorem2",
+        "best" if first.bound == "best" else f"best ({first.bound})",
+        "in the plain map",
+    ]
     rows = [columns, *(_row(result) for result in report.results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

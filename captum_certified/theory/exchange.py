@@ -11,7 +11,8 @@ __all__ = ["exchange_costs", "spectral_overlap", "spectral_ranks", "staying_cost
 
 # Costs are compared with B² after taking off what rounding can do to sums over 10⁵ features.
 _SLACK = 1e-8
-_BISECTIONS = 40
+_BISECTIONS = 60
+_AT_ONCE = 512  # so many exchanges cost less together than one after another
 
 Integers = NDArray[np.int64]
 
@@ -56,6 +57,11 @@ def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
         array([4, 3, 2, 0])
     """
     leavers, newcomers = _sides(mean, k)
+    if len(newcomers) <= _AT_ONCE:
+        costs = _exchange_costs(leavers, newcomers, np.arange(1, len(newcomers) + 1))
+        # What a later exchange costs, an earlier one cannot exceed; rounding may say otherwise.
+        cheapest = np.minimum.accumulate(costs[::-1])[::-1] * (1.0 - _SLACK)
+        return k - np.searchsorted(cheapest, squared, side="right")
     possible = np.zeros(len(squared), dtype=np.int64)  # the largest m known to be affordable
     impossible = np.full(len(squared), len(newcomers) + 1, dtype=np.int64)  # the smallest known not to be
     while np.any(impossible - possible > 1):
@@ -155,13 +161,18 @@ def _exchange_costs(leavers: Floats, newcomers: Floats, exchanged: Integers) -> 
         total = sums[0][exchanged] - sums[0][above] + sums[1][exchanged] - sums[1][below]
         return above, below, 2 * exchanged - above - below, total
 
-    # The objective is convex in t, its derivative 2(count·t − total).
+    # The objective is convex in t, its derivative 2(count·t − total): Newton's method, kept between the brackets.
+    t = (low + high) / 2.0
     for _ in range(_BISECTIONS):
-        t = (low + high) / 2.0
-        _, _, count, total = active(t)
+        above, below, count, total = active(t)
         rising = count * t >= total
         low, high = np.where(rising, low, t), np.where(rising, t, high)
-    above, below, count, total = active((low + high) / 2.0)
+        newton = total / np.maximum(count, 1)
+        following = np.where((newton >= low) & (newton <= high), newton, (low + high) / 2.0)
+        if np.array_equal(following, t):
+            break
+        t = following
+    above, below, count, total = active(t)
     square = squares[0][exchanged] - squares[0][above] + squares[1][exchanged] - squares[1][below]
     with np.errstate(invalid="ignore", divide="ignore"):
         costs = np.where(count > 0, square - total**2 / np.maximum(count, 1), 0.0)
