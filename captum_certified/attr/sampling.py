@@ -54,6 +54,7 @@ class Sampling:
 
     def __iter__(self) -> Iterator[list[SmoothedMap]]:
         plain = self.wrapped.clean() if self.for_certificates else None
+        setups = [self._setup(explainer) for explainer in self.explainers]
         plan, total = self.request.plan, self.request.plan.n_samples
         with progress_bar(total=total, description=_title(self.explainers), show=self.request.show_progress) as bar:
             maps = [explainer.per_draw_map for explainer in self.explainers]
@@ -69,8 +70,7 @@ class Sampling:
             )
             for fields_of_maps in blocks:
                 yield [
-                    self._smoothed(explainer, fields, plain)
-                    for explainer, fields in zip(self.explainers, fields_of_maps, strict=True)
+                    self._smoothed(setup, fields, plain) for setup, fields in zip(setups, fields_of_maps, strict=True)
                 ]
 
     def last(self) -> list[SmoothedMap]:
@@ -90,20 +90,18 @@ class Sampling:
         self.dtype, self.device = outputs.maps[0].dtype, outputs.maps[0].device
         return outputs
 
-    def _smoothed(
-        self, explainer: "SmoothedAttribution", fields: dict[str, Any], plain: Attributions | None
-    ) -> SmoothedMap:
+    def _setup(self, explainer: "SmoothedAttribution") -> dict[str, Any]:
+        """Digests the inputs and the model, so once for all blocks; a mean alone needs none."""
+        if not self.for_certificates:
+            return {}
+        return setup_of(type(explainer).__name__, explainer.per_draw_map, self.method, self.request)
+
+    def _smoothed(self, setup: dict[str, Any], fields: dict[str, Any], plain: Attributions | None) -> SmoothedMap:
         if plain is not None:
             columns = fields["layout"].flatten(plain.maps, len(self.request.inputs[0]))
             fields["plain"] = checked_magnitudes(columns, where="at the clean input").cpu()
-        setup = setup_of(
-            type(explainer).__name__,
-            explainer.per_draw_map,
-            self.method,
-            self.request,
-            stochastic=self.wrapped.randomness.used,
-        )
-        return SmoothedMap(**fields, setup=setup)
+        # Known only now: a method may draw random numbers in some passes alone.
+        return SmoothedMap(**fields, setup={**setup, "stochastic": self.wrapped.randomness.used})
 
     def _check_certifiable(self) -> None:
         for explainer in self.explainers:

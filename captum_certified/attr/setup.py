@@ -19,9 +19,7 @@ __all__ = ["setup_of"]
 _VALUES = 64  # of each tensor of the model
 
 
-def setup_of(
-    name: str, per_draw_map: PerDrawMap, method: object, request: SamplingRequest, *, stochastic: bool
-) -> dict[str, Any]:
+def setup_of(name: str, per_draw_map: PerDrawMap, method: object, request: SamplingRequest) -> dict[str, Any]:
     """JSON values that identify the explanation and say how it was computed.
 
     Args:
@@ -29,7 +27,6 @@ def setup_of(
         per_draw_map: The map that is averaged.
         method: The wrapped method.
         request: The call.
-        stochastic: Whether the method drew random numbers of its own.
 
     Returns:
         class, its parameters, method, target, digests of model, inputs, arguments and groups, versions, device.
@@ -45,7 +42,6 @@ def setup_of(
         "arguments": _short(arguments) if arguments else None,
         "groups": request.groups if isinstance(request.groups, str | None) else _short(request.groups),
         "noise": request.plan.law,
-        "stochastic": stochastic,
         "nt_samples_batch_size": request.plan.pass_size,
         "device": str(request.inputs[0].device),
         "versions": {
