@@ -1,3 +1,18 @@
-"""Attacks on explanations that slot into captum.robust."""
+"""Attacks on explanations that slot into captum.robust, and what they are made of."""
 
-__all__: list[str] = []
+from captum_certified.robust.attack import InterpretationAttack
+from captum_certified.robust.challenge import Challenge, challenge_certificate
+from captum_certified.robust.differentiable import differentiable
+from captum_certified.robust.ghorbani import GhorbaniAttack
+from captum_certified.robust.result import AttackResult
+from captum_certified.robust.surrogate import softplus_surrogate
+
+__all__ = [
+    "AttackResult",
+    "Challenge",
+    "GhorbaniAttack",
+    "InterpretationAttack",
+    "challenge_certificate",
+    "differentiable",
+    "softplus_surrogate",
+]

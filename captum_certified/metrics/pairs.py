@@ -1,0 +1,60 @@
+"""Two batches of maps as two tables, checked once, and what the measures have in common."""
+
+import torch
+from torch import Tensor
+
+from captum_certified._captum import as_tuple
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.smoothing import checked_columns
+
+__all__ = ["Maps", "paired_rows", "row_norms", "scaled_rows"]
+
+Maps = Tensor | tuple[Tensor, ...]
+
+
+def paired_rows(a: Maps, b: Maps, *, names: tuple[str, str] = ("a", "b")) -> tuple[Tensor, Tensor]:
+    """The entries of every example of two batches of maps.
+
+    Args:
+        a: Tensor of shape (N, …), or a tuple of them, of any real dtype.
+        b: The same shapes; moved to the device of ``a``.
+        names: What messages call the two.
+
+    Returns:
+        Two tables of shape (N, n) on the device of ``a``, n the number of entries over all tensors; float64, or
+        float32 where the device has no float64.
+
+    Raises:
+        InvalidInputError: They are no such maps, not finite, empty, or of different shapes.
+    """
+    first = as_tuple(a)[:1]
+    device = first[0].device if first and isinstance(first[0], Tensor) else torch.device("cpu")
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    rows_a, tensors_a = checked_columns(names[0], a, dtype, device=device)
+    rows_b, tensors_b = checked_columns(names[1], b, dtype, device=device)
+    shapes_a, shapes_b = ([tuple(t.shape) for t in tensors] for tensors in (tensors_a, tensors_b))
+    if shapes_a != shapes_b:
+        raise InvalidInputError(f"Expected `{names[1]}` of the shapes of `{names[0]}`, {shapes_a}, got {shapes_b}.")
+    if rows_a.shape[1] == 0:
+        raise InvalidInputError(f"Expected `{names[0]}` with at least one entry, got {shapes_a}.")
+    return rows_a, rows_b
+
+
+def scaled_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows divided by their largest magnitude, so that squares and sums stay in range, and that magnitude.
+
+    Args:
+        rows: Shape (N, n).
+
+    Returns:
+        Shapes (N, n) and (N, 1); an all-zero row stays zero, with scale 1.
+    """
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    scale = torch.where(largest > 0, largest, torch.ones_like(largest))
+    return rows / scale, scale
+
+
+def row_norms(rows: Tensor) -> Tensor:
+    """L2 norm of every row, shape (N,)."""
+    scaled, scale = scaled_rows(rows)
+    return scaled.square().sum(dim=1).sqrt() * scale.squeeze(1)

@@ -1,0 +1,104 @@
+"""The worst similarity between the explanation of an input and those of perturbed copies of it."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_certified.attr.request import checked_inputs, checked_integer
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.metrics.comparison import Comparison, Similarity
+from captum_certified.metrics.experiment import Experiment
+from captum_certified.metrics.pairs import Maps
+from captum_certified.metrics.perturbation import Perturbation
+from captum_certified.smoothing import checked_number
+
+__all__ = ["attribution_robustness"]
+
+
+def attribution_robustness(
+    explanation_func: Callable[..., Maps],
+    inputs: Maps,
+    perturb_func: Callable[..., Maps],
+    perturb_radius: float = 0.02,
+    n_perturb_samples: int = 1,
+    *,
+    similarity: Similarity = "top_k",
+    k: int | float = 0.2,
+    max_examples_per_batch: int | None = None,
+    seed: int | None = None,
+    **kwargs: Any,
+) -> Tensor:
+    """The worst similarity between the map of an input and the maps of perturbed copies of it.
+
+    It has the shape of :func:`captum.metrics.sensitivity_max`, runs without gradients as that does, and takes the
+    same functions. It measures what a perturbation did; only a certificate says what none can do.
+
+    Args:
+        explanation_func: Returns maps, a tensor of shape (N, …) or a tuple of them, for inputs and ``kwargs``: the
+            ``attribute`` of any method.
+        inputs: A tensor of shape (N, …), or a tuple of them.
+        perturb_func: Returns perturbed inputs. It is called with the inputs, every example repeated as often as it
+            has samples in the call, all copies of example 0 first; with ``perturb_radius`` if it takes a second
+            positional argument; and by keyword with those of ``target``, ``additional_forward_args`` and ``seed``
+            that it names, so that an attack attacks the explanation that is measured. Arguments bound by
+            ``functools.partial`` are left alone.
+        perturb_radius: Size of the perturbation, in the norm of ``perturb_func`` and in the units of the inputs.
+        n_perturb_samples: Number of perturbed copies of every example.
+        similarity: ``"top_k"``, ``"kendall"``, ``"spearman"`` or ``"cosine"``, of which the smallest value is the
+            worst; a distance, ``"mass_center"`` or ``"lipschitz"``, of which the largest is; or a function of the maps
+            of the inputs and of the perturbed inputs that returns shape (rows,), where smaller is worse.
+        k: Size of the top set of ``"top_k"``: an int is a count, a float a fraction, rounded up.
+        max_examples_per_batch: The largest number of rows at a time, but all examples at least once;
+            ``None`` is all copies at once. All copies are measured in any case. Functions that draw random numbers
+            draw them call by call, so that another size gives other perturbations of the same distribution.
+        seed: Makes the result reproducible, for functions that take their randomness from the global generators or
+            have a parameter ``seed``: each call has a seed of its own, and the generators are put back afterwards.
+            ``None`` leaves randomness to the functions.
+        **kwargs: Arguments of ``explanation_func``, those with one entry an example expanded for the copies as
+            ``NoiseTunnel`` does.
+
+    Returns:
+        Shape (N,), the worst over the copies.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected, or a function returned something that is not.
+
+    Source:
+        Chen et al. (2019) for attacks; Alvarez-Melis and Jaakkola (2018) for ``"lipschitz"``.
+
+    Example:
+        >>> from captum.attr import Saliency
+        >>> saliency = Saliency(lambda x: x.square().sum(dim=1))
+        >>> inputs = torch.tensor([[1.0, 2.0], [1.0, 4.0]])
+        >>> def towards_the_first(x, radius):
+        ...     return x + radius * torch.tensor([1.0, -1.0])
+        >>> attribution_robustness(saliency.attribute, inputs, towards_the_first, perturb_radius=1.0, k=1)
+        tensor([0., 1.], dtype=torch.float64)
+    """
+    for name, function in (("explanation_func", explanation_func), ("perturb_func", perturb_func)):
+        if not callable(function):
+            raise InvalidInputError(f"Expected `{name}` to be a function, got {function!r}.")
+    if kwargs.get("return_convergence_delta"):
+        raise InvalidInputError("Expected an explanation that returns maps alone, got `return_convergence_delta`=True.")
+    tensors = checked_inputs(inputs)
+    samples = checked_integer("n_perturb_samples", n_perturb_samples, at_least=1)
+    at_once = samples
+    if max_examples_per_batch is not None:
+        rows = checked_integer("max_examples_per_batch", max_examples_per_batch, at_least=1)
+        at_once = max(1, rows // len(tensors[0]))
+    experiment = Experiment(
+        explanation_func,
+        Perturbation(perturb_func, radius=checked_number("perturb_radius", perturb_radius, at_least=0)),
+        Comparison(similarity, k=k),
+        inputs=tensors,
+        is_tuple=isinstance(inputs, tuple),
+        arguments=kwargs,
+        seed=None if seed is None else checked_integer("seed", seed, below=2**64),
+    )
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tensors are ours, and whether they require gradients is no business of the caller.
+        warnings.filterwarnings("ignore", message=r"Input Tensor \d+ did not already require gradients")
+        return experiment.worst(samples, at_once=at_once)

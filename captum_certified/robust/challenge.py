@@ -1,0 +1,195 @@
+"""An attack put beside a certificate: how far what is proved is from what was done."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.request import checked_inputs
+from captum_certified.attr.setup import input_digests
+from captum_certified.certify import TopKCertificate
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.robust.attack import InterpretationAttack
+from captum_certified.robust.space import checked_seed
+from captum_certified.smoothing import Groups, SmoothedMap, derived_seed
+from captum_certified.theory import top_k_mask
+
+__all__ = ["Challenge", "challenge_certificate"]
+
+# Streams of the seed, so that neither the attack nor its measurement knows the other's draws.
+_ATTACK, _MEASUREMENT = 1, 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Challenge:
+    """A certificate that was attacked.
+
+    Attributes:
+        certificate: The certificate.
+        perturbed: The perturbed inputs, within its radius.
+        map: The smoothed map there, over draws that neither the certificate nor the attack has seen.
+        overlap: How many of the certificate's top K are in the top K of that map, shape (N,). It is a measurement: its
+            draws are as uncertain as those of any map.
+    """
+
+    certificate: TopKCertificate
+    perturbed: Tensor | tuple[Tensor, ...]
+    map: SmoothedMap
+    overlap: Tensor
+
+    @property
+    def overlap_fraction(self) -> Tensor:
+        """Overlap as a fraction of K, shape (N,)."""
+        return self.overlap / self.certificate.k
+
+
+def challenge_certificate(
+    certificate: TopKCertificate,
+    explainer: SmoothedAttribution,
+    inputs: Tensor | tuple[Tensor, ...],
+    *,
+    forward_func: Callable[..., Any] | None = None,
+    attack_draws: int = 16,
+    step_num: int = 10,
+    n_restarts: int = 1,
+    nt_samples: int | None = None,
+    nt_samples_batch_size: int | None = None,
+    lower_bound: float = float("-inf"),
+    upper_bound: float = float("inf"),
+    surrogate_beta: float | None = None,
+    keep_class: bool = True,
+    attribution_kwargs: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    show_progress: bool = False,
+    **kwargs: Any,
+) -> Challenge:
+    """Attack a smoothed explanation within the radius of its certificate, and measure what is left.
+
+    Args:
+        certificate: A certificate of ``inputs``.
+        explainer: The explanation it is of.
+        inputs: The inputs it is of, shape (N, …).
+        forward_func: The model that says which class is predicted; by default that of the explainer.
+        attack_draws: Draws of each gradient of the attack.
+        step_num: Steps from each start.
+        n_restarts: Starts.
+        nt_samples: Draws of the measurement; by default as many as the certificate's.
+        nt_samples_batch_size: Draws of the measurement computed together.
+        lower_bound: Smallest value of an input.
+        upper_bound: Largest value of an input.
+        surrogate_beta: β of the softplus surrogate of the attack, for networks of rectifiers.
+        keep_class: Whether the predicted class must stay. The certificate holds without, so ``False`` tests it harder.
+        attribution_kwargs: Arguments of the wrapped method whose names are taken.
+        seed: Seed of attack and measurement; not the certificate's.
+        show_progress: Show progress bars on stderr.
+        **kwargs: Arguments of the wrapped method: ``target``, ``baselines``, …
+
+    Returns:
+        What the attack left, beside what was certified.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected, the inputs or the explanation are not those of the
+            certificate, or its noise differs between inputs.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_certified import Certifier, SparsifiedSmoothGrad
+        >>> from captum_certified.robust import challenge_certificate
+        >>> model = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Softplus(), torch.nn.Linear(8, 3))
+        >>> images, explainer = torch.rand(2, 16), SparsifiedSmoothGrad(Saliency(model), tau=0.25)
+        >>> certificate = Certifier(explainer).certify(
+        ...     images, target=0, k=4, radius=0.05, nt_samples=512, stdevs=0.2, seed=0
+        ... )
+        >>> challenge = challenge_certificate(certificate, explainer, images, target=0, seed=1)
+        >>> bool((challenge.overlap >= certificate.overlap).all())
+        True
+    """
+    seed = checked_seed(seed)
+    smoothed = certificate.map
+    _check_inputs(certificate, checked_inputs(inputs))
+    layout = smoothed.layout
+    groups: Groups = "channels" if layout.by_channel else layout.group_ids
+    draws = nt_samples if nt_samples is not None else int(smoothed.n_samples.max())
+    hidden = dict(attribution_kwargs or {})
+    of_attack = {name: value for name, value in kwargs.items() if name not in ("target", "additional_forward_args")}
+    attack = InterpretationAttack(
+        forward_func or explainer.forward_func,
+        explainer,
+        lower_bound=lower_bound,
+        upper_bound=upper_bound,
+        surrogate_beta=surrogate_beta,
+    )
+    perturbed = attack.perturb(
+        inputs,
+        certificate.radius,
+        k=certificate.k,
+        step_num=step_num,
+        n_restarts=n_restarts,
+        target=kwargs.get("target"),
+        additional_forward_args=kwargs.get("additional_forward_args"),
+        attribution_kwargs={
+            **of_attack,
+            "attribution_kwargs": hidden,
+            "groups": groups,
+            "nt_samples": attack_draws,
+            "stdevs": smoothed.stdevs,
+        },
+        keep_class=keep_class,
+        seed=derived_seed(seed, _ATTACK),
+        show_progress=show_progress,
+    )
+    after = explainer.sample(
+        perturbed,
+        nt_samples=draws,
+        nt_samples_batch_size=nt_samples_batch_size,
+        stdevs=smoothed.stdevs,
+        groups=groups,
+        seed=derived_seed(seed, _MEASUREMENT),
+        attribution_kwargs=hidden,
+        covariance=False,
+        show_progress=show_progress,
+        **kwargs,
+    )
+    _check_explanation(smoothed, after)
+    top, _ = top_k_mask(after.features.numpy(), certificate.k)
+    overlap = (certificate.top_k & torch.from_numpy(top)).sum(dim=1)
+    return Challenge(certificate=certificate, perturbed=perturbed, map=after, overlap=overlap)
+
+
+def _check_inputs(certificate: TopKCertificate, inputs: tuple[Tensor, ...]) -> None:
+    """Refuse what the certificate is not of, or is measured in another norm.
+
+    Raises:
+        InvalidInputError: It is so.
+    """
+    smoothed = certificate.map
+    if len(inputs[0]) != len(smoothed):
+        raise InvalidInputError(
+            f"Expected `inputs` of the {len(smoothed)} examples of the certificate, got {len(inputs[0])}."
+        )
+    if isinstance(smoothed.stdevs, tuple) and (len(set(smoothed.stdevs)) > 1 or not smoothed.stdevs[0]):
+        raise InvalidInputError(
+            "Expected a certificate with one noise level for all inputs, whose radius is a plain L2 norm, got "
+            f"`stdevs` {smoothed.stdevs}."
+        )
+    recorded = smoothed.setup.get("inputs")
+    if recorded is not None and recorded != input_digests(inputs):
+        raise InvalidInputError("Expected the `inputs` that the certificate is of, got others.")
+
+
+def _check_explanation(certified: SmoothedMap, measured: SmoothedMap) -> None:
+    """Refuse another explanation than the certificate's.
+
+    Raises:
+        InvalidInputError: It is another.
+    """
+    for name in ("class", "tau", "gamma", "method", "model", "target", "arguments"):
+        if name in certified.setup and certified.setup[name] != measured.setup.get(name):
+            raise InvalidInputError(
+                f"Expected the explanation that the certificate is of, got another {name}: "
+                f"{measured.setup.get(name)!r} for {certified.setup[name]!r}."
+            )
