@@ -113,6 +113,7 @@ class Certificate(ABC):
             "violations": self.violations,
             **self.results(),
             "n_samples": smoothed.n_samples.tolist(),
+            "looks": None if smoothed.looks is None else smoothed.looks.tolist(),
             "n_features": smoothed.layout.n_features,
             "stdevs": list(smoothed.stdevs) if isinstance(smoothed.stdevs, tuple) else smoothed.stdevs,
             "seed": smoothed.seed,

@@ -1,7 +1,7 @@
 """The Certifier: from an explanation, or a map already sampled, to certificates."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,22 +10,32 @@ from torch import Tensor
 
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.request import checked_integer
 from captum_certified.certify.bounds import BEST, BOUNDS, bound_named
 from captum_certified.certify.box import Bound, BoxBound, half_width
-from captum_certified.certify.counts import resolved_count
 from captum_certified.certify.distance import DistanceCertificate
+from captum_certified.certify.levels import Array, by_level, levels
 from captum_certified.certify.rank import THEOREM3, RankCertificate
 from captum_certified.certify.region import RegionCertificate
+from captum_certified.certify.segments import Segments
 from captum_certified.certify.selection import SelectionCertificate
+from captum_certified.certify.sequential import certify_in_looks
 from captum_certified.certify.spectral import BestBound, distance_bound, unbounded_length
 from captum_certified.certify.top_k import TopKCertificate
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import CovarianceRequest, Groups, Regions, SmoothedMap, checked_number, checked_samples
+from captum_certified.smoothing import (
+    CovarianceRequest,
+    Groups,
+    Regions,
+    SmoothedMap,
+    checked_number,
+    checked_samples,
+    resolved_count,
+)
 
 __all__ = ["Certifier"]
 
 _BELOW_ONE = math.nextafter(1.0, 0.0)
-_ANY_NUMBER = 2**62  # the number of features is not known yet
 _VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 features of the top set
 
 
@@ -33,7 +43,8 @@ class Certifier:
     """Certifies smoothed attributions.
 
     Sampling is the only expensive step. :meth:`certify` samples and certifies; the other methods take the map
-    of a certificate, or one from ``sample``, and need no new draws.
+    of a certificate, or one from ``sample``, and need no new draws. Of a map whose draws ended when they said so, every
+    method certifies each example at the level of the look that ended it.
 
     Args:
         attribution_method: A smoothed attribution; needed by :meth:`certify` only.
@@ -76,7 +87,7 @@ class Certifier:
         if bound != BEST and bound not in BOUNDS:
             raise InvalidInputError(f"Expected `bound` to be one of {[BEST, *BOUNDS]}, got {bound!r}.")
         if violations != "auto":
-            resolved_count("violations", violations, _ANY_NUMBER, at_least=0)
+            resolved_count("violations", violations, at_least=0)
         self.attribution_method = attribution_method
         self.confidence = checked_number("confidence", confidence, above=0, at_most=_BELOW_ONE)
         self.bound = bound
@@ -94,6 +105,7 @@ class Certifier:
         groups: Groups = None,
         covariance: CovarianceRequest = "auto",
         region: Regions = None,
+        overlap: float | None = None,
         attribution_kwargs: Mapping[str, Any] | None = None,
         seed: int | None = None,
         show_progress: bool = False,
@@ -106,44 +118,64 @@ class Certifier:
             k: Size of the top set: an int is a number of features, a float a fraction of them, rounded up.
             radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``. With a tuple of ``stdevs`` it is
                 ‖δ/σ‖₂ times the first positive one.
-            nt_samples: Number of draws, at least 2.
+            nt_samples: Number of draws, at least 2; with ``overlap`` the most draws.
             stdevs: Standard deviation of the noise, in the units of ``inputs``.
             nt_samples_batch_size: Draws computed together; by default as many as keep a pass at 64 rows or fewer.
             groups: What a feature is; see :meth:`SmoothedAttribution.attribute`.
             covariance: Whether to take the draws' covariance, which spectral certificates need; ``"auto"`` does where
                 one block of draws fits into 1 GB.
             region: A region, or several by name, whose share of every draw is recorded for :meth:`region`.
+            overlap: Certify sequentially: look after 1, 2, 4, … blocks of draws and at the last, and end the draws of
+                an example as soon as so much of its top K is certified, or is out of reach. An int is a number of
+                features, a float a fraction of K, rounded up. Every certificate from look j, also a later one from the
+                map, is given at the level α/(j(j+1)), so that looking costs no confidence.
             attribution_kwargs: Arguments of the wrapped method whose names are taken.
             seed: Seed of the noise; ``None`` draws a fresh one and records it.
-            show_progress: Show a progress bar on stderr.
+            show_progress: Show a progress bar on stderr, and after the first look what is still to be expected.
             **kwargs: Arguments of the wrapped method, such as ``target``.
 
         Returns:
-            A certificate for every example; its ``map`` serves for any other k, radius or kind.
+            A certificate for every example; its ``map`` serves for any other k, radius or kind. With ``overlap``, its
+            ``stopped`` says why the draws of each example ended and its ``n_samples`` how many there were.
 
         Raises:
             InvalidInputError: An argument is not what was expected.
             CertificationError: The guarantee would be unsound.
+
+        Example:
+            >>> from captum.attr import Saliency
+            >>> from captum_certified import SparsifiedSmoothGrad
+            >>> _ = torch.manual_seed(0)
+            >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Softplus(), torch.nn.Linear(4, 2))
+            >>> certifier = Certifier(SparsifiedSmoothGrad(Saliency(model), tau=0.25))
+            >>> certifier.certify(
+            ...     torch.zeros(2, 8), target=0, k=2, radius=0.05, overlap=1, nt_samples=65536, stdevs=1.0, seed=0
+            ... ).stopped
+            ('certified', 'certified')
         """
         if self.attribution_method is None:
             raise InvalidInputError("Expected a Certifier with an `attribution_method` to sample from, got None.")
         checked_number("radius", radius, at_least=0)
-        resolved_count("k", k, _ANY_NUMBER)
+        most = resolved_count("k", k)
         _check_draws(nt_samples)
-        smoothed_map = self.attribution_method.sample(
-            inputs,
-            nt_samples=nt_samples,
-            stdevs=stdevs,
-            nt_samples_batch_size=nt_samples_batch_size,
-            groups=groups,
-            covariance=covariance,
-            region=region,
-            attribution_kwargs=attribution_kwargs,
-            seed=seed,
-            show_progress=show_progress,
+        settings = {
+            "stdevs": stdevs,
+            "nt_samples_batch_size": nt_samples_batch_size,
+            "groups": groups,
+            "covariance": covariance,
+            "region": region,
+            "attribution_kwargs": attribution_kwargs,
+            "seed": seed,
+            "show_progress": show_progress,
             **kwargs,
-        )
-        return self.top_k(smoothed_map, k=k, radius=radius)
+        }
+        if overlap is None:
+            smoothed_map = self.attribution_method.sample(inputs, nt_samples=nt_samples, **settings)
+            return self.top_k(smoothed_map, k=k, radius=radius)
+        resolved_count("overlap", overlap, most)
+        segments = Segments(self.attribution_method, inputs, settings)
+        most_draws = checked_integer("nt_samples", nt_samples)
+        return certify_in_looks(self, segments, k=k, radius=radius, overlap=overlap, most_draws=most_draws)
 
     def top_k(
         self, smoothed_map: SmoothedMap, *, k: float, radius: float, fresh_draws: int | None = None
@@ -165,23 +197,20 @@ class Certifier:
             CertificationError: The bound does not apply to the map.
         """
         bound, count, violations = self._prepared(smoothed_map, k)
-        ratio, alpha = self._ratio(smoothed_map, radius), 1 - self.confidence
-        fresh_draws = _checked_fresh(fresh_draws)
-        if fresh_draws is None:
-            overlap = bound.overlaps(smoothed_map, count, np.array([ratio]), alpha, violations)[:, 0]
-        else:
-            violations = 0
-            ends = _box(bound).release(smoothed_map, ratio, alpha, fresh_draws)
-            overlap = theory.overlap_from_bounds(*ends, smoothed_map.features.numpy(), count)
+        ratio, fresh_draws = self._ratio(smoothed_map, radius), _checked_fresh(fresh_draws)
+        violations = violations if fresh_draws is None else 0
+
+        def overlaps(part: SmoothedMap, level: float) -> Array:
+            if fresh_draws is None:
+                return bound.overlaps(part, count, np.array([ratio]), level, violations)[:, 0]
+            ends = _box(bound).release(part, ratio, level, fresh_draws)
+            return theory.overlap_from_bounds(*ends, part.features.numpy(), count)
+
         return TopKCertificate(
-            map=smoothed_map,
-            at_radius=float(radius),
-            confidence=self.confidence,
-            bound=bound.name,
-            violations=violations,
+            **self._about(smoothed_map, radius, bound.name, violations=violations),
             k=count,
             fresh_draws=fresh_draws,
-            overlap=torch.from_numpy(overlap),
+            overlap=self._stated(smoothed_map, overlaps),
         )
 
     def top_k_curve(self, smoothed_map: SmoothedMap, *, k: float, radii: Sequence[float] | Tensor) -> Tensor:
@@ -201,7 +230,7 @@ class Certifier:
         """
         bound, count, violations = self._prepared(smoothed_map, k)
         ratios = np.array([self._ratio(smoothed_map, float(radius)) for radius in radii], dtype=np.float64)
-        return torch.from_numpy(bound.overlaps(smoothed_map, count, ratios, 1 - self.confidence, violations))
+        return self._stated(smoothed_map, lambda part, level: bound.overlaps(part, count, ratios, level, violations))
 
     def rank(self, smoothed_map: SmoothedMap, *, radius: float, fresh_draws: int | None = None) -> RankCertificate:
         """Certify the rank that each feature keeps.
@@ -219,21 +248,17 @@ class Certifier:
             CertificationError: The bound does not apply to the map.
         """
         bound = self._checked_bound(smoothed_map)
-        ratio, alpha = self._ratio(smoothed_map, radius), 1 - self.confidence
-        fresh_draws = _checked_fresh(fresh_draws)
-        if fresh_draws is None:
-            ranks = bound.ranks(smoothed_map, ratio, alpha)
-        else:
-            ends = _box(bound).release(smoothed_map, ratio, alpha, fresh_draws)
-            ranks = theory.ranks_from_bounds(*ends)
+        ratio, fresh_draws = self._ratio(smoothed_map, radius), _checked_fresh(fresh_draws)
+
+        def ranks(part: SmoothedMap, level: float) -> Array:
+            if fresh_draws is None:
+                return bound.ranks(part, ratio, level)
+            return theory.ranks_from_bounds(*_box(bound).release(part, ratio, level, fresh_draws))
+
         return RankCertificate(
             fresh_draws=fresh_draws,
-            map=smoothed_map,
-            at_radius=float(radius),
-            confidence=self.confidence,
-            bound=bound.name,
-            violations=0,
-            feature_rank=torch.from_numpy(ranks),
+            **self._about(smoothed_map, radius, bound.name),
+            feature_rank=self._stated(smoothed_map, ranks),
         )
 
     def radius(self, smoothed_map: SmoothedMap, *, k: float, overlap: float) -> Tensor:
@@ -254,8 +279,10 @@ class Certifier:
         """
         bound, count, violations = self._prepared(smoothed_map, k)
         wanted = resolved_count("overlap", overlap, count)
-        ratio = bound.overlap_ratio(smoothed_map, count, wanted, 1 - self.confidence, violations)
-        return torch.from_numpy(ratio * smoothed_map.sigma)
+        ratio = self._stated(
+            smoothed_map, lambda part, level: bound.overlap_ratio(part, count, wanted, level, violations)
+        )
+        return ratio * smoothed_map.sigma
 
     def median_rank(self, smoothed_map: SmoothedMap, *, radius: float) -> RankCertificate:
         """Theorem 3's certified ranks: those that follow from being salient in at least half of the draws.
@@ -280,22 +307,19 @@ class Certifier:
                 "Expected a sparsified map with a known number of ones in each draw, got one without counts or without "
                 "`max_squared_norm`."
             )
-        n, alpha = smoothed_map.layout.n_features, 1 - self.confidence
-        salient = theory.theorem3_rank(
-            np.ones(int(most_ones)),
-            int(most_ones),
-            half_width=half_width(smoothed_map, alpha),
-            ratio=self._ratio(smoothed_map, radius),
+        n, ratio = smoothed_map.layout.n_features, self._ratio(smoothed_map, radius)
+        weights = np.ones(int(most_ones))
+        salient = self._stated(
+            smoothed_map,
+            lambda part, level: theory.theorem3_rank(
+                weights, len(weights), half_width=half_width(part, level), ratio=ratio
+            ),
         )
-        in_half = 2 * counts.numpy() >= smoothed_map.n_samples.numpy()[:, None]
-        ranks = np.where(in_half, np.minimum(salient, n + 1), n + 1).astype(np.int64)
+        in_half = 2 * counts >= smoothed_map.n_samples.unsqueeze(1)
+        ranks = torch.where(in_half, salient.clamp_max(n + 1), n + 1).long()
         return RankCertificate(
-            map=smoothed_map,
-            at_radius=float(radius),
-            confidence=self.confidence,
-            bound=THEOREM3,
-            violations=0,
-            feature_rank=torch.from_numpy(ranks),
+            **self._about(smoothed_map, radius, THEOREM3),
+            feature_rank=ranks,
         )
 
     def selection(self, smoothed_map: SmoothedMap, *, radius: float) -> SelectionCertificate:
@@ -315,14 +339,11 @@ class Certifier:
         bound = self._checked_bound(smoothed_map)
         if not smoothed_map.binary:
             raise CertificationError("Expected a sparsified map, of zeros and ones, got a map of other values.")
-        lower, upper = bound.intervals(smoothed_map, 1 - self.confidence)
+        ends = self._stated(smoothed_map, lambda part, level: np.stack(bound.intervals(part, level), axis=1))
+        lower, upper = ends[:, 0].numpy(), ends[:, 1].numpy()
         selected, rejected = theory.selection(lower, upper, ratio=self._ratio(smoothed_map, radius))
         return SelectionCertificate(
-            map=smoothed_map,
-            at_radius=float(radius),
-            confidence=self.confidence,
-            bound=bound.name,
-            violations=0,
+            **self._about(smoothed_map, radius, bound.name),
             feature_selected=torch.from_numpy(selected),
             feature_rejected=torch.from_numpy(rejected),
             feature_radius=torch.from_numpy(theory.selection_ratios(lower, upper) * smoothed_map.sigma),
@@ -350,16 +371,13 @@ class Certifier:
             name = known[0]
         if name is None or name not in smoothed_map.regions:
             raise InvalidInputError(f"Expected `name` to be one of the map's regions {known}, got {name!r}.")
-        _, fractions = smoothed_map.regions[name]
-        mass = theory.region_mass(fractions.numpy(), ratio=self._ratio(smoothed_map, radius), alpha=1 - self.confidence)
+        ratio, shares = self._ratio(smoothed_map, radius), smoothed_map.regions[name][1].numpy()
+        rows = zip(shares, smoothed_map.n_samples.tolist(), levels(smoothed_map, 1 - self.confidence), strict=True)
+        mass = [theory.region_mass(share[None, :draws], ratio=ratio, alpha=level) for share, draws, level in rows]
         return RegionCertificate(
-            map=smoothed_map,
-            at_radius=float(radius),
-            confidence=self.confidence,
-            bound="region",
-            violations=0,
+            **self._about(smoothed_map, radius, "region"),
             name=name,
-            mass=torch.from_numpy(mass),
+            mass=torch.from_numpy(np.concatenate(mass)),
         )
 
     def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
@@ -380,17 +398,13 @@ class Certifier:
         refusal = unbounded_length(smoothed_map)
         if refusal is not None:
             raise CertificationError(f"Expected {refusal}.")
-        l2 = distance_bound(smoothed_map, self._ratio(smoothed_map, radius), 1 - self.confidence)
-        norm = np.linalg.norm(smoothed_map.features.numpy(), axis=1)
-        share = np.divide(l2, norm, out=np.full_like(l2, np.inf), where=norm > 0)
+        ratio = self._ratio(smoothed_map, radius)
+        l2 = self._stated(smoothed_map, lambda part, level: distance_bound(part, ratio, level))
+        share = l2 / smoothed_map.features.norm(dim=1)  # infinite or NaN for the map of zeros
         return DistanceCertificate(
-            map=smoothed_map,
-            at_radius=float(radius),
-            confidence=self.confidence,
-            bound="spectral",
-            violations=0,
-            l2=torch.from_numpy(l2),
-            cosine=torch.from_numpy(np.sqrt(np.maximum(1.0 - np.minimum(share, 1.0) ** 2, 0.0))),
+            **self._about(smoothed_map, radius, "spectral"),
+            l2=l2,
+            cosine=(1.0 - share.nan_to_num(1.0).clamp_max(1.0).square()).clamp_min(0.0).sqrt(),
         )
 
     def forecast(self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int) -> Tensor:
@@ -410,6 +424,20 @@ class Certifier:
             CertificationError: The bound does not apply to the map.
         """
         return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius).overlap
+
+    def _about(self, smoothed_map: SmoothedMap, radius: float, bound: str, violations: int = 0) -> dict[str, Any]:
+        """What every certificate records."""
+        return {
+            "map": smoothed_map,
+            "at_radius": float(radius),
+            "confidence": self.confidence,
+            "bound": bound,
+            "violations": violations,
+        }
+
+    def _stated(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], Array]) -> Tensor:
+        """What is stated of every row, at the row's level."""
+        return torch.from_numpy(by_level(smoothed_map, 1 - self.confidence, statement))
 
     def _prepared(self, smoothed_map: SmoothedMap, k: float) -> tuple[Bound, int, int]:
         bound = self._checked_bound(smoothed_map)

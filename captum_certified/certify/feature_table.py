@@ -2,10 +2,13 @@
 
 import itertools
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify.bounds import bound_named
+from captum_certified.certify.levels import by_level
 from captum_certified.smoothing import FeatureLayout, SmoothedMap
 
 __all__ = ["feature_names_of", "feature_ranks", "score_range", "top_k_radii"]
@@ -24,16 +27,23 @@ def feature_names_of(layout: FeatureLayout) -> list[str]:
 
 def score_range(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float) -> tuple[Tensor, Tensor]:
     """Between which values every exact score stays within the radius, each of shape (N, n)."""
-    lower, upper = bound_named(bound, smoothed_map).score_range(smoothed_map, radius / smoothed_map.sigma, alpha)
-    return torch.from_numpy(lower), torch.from_numpy(upper)
+    named, ratio = bound_named(bound, smoothed_map), radius / smoothed_map.sigma
+
+    def ends(part: SmoothedMap, level: float) -> NDArray[np.float64]:
+        return np.stack(named.score_range(part, ratio, level), axis=1)
+
+    lower, upper = torch.from_numpy(by_level(smoothed_map, alpha, ends)).unbind(dim=1)
+    return lower, upper
 
 
 def feature_ranks(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float) -> Tensor:
     """Certified rank of every feature, shape (N, n)."""
-    return torch.from_numpy(bound_named(bound, smoothed_map).ranks(smoothed_map, radius / smoothed_map.sigma, alpha))
+    named, ratio = bound_named(bound, smoothed_map), radius / smoothed_map.sigma
+    return torch.from_numpy(by_level(smoothed_map, alpha, lambda part, level: named.ranks(part, ratio, level)))
 
 
 def top_k_radii(smoothed_map: SmoothedMap, bound: str, k: int, alpha: float) -> Tensor:
     """How far every feature certifiably stays in the top K, in the units of the input, shape (N, n)."""
-    ratios = bound_named(bound, smoothed_map).top_k_ratios(smoothed_map, k, alpha)
+    named = bound_named(bound, smoothed_map)
+    ratios = by_level(smoothed_map, alpha, lambda part, level: named.top_k_ratios(part, k, level))
     return torch.from_numpy(ratios * smoothed_map.sigma)

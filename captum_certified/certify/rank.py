@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
-from captum_certified.certify.counts import resolved_count
 from captum_certified.certify.feature_table import score_range
+from captum_certified.smoothing import resolved_count
 
 __all__ = ["THEOREM3", "RankCertificate"]
 

@@ -35,7 +35,7 @@ class RegionCertificate(Certificate):
     @property
     def observed_mass(self) -> Tensor:
         """The mean share over the draws at the observed input, float64, shape (N,)."""
-        return self.map.regions[self.name][1].mean(dim=1)
+        return self.map.regions[self.name][1].nanmean(dim=1)
 
     def summaries(self) -> list[str]:
         """One sentence for each example."""

@@ -22,6 +22,8 @@ class TopKCertificate(Certificate):
         fresh_draws: ``None`` if the statement is about the exact map at the perturbed input; otherwise it is about
             one sampled with so many draws, at a perturbed input chosen without seeing them.
         overlap: Certified number of features that stay, int64, shape (N,).
+        asked_overlap: The overlap that a sequential run was asked to certify, or ``None``.
+        most_draws: The most draws that it was allowed.
     """
 
     kind: ClassVar[str] = "top_k"
@@ -29,11 +31,28 @@ class TopKCertificate(Certificate):
     k: int
     overlap: Tensor
     fresh_draws: int | None = None
+    asked_overlap: int | None = None
+    most_draws: int | None = None
 
     @property
     def overlap_fraction(self) -> Tensor:
         """``overlap`` as a fraction of K, float64, shape (N,)."""
         return self.overlap.double() / self.k
+
+    @property
+    def stopped(self) -> tuple[str, ...] | None:
+        """Why a sequential run ended the draws of each example: a tuple of N words, or ``None`` if it was not one.
+
+        ``"certified"``: the overlap asked for is. ``"hopeless"``: more draws would hardly have certified it; that is a
+        forecast, not a guarantee. ``"cap"``: there were as many draws as allowed.
+        """
+        asked, most = self.asked_overlap, self.most_draws
+        if asked is None or most is None:
+            return None
+        return tuple(
+            "certified" if overlap >= asked else "hopeless" if draws < most else "cap"
+            for overlap, draws in zip(self.overlap.tolist(), self.n_samples.tolist(), strict=True)
+        )
 
     @property
     def top_k(self) -> Tensor:
@@ -54,10 +73,11 @@ class TopKCertificate(Certificate):
 
     def summaries(self) -> list[str]:
         """One sentence for each example."""
-        plain = self.plain_overlap
+        plain, stopped = self.plain_overlap, self.stopped
         return [
             f"at least {int(certified)} of the top {self.k} features ({int(certified) / self.k:.1%}) survive, "
             f"proved from {int(draws)} draws"
+            + ("" if stopped is None else f" ({self.asked_overlap} asked for: {stopped[row]})")
             + ("" if plain is None else f"; {int(plain[row]) / self.k:.1%} of them are in the plain map's top {self.k}")
             for row, (certified, draws) in enumerate(zip(self.overlap, self.n_samples, strict=True))
         ]
@@ -71,6 +91,9 @@ class TopKCertificate(Certificate):
             "overlap": self.overlap.tolist(),
             "overlap_fraction": self.overlap_fraction.tolist(),
             "plain_overlap": None if plain is None else plain.tolist(),
+            "asked_overlap": self.asked_overlap,
+            "most_draws": self.most_draws,
+            "stopped": None if self.stopped is None else list(self.stopped),
         }
 
     def _feature_tables(self) -> dict[str, Tensor]:

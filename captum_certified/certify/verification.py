@@ -1,6 +1,7 @@
 """Recomputes a stored certificate from its map."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -47,6 +48,14 @@ def agrees(certificate: Certificate) -> bool:
     return stored.keys() == fresh.keys() and all(torch.equal(value, fresh[name]) for name, value in stored.items())
 
 
+def _top_k(certifier: Certifier, certificate: TopKCertificate) -> TopKCertificate:
+    fresh = certifier.top_k(
+        certificate.map, k=certificate.k, radius=certificate.at_radius, fresh_draws=certificate.fresh_draws
+    )
+    # The map knows at which looks it was ended; what was asked for is no result.
+    return replace(fresh, asked_overlap=certificate.asked_overlap, most_draws=certificate.most_draws)
+
+
 def _ranks(certifier: Certifier, certificate: RankCertificate) -> RankCertificate:
     if certificate.bound == THEOREM3:
         return certifier.median_rank(certificate.map, radius=certificate.at_radius)
@@ -54,7 +63,7 @@ def _ranks(certifier: Certifier, certificate: RankCertificate) -> RankCertificat
 
 
 _RECOMPUTE: dict[type[Certificate], Callable[[Certifier, Any], Certificate]] = {
-    TopKCertificate: lambda certifier, c: certifier.top_k(c.map, k=c.k, radius=c.at_radius, fresh_draws=c.fresh_draws),
+    TopKCertificate: _top_k,
     RankCertificate: _ranks,
     SelectionCertificate: lambda certifier, c: certifier.selection(c.map, radius=c.at_radius),
     DistanceCertificate: lambda certifier, c: certifier.distance(c.map, radius=c.at_radius),

@@ -36,6 +36,7 @@ from captum_certified.theory.rank import (
 from captum_certified.theory.region import dkw_half_width, region_mass, region_mass_bounds
 from captum_certified.theory.release import release_bounds
 from captum_certified.theory.selection import selection, selection_ratios
+from captum_certified.theory.sequential import look_level, look_sizes
 from captum_certified.theory.shift import (
     empirical_lower_bound,
     hoeffding_half_width,
@@ -63,6 +64,8 @@ __all__ = [
     "kl_upper",
     "lecuyer_bounds",
     "lecuyer_overlap",
+    "look_level",
+    "look_sizes",
     "lower_bound",
     "overlap_from_bounds",
     "overlap_from_ladder",
