@@ -31,9 +31,20 @@ from captum_certified.exceptions import (
     FileFormatError,
     InvalidInputError,
 )
+from captum_certified.metrics import (
+    attribution_robustness,
+    cosine_similarity,
+    kendall_tau,
+    local_lipschitz,
+    mass_center_distance,
+    spearman_rank,
+    top_k_intersection,
+)
+from captum_certified.robust import AttackResult, GhorbaniAttack, InterpretationAttack
 from captum_certified.smoothing import CovarianceSummary, SmoothedMap
 
 __all__ = [
+    "AttackResult",
     "CaptumCertifiedError",
     "Certificate",
     "CertificationError",
@@ -41,6 +52,8 @@ __all__ = [
     "CovarianceSummary",
     "DistanceCertificate",
     "FileFormatError",
+    "GhorbaniAttack",
+    "InterpretationAttack",
     "InvalidInputError",
     "NormalizedSmoothGrad",
     "RankCertificate",
@@ -56,5 +69,12 @@ __all__ = [
     "UniformGradient",
     "Upsampled",
     "__version__",
+    "attribution_robustness",
+    "cosine_similarity",
+    "kendall_tau",
+    "local_lipschitz",
+    "mass_center_distance",
     "sample_many",
+    "spearman_rank",
+    "top_k_intersection",
 ]

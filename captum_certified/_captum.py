@@ -8,7 +8,17 @@ from captum._utils.progress import NullProgress, progress
 from captum.log import log_usage as _log_usage
 from torch import Tensor
 
-__all__ = ["as_tuple", "expand_arguments", "log_usage", "progress_bar", "run_forward"]
+from captum_certified.exceptions import InvalidInputError
+
+__all__ = [
+    "as_tuple",
+    "describe_progress",
+    "expand_arguments",
+    "log_usage",
+    "progress_bar",
+    "run_forward",
+    "selected_outputs",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -61,6 +71,25 @@ def run_forward(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], ar
     return _common._run_forward(forward_func, inputs, None, arguments.get("additional_forward_args"))
 
 
-def progress_bar(*, total: int, description: str, show: bool) -> Any:
+def selected_outputs(
+    forward_func: Callable[..., Any], inputs: Any, target: Any, additional_forward_args: Any
+) -> Tensor:
+    """The output of every row that ``target`` selects, as Captum's methods differentiate it."""
+    outputs = cast(Tensor, _common._run_forward(forward_func, inputs, target, additional_forward_args))
+    if outputs[0].numel() != 1:
+        raise InvalidInputError(
+            f"Expected `target` to select one output of each row, got {target!r} and outputs of shape "
+            f"{tuple(outputs.shape)}."
+        )
+    return outputs
+
+
+def progress_bar(*, total: int | None, description: str, show: bool) -> Any:
     """Captum's progress bar on stderr, or one that shows nothing."""
     return progress(desc=description, total=total) if show else NullProgress()
+
+
+def describe_progress(bar: Any, description: str) -> None:
+    """Change the description of a progress bar; one that shows nothing has none."""
+    if hasattr(bar, "set_description"):
+        bar.set_description(description)

@@ -187,7 +187,8 @@ class SmoothedAttribution(Attribution):
 
         Args:
             inputs: As in :meth:`attribute`, and so for all arguments not named here.
-            nt_samples: Number of draws. It must be fixed before looking at any certificate.
+            nt_samples: Number of draws. It must be fixed before looking at any certificate;
+                :meth:`Certifier.certify` can do without that.
             nt_samples_batch_size: Draws computed together.
             stdevs: Standard deviation of the noise; at least one must be positive.
             draw_baseline_from_distrib: As in NoiseTunnel.
@@ -254,7 +255,8 @@ class SmoothedAttribution(Attribution):
         """The map so far, after every block of draws; the last one is what :meth:`sample` returns.
 
         Stopping early loses less than a block: save the last map, continue later with ``first_draw`` and the
-        same seed, and merge. Deciding *when* to stop by looking at certificates voids their confidence.
+        same seed, and merge. Deciding *when* to stop by looking at certificates voids their confidence;
+        :meth:`Certifier.certify` with ``overlap`` decides it soundly.
 
         Args:
             inputs: As in :meth:`sample`, and so for all arguments.

@@ -2,12 +2,11 @@
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from captum_certified.smoothing import MapDraws
-from captum_certified.theory import fraction_to_count, top_k_mask
+from captum_certified.smoothing import MapDraws, top_k_rows
+from captum_certified.theory import fraction_to_count
 
 __all__ = ["Magnitudes", "Normalized", "Relaxed", "Scaled", "ScaledQuadratic", "Sparsified"]
 
@@ -55,7 +54,7 @@ class Relaxed:
         salient, placed_by_index = _largest(magnitudes, _at_least_one(self.tau, n))
         level = _kth_largest(magnitudes, _at_least_one(self.gamma, n))
         # Fewer than ⌈γn⌉ positive magnitudes: all of them are fully salient.
-        ratio = torch.where(level > 0, magnitudes / level, torch.ones_like(magnitudes))
+        ratio = torch.where(level > 0, _divided(magnitudes, level), torch.ones_like(magnitudes))
         return MapDraws(ratio.clamp_max(1.0) * salient, placed_by_index)
 
     def max_squared_norm(self, n_features: int) -> float:
@@ -154,25 +153,19 @@ def _at_least_one(fraction: float, n_features: int) -> int:
 
 
 def _divided(magnitudes: Tensor, scale: Tensor) -> Tensor:
-    return torch.where(scale > 0, magnitudes / scale, torch.zeros_like(magnitudes))
+    """Magnitudes over their scale, as they are where it is 0: then nothing is divided by 0, nor in a gradient."""
+    return magnitudes / torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
 def _largest(magnitudes: Tensor, count: int) -> MapDraws:
     """Select the ``count`` largest positive magnitudes of every row, by value and then by index."""
-    if magnitudes.device.type == "cpu":
-        # NumPy's vectorised selection takes half the time of torch.topk.
-        mask, placed_by_index = top_k_mask(magnitudes.numpy(), count)
-        for row in np.flatnonzero(placed_by_index):
-            if magnitudes[row].numpy()[mask[row]].min() <= 0:  # zeros tie, but none of them is selected
-                placed_by_index[row] = 0
-        return MapDraws(torch.from_numpy(mask) & (magnitudes > 0), torch.from_numpy(placed_by_index))
-    threshold = _kth_largest(magnitudes, count)
-    above, tied = magnitudes > threshold, magnitudes == threshold
-    room = count - above.sum(dim=1, keepdim=True)
-    chosen = tied & (tied.cumsum(dim=1) <= room)
-    chooses = (tied.sum(dim=1, keepdim=True) > room) & (threshold > 0)
-    placed = torch.where(chooses, room, torch.zeros_like(room)).squeeze(1)
-    return MapDraws((above | chosen) & (magnitudes > 0), placed)
+    mask, placed_by_index = top_k_rows(magnitudes.detach(), count)  # a selection has no gradient
+    selected = mask & (magnitudes > 0)
+    # On an accelerator asking whether there are ties would wait for it.
+    if magnitudes.device.type != "cpu" or bool(placed_by_index.any()):
+        # Zeros tie where they fill up the row, but none of them is selected.
+        placed_by_index = placed_by_index * (selected.sum(dim=1) == count)
+    return MapDraws(selected, placed_by_index)
 
 
 def _kth_largest(magnitudes: Tensor, k: int) -> Tensor:

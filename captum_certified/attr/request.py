@@ -20,7 +20,7 @@ from captum_certified.smoothing import (
     fresh_seed,
 )
 
-__all__ = ["SamplingRequest"]
+__all__ = ["SamplingRequest", "checked_block", "checked_inputs", "checked_integer"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +63,7 @@ class SamplingRequest:
             InvalidInputError: An argument is not what was expected.
             CertificationError: Integer inputs are to be perturbed.
         """
-        tensors = _checked_inputs(inputs)
+        tensors = checked_inputs(inputs)
         samples = checked_integer("nt_samples", nt_samples, at_least=1)
         pass_size = nt_samples_batch_size
         if pass_size is None:
@@ -73,7 +73,7 @@ class SamplingRequest:
             first_draw=checked_integer("first_draw", first_draw, below=2**31 - samples),
             n_samples=samples,
             pass_size=checked_integer("nt_samples_batch_size", pass_size, at_least=1),
-            block=_checked_block(covariance, block),
+            block=checked_block(covariance, block),
             stdevs=_checked_stdevs(stdevs, tensors),
             law=law,
         )
@@ -108,8 +108,12 @@ def checked_integer(name: str, value: Any, *, at_least: int = 0, below: int | No
     return number
 
 
-def _checked_block(covariance: CovarianceRequest, block: int) -> int:
-    """Draws between two maps of a stream: a block of the covariance, if its size is given."""
+def checked_block(covariance: CovarianceRequest, block: int) -> int:
+    """Draws between two maps of a stream: a block of the covariance, if its size is given.
+
+    Raises:
+        InvalidInputError: The request is none.
+    """
     if isinstance(covariance, bool) or covariance == "auto":
         return block
     if isinstance(covariance, str):
@@ -117,7 +121,12 @@ def _checked_block(covariance: CovarianceRequest, block: int) -> int:
     return checked_integer("covariance", covariance, at_least=2)
 
 
-def _checked_inputs(inputs: Any) -> tuple[Tensor, ...]:
+def checked_inputs(inputs: Any) -> tuple[Tensor, ...]:
+    """A tensor of shape (N, …), or a tuple of them with one batch size, as a tuple.
+
+    Raises:
+        InvalidInputError: They are something else, or gradients are out of reach.
+    """
     if torch.is_inference_mode_enabled():
         raise InvalidInputError("Expected gradients to be available, got a call inside torch.inference_mode().")
     tensors = as_tuple(inputs)

@@ -1,7 +1,8 @@
 """One run of the sampling loop for one or several explainers around one method."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -24,7 +25,15 @@ Item = TypeVar("Item")
 
 
 class Sampling:
-    """One run of the loop, as an iterator of the maps after every block."""
+    """One run of the loop, as an iterator of the maps after every block.
+
+    Args:
+        explainers: Explainers around one method.
+        request: The call.
+        for_certificates: Refuse what cannot be certified, and record the plain map and the setup.
+        check_rows: Check on the first pass that a row attributed alone is what it is in the pass.
+        on_pass: Called with the number of draws of every finished pass, in place of a progress bar of its own.
+    """
 
     def __init__(
         self,
@@ -33,11 +42,14 @@ class Sampling:
         *,
         for_certificates: bool = True,
         check_rows: bool = False,
+        on_pass: Callable[[int], object] | None = None,
     ) -> None:
         self.explainers = explainers
-        self.request = request
+        # A gradient that the caller's inputs ask for must not flow through thousands of draws.
+        self.request = replace(request, inputs=tuple(tensor.detach() for tensor in request.inputs))
         self.for_certificates = for_certificates
         self.rows_unchecked = check_rows
+        self.on_pass = on_pass
         self.method = explainers[0].attribution_method
         self.dtype = torch.float32
         self.device = request.inputs[0].device
@@ -45,7 +57,7 @@ class Sampling:
             self._check_certifiable()
         self.wrapped = WrappedMethod(
             self.method,
-            request.inputs,
+            self.request.inputs,
             is_tuple=request.is_tuple,
             arguments=request.arguments,
             seed=request.plan.seed,
@@ -66,7 +78,7 @@ class Sampling:
                 groups=self.request.groups,
                 region=self.request.region,
                 covariance=self.request.covariance,
-                on_pass=bar.update,
+                on_pass=self.on_pass or bar.update,
             )
             for fields_of_maps in blocks:
                 yield [

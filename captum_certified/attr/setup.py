@@ -8,13 +8,12 @@ import captum
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.soundness import reachable_modules, wrapped_chain
+from captum_certified.attr.soundness import reachable_modules, reachable_tensors, wrapped_chain
 from captum_certified.smoothing import PerDrawMap, digest
 
-__all__ = ["setup_of"]
+__all__ = ["input_digests", "setup_of"]
 
 _VALUES = 64  # of each tensor of the model
 
@@ -38,7 +37,7 @@ def setup_of(name: str, per_draw_map: PerDrawMap, method: object, request: Sampl
         "method": " of ".join(type(inner).__name__ for inner in wrapped_chain(method)),
         "model": _fingerprint(method),
         "target": _per_row(request.arguments.get("target"), len(request.inputs[0])),
-        "inputs": [_short(*(tensor[row] for tensor in request.inputs)) for row in range(len(request.inputs[0]))],
+        "inputs": input_digests(request.inputs),
         "arguments": _short(arguments) if arguments else None,
         "groups": request.groups if isinstance(request.groups, str | None) else _short(request.groups),
         "noise": request.plan.law,
@@ -54,6 +53,11 @@ def setup_of(name: str, per_draw_map: PerDrawMap, method: object, request: Sampl
     return dict(json.loads(json.dumps(setup)))
 
 
+def input_digests(inputs: tuple[Tensor, ...]) -> list[str]:
+    """What identifies the input of every example."""
+    return [_short(*(tensor[row] for tensor in inputs)) for row in range(len(inputs[0]))]
+
+
 def _per_row(target: Any, rows: int) -> list[Any]:
     """The target of every example, as JSON values."""
     if isinstance(target, Tensor):
@@ -64,10 +68,11 @@ def _per_row(target: Any, rows: int) -> list[Any]:
 
 def _fingerprint(method: object) -> str | None:
     """Identifies the model by a few values of every parameter and buffer; ``None`` if no module can be seen."""
-    modules = list(reachable_modules(method))
-    tensors = [t for m in modules for t in (*m.parameters(), *m.buffers()) if not is_lazy(t)]
+    if not any(True for _ in reachable_modules(method)):
+        return None
+    tensors = reachable_tensors(method)
     samples = [t.detach().reshape(-1)[:: max(t.numel() // _VALUES, 1)] for t in tensors]
-    return _short(*(tuple(t.shape) for t in tensors), *samples) if modules else None
+    return _short(*(tuple(t.shape) for t in tensors), *samples)
 
 
 def _short(*values: Any) -> str:

@@ -15,10 +15,18 @@ from captum.attr import (
     LLMGradientAttribution,
 )
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from captum_certified.exceptions import CertificationError
 
-__all__ = ["check_evaluation_mode", "check_method", "entries_that_differ", "reachable_modules", "wrapped_chain"]
+__all__ = [
+    "check_evaluation_mode",
+    "check_method",
+    "entries_that_differ",
+    "reachable_modules",
+    "reachable_tensors",
+    "wrapped_chain",
+]
 
 _RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 _REFUSED: dict[type, str] = {
@@ -118,6 +126,11 @@ def reachable_modules(method: object) -> Iterator[nn.Module]:
             pending += item.values()
         elif callable(item) and hasattr(item, "__dict__") and not inspect.isclass(item):
             pending += vars(item).values()
+
+
+def reachable_tensors(method: object) -> list[Tensor]:
+    """Parameters and buffers of the modules that can be seen, without those that have no values yet."""
+    return [t for m in reachable_modules(method) for t in (*m.parameters(), *m.buffers()) if not is_lazy(t)]
 
 
 def _variables(function: Any) -> list[Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, expand_arguments, run_forward
 from captum_certified.attr.isolation import IsolatedRandomness
+from captum_certified.attr.rows import arguments_of_rows
 from captum_certified.attr.soundness import entries_that_differ, wrapped_chain
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import Attributions, derived_seed
@@ -27,7 +28,6 @@ ARGMAX = "argmax"
 
 # Methods that are one gradient of one output: the largest output can be selected in the same forward pass.
 _ONE_GRADIENT = (Saliency, InputXGradient, GuidedBackprop, Deconvolution)
-_PER_EXAMPLE = frozenset({"target", "additional_forward_args", "baselines", "feature_mask"})
 _CLEAN = 2**31 - 1  # number of the "draw" that stands for the clean input
 
 
@@ -41,6 +41,7 @@ class WrappedMethod:
         arguments: Keyword arguments of the method's ``attribute``, for the N examples.
         seed: Seed of the run, for methods with randomness of their own.
         draw_baseline_from_distrib: As in NoiseTunnel.
+        keep_graph: Whether the attributions keep the graph that the method gives them.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class WrappedMethod:
         arguments: Mapping[str, Any],
         seed: int,
         draw_baseline_from_distrib: bool = False,
+        keep_graph: bool = False,
     ) -> None:
         self.inputs = inputs
         self.is_tuple = is_tuple
         self.arguments = dict(arguments)
         self.seed = seed
         self.draw_baseline_from_distrib = draw_baseline_from_distrib
+        self.keep_graph = keep_graph
         self.deltas: list[Tensor] = []
         self.randomness = IsolatedRandomness(inputs[0].device)
         self.chooses_class = _is_argmax(self.arguments.get("target"))
@@ -110,7 +113,7 @@ class WrappedMethod:
             self.method,
             tuple(x[example : example + 1] for x in self.inputs),
             is_tuple=self.is_tuple,
-            arguments=_for_one(self.arguments, len(self.inputs[0]), example),
+            arguments=arguments_of_rows(self.arguments, len(self.inputs[0]), [example]),
             seed=self.seed,
         )
         alone.chooses_class = self.chooses_class
@@ -131,7 +134,10 @@ class WrappedMethod:
         if self.returns_delta:
             returned, delta = returned
             self.deltas.append(delta.detach().reshape(len(self.inputs[0]), -1))
-        return Attributions(_checked_maps(returned), isinstance(returned, tuple))
+        maps = _checked_maps(returned)
+        if not self.keep_graph:
+            maps = tuple(m.detach() for m in maps)
+        return Attributions(maps, isinstance(returned, tuple))
 
     def _largest_outputs(self, inputs: tuple[Tensor, ...], arguments: Mapping[str, Any]) -> Tensor:
         with torch.no_grad():
@@ -179,7 +185,7 @@ def _checked_maps(returned: Any) -> tuple[Tensor, ...]:
         raise InvalidInputError(
             f"Expected the wrapped method to return a tensor or a tuple of tensors, got {type(returned).__name__}."
         )
-    return tuple(m.detach() for m in maps)
+    return maps
 
 
 def _check_batch_first(maps: tuple[Tensor, ...], rows: int) -> None:
@@ -188,15 +194,3 @@ def _check_batch_first(maps: tuple[Tensor, ...], rows: int) -> None:
             raise InvalidInputError(
                 f"Expected attributions whose first dimension is the batch of {rows} rows, got shape {tuple(m.shape)}."
             )
-
-
-def _for_one(arguments: Mapping[str, Any], rows: int, example: int) -> dict[str, Any]:
-    """The arguments of a call on N examples, for one of them alone."""
-    return {name: _part(value, rows, example) if name in _PER_EXAMPLE else value for name, value in arguments.items()}
-
-
-def _part(value: Any, rows: int, example: int) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_part(item, rows, example) if isinstance(item, Tensor) else item for item in value)
-    sized = isinstance(value, list) or (isinstance(value, Tensor) and value.dim() > 0)
-    return value[example : example + 1] if sized and len(value) == rows else value

@@ -2,6 +2,7 @@
 
 from captum_certified.smoothing.archive import atomic_write, read_archive, write_archive
 from captum_certified.smoothing.collector import CovarianceRequest
+from captum_certified.smoothing.counts import resolved_count
 from captum_certified.smoothing.covariance import CovarianceSummary
 from captum_certified.smoothing.digest import digest
 from captum_certified.smoothing.features import FeatureLayout, Groups
@@ -9,10 +10,12 @@ from captum_certified.smoothing.loop import Attributions, checked_magnitudes, sm
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
 from captum_certified.smoothing.noise import NoiseLaw, derived_seed, fresh_seed, noise_pass
 from captum_certified.smoothing.passes import SamplingPlan, block_draws, noisy_inputs
-from captum_certified.smoothing.regions import Regions
+from captum_certified.smoothing.regions import Regions, region_masks
+from captum_certified.smoothing.rows import select_rows
 from captum_certified.smoothing.smoothed_map import SmoothedMap
 from captum_certified.smoothing.statistics import MapDraws, PerDrawMap
-from captum_certified.smoothing.validation import checked_number, checked_samples, checked_stdev
+from captum_certified.smoothing.top_set import top_k_rows
+from captum_certified.smoothing.validation import checked_columns, checked_number, checked_samples, checked_stdev
 
 __all__ = [
     "Attributions",
@@ -28,6 +31,7 @@ __all__ = [
     "SmoothedMap",
     "atomic_write",
     "block_draws",
+    "checked_columns",
     "checked_magnitudes",
     "checked_number",
     "checked_samples",
@@ -40,6 +44,10 @@ __all__ = [
     "noisy_inputs",
     "parts_of_map",
     "read_archive",
+    "region_masks",
+    "resolved_count",
+    "select_rows",
     "smooth",
+    "top_k_rows",
     "write_archive",
 ]

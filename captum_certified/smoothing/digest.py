@@ -31,7 +31,8 @@ def digest(*values: Any) -> str:
 
 def _feed(state: Any, value: Any) -> None:
     if isinstance(value, Tensor):
-        array = value.detach().cpu().contiguous()
+        # Copied: a tensor expanded to one element counts as contiguous, but cannot be viewed as bytes.
+        array = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         state.update(f"{array.dtype}{tuple(array.shape)}".encode())
         state.update(array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b"")
     elif isinstance(value, Mapping):

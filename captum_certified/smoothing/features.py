@@ -81,6 +81,12 @@ class FeatureLayout:
         rows = len(maps[0])
         return entries.flatten(maps, rows) / entries.flatten([torch.ones_like(m) for m in maps], rows)
 
+    def of_rows(self, rows: Tensor) -> "FeatureLayout":
+        """The layout of some of the examples."""
+        if self.group_ids is None or all(len(ids) == 1 for ids in self.group_ids):
+            return self
+        return replace(self, group_ids=tuple(ids[rows.to(ids.device)] for ids in self.group_ids))
+
     def unflatten(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Columns back in the structure of the map; every entry of a group gets the group's value.
 

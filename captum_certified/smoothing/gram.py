@@ -131,4 +131,5 @@ def _outer(part: Tensor) -> Tensor:
         # NumPy notices that the factors are one matrix, and computes half of the product.
         array = part.numpy()
         return torch.from_numpy(array @ array.T)
-    return part @ part.T
+    with torch.autocast(part.device.type, enabled=False):  # half precision could make the eigenvalue too small
+        return part @ part.T

@@ -1,6 +1,8 @@
 """The loop over blocks and passes: one attribution feeds the statistics of every map."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import CertificationError
 from captum_certified.smoothing.collector import CovarianceRequest, MapCollector
+from captum_certified.smoothing.companion import Companion
 from captum_certified.smoothing.features import FeatureLayout, Groups
 from captum_certified.smoothing.passes import SamplingPlan, noisy_inputs
 from captum_certified.smoothing.provenance import DrawRange
@@ -38,7 +41,8 @@ def smooth(
 ) -> Iterator[list[dict[str, Any]]]:
     """Sample, and after every block hand out the fields of each map so far.
 
-    Memory is one pass plus the statistics, whatever the number of draws.
+    Memory is a few passes plus the statistics, whatever the number of draws: on the CPU the noise of the next pass
+    and the statistics of the last are made by a second thread while the model runs.
 
     Args:
         attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
@@ -59,31 +63,55 @@ def smooth(
     rows = len(inputs[0])
     collectors: list[MapCollector] = []
     ties = TieCounter()
-    for block in plan.blocks():
-        for draws in plan.passes(block):
-            outputs = attribute(noisy_inputs(inputs, draws, plan), draws)
-            if not collectors:
-                layout = FeatureLayout.of(outputs.maps, is_tuple=outputs.is_tuple, rows=rows, groups=groups)
-                masks = region_masks(region, layout, rows)
-                device = outputs.maps[0].device
-                collectors = [
-                    MapCollector(
-                        f, layout, rows, masks=masks, covariance=covariance, most_draws=plan.n_samples, device=device
-                    )
-                    for f in per_draw_maps
-                ]
-            columns = collectors[0].layout.flatten(outputs.maps, rows)
-            magnitudes = checked_magnitudes(columns, where=f"in draws {draws.start} to {draws.stop - 1}")
-            for collector in collectors:
-                collector.add(magnitudes, draws, ties)
-            on_pass(len(draws))
-        if block.stop == plan.stop:
-            for collector in collectors:
-                collector.finish()
-        done = DrawRange(plan.seed, plan.first_draw, block.stop)
-        stdevs = plan.stdevs if len(plan.stdevs) > 1 else plan.stdevs[0]
-        yield [{**c.fields(), "stdevs": stdevs, "provenance": ((done,),) * rows} for c in collectors]
+    with Companion(inputs[0].device) as companion:
+        counted: Future[None] | None = None
+        for block in plan.blocks():
+            noisy_passes = companion.one_ahead(lambda draws: noisy_inputs(inputs, draws, plan), plan.passes(block))
+            for draws, noisy in noisy_passes:
+                outputs = attribute(noisy, draws)
+                if not collectors:
+                    collectors = _collectors(outputs, per_draw_maps, rows, plan, groups, region, covariance)
+                if counted is not None:
+                    counted.result()
+                # A copy, made here: the method may hand out the same memory again in the next pass.
+                columns = collectors[0].layout.flatten(outputs.maps, rows)
+                counted = companion.start(partial(_count, columns, draws, collectors, ties))
+                on_pass(len(draws))
+            if counted is not None:
+                counted.result()
+            if block.stop == plan.stop:
+                for collector in collectors:
+                    collector.finish()
+            done = DrawRange(plan.seed, plan.first_draw, block.stop)
+            stdevs = plan.stdevs if len(plan.stdevs) > 1 else plan.stdevs[0]
+            yield [{**c.fields(), "stdevs": stdevs, "provenance": ((done,),) * rows} for c in collectors]
     ties.warn()
+
+
+def _collectors(
+    outputs: Attributions,
+    per_draw_maps: Sequence[PerDrawMap],
+    rows: int,
+    plan: SamplingPlan,
+    groups: Groups,
+    region: Regions,
+    covariance: CovarianceRequest,
+) -> list[MapCollector]:
+    """One for each map, once the first pass has shown how the attributions are laid out."""
+    layout = FeatureLayout.of(outputs.maps, is_tuple=outputs.is_tuple, rows=rows, groups=groups)
+    masks = region_masks(region, layout, rows)
+    device = outputs.maps[0].device
+    return [
+        MapCollector(f, layout, rows, masks=masks, covariance=covariance, most_draws=plan.n_samples, device=device)
+        for f in per_draw_maps
+    ]
+
+
+def _count(columns: Tensor, draws: range, collectors: Sequence[MapCollector], ties: TieCounter) -> None:
+    """Add the feature magnitudes of one pass to the statistics of every map."""
+    magnitudes = checked_magnitudes(columns, where=f"in draws {draws.start} to {draws.stop - 1}")
+    for collector in collectors:
+        collector.add(magnitudes, draws, ties)
 
 
 def checked_magnitudes(magnitudes: Tensor, *, where: str) -> Tensor:

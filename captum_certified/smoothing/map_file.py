@@ -35,7 +35,7 @@ def parts_of_map(smoothed_map: "SmoothedMap") -> tuple[dict[str, Any], dict[str,
         "setup": dict(smoothed_map.setup),
     }
     tensors: dict[str, Tensor | None] = {name: getattr(smoothed_map, name) for name in _TABLES}
-    tensors |= {"n_samples": smoothed_map.n_samples, "given_trace": smoothed_map.given_trace}
+    tensors |= {name: getattr(smoothed_map, name) for name in ("n_samples", "given_trace", "looks")}
     tensors |= {f"group_ids.{i}": ids for i, ids in enumerate(layout.group_ids or ())}
     for i, (mask, shares) in enumerate(smoothed_map.regions.values()):
         tensors |= {f"region.{i}.mask": mask, f"region.{i}.shares": shares}
@@ -86,6 +86,10 @@ def _fields(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, 
     if "given_trace" in tensors:
         _require(tensors["given_trace"].shape == (rows,), "given_trace")
         fields["given_trace"] = tensors["given_trace"]
+    if "looks" in tensors:
+        looks = tensors["looks"]
+        _require(looks.dtype == torch.int64 and looks.shape == (rows,) and bool((looks >= 0).all()), "looks")
+        fields["looks"] = looks
     summary = {n.removeprefix("covariance."): t for n, t in tensors.items() if n.startswith("covariance.")}
     if summary:
         fields["covariance"] = CovarianceSummary(**summary)
@@ -120,7 +124,10 @@ def _region(mask: Tensor, shares: Tensor, layout: FeatureLayout, samples: Tensor
         mask.dtype == torch.bool and mask.shape in ((1, layout.n_features), (len(samples), layout.n_features)), "mask"
     )
     _require(shares.dtype == torch.float64 and shares.dim() == 2 and len(shares) == len(samples), "shares")
-    _require(bool((samples == shares.shape[1]).all()) and bool(((shares >= 0) & (shares <= 1)).all()), "shares")
+    _require(shares.shape[1] == int(samples.max()), "shares")
+    drawn = torch.arange(shares.shape[1]) < samples.unsqueeze(1)
+    _require(torch.equal(drawn, (shares >= 0) & (shares <= 1)), "shares")
+    _require(torch.equal(drawn, ~shares.isnan()), "shares")
     return mask, shares
 
 

@@ -73,7 +73,9 @@ def noisy_inputs(inputs: tuple[Tensor, ...], draws: range, plan: SamplingPlan) -
     """X + σε for every example and draw, in NoiseTunnel's order: all draws of example 0 first.
 
     The sum is formed in float32 (float64 for float64 inputs) and then rounded to the input's dtype. All
-    examples share the noise. The tensors are new; the caller's are never touched.
+    examples share the noise. The tensors are new; the caller's are never touched, and images with
+    channels last in memory stay so. Where an input requires a gradient,
+    it flows through the sum.
 
     Args:
         inputs: Tensors of shape (N, …).
@@ -87,7 +89,6 @@ def noisy_inputs(inputs: tuple[Tensor, ...], draws: range, plan: SamplingPlan) -
 
 
 def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan) -> Tensor:
-    tensor = tensor.detach()
     stdev = plan.stdevs[position]
     if stdev == 0:
         return tensor.unsqueeze(1).repeat(1, len(draws), *(1,) * (tensor.dim() - 1)).flatten(0, 1)
@@ -103,4 +104,12 @@ def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan
     )
     # Scaled apart from the sum: a fused multiply-add would round differently at the end of a vector register.
     noisy = tensor.to(dtype).unsqueeze(1) + noise.mul_(stdev).unsqueeze(0)
-    return noisy.flatten(0, 1).to(tensor.dtype)
+    return _laid_out_like(tensor, noisy.flatten(0, 1).to(tensor.dtype))
+
+
+def _laid_out_like(tensor: Tensor, rows: Tensor) -> Tensor:
+    """The rows, channels last in memory where those of the caller's images are."""
+    last = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
+    if tensor.dim() not in (4, 5) or tensor.is_contiguous() or not tensor.is_contiguous(memory_format=last):
+        return rows
+    return rows.contiguous(memory_format=last)

@@ -1,11 +1,11 @@
 """Which draws a map holds and of what, and when two maps may be joined."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["DrawRange", "Provenance", "joined_draws", "merged_setup", "stacked_setup"]
+__all__ = ["DrawRange", "Provenance", "joined_draws", "merged_setup", "setup_of_rows", "stacked_setup"]
 
 
 class DrawRange(NamedTuple):
@@ -69,6 +69,12 @@ def stacked_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, A
     """
     rows = {key for key in _PER_ROW if isinstance(one.get(key), list) and isinstance(two.get(key), list)}
     return {**merged_setup(one, {**two, **{k: one[k] for k in rows}}), **{k: one[k] + two[k] for k in rows}}
+
+
+def setup_of_rows(setup: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    """The setup of a map with some of the rows."""
+    lists = {key for key in _PER_ROW if isinstance(setup.get(key), list)}
+    return {**setup, **{key: [setup[key][row] for row in rows] for key in lists}}
 
 
 def _check_same(one: Mapping[str, Any], two: Mapping[str, Any], *, ignore: frozenset[str]) -> None:

@@ -1,17 +1,20 @@
 """Regions of a map: which features they hold, and their share of every draw."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing.features import FeatureLayout
 
-__all__ = ["RegionStatistics", "Regions", "merged_regions", "region_masks", "stacked_regions"]
+__all__ = ["RegionStatistics", "Regions", "merged_regions", "region_masks", "regions_of_rows", "stacked_regions"]
 
 Mask = Tensor | tuple[Tensor, ...]
 Regions = Mask | Mapping[str, Mask] | None
+# The shares of a row with fewer draws than another end with NaN.
 Recorded = Mapping[str, tuple[Tensor, Tensor]]
 
 _UNNAMED = "region"
@@ -88,7 +91,15 @@ def merged_regions(one: Recorded, two: Recorded) -> dict[str, tuple[Tensor, Tens
     """
     if one.keys() != two.keys() or any(not torch.equal(one[name][0], two[name][0]) for name in one):
         raise InvalidInputError(f"Expected maps with the same regions, got {sorted(one)} and {sorted(two)}.")
-    return {name: (mask, torch.cat([shares, two[name][1]], dim=1)) for name, (mask, shares) in one.items()}
+    return {name: (mask, _packed(torch.cat([shares, two[name][1]], dim=1))) for name, (mask, shares) in one.items()}
+
+
+def regions_of_rows(recorded: Recorded, rows: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """The regions of some of the rows."""
+    return {
+        name: (mask if len(mask) == 1 else mask[rows], _packed(shares[rows]))
+        for name, (mask, shares) in recorded.items()
+    }
 
 
 def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -98,7 +109,7 @@ def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple
         recorded: The regions of every map, and its number of rows.
 
     Raises:
-        InvalidInputError: The maps recorded different regions, or different numbers of draws.
+        InvalidInputError: The maps recorded different regions.
     """
     names = recorded[0][0].keys()
     if any(regions.keys() != names for regions, _ in recorded):
@@ -106,10 +117,17 @@ def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple
     stacked = {}
     for name in names:
         shares = [regions[name][1] for regions, _ in recorded]
-        if len({s.shape[1] for s in shares}) > 1:
-            raise InvalidInputError(
-                f"Expected maps of one number of draws to stack their regions, got {[s.shape[1] for s in shares]}."
-            )
+        most = max(s.shape[1] for s in shares)
+        padded = [functional.pad(s, (0, most - s.shape[1]), value=math.nan) for s in shares]
         masks = torch.cat([regions[name][0].expand(rows, -1) for regions, rows in recorded])
-        stacked[name] = (masks, torch.cat(shares))
+        stacked[name] = (masks, torch.cat(padded))
     return stacked
+
+
+def _packed(shares: Tensor) -> Tensor:
+    """The shares of every row first, and no column that no row needs."""
+    missing = shares.isnan()
+    if not bool(missing.any()):
+        return shares
+    order = missing.to(torch.uint8).argsort(dim=1, stable=True)
+    return shares.gather(1, order)[:, : int((~missing).sum(dim=1).max())]

@@ -47,10 +47,13 @@ class SmoothedMap:
         max_squared_norm: A bound on ‖f‖² that holds in every draw, or ``None`` if unknown.
         covariance: Summary of the draws' covariance, or ``None``.
         regions: For every region recorded its name, the mask of its features, bool, shape (1 or N, n), and its share T
-            of the map's sum in every draw, float64, shape (N, q).
+            of the map's sum in every draw, float64, shape (N, q), NaN where a row has fewer than q draws.
         plain: Feature magnitudes of the plain attribution at the clean input, shape (N, n), or ``None``.
         provenance: The draws of every example, or ``None`` if unknown.
         setup: What was sampled and how: class, method, target, digests, versions, device.
+        looks: For draws that ended when a sequential run said so, at which of its looks, int64, shape (N,); 0 for a row
+            whose number of draws was fixed, ``None`` if all were. Every certificate of such a row is given at the level
+            of its look.
 
     Example:
         >>> counts = torch.tensor([[90, 50, 10]])
@@ -72,6 +75,7 @@ class SmoothedMap:
     plain: Tensor | None = None
     provenance: Provenance | None = None
     setup: Mapping[str, Any] = field(default_factory=dict)
+    looks: Tensor | None = None
 
     # -- what was measured ---------------------------------------------------------------------------------
 
@@ -272,7 +276,8 @@ class SmoothedMap:
         """The map of this map's draws and ``other``'s.
 
         The number of draws must be fixed before looking at the result: merging more draws until a
-        certificate holds, each time at full confidence, is unsound.
+        certificate holds, each time at full confidence, is unsound. ``Certifier.certify`` does it soundly if it is
+        given an ``overlap``; the draws of such a run are not merged with others.
 
         Args:
             other: A map of other draws of the same explanation at the same inputs.
@@ -282,8 +287,8 @@ class SmoothedMap:
             The merged map.
 
         Raises:
-            InvalidInputError: The maps share draws, come from different settings, shapes or noise, or their
-                draws are unknown.
+            InvalidInputError: The maps share draws, come from different settings, shapes or noise, their draws
+                are unknown, or were ended by a sequential run.
 
         Example:
             >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
@@ -293,6 +298,11 @@ class SmoothedMap:
         self._check_like(other)
         if len(self) != len(other):
             raise InvalidInputError(f"Expected maps of the same examples, got {len(self)} and {len(other)} rows.")
+        if any(looks is not None and bool((looks > 0).any()) for looks in (self.looks, other.looks)):
+            raise InvalidInputError(
+                "Expected maps whose numbers of draws were fixed beforehand, got one of a sequential run, which ended "
+                "when its draws said so; allow it more draws from the start."
+            )
         provenance = None
         if self.provenance is not None and other.provenance is not None:
             provenance = joined_draws(self.provenance, other.provenance)
@@ -310,7 +320,6 @@ class SmoothedMap:
             return one + (1 - weights) * (two - one)
 
         binary = self.feature_counts is not None and other.feature_counts is not None
-        covariance = self.covariance
         return replace(
             self,
             n_samples=samples,
@@ -318,7 +327,7 @@ class SmoothedMap:
             feature_mean=None if binary else averaged(self.features, other.features),
             second_moment=averaged(self.second_moment, other.second_moment),
             given_trace=self._merged_trace(other),
-            covariance=covariance.merge(other.covariance) if covariance and other.covariance else None,
+            covariance=self._merged_covariance(other),
             regions=merged_regions(self.regions, other.regions),
             provenance=provenance,
             setup=merged_setup(self.setup, other.setup),
@@ -358,6 +367,7 @@ class SmoothedMap:
         samples = joined("n_samples")
         assert samples is not None  # noqa: S101  for the type checker: every map has it
         covariances = [m.covariance for m in maps if m.covariance is not None]
+        looks = [torch.zeros_like(m.n_samples) if m.looks is None else m.looks for m in maps]
         provenances = [m.provenance for m in maps if m.provenance is not None]
         return replace(
             first,
@@ -372,6 +382,7 @@ class SmoothedMap:
             regions=stacked_regions([(m.regions, len(m)) for m in maps]),
             provenance=tuple(row for rows in provenances for row in rows) if len(provenances) == len(maps) else None,
             setup=setup,
+            looks=torch.cat(looks) if any(m.looks is not None for m in maps) else None,
         )
 
     # -- on disk -------------------------------------------------------------------------------------------
@@ -416,6 +427,14 @@ class SmoothedMap:
                 raise InvalidInputError(
                     f"Expected maps of the same {name}, got {getattr(self, name)} and {getattr(other, name)}."
                 )
+
+    def _merged_covariance(self, other: "SmoothedMap") -> CovarianceSummary | None:
+        """The summary of all blocks; a single draw holds no pair, so it neither has a summary nor spoils one."""
+        if self.covariance is not None and other.covariance is not None:
+            return self.covariance.merge(other.covariance)
+        if bool((other.n_samples == 1).all()):
+            return self.covariance
+        return other.covariance if bool((self.n_samples == 1).all()) else None
 
     def _merged_trace(self, other: "SmoothedMap") -> Tensor | None:
         """The trace of all draws, where it does not follow from merged moments."""

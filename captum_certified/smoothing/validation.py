@@ -57,8 +57,10 @@ def checked_norm(max_squared_norm: Any) -> float | None:
     return None if max_squared_norm is None else checked_number("max_squared_norm", max_squared_norm, above=0)
 
 
-def checked_columns(name: str, maps: Any, dtype: torch.dtype) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A map or tuple of maps as one table of shape (N, n), and the maps as a tuple."""
+def checked_columns(
+    name: str, maps: Any, dtype: torch.dtype, *, device: torch.device | str = "cpu"
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A map or tuple of maps as one table of shape (N, n) on ``device``, and the maps as a tuple."""
     tensors = maps if isinstance(maps, tuple) else (maps,)
     if not tensors or not all(isinstance(t, Tensor) and t.dim() >= 1 for t in tensors):
         raise InvalidInputError(
@@ -67,7 +69,9 @@ def checked_columns(name: str, maps: Any, dtype: torch.dtype) -> tuple[Tensor, t
     rows = len(tensors[0])
     if rows < 1 or any(len(t) != rows for t in tensors):
         raise InvalidInputError(f"Expected `{name}` with one batch size >= 1, got {[len(t) for t in tensors]}.")
-    columns = torch.cat([t.detach().to("cpu", dtype).reshape(rows, -1) for t in tensors], dim=1)
+    if any(t.is_complex() for t in tensors):
+        raise InvalidInputError(f"Expected `{name}` of real numbers, got {[t.dtype for t in tensors]}.")
+    columns = torch.cat([t.detach().to(device, dtype).reshape(rows, -1) for t in tensors], dim=1)
     if not bool(torch.isfinite(columns).all()):
         raise InvalidInputError(f"Expected `{name}` to be finite, got NaN or infinity.")
     return columns, tensors

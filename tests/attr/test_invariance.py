@@ -224,3 +224,44 @@ def test_groups_are_sums_of_magnitudes(name):
         assert_close(channels.features[row], torch.from_numpy(positions / 9), rtol=1e-6, atol=1e-9)
     assert torch.equal(grouped.mean.flatten(1), grouped.features[:, torch.from_numpy(ids)])
     assert torch.equal(channels.mean, channels.features.reshape(4, 1, 6, 6).expand(4, *SHAPE))
+
+
+def test_autocast_of_the_caller_reaches_the_model_and_nothing_else():
+    seen = set()
+
+    class Seeing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 3)
+
+        def forward(self, x):
+            outputs = self.layer(x)
+            seen.add(outputs.dtype)
+            return outputs
+
+    explainer, x = SparsifiedSmoothGrad(Saliency(Seeing().eval()), tau=0.5), torch.rand(1, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        smoothed = explainer.sample(x, nt_samples=64, nt_samples_batch_size=8, stdevs=0.1, target=0, seed=0)
+    assert seen == {torch.bfloat16}
+    assert smoothed.mean.dtype == torch.float64
+    assert int(smoothed.counts.sum()) == 64 * 3
+
+
+def test_a_method_may_hand_out_the_same_memory_in_every_pass():
+    class Reusing(Saliency):
+        """Saliency whose result is overwritten by the next call."""
+
+        memory = None
+
+        def attribute(self, inputs, **kwargs):
+            fresh = super().attribute(inputs, **kwargs)
+            if self.memory is None or self.memory.shape != fresh.shape:
+                self.memory = torch.empty_like(fresh)
+            return self.memory.copy_(fresh)
+
+    model, x = GateNet((4000,)), torch.rand(1, 4000)
+    settings = {"nt_samples": 200, "nt_samples_batch_size": 20, "stdevs": 0.3, "target": 0, "seed": 0}
+    expected, found = (
+        SparsifiedSmoothGrad(method(model), tau=0.2).sample(x, **settings) for method in (Saliency, Reusing)
+    )
+    assert torch.equal(expected.counts, found.counts)

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from captum_certified import ScaledSmoothGrad, SparsifiedSmoothGrad
+from captum_certified.smoothing.companion import Companion
 
 
 class LiveBytes(TorchDispatchMode):
@@ -83,7 +84,10 @@ def _prompt_collection():
 @pytest.mark.parametrize(
     "make", [lambda m: SparsifiedSmoothGrad(m, tau=0.1), ScaledSmoothGrad], ids=["counts", "moments"]
 )
-def test_8192_draws_take_no_more_memory_than_256(make):
+def test_8192_draws_take_no_more_memory_than_256(make, monkeypatch):
+    # In one thread: which of two threads' peaks coincide is chance, and more draws have more chances.
+    monkeypatch.setattr("captum_certified.smoothing.loop.Companion", lambda _: Companion(torch.device("meta")))
+
     def peak(draws):
         return peak_of_tensors(make, draws) + peak_of_arrays(make, draws)
 

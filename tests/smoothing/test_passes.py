@@ -90,9 +90,27 @@ def test_tensors_get_noise_of_their_own_and_zero_holds_one_fixed():
 
 
 def test_noisy_inputs_are_new_tensors():
-    x = torch.rand(1, 4, requires_grad=True)
+    x = torch.rand(1, 4)
     for stdev in (0.0, 1.0):
         noisy = noisy_inputs((x,), range(1), dataclasses.replace(PLAN, stdevs=(stdev,)))[0]
-        assert not noisy.requires_grad
         noisy.zero_()
     assert bool((x != 0).all())
+
+
+def test_gradients_flow_through_the_sum():
+    x = torch.rand(2, 4, requires_grad=True)
+    for stdev in (0.0, 1.0):
+        noisy = noisy_inputs((x,), range(3), dataclasses.replace(PLAN, stdevs=(stdev,)))[0]
+        [gradient] = torch.autograd.grad(noisy.sum(), x)
+        torch.testing.assert_close(gradient, torch.full_like(x, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((2, 3, 4, 5), torch.channels_last), ((2, 3, 4, 5, 6), torch.channels_last_3d)]
+)
+def test_images_keep_their_layout_in_memory_and_their_noise(shape, layout):
+    images = torch.rand(shape)
+    [plain], [last] = (noisy_inputs((x,), range(3), PLAN) for x in (images, images.contiguous(memory_format=layout)))
+    assert plain.is_contiguous()
+    assert last.is_contiguous(memory_format=layout)
+    assert torch.equal(plain, last)

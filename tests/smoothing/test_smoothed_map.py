@@ -284,6 +284,17 @@ def test_covariance_goes_with_its_map():
     assert SmoothedMap.stack([one, map_of(draws())]).covariance is None
 
 
+def test_a_single_draw_has_no_covariance_and_spoils_none():
+    values = draws(rows=1, q=9)
+    many, one = map_of(values[:, :8], first=0, covariance=summary(4.0)), map_of(values[:, 8:], first=8)
+    for merged in (many.merge(one), one.merge(many)):
+        assert merged.covariance is many.covariance
+        assert merged.n_samples.tolist() == [9]
+    two = map_of(draws(rows=1, q=2), first=9)
+    assert many.merge(two).covariance is None
+    assert two.merge(many).covariance is None
+
+
 def test_malformed_covariance_is_refused():
     with pytest.raises(InvalidInputError, match="both or neither"):
         CovarianceSummary(torch.ones(1), torch.ones(1), frobenius_norm=torch.ones(1))
