@@ -53,6 +53,7 @@ def test_input_digest_begins_with_the_one_recorded_when_sampling(example, result
     assert input_digest((image[0],)) == input_digest(image[0])
     assert input_digest(image[0]) != input_digest(image[0].double())
     assert input_digest(torch.zeros(0)) != input_digest(torch.zeros(0, 1))
+    assert input_digest(torch.tensor(5).expand(1)) == input_digest(torch.tensor([5]))
 
 
 @pytest.mark.parametrize("name", ["image.json", "image.npz"])

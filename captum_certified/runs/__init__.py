@@ -1,6 +1,16 @@
-"""Results on disk: written whole, and verified from the saved map."""
+"""Runs over data sets and their results on disk: resumed, shared out, verified from the saved maps."""
 
+from captum_certified.runs.dataset import certify_dataset
 from captum_certified.runs.results import input_digest, write_result
+from captum_certified.runs.summary import DatasetSummary, ExampleResult
 from captum_certified.runs.verification import Verification, verify
 
-__all__ = ["Verification", "input_digest", "verify", "write_result"]
+__all__ = [
+    "DatasetSummary",
+    "ExampleResult",
+    "Verification",
+    "certify_dataset",
+    "input_digest",
+    "verify",
+    "write_result",
+]

@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from captum_certified.certify import Certificate
-from captum_certified.exceptions import InvalidInputError
+from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.smoothing import atomic_write, digest
 
-__all__ = ["file_digest", "input_digest", "write_result"]
+__all__ = ["file_digest", "input_digest", "map_name", "read_json", "write_result"]
 
 _PACKAGES = ("captum-certified", "captum", "torch", "numpy", "scipy")
 
@@ -88,6 +88,42 @@ def write_result(
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The entries of a JSON file.
+
+    Raises:
+        FileFormatError: It is corrupt, or no object.
+        OSError: It cannot be opened.
+    """
+    raw = path.read_bytes()
+    try:
+        record = json.loads(raw, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"Expected {path} to be a result in JSON, but it is corrupt: {error}.") from error
+    if not isinstance(record, dict):
+        raise FileFormatError(f"Expected {path} to be a result in JSON, got {type(record).__name__}.")
+    return record
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("an entry is there twice")
+    return dict(pairs)
+
+
+def map_name(record: Mapping[str, Any], path: Path) -> str:
+    """The name of the npz file beside a result.
+
+    Raises:
+        FileFormatError: The result names none.
+    """
+    name = record.get("map_file")
+    if not isinstance(name, str) or Path(name).name != name or Path(name).suffix != ".npz":
+        raise FileFormatError(f"Expected {path} to name the npz file beside it as `map_file`, got {name!r}.")
+    return name
 
 
 def _checked_notes(notes: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

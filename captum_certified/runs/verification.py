@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_certified.certify import Certificate, recompute
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
-from captum_certified.runs.results import file_digest
+from captum_certified.runs.results import file_digest, map_name, read_json
 
 __all__ = ["Verification", "verify"]
 
@@ -62,8 +62,8 @@ def verify(path: str | os.PathLike[str]) -> Verification:
         stored = Certificate.load(source)
         fresh = _recomputed(stored, source)
         return Verification(source, fresh, _limited(_between(_contents(stored), _contents(fresh))))
-    record = _read_json(source)
-    map_file = source.parent / _map_name(record, source)
+    record = read_json(source)
+    map_file = source.parent / map_name(record, source)
     verified = verify(map_file)
     differences = [f"{map_file.name}: {difference}" for difference in verified.differences]
     differences += _about_files(record, map_file, verified.certificate)
@@ -91,31 +91,6 @@ def _about_files(record: dict[str, Any], map_file: Path, certificate: Certificat
         yield f"input_digest: stored {claimed!r}, expected a digest"
     elif isinstance(sampled, list) and not all(claimed.startswith(str(digest)) for digest in sampled):
         yield f"input_digest: stored {claimed!r}, but the map was sampled at the input {sampled[0]}…"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    raw = path.read_bytes()
-    try:
-        record = json.loads(raw, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"Expected {path} to be a result in JSON, but it is corrupt: {error}.") from error
-    if not isinstance(record, dict):
-        raise FileFormatError(f"Expected {path} to be a result in JSON, got {type(record).__name__}.")
-    return record
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("an entry is there twice")
-    return dict(pairs)
-
-
-def _map_name(record: dict[str, Any], path: Path) -> str:
-    name = record.get("map_file")
-    if not isinstance(name, str) or Path(name).name != name or Path(name).suffix != ".npz":
-        raise FileFormatError(f"Expected {path} to name the npz file beside it as `map_file`, got {name!r}.")
-    return name
 
 
 def _contents(certificate: Certificate) -> dict[str, Any]:

@@ -1,0 +1,275 @@
+"""Certificates for every example of a data set, with results on disk."""
+
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from captum_certified.attr import SmoothedAttribution
+from captum_certified.certify import Certifier
+from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, InvalidInputError
+from captum_certified.runs.beginnings import leftovers
+from captum_certified.runs.example_run import ExampleRun
+from captum_certified.runs.examples import SUMMARY, Source, sources_of
+from captum_certified.runs.job import Job, OnFailure
+from captum_certified.runs.processes import LostProcessError, Processes
+from captum_certified.runs.progress import RunProgress, run_progress
+from captum_certified.runs.sharing import belongs_to, checked_shard, counted
+from captum_certified.runs.stored import read_result
+from captum_certified.runs.summary import DatasetSummary, ExampleResult
+from captum_certified.smoothing import CovarianceRequest, Groups, Regions, atomic_write
+
+__all__ = ["FAILURES", "certify_dataset", "run_job"]
+
+Numbered = tuple[int, Source]
+
+# What a bad file, a model that does not fit it, or a full disk raises.
+FAILURES = (
+    *(CaptumCertifiedError, OSError, RuntimeError, AssertionError),
+    *(TypeError, ValueError, IndexError, KeyError),
+)
+
+
+def certify_dataset(
+    certifier: Certifier | SmoothedAttribution,
+    data: Iterable[Any],
+    *,
+    k: float,
+    radius: float,
+    nt_samples: int,
+    stdevs: float | tuple[float, ...],
+    out: str | os.PathLike[str] | None,
+    overlap: float | None = None,
+    radii: Sequence[float] | None = None,
+    names: Iterable[str] | None = None,
+    resume: bool = True,
+    shard: tuple[int, int] | None = None,
+    on_failure: OnFailure = "raise",
+    nt_samples_batch_size: int | None = None,
+    groups: Groups = None,
+    covariance: CovarianceRequest = "auto",
+    region: Regions = None,
+    attribution_kwargs: Mapping[str, Any] | None = None,
+    draw_baseline_from_distrib: bool = False,
+    check_rows: bool = True,
+    seed: int | None = None,
+    show_progress: bool = False,
+    **kwargs: Any,
+) -> DatasetSummary:
+    """Certify every example of a data set; stop at any time, and continue by the same call.
+
+    Every example gets a JSON file and beside it an npz with its map, as :func:`write_result` writes them, with the
+    settings that determine the result. After every block of draws the map so far is saved. The same call later
+    keeps the results whose settings are the same, continues the unfinished one, and redoes the others, without new
+    draws where only ``k``, the radii or the certifier changed (with ``overlap`` only the radii, since the others decide
+    how many draws there are); a warning says why. However often a run was killed,
+    its results are those of an uninterrupted one, bit for bit.
+
+    Where ``torch.distributed`` is initialised, and every process makes this same call, they share the work: the
+    examples, if there are at least as many as processes, and otherwise the blocks of draws of each example. The
+    results are those of one process, and all processes return them.
+
+    Args:
+        certifier: A certifier with a smoothed attribution, or the attribution alone.
+        data: A ``Dataset`` of pairs (input, target), or an iterable of batches of them such as a ``DataLoader``, in
+            a fixed order, on the model's device. As everywhere in Captum an input is a tensor or a tuple of them; a
+            target of ``"argmax"`` is the class with the largest output at each noisy input.
+        k: Size of the top set: an int is a number of features, a float a fraction of them.
+        radius: L2 size ρ ≥ 0 of the perturbation, in the units of the inputs.
+        nt_samples: Draws of each example; with ``overlap`` the most draws.
+        stdevs: Standard deviation of the noise, in the units of the inputs.
+        out: Folder of the results, made if needed; ``None`` writes nothing. At the end ``summary.csv`` and
+            ``summary.png`` are written there.
+        overlap: End the draws of an example once so much of its top set is certified, or out of reach: an int is a
+            number of features, a float a fraction of K. As in :meth:`Certifier.certify`.
+        radii: More radii for the summary; by default half of ``radius`` and twice as much.
+        names: Names of the examples' files; by default their positions in ``data``.
+        resume: Use the results and checkpoints that are there. ``False`` redoes everything.
+        shard: (I, N) certifies part I of N only, I from 1 to N: every N-th example. Another run without it, when
+            all parts are done, makes the summary of the whole.
+        on_failure: ``"raise"`` ends the run at an example that cannot be certified. ``"record"`` writes the reason
+            as its result and goes on; the next run tries again.
+        nt_samples_batch_size: Draws computed together.
+        groups: What a feature is.
+        covariance: Whether to take the draws' covariance, or in blocks of how many draws.
+        region: Regions to certify, one mask or several by name, for all examples.
+        attribution_kwargs: Arguments of the wrapped method whose names are taken.
+        draw_baseline_from_distrib: As in NoiseTunnel.
+        check_rows: As in :meth:`SmoothedAttribution.sample`.
+        seed: Seed of the noise of every example; ``None`` draws a fresh one for each, records it, and takes results
+            of any seed.
+        show_progress: Show a progress bar on stderr, with the time left and the mean overlap so far.
+        **kwargs: Arguments of the wrapped method, for every example.
+
+    Returns:
+        The results, in the order of the data.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+        CertificationError: The guarantee would be unsound.
+        CaptumCertifiedError: Another process failed.
+        OSError: A file cannot be written.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from captum.attr import Saliency
+        >>> from captum_certified import SparsifiedSmoothGrad
+        >>> from captum_certified.runs import certify_dataset
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 3), torch.nn.Softplus())
+        >>> data = [(torch.rand(2, 8), torch.tensor([0, 2])), (torch.rand(1, 8), 1)]
+        >>> explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.25)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     settings = {"k": 2, "radius": 0.01, "nt_samples": 64, "stdevs": 0.2, "out": out}
+        ...     first = certify_dataset(explainer, data, **settings)
+        ...     [result.outcome for result in certify_dataset(explainer, data, **settings)]
+        ['kept', 'kept', 'kept']
+    """
+    if "target" in kwargs:
+        raise InvalidInputError(f"Expected targets in `data`, got also `target` {kwargs['target']!r}.")
+    job = Job(
+        certifier=certifier if isinstance(certifier, Certifier) else Certifier(certifier),
+        k=k,
+        radius=radius,
+        radii=radii,
+        nt_samples=nt_samples,
+        overlap=overlap,
+        seed=seed,
+        out=None if out is None else Path(out),
+        resume=resume,
+        on_failure=on_failure,
+        check_rows=check_rows,
+        sampling={
+            "stdevs": stdevs,
+            "nt_samples_batch_size": nt_samples_batch_size,
+            "groups": groups,
+            "covariance": covariance,
+            "region": region,
+            "attribution_kwargs": attribution_kwargs,
+            "draw_baseline_from_distrib": draw_baseline_from_distrib,
+            "kwargs": kwargs,
+        },
+    )
+    sources, total = sources_of(data, names=names)
+    return run_job(job, sources, total=total, shard=shard, show_progress=show_progress)
+
+
+def run_job(
+    job: Job,
+    sources: Iterator[Source],
+    *,
+    total: int | None,
+    shard: tuple[int, int] | None = None,
+    show_progress: bool = False,
+    summary_files: bool = True,
+    on_result: Callable[[ExampleResult], None] | None = None,
+) -> DatasetSummary:
+    """Run a job over examples, whoever gives them.
+
+    Args:
+        job: What to do.
+        sources: The examples.
+        total: How many they are, if that is known.
+        shard: Part of them.
+        show_progress: Show a progress bar.
+        summary_files: Write table and figure at the end.
+        on_result: Told of every result, in the process that writes it.
+
+    Returns:
+        The results.
+    """
+    part, parts = checked_shard(shard)
+    everyone = Processes.current()
+    if job.out is not None:
+        job.out.mkdir(parents=True, exist_ok=True)
+    chosen = (numbered for numbered in enumerate(sources) if belongs_to(numbered[0], part, parts))
+    own, workers = _shared_out(chosen, everyone)
+    examples = None if total is None else counted(total, part, parts)
+    if examples is not None and workers.size < everyone.size:
+        examples = counted(examples, everyone.rank, everyone.size)
+
+    def work() -> list[tuple[int, ExampleResult]]:
+        with run_progress(
+            examples=examples, nt_samples=job.nt_samples, show=show_progress and everyone.is_first
+        ) as progress:
+            return list(_results(job, own, workers, progress, on_result))
+
+    found = {position: result for share in everyone.together(work) for position, result in share}
+    results = tuple(found[position] for position in sorted(found))
+    summary = DatasetSummary(results, job.radius, tuple(job.radii or ()), job.certifier.confidence)
+    if job.out is not None and summary_files:
+        path = job.out / (SUMMARY if shard is None else f"{SUMMARY}-{part + 1}-of-{parts}")
+        everyone.together(lambda: _write_summary(summary, path) if everyone.is_first else None)
+    return summary
+
+
+def _shared_out(chosen: Iterator[Numbered], everyone: Processes) -> tuple[Iterator[Numbered], Processes]:
+    """This process's examples, and the processes that work on each of them.
+
+    One by one, if there are enough for all; nobody need know how many there are.
+    """
+    first = list(islice(chosen, everyone.size))
+    if len(first) < everyone.size or everyone.size == 1:
+        return chain(first, chosen), everyone
+    return islice(chain(first, chosen), everyone.rank, None, everyone.size), Processes()
+
+
+def _results(
+    job: Job,
+    own: Iterator[Numbered],
+    workers: Processes,
+    progress: RunProgress,
+    on_result: Callable[[ExampleResult], None] | None,
+) -> Iterator[tuple[int, ExampleResult]]:
+    notices: set[str] = set()
+    temporary = leftovers(job.out) if job.out is not None and workers.is_first else {}
+    for position, source in own:
+        for path in temporary.get(source.name, ()):
+            path.unlink(missing_ok=True)
+        try:
+            result = ExampleRun(job, source, workers, progress, notices).result()
+        except LostProcessError:
+            raise
+        except FAILURES as error:
+            if job.on_failure == "raise":
+                raise
+            result = _failure(job, source, error, write=workers.is_first)
+        progress.finish(result.overlap_fraction)
+        if on_result is not None and workers.is_first:
+            on_result(result)
+        yield position, result
+
+
+def _failure(job: Job, source: Source, error: Exception, *, write: bool) -> ExampleResult:
+    record = {"kind": "failure", **source.notes, "error": f"{type(error).__name__}: {error}"}
+    path = None if job.out is None else job.out / f"{source.name}.json"
+    if path is not None and write and not _holds_result(path):
+        with atomic_write(path) as file:
+            file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    return ExampleResult(
+        name=source.name,
+        record=record,
+        outcome="failed",
+        path=path,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _holds_result(path: Path) -> bool:
+    """Whether there is a whole result, which a failure to read its input must not replace."""
+    try:
+        return read_result(path) is not None
+    except (OSError, FileFormatError):
+        return False
+
+
+def _write_summary(summary: DatasetSummary, path: Path) -> None:
+    for leftover in leftovers(path.parent).get(path.name, ()):
+        leftover.unlink(missing_ok=True)
+    summary.to_csv(path.with_name(f"{path.name}.csv"))
+    if summary.certified:
+        figure = summary.figure()
+        with atomic_write(path.with_name(f"{path.name}.png")) as file:
+            figure.savefig(file, format="png", dpi=150)

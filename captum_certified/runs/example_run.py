@@ -1,0 +1,188 @@
+"""One example of a run: found finished, continued from a checkpoint, or sampled; then written."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.sampling import Sampling
+from captum_certified.certify import TopKCertificate
+from captum_certified.certify.sequential import Goal, at_look
+from captum_certified.runs.beginnings import Beginning, ResultFiles, beginning
+from captum_certified.runs.checkpoint import write_checkpoint
+from captum_certified.runs.examples import Example, Source
+from captum_certified.runs.job import Job
+from captum_certified.runs.processes import Processes
+from captum_certified.runs.progress import RunProgress
+from captum_certified.runs.results import read_json, write_result
+from captum_certified.runs.settings import json_digest
+from captum_certified.runs.sharing import rounds
+from captum_certified.runs.stored import sealed
+from captum_certified.runs.summary import ExampleResult, Outcome
+from captum_certified.smoothing import SmoothedMap, resolved_count
+
+__all__ = ["ExampleRun"]
+
+Value = TypeVar("Value")
+
+
+class ExampleRun:
+    """Certifies one example, alone or together with other processes.
+
+    Args:
+        job: What to do.
+        source: The example.
+        workers: The processes that share its draws; the first of them reads and writes its files.
+        progress: Told of every pass.
+        notices: What was said already about files that are not used.
+    """
+
+    def __init__(self, job: Job, source: Source, workers: Processes, progress: RunProgress, notices: set[str]) -> None:
+        self.job = job
+        self.source = source
+        self.workers = workers
+        self.progress = progress
+        self.notices = notices
+        self.files = None if job.out is None else ResultFiles(job.out, source.name)
+
+    @cached_property
+    def example(self) -> Example:
+        """Read once, in every process."""
+        return self.source.load()
+
+    def result(self) -> ExampleResult:
+        """Certify it, unless that is done already."""
+        start = cast(Beginning, self.workers.together(self._begin)[0])
+        if start.finished is not None:
+            return self._in_first(lambda: self._keep(start))
+        smoothed_map = start.smoothed_map
+        # What ended the draws of a whole map is not asked again.
+        ended = start.outcome == "recertified" or (smoothed_map is not None and smoothed_map.looks is not None)
+        if smoothed_map is None or not ended:
+            smoothed_map = self._sampled(start)
+        return self._in_first(lambda: self._finish(smoothed_map, start.outcome))
+
+    def _in_first(self, step: Callable[[], Value]) -> Value:
+        """What a step returns in the first process, where alone it runs."""
+        return cast(Value, self.workers.together(lambda: step() if self.workers.is_first else None)[0])
+
+    def _begin(self) -> Beginning | None:
+        example = self.example  # read by all processes, so that all know if it cannot be
+        return beginning(self.job, example, self.files, self.notices) if self.workers.is_first else None
+
+    def _sampled(self, start: Beginning) -> SmoothedMap:
+        """The map of all draws that are needed: maps of single blocks, merged in the order of their draws.
+
+        Whoever samples a block, and whenever, the sums are formed in one order, so that all results are equal.
+        """
+        request = self.job.request(self.example, seed=start.seed)
+        goal = self.job.goal(request)
+        so_far = start.smoothed_map
+        if goal is None:
+            return self._sampled_until(request.plan.stop, request, so_far)
+        for look, size in enumerate(goal.sizes, start=1):
+            if so_far is not None and int(so_far.n_samples[0]) > size:
+                continue  # looked at before an interruption, and gone on from
+            so_far = self._sampled_until(size, request, so_far)
+            looked_at = at_look(so_far, look)
+            if self._in_first(functools.partial(_is_done, goal, looked_at)):
+                return looked_at
+        raise AssertionError("the last look ends the draws")
+
+    def _sampled_until(self, stop: int, request: SamplingRequest, so_far: SmoothedMap | None) -> SmoothedMap:
+        """The map of all draws before ``stop``, the end of a block."""
+        done = 0 if so_far is None else int(so_far.n_samples[0])
+        self.progress.reach(done)
+        blocks = [block for block in request.plan.blocks() if block.stop <= stop]
+        for shared in rounds(blocks, done=done, processes=self.workers.size):
+            parts = self.workers.together(functools.partial(self._block, request, shared))
+            for part in parts[: len(shared)]:
+                new = cast(SmoothedMap, part)
+                so_far = new if so_far is None else so_far.merge(new)
+            self.progress.reach(shared[-1].stop)
+            self._in_first(functools.partial(self._save, request, cast(SmoothedMap, so_far)))
+            if done == 0 and shared[0].start == 0 and shared[-1].stop < request.plan.stop:
+                self.progress.expect(
+                    self.source.name,
+                    functools.partial(self._forecast, cast(SmoothedMap, so_far), request.plan.stop),
+                    shared[-1].stop,
+                )
+        return cast(SmoothedMap, so_far)
+
+    def _forecast(self, smoothed_map: SmoothedMap, draws: int) -> float:
+        """The share of the top set to expect from so many draws."""
+        job = self.job
+        expected = job.certifier.forecast(smoothed_map, k=job.k, radius=job.radius, nt_samples=draws)
+        return float(expected[0]) / resolved_count("k", job.k, smoothed_map.layout.n_features)
+
+    def _block(self, request: SamplingRequest, blocks: list[range]) -> SmoothedMap | None:
+        """The map of this process's block of a round, if there is one."""
+        if self.workers.rank >= len(blocks):
+            return None
+        block = blocks[self.workers.rank]
+        part = replace(request, plan=replace(request.plan, first_draw=block.start, n_samples=len(block)))
+        sampling = Sampling([self.job.explainer], part, check_rows=self.job.check_rows, on_pass=self.progress.add)
+        return sampling.last()[0]
+
+    def _save(self, request: SamplingRequest, smoothed_map: SmoothedMap) -> None:
+        if self.files is not None:
+            write_checkpoint(self.files.checkpoint, smoothed_map, self.job.sampling_settings(request))
+
+    def _keep(self, start: Beginning) -> ExampleResult:
+        stored, files = start.finished, self.files
+        assert stored is not None and files is not None  # noqa: S101, PT018  for the type checker: it was found there
+        if self.job.beside is not None:
+            self.job.beside(files.stem, stored.certificate, self.example, False)
+        return ExampleResult(name=self.source.name, record=stored.record, outcome="kept", path=files.json)
+
+    def _finish(self, smoothed_map: SmoothedMap, outcome: Outcome) -> ExampleResult:
+        job, files = self.job, self.files
+        goal = job.goal(job.request(self.example, seed=smoothed_map.seed))
+        if goal is None:
+            certificate = job.certifier.top_k(smoothed_map, k=job.k, radius=job.radius)
+        else:
+            certificate = goal.certificate(smoothed_map)
+        notes = sealed(self._notes(certificate))
+        if files is None:
+            record = {**certificate.to_dict(), **notes}
+            return ExampleResult(name=self.source.name, record=record, outcome=outcome)
+        if outcome == "recertified":  # or a kill between the two files of the result would cost all draws
+            self._save(job.request(self.example, seed=smoothed_map.seed), smoothed_map)
+        if job.beside is not None:
+            job.beside(files.stem, certificate, self.example, True)
+        path = write_result(files.json, certificate, self.example.inputs, notes=notes)
+        files.checkpoint.unlink(missing_ok=True)
+        return ExampleResult(name=self.source.name, record=read_json(path), outcome=outcome, path=path)
+
+    def _notes(self, certificate: TopKCertificate) -> dict[str, Any]:
+        job, smoothed_map = self.job, certificate.map
+        radii = list(job.radii or ())
+        curve = job.certifier.top_k_curve(smoothed_map, k=job.k, radii=radii)
+        sampling = job.sampling_settings(job.request(self.example, seed=smoothed_map.seed))
+        settings = {"sampling": sampling, "certificate": job.certificate_settings}
+        return {
+            **self.source.notes,
+            **self.example.notes,
+            **self._region_notes(smoothed_map),
+            "curve": {"radii": radii, "overlap": curve[0].tolist()},
+            "settings": settings,
+            "settings_digest": json_digest({**settings, "seed": smoothed_map.seed}),
+        }
+
+    def _region_notes(self, smoothed_map: SmoothedMap) -> dict[str, Any]:
+        """Certificates of the regions: of a single mask, or by name."""
+        job, region = self.job, self.example.region
+        given = job.sampling.get("region") if region is None else region
+        certified = {
+            name: job.certifier.region(smoothed_map, name=name, radius=job.radius).to_dict()
+            for name in smoothed_map.regions
+        }
+        if isinstance(given, Mapping):
+            return {"regions": certified}
+        return {"region": next(iter(certified.values()))} if certified else {}
+
+
+def _is_done(goal: Goal, smoothed_map: SmoothedMap) -> bool:
+    return bool(goal.done(smoothed_map).all())

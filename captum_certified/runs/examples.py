@@ -1,0 +1,189 @@
+"""The examples of a data set, one at a time, each under a name."""
+
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+from captum_certified._captum import as_tuple
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.smoothing import Regions
+
+__all__ = ["SUMMARY", "Example", "Source", "sources_of"]
+
+SUMMARY = "summary"  # files of this name are about all examples together
+
+_SHUFFLED = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """One example.
+
+    Attributes:
+        inputs: Tensor, or tuple of them, with a batch dimension of 1.
+        target: Its target, as Captum takes it.
+        region: Regions of its own to record.
+        notes: Entries for its result, JSON values.
+    """
+
+    inputs: Tensor | tuple[Tensor, ...]
+    target: Any
+    region: Regions = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An example that is read only if it is needed.
+
+    Attributes:
+        name: Name of its files.
+        load: Reads it.
+        notes: Entries for its result, JSON values, even if it cannot be read.
+    """
+
+    name: str
+    load: Callable[[], Example]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sources_of(data: Any, *, names: Iterable[str] | None) -> tuple[Iterator[Source], int | None]:
+    """The examples of a data set.
+
+    Args:
+        data: A map-style or iterable Dataset of single examples, or an iterable of batches such as a DataLoader.
+        names: Names of the examples; otherwise their positions.
+
+    Returns:
+        The examples, and how many they are, if that is known.
+
+    Raises:
+        InvalidInputError: The data are shuffled, or names are no file names or not distinct.
+    """
+    _check_order(data)
+    known = None if names is None else checked_names(names)
+    total = _length(data) if known is None else len(known)
+    loaders = _from_dataset(data) if _is_indexed(data) else _from_items(data)
+    return _named(loaders, known), total
+
+
+def checked_names(names: Iterable[str]) -> list[str]:
+    """Distinct names that can be file names.
+
+    Raises:
+        InvalidInputError: They are not.
+    """
+    known = list(names)
+    for name in known:
+        if not isinstance(name, str) or Path(name).name != name or name.startswith(".") or "\\" in name:
+            raise InvalidInputError(f"Expected `names` that can be names of files, got {name!r}.")
+        if name == SUMMARY or name.startswith(f"{SUMMARY}-"):
+            raise InvalidInputError(f"Expected `names` other than {SUMMARY!r}, which is taken, got {name!r}.")
+    if len(set(known)) < len(known):
+        twice = sorted({name for name in known if known.count(name) > 1})
+        raise InvalidInputError(f"Expected distinct `names`, got {twice[:3]} more than once.")
+    return known
+
+
+def _named(loaders: Iterator[Callable[[], Example]], names: Sequence[str] | None) -> Iterator[Source]:
+    position = -1
+    for position, load in enumerate(loaders):
+        if names is not None and position >= len(names):
+            raise InvalidInputError(f"Expected one of `names` for each example, got {len(names)} and more examples.")
+        yield Source(f"{position:06d}" if names is None else names[position], load)
+    if names is not None and position + 1 < len(names):
+        raise InvalidInputError(f"Expected one of `names` for each example, got {len(names)} for {position + 1}.")
+
+
+def _check_order(data: Any) -> None:
+    sampler = getattr(data, "sampler", None)
+    if isinstance(data, DataLoader) and isinstance(sampler, _SHUFFLED):
+        raise InvalidInputError(
+            f"Expected `data` whole and in a fixed order, got a DataLoader with a {type(sampler).__name__}: examples "
+            "are known by their positions, and shared out here."
+        )
+    if not _is_indexed(data) and not isinstance(data, Iterable):
+        raise InvalidInputError(
+            f"Expected `data` to be a Dataset, a DataLoader or an iterable of (inputs, target), got "
+            f"{type(data).__name__}."
+        )
+
+
+def _is_indexed(data: Any) -> bool:
+    return isinstance(data, Dataset) and hasattr(data, "__getitem__") and hasattr(data, "__len__")
+
+
+def _length(data: Any) -> int | None:
+    if isinstance(data, (list, tuple)):
+        return sum(len(as_tuple(_pair(item)[0])[0]) for item in data)
+    whole: Any = data.dataset if isinstance(data, DataLoader) and not data.drop_last else data
+    return len(whole) if _is_indexed(whole) else None
+
+
+def _from_dataset(data: Any) -> Iterator[Callable[[], Example]]:
+    for index in range(len(data)):
+        yield lambda index=index: _single(data[index])  # type: ignore[misc]
+
+
+def _from_items(data: Iterable[Any]) -> Iterator[Callable[[], Example]]:
+    single = isinstance(data, Dataset) or (isinstance(data, DataLoader) and data.batch_sampler is None)
+    for item in data:
+        if single:
+            yield lambda item=item: _single(item)  # type: ignore[misc]
+            continue
+        inputs, target = _pair(item)
+        rows = len(as_tuple(inputs)[0])
+        for row in range(rows):
+            yield (
+                lambda inputs=inputs, target=target, row=row, rows=rows: Example(  # type: ignore[misc]
+                    inputs=_map_tensors(inputs, lambda t: t[row : row + 1]), target=_target_of(target, row, rows)
+                )
+            )
+
+
+def _single(item: Any) -> Example:
+    inputs, target = _pair(item)
+    return Example(inputs=_map_tensors(inputs, lambda t: t.unsqueeze(0)), target=_target_of(target, 0, 1))
+
+
+def _pair(item: Any) -> tuple[Any, Any]:
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise InvalidInputError(f"Expected `data` of pairs (inputs, target), got {type(item).__name__}.")
+    inputs = tuple(item[0]) if isinstance(item[0], list) else item[0]
+    if not as_tuple(inputs) or not all(isinstance(t, Tensor) for t in as_tuple(inputs)):
+        raise InvalidInputError(
+            f"Expected `data` of pairs (inputs, target) with tensors as inputs, got {inputs!r:.80}."
+        )
+    return inputs, item[1]
+
+
+def _map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    return tuple(change(tensor) for tensor in inputs) if isinstance(inputs, tuple) else change(inputs)
+
+
+def _target_of(target: Any, row: int, rows: int) -> Any:
+    """The target of one row of a batch, in Python's own numbers."""
+    if isinstance(target, Tensor):
+        of_each = target.dim() > 0 and len(target) == rows
+        values = (target[row] if of_each else target).reshape(-1).tolist()
+        return values[0] if len(values) == 1 else tuple(values)
+    if isinstance(target, list):
+        if len(target) != rows:
+            raise InvalidInputError(f"Expected `data` with a target for each of {rows} inputs, got {len(target)}.")
+        return target[row]
+    try:
+        return operator.index(target)
+    except TypeError:
+        return target

@@ -1,0 +1,78 @@
+"""What test_distributed starts under torchrun: distributed_run.py FOLDER DATA COMMAND...
+
+Each process runs the command, which joins and leaves the others itself, then the calls below, and writes
+FOLDER/rank.json: lines that two processes print can run together.
+"""
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from digits_run import certifier, certify, small_model
+from torch import distributed, nn
+
+from captum_certified import CaptumCertifiedError
+from captum_certified.cli import main
+from captum_certified.runs import example_run
+
+DRAWN = []
+
+
+class Broken(nn.Module):
+    def forward(self, images):
+        raise RuntimeError("this network is broken")
+
+
+def record_blocks():
+    block = example_run.ExampleRun._block
+    example_run.ExampleRun._block = lambda run, *rest: DRAWN.append(run.source.name) or block(run, *rest)
+
+
+def drawn():
+    names = list(DRAWN)
+    DRAWN.clear()
+    return names
+
+
+def failure(data, folder, rank, **changes):
+    """What is said where the network of process 1 is broken."""
+    try:
+        certify(data, folder, certifier=certifier(Broken() if rank == 1 else small_model()), **changes)
+    except (RuntimeError, CaptumCertifiedError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def run(folder, images, labels):
+    # The command before has left its keys in torchrun's own store, where a second group would find the first one's.
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+    report = {}
+    many, one = [(images, labels)], [(images[:1], labels[:1])]
+    report["rank"] = rank
+    report["many"] = len(certify(many, folder / "many"))
+    report["many_drawn"] = drawn()
+    certify(one, folder / "one")
+    report["one_drawn"] = drawn()
+    summary = certify(one, folder / "fresh", seed=None)
+    report["fresh_seed"] = summary[0].record["seed"]
+    report["kept"] = [result.outcome for result in certify(one, folder / "one")]
+    report["nothing_written"] = certify(one, None)[0].record["overlap"]
+    report["many_failure"] = failure(many, folder / "many_failure", rank)
+    report["one_failure"] = failure(one, folder / "one_failure", rank)
+    report["recorded"] = failure(one, folder / "recorded", rank, on_failure="record")
+    distributed.destroy_process_group()
+    return report
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    warnings.simplefilter("error")
+    code = main(sys.argv[3:])
+    record_blocks()
+    folder = Path(sys.argv[1])
+    report = run(folder, *torch.load(sys.argv[2], weights_only=True))
+    (folder / f"{report['rank']}.json").write_text(json.dumps({**report, "command": code}))

@@ -1,0 +1,285 @@
+"""Runs over data sets of every kind: what is read, what is written, what is refused."""
+
+import csv
+import json
+import re
+
+import pytest
+import torch
+from captum.attr import IntegratedGradients, LayerGradCam, Saliency
+from digits_run import certifier, certify, contents, digits, small_model
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
+
+from captum_certified import CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad, Upsampled
+from captum_certified.runs import certify_dataset, verify
+from captum_certified.runs.settings import explanation_settings
+from captum_certified.visualization import overlap_figure
+
+
+@pytest.fixture(scope="module")
+def data():
+    return digits(3)
+
+
+class Lazy(Dataset):
+    """Counts what is read."""
+
+    def __init__(self, images, labels):
+        self.items, self.read = TensorDataset(images, labels), []
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return self.items[index]
+
+
+class Stream(IterableDataset):
+    def __init__(self, images, labels):
+        self.items = TensorDataset(images, labels)
+
+    def __iter__(self):
+        return (self.items[index] for index in range(len(self.items)))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda images, labels: TensorDataset(images, labels),
+        lambda images, labels: Stream(images, labels),
+        lambda images, labels: DataLoader(TensorDataset(images, labels), batch_size=2),
+        lambda images, labels: DataLoader(TensorDataset(images, labels), batch_size=None),
+        lambda images, labels: [(images[:2], labels[:2].tolist()), (images[2:], int(labels[2]))],
+        lambda images, labels: ((images[i : i + 1], labels[i]) for i in range(3)),
+    ],
+)
+def test_every_kind_of_data_gives_the_same_results(data, kind):
+    summary = certify(kind(*data), None, nt_samples=16)
+    expected = certify([data], None, nt_samples=16)
+    assert [result.name for result in summary] == ["000000", "000001", "000002"]
+    assert [result.record for result in summary] == [result.record for result in expected]
+
+
+def test_tuples_of_inputs_and_named_regions():
+    class Two(nn.Module):
+        def forward(self, one, two):
+            return torch.cat([one.tanh() * two, two.sin()], dim=1)
+
+    inputs = (torch.rand(2, 6), torch.rand(2, 6))
+    explainer = SparsifiedSmoothGrad(IntegratedGradients(Two()), tau=0.25)
+    mask = (torch.arange(6).lt(3).unsqueeze(0), torch.zeros(1, 6, dtype=torch.bool))
+    settings = {"k": 3, "radius": 0.02, "nt_samples": 16, "out": None, "seed": 0, "n_steps": 4}
+    summary = certify_dataset(
+        explainer, [(inputs, [1, "argmax"])], stdevs=(0.1, 0.2), region={"left": mask}, **settings
+    )
+    assert summary[1].record["setup"]["target"] == ["argmax"]
+    assert summary[0].record["stdevs"] == [0.1, 0.2]
+    assert 0 <= summary[0].record["regions"]["left"]["mass"][0] <= 1
+    unnamed = certify_dataset(explainer, [(inputs, 1)], stdevs=0.1, region=mask, **settings)
+    assert 0 <= unnamed[0].record["region"]["mass"][0] <= 1
+
+
+def test_targets_of_several_dimensions(data):
+    class Grid(nn.Module):
+        def forward(self, images):
+            return torch.stack([images.sin().sum((1, 2, 3)), images.square().sum((1, 2, 3))], dim=1).unsqueeze(2)
+
+    of = Certifier(SparsifiedSmoothGrad(Saliency(Grid()), tau=0.2))
+    summary = certify([(data[0][:2], torch.tensor([[0, 0], [1, 0]]))], None, certifier=of, nt_samples=8)
+    assert [result.record["setup"]["target"] for result in summary] == [[[0, 0]], [[1, 0]]]
+
+
+def test_the_summary_is_what_the_results_say(data, tmp_path):
+    summary = certify([data], tmp_path / "new" / "folder", radii=[0.0, 0.1], names=["zero", "one", "two"])
+    assert len(summary) == 3
+    assert summary.radii == (0.0, 0.05, 0.1)
+    assert [result.path.name for result in summary] == ["zero.json", "one.json", "two.json"]
+    fractions = [result.certificate().overlap_fraction for result in summary]
+    mean = torch.cat(fractions).mean()
+    torch.testing.assert_close(torch.tensor(summary.mean_overlap_fraction).double(), mean)
+    torch.testing.assert_close(summary.curves[:, 1], torch.cat(fractions))
+    for row, result in enumerate(summary):
+        stored = result.certificate()
+        curve = certifier().top_k_curve(stored.map, k=0.2, radii=summary.radii)[0]
+        assert list(result.curve.values()) == curve.tolist()
+        torch.testing.assert_close(summary.curves[row], curve.double() / stored.k)
+        assert result.overlap == int(stored.overlap[0])
+    with (tmp_path / "new" / "folder" / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["zero", "one", "two"]
+    assert [int(row["overlap_at_0.05"]) for row in rows] == [result.overlap for result in summary]
+    assert (tmp_path / "new" / "folder" / "summary.png").read_bytes().startswith(b"\x89PNG")
+    assert f"mean certified overlap {summary.mean_overlap_fraction:.1%} at radius 0.05" in repr(summary)
+    assert list(summary) == list(summary[:])
+
+
+def test_shards_are_a_partition_and_a_last_run_puts_them_together(data, tmp_path):
+    images, labels = data
+    parts = [Lazy(images, labels) for _ in range(2)]
+    summaries = [certify(part, tmp_path, shard=(index, 2)) for index, part in enumerate(parts, start=1)]
+    assert [[result.name for result in summary] for summary in summaries] == [["000000", "000002"], ["000001"]]
+    assert [sorted(set(part.read)) for part in parts] == [[0, 2], [1]]
+    assert {"summary-1-of-2.csv", "summary-2-of-2.csv"} <= {path.name for path in tmp_path.iterdir()}
+    whole = certify([data], tmp_path)
+    assert [result.outcome for result in whole] == ["kept"] * 3
+    certify([data], tmp_path / "one")
+    assert contents(tmp_path / "one").items() <= {p.name: p.read_bytes() for p in tmp_path.glob("*.*")}.items()
+
+
+def test_more_shards_than_examples_leave_some_with_nothing(data, tmp_path):
+    summary = certify([(data[0][:1], data[1][:1])], tmp_path, shard=(2, 2))
+    assert len(summary) == 0
+    assert summary.mean_overlap_fraction is None
+    assert repr(summary) == "0 examples"
+    with pytest.raises(InvalidInputError, match=re.escape("(examples, 3) with an example, got (0, 3)")):
+        summary.figure()
+
+
+def test_an_example_that_fails_ends_the_run_or_is_recorded(data, tmp_path):
+    images = torch.cat([data[0][:1], torch.full_like(data[0][:1], torch.nan), data[0][1:2]])
+    with pytest.raises(CertificationError, match="finite attributions"):
+        certify([(images, data[1])], tmp_path)
+    assert (tmp_path / "000000.json").is_file()
+    summary = certify([(images, data[1])], tmp_path, on_failure="record")
+    assert [result.outcome for result in summary] == ["kept", "failed", "sampled"]
+    failure = summary[1]
+    assert failure.failed
+    assert failure.overlap is None
+    assert failure.overlap_fraction is None
+    assert failure.curve == {}
+    assert "CertificationError" in failure.traceback
+    assert "finite attributions" in json.loads(failure.path.read_text())["error"]
+    assert repr(summary).startswith("3 examples (1 kept, 1 failed): mean certified overlap")
+    with pytest.raises(InvalidInputError, match="Expected a result with files, got '000001', which has none"):
+        failure.certificate()
+    with pytest.raises(InvalidInputError, match="which has none"):
+        certify([data], None, nt_samples=8)[0].certificate()
+
+
+def test_progress_shows_draws_and_the_mean(data, tmp_path, capsys):
+    certify([data], tmp_path, show_progress=True)
+    summary = certify([data], tmp_path, show_progress=True)
+    shown = capsys.readouterr().err
+    assert f"mean certified overlap {summary.mean_overlap_fraction:.1%}: 100%" in shown
+    assert "387/387" in shown
+
+
+def test_results_verify(data, tmp_path):
+    assert all(verify(result.path).agrees for result in certify([data], tmp_path, seed=None))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"radius": -1}, "`radius` to be a finite number >= 0"),
+        ({"radii": [-1]}, "`radii` to be a finite number >= 0"),
+        ({"k": 0}, "`k` to be a number of features"),
+        ({"shard": (3, 2)}, "`shard` (I, N) with I from 1 to N"),
+        ({"on_failure": "ignore"}, "`on_failure` to be 'raise' or 'record', got 'ignore'"),
+        ({"certifier": Certifier()}, "a Certifier with an `attribution_method`"),
+        ({"names": ["a", "a", "b"]}, "distinct `names`, got ['a'] more than once"),
+        ({"names": ["a/b", "c", "d"]}, "names of files, got 'a/b'"),
+        ({"names": ["..", "c", "d"]}, "names of files, got '..'"),
+        ({"names": ["summary", "c", "d"]}, "other than 'summary', which is taken, got 'summary'"),
+        ({"names": ["a", "b"]}, "one of `names` for each example, got 2 and more examples"),
+        ({"names": ["a", "b", "c", "d"]}, "one of `names` for each example, got 4 for 3"),
+        ({"target": 3}, "Expected targets in `data`, got also `target` 3"),
+    ],
+)
+def test_what_cannot_be_is_refused(data, tmp_path, changes, message):
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
+        certify([data], tmp_path, **{"nt_samples": 8, **changes})
+
+
+def test_one_draw_is_refused(data, tmp_path):
+    with pytest.raises(CertificationError, match="`nt_samples` of at least 2 draws to certify, got 1"):
+        certify([data], tmp_path, nt_samples=1)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (lambda data: DataLoader(data, shuffle=True), "got a DataLoader with a RandomSampler"),
+        (lambda data: DataLoader(data, sampler=DistributedSampler(data, 2, 0)), "with a DistributedSampler"),
+        (lambda data: 3, "`data` to be a Dataset, a DataLoader or an iterable of (inputs, target), got int"),
+        (lambda data: [data[0][0]], "`data` of pairs (inputs, target), got Tensor"),
+        (lambda data: iter([data[0][0]]), "`data` of pairs (inputs, target), got Tensor"),
+        (lambda data: [("image", 3)], "with tensors as inputs, got 'image'"),
+        (lambda data: [(data.tensors[0], [1, 2])], "a target for each of 3 inputs, got 2"),
+    ],
+)
+def test_other_data_are_refused(data, kind, message):
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
+        certify(kind(TensorDataset(*data)), None, nt_samples=8)
+
+
+def test_layers_options_and_functions_are_part_of_the_settings():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU())
+
+    def of(method):
+        return explanation_settings(SparsifiedSmoothGrad(method, tau=0.2))
+
+    assert of(LayerGradCam(model, model[1])) != of(LayerGradCam(model, model[3]))
+    assert of(LayerGradCam(model, model[3]))["layers"] == ["3"]
+    assert of(IntegratedGradients(model)) != of(IntegratedGradients(model, multiply_by_inputs=False))
+    assert of(Saliency(torch.sin))["architecture"] is None
+    sizes = [of(Upsampled(LayerGradCam(model, model[3]), size=size)) for size in ((8, 8), (4, 4), None)]
+    assert sizes[0] != sizes[1] != sizes[2]
+    assert of(Saliency(lambda x: x.sum(1))) != of(Saliency(lambda x: x.mean(1)))
+    pruned = small_model()
+    with torch.no_grad():
+        pruned[0].weight.view(-1)[1] = 0  # a single weight
+    assert of(Saliency(pruned)) != of(Saliency(small_model()))
+    assert of(Saliency(small_model())) == of(Saliency(small_model()))
+
+
+def test_the_figure_needs_a_column_for_each_radius():
+    with pytest.raises(InvalidInputError, match=re.escape("`overlaps` of shape (examples, 2) with an example")):
+        overlap_figure(torch.rand(3, 1), radii=[0.1, 0.2], confidence=0.95)
+    _, axes = overlap_figure(torch.tensor([[0.2], [0.6]]), radii=[0.1], confidence=0.95)
+    steps, mean = axes.lines
+    torch.testing.assert_close(
+        torch.tensor(steps.get_ydata()), torch.tensor([60.0, 20.0, 20.0]).double(), rtol=1e-6, atol=0
+    )
+    torch.testing.assert_close(torch.tensor(mean.get_ydata()), torch.tensor([40.0, 40.0]).double(), rtol=1e-6, atol=0)
+
+
+def test_a_count_and_a_fraction_are_different_questions(tmp_path):
+    data = [(torch.rand(1, 1, 8, 8), 0)]
+    explainer = SparsifiedSmoothGrad(Saliency(small_model()), tau=0.2)
+    settings = {"radius": 0.01, "nt_samples": 16, "stdevs": 0.2, "seed": 0, "out": tmp_path}
+    [one] = certify_dataset(explainer, data, k=1, **settings)
+    with pytest.warns(UserWarning, match=r"k was 1 and is 1\.0"):
+        [whole] = certify_dataset(explainer, data, k=1.0, **settings)
+    assert (one.record["k"], whole.record["k"]) == (1, 64)
+
+
+def test_whoever_checks_rows_does_not_keep_results_that_were_not_checked(tmp_path):
+    data = [(torch.rand(1, 1, 8, 8), 0)]
+    explainer = SparsifiedSmoothGrad(Saliency(small_model()), tau=0.2)
+    settings = {"k": 4, "radius": 0.01, "nt_samples": 16, "stdevs": 0.2, "seed": 0, "out": tmp_path}
+    certify_dataset(explainer, data, check_rows=False, **settings)
+    with pytest.warns(UserWarning, match="check_rows was False and is True"):
+        certify_dataset(explainer, data, **settings)
+
+
+def test_an_input_that_cannot_be_read_does_not_cost_a_result(tmp_path):
+    explainer = SparsifiedSmoothGrad(Saliency(small_model()), tau=0.2)
+    settings = {"k": 4, "radius": 0.01, "nt_samples": 16, "stdevs": 0.2, "seed": 0, "out": tmp_path}
+    image, readable = torch.rand(1, 8, 8), [True]
+
+    class Files(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            if not readable[0]:
+                raise OSError("the disk is away")
+            return image, 0
+
+    for readable[0], outcome in ((True, "sampled"), (False, "failed"), (True, "kept")):
+        [result] = certify_dataset(explainer, Files(), on_failure="record", **settings)
+        assert result.outcome == outcome
