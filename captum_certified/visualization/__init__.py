@@ -1,5 +1,25 @@
-"""Figures of certificates, in the manner of :mod:`captum.attr.visualization`."""
+"""Figures and reports of certificates and attacks, in the manner of :mod:`captum.attr.visualization`.
 
+Every figure takes arrays or tensors and returns ``(figure, axes)``. Figures belong to no window and to no
+:mod:`matplotlib.pyplot` state; their colours are cividis, viridis and those of Okabe and Ito.
+"""
+
+from captum_certified.visualization.attack import attack_figure
+from captum_certified.visualization.bars import bar_figure
+from captum_certified.visualization.curves import curve_figure
 from captum_certified.visualization.figure import certificate_figure
+from captum_certified.visualization.overlaps import overlap_figure
+from captum_certified.visualization.radii import radius_figure
+from captum_certified.visualization.region import region_figure
+from captum_certified.visualization.report import report
 
-__all__ = ["certificate_figure"]
+__all__ = [
+    "attack_figure",
+    "bar_figure",
+    "certificate_figure",
+    "curve_figure",
+    "overlap_figure",
+    "radius_figure",
+    "region_figure",
+    "report",
+]

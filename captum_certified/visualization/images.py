@@ -1,6 +1,6 @@
 """Images and maps of any layout as arrays of shape (rows, height, width, channels)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import FeatureLayout
 
-__all__ = ["ImageReading", "displayable"]
+__all__ = ["ImageReading", "any_channel", "checked_labels", "displayable"]
 
 _COLOURS = (1, 3)
 
@@ -37,11 +37,23 @@ class ImageReading:
             raise InvalidInputError(f"Expected `image` of real numbers, got {array.dtype}.")
         if not np.isfinite(array).all():
             raise InvalidInputError("Expected `image` to be finite, got NaN or infinity.")
+        self._layout = layout
         self._map_axis, self.images = _matched(array, (rows, *layout.shapes[0]))
 
-    def on_pixels(self, entries: Tensor) -> NDArray[Any]:
+    def on_pixels(self, features: Tensor) -> NDArray[Any]:
+        """Features of shape (N, n) as (N, H, W, C); every entry of a group shows the group's value."""
+        entries = self._layout.unflatten(features)
+        assert isinstance(entries, Tensor)  # noqa: S101  for the type checker: tuples were refused
+        return self.entries_on_pixels(entries)
+
+    def entries_on_pixels(self, entries: Tensor) -> NDArray[Any]:
         """Entries of a map of shape (N, *shape) as (N, H, W, C)."""
         return _channels_last(np.asarray(entries), self._map_axis)
+
+
+def any_channel(entries: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels of shape (N, H, W) at which an entry of shape (N, H, W, C) is marked."""
+    return np.asarray(entries.any(axis=3))
 
 
 def displayable(image: NDArray[Any]) -> NDArray[np.float64]:
@@ -53,6 +65,17 @@ def displayable(image: NDArray[Any]) -> NDArray[np.float64]:
     if np.issubdtype(image.dtype, np.integer) and low >= 0 and high <= 255:
         return values / 255
     return np.asarray((values - low) / max(high - low, np.finfo(np.float64).tiny))
+
+
+def checked_labels(labels: Sequence[str] | None, rows: int) -> list[str]:
+    """A title of each image, ``"image"`` where none are given.
+
+    Raises:
+        InvalidInputError: They are not one for each example.
+    """
+    if labels is not None and len(labels) != rows:
+        raise InvalidInputError(f"Expected {rows} `labels`, one for each example, got {len(labels)}.")
+    return ["image"] * rows if labels is None else list(labels)
 
 
 def _matched(image: NDArray[Any], shape: tuple[int, ...]) -> tuple[int | None, NDArray[Any]]:

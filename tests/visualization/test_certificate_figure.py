@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from captum_certified import Certifier, InvalidInputError, SmoothedMap
 from captum_certified.visualization import certificate_figure
-from captum_certified.visualization.figure import _CERTIFIED, _UNCERTIFIED
+from captum_certified.visualization.palette import FAINT as _UNCERTIFIED
+from captum_certified.visualization.palette import STRONG as _CERTIFIED
 
 
 def certificate(shape, *, k=0.2, radius=0.05, bound="hoeffding", plain=True, **settings):
@@ -192,7 +193,7 @@ def test_tuples_of_maps_are_refused():
 
 def test_other_certificates_are_refused():
     ranks = Certifier().rank(certificate((1, 1, 8, 8)).map, radius=0.1)
-    with pytest.raises(InvalidInputError, match="to be a TopKCertificate, got RankCertificate"):
+    with pytest.raises(InvalidInputError, match="to be a TopKCertificate or a SelectionCertificate, got RankCert"):
         certificate_figure(ranks, torch.rand(8, 8))
 
 

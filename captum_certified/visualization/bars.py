@@ -1,0 +1,142 @@
+"""The figure of named features: a bar for each, how far it can move, and whether it is certified."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_certified.certify import SelectionCertificate, TopKCertificate
+from captum_certified.certify.feature_table import feature_names_of, score_range, top_k_radii
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.visualization.images import checked_labels
+from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STRONG
+
+__all__ = ["bar_figure"]
+
+_BAR = 0.26  # inches
+_BESIDE = 1.0
+_FOOT = 0.9
+_LONGEST_NAME = 32
+
+
+def bar_figure(
+    certificate: TopKCertificate | SelectionCertificate,
+    *,
+    feature_names: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    most: int = 20,
+) -> tuple[Figure, NDArray[Any]]:
+    """Draw a bar for each named feature, the most salient first, one panel for each example.
+
+    A bar is the mean of the feature over the draws. Its whisker is where the exact score certifiably stays under every
+    perturbation of the certificate's radius. The colour says what is certified *of the named feature*: of a top-K
+    certificate that it stays in the top K, of a selection certificate that it stays selected or not.
+
+    Args:
+        certificate: A certificate of any features: a table's columns, tokens, segments.
+        feature_names: Names of the n features; otherwise their position in the map.
+        labels: A title of each example.
+        most: How many features are shown of each example, a count from 1.
+
+    Returns:
+        The figure and its axes, shape (N,).
+
+    Raises:
+        InvalidInputError: The certificate is of another kind, ``most`` is not a count, or names or labels do not fit.
+
+    Example:
+        >>> import torch
+        >>> from captum_certified import Certifier, SmoothedMap
+        >>> from captum_certified.visualization import bar_figure
+        >>> counts = torch.tensor([[1000, 980, 30, 10]])
+        >>> smoothed_map = SmoothedMap.from_counts(counts, n_samples=1000, stdevs=0.2)
+        >>> certificate = Certifier().top_k(smoothed_map, k=2, radius=0.1)
+        >>> figure, axes = bar_figure(certificate, feature_names=["age", "weight", "height", "sex"])
+        >>> [label.get_text() for label in axes[0].get_yticklabels()]
+        ['age', 'weight', 'height', 'sex']
+    """
+    colours, legend = _kinds(certificate)
+    smoothed = certificate.map
+    rows, n = smoothed.features.shape
+    names = feature_names_of(smoothed.layout) if feature_names is None else [str(name) for name in feature_names]
+    if len(names) != n:
+        raise InvalidInputError(f"Expected {n} `feature_names`, got {len(names)}.")
+    titles, shown = checked_labels(labels, rows) if labels is not None else [""] * rows, _shown(most, n)
+    names = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names]
+    lower, upper = score_range(smoothed, certificate.bound, certificate.at_radius, 1 - certificate.confidence)
+    figure = Figure(figsize=(6.4, rows * (shown * _BAR + _BESIDE) + _FOOT), layout="constrained")
+    axes: NDArray[Any] = np.atleast_1d(figure.subplots(rows, 1, sharex=True))
+    for row, panel in enumerate(axes):
+        order = smoothed.features[row].argsort(descending=True, stable=True)[:shown].tolist()
+        ends = np.clip(np.stack([lower[row, order].numpy(), upper[row, order].numpy()]), 0.0, None)
+        _draw_bars(panel, smoothed.features[row, order].numpy(), ends, [colours[row][i] for i in order])
+        panel.set_yticks(range(shown), [names[i] for i in order], fontsize=9)
+        panel.set_title(titles[row] or _title(certificate, shown, n), fontsize=10)
+        if isinstance(certificate, SelectionCertificate):
+            panel.axvline(0.5, color="0.3", linestyle=":", linewidth=1)
+    axes[-1].set_xlim(0, 1.03 * max(float(smoothed.features.max()), float(upper.max())))
+    axes[-1].set_xlabel("mean over the draws", fontsize=10)
+    figure.legend(
+        handles=[Patch(facecolor=colour, label=label) for colour, label in legend.items()]
+        + [Line2D([], [], color="black", linewidth=1.2, label=f"exact score for any ‖δ‖₂ ≤ {certificate.at_radius:g}")],
+        title=f"confidence {100 * certificate.confidence:g} % for each example · bound {certificate.bound}",
+        title_fontsize=10,
+        fontsize=10,
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
+    return figure, axes
+
+
+def _kinds(certificate: object) -> tuple[list[list[str]], dict[str, str]]:
+    """The colour of every feature of every example, and what the colours mean."""
+    if isinstance(certificate, TopKCertificate):
+        radii = top_k_radii(certificate.map, certificate.bound, certificate.k, 1 - certificate.confidence)
+        named = (radii > 0) & (radii >= certificate.at_radius)
+        legend = {STRONG: "certified to stay in the top K", FAINT: "in the top K, not certified", NOTHING: "not in it"}
+        return _coloured(named, certificate.top_k, legend), legend
+    if isinstance(certificate, SelectionCertificate):
+        decided = certificate.feature_selected | certificate.feature_rejected
+        legend = {STRONG: "certified selected", OPEN: "abstained: nothing certified", NOTHING: "certified not selected"}
+        return _coloured(certificate.feature_selected, ~decided, legend), legend
+    raise InvalidInputError(
+        f"Expected `certificate` to be a TopKCertificate or a SelectionCertificate, got {type(certificate).__name__}."
+    )
+
+
+def _coloured(first: Tensor, second: Tensor, legend: dict[str, str]) -> list[list[str]]:
+    one, two, other = legend
+    return [
+        [one if a else two if b else other for a, b in zip(*row, strict=True)]
+        for row in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+
+
+def _shown(most: object, n: int) -> int:
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise InvalidInputError(f"Expected `most` to be an integer from 1, got {most!r}.")
+    return min(most, n)
+
+
+def _draw_bars(panel: Axes, means: NDArray[Any], ends: NDArray[Any], colours: list[str]) -> None:
+    places = np.arange(len(means))
+    panel.barh(places, means, color=colours, height=0.72)
+    panel.hlines(places, *ends, color="black", linewidth=1.2)
+    for end in ends:
+        panel.plot(end, places, "k|", markersize=6)
+    panel.set_ylim(len(means) - 0.5, -0.5)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _title(certificate: TopKCertificate | SelectionCertificate, shown: int, n: int) -> str:
+    which = f"the {shown} most salient of {n} features" if shown < n else f"all {n} features"
+    if not isinstance(certificate, TopKCertificate):
+        return which
+    return f"{which}, K = {certificate.k}"

@@ -1,0 +1,104 @@
+"""The figure of curves: certified overlap over the radius, for several bounds, beside what attacks left."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_certified.certify import Certifier
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.smoothing import SmoothedMap, resolved_count
+from captum_certified.visualization.palette import CURVES
+
+__all__ = ["curve_figure"]
+
+_DASHES = ("-", "--", "-.", ":")
+
+
+def curve_figure(
+    smoothed_map: SmoothedMap,
+    *,
+    k: float,
+    radii: Sequence[float] | NDArray[Any] | Tensor,
+    bounds: Sequence[str] = ("best", "theorem2"),
+    confidence: float = 0.95,
+    attacked: Mapping[float, float | Tensor | NDArray[Any]] | None = None,
+) -> tuple[Figure, Axes]:
+    """Draw how much of the top K is certified at every radius, one curve for each bound, all from one map.
+
+    Of several examples the mean is drawn. Between two radii a curve is that of the larger one, which holds for both.
+    Between a curve and the attacked points lies what is neither proved nor refuted. Each curve holds with the
+    confidence for each example by itself; the upper envelope of several does not.
+
+    Args:
+        smoothed_map: A map, for instance ``certificate.map``.
+        k: Size of the top set: an int is a count, a float a fraction of the features.
+        radii: L2 sizes ρ ≥ 0 of the perturbation, in the units of the input.
+        bounds: Names of bounds, as in :class:`~captum_certified.Certifier`.
+        confidence: That of each certificate.
+        attacked: For radii of attacks what was left of the top K, as a fraction: a number, or one for each example.
+
+    Returns:
+        The figure and its axes.
+
+    Raises:
+        InvalidInputError: There is no radius or no bound, one is unknown, or ``attacked`` is not a share for each
+            example.
+        CertificationError: A bound does not apply to the map.
+
+    Example:
+        >>> import torch
+        >>> from captum_certified import SmoothedMap
+        >>> from captum_certified.visualization import curve_figure
+        >>> counts = torch.tensor([[1000, 990, 980, 30, 20, 10]])
+        >>> smoothed_map = SmoothedMap.from_counts(counts, n_samples=1000, stdevs=0.2)
+        >>> figure, axes = curve_figure(smoothed_map, k=3, radii=[0.0, 0.1, 0.2, 0.4], attacked={0.2: 1.0})
+        >>> [round(float(share), 1) for share in axes.lines[1].get_ydata()]
+        [66.7, 66.7, 66.7, 0.0]
+    """
+    grid = np.sort(np.array([float(radius) for radius in radii]))
+    if not len(grid) or not len(bounds):
+        raise InvalidInputError(f"Expected a radius and a bound, got {len(grid)} `radii` and {len(bounds)} `bounds`.")
+    count, rows = resolved_count("k", k, smoothed_map.layout.n_features), len(smoothed_map)
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for bound, colour, dashes in zip(bounds, itertools.cycle(CURVES), itertools.cycle(_DASHES)):
+        overlaps = Certifier(confidence=confidence, bound=bound).top_k_curve(smoothed_map, k=count, radii=grid.tolist())
+        share = 100 * overlaps.double().mean(dim=0).numpy() / count
+        axes.plot(
+            grid,
+            share,
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.8,
+            drawstyle="steps-pre",
+            marker="." if len(grid) == 1 else None,
+            clip_on=False,
+            label=bound,
+        )
+    if attacked:
+        points = [(radius, 100 * _share(left, rows)) for radius, left in sorted(attacked.items())]
+        axes.plot(
+            *zip(*points, strict=True), "kX", markersize=7, linestyle="none", clip_on=False, label="left by an attack"
+        )
+    axes.set(xlim=(0, max([grid[-1], *(attacked or {})]) * 1.02 or 1.0), ylim=(0, 104))
+    axes.set_xlabel("L2 radius ρ of the perturbation, in the units of the input")
+    axes.set_ylabel(f"share of the top {count} that stays, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    mean = "" if rows == 1 else f", mean of {rows} examples"
+    axes.set_title(f"certified at confidence {100 * confidence:g} %, each curve by itself{mean}", fontsize=10)
+    # Below, where it hides no curve.
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure, axes
+
+
+def _share(left: float | Tensor | NDArray[Any], rows: int) -> float:
+    shares = np.asarray(left, dtype=np.float64)
+    if shares.shape not in ((), (1,), (rows,)) or not ((shares >= 0) & (shares <= 1)).all():
+        raise InvalidInputError(f"Expected `attacked` to be shares in [0, 1], one or {rows} a radius, got {left}.")
+    return float(shares.mean())

@@ -1,0 +1,105 @@
+"""The figure of a region: where it lies, and how much of the saliency certifiably stays in it."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_certified.certify import RegionCertificate
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.visualization.figure import draw_smoothed
+from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable
+from captum_certified.visualization.palette import FAINT, STRONG
+from captum_certified.visualization.panels import canvas, draw_image
+
+__all__ = ["region_figure"]
+
+
+def region_figure(
+    certificate: RegionCertificate, image: Tensor | NDArray[Any], *, labels: Sequence[str] | None = None
+) -> tuple[Figure, NDArray[Any]]:
+    """Draw image and smoothed map with the region outlined, and the certified share of the saliency as a bar.
+
+    Args:
+        certificate: A certificate of a region of images.
+        image: (N, C, H, W), (N, H, W, C) or (N, H, W), tensor or array, grey or RGB; without N for one example.
+        labels: A title of each image.
+
+    Returns:
+        The figure and its axes, shape (N, 3).
+
+    Raises:
+        InvalidInputError: The certificate is of another kind or not of images, or ``image`` or ``labels`` do not fit.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_certified import Certifier, SparsifiedSmoothGrad
+        >>> from captum_certified.visualization import region_figure
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4), torch.nn.Softplus())
+        >>> region = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+        >>> region[..., 2:6, 2:6] = True
+        >>> certifier, image = Certifier(SparsifiedSmoothGrad(Saliency(model))), torch.rand(1, 1, 8, 8)
+        >>> certificate = certifier.certify(
+        ...     image, target=0, k=0.2, radius=0.1, nt_samples=64, stdevs=0.5, region=region, seed=0
+        ... )
+        >>> figure, axes = region_figure(certifier.region(certificate.map, radius=0.1), image)
+        >>> axes.shape
+        (1, 3)
+    """
+    if not isinstance(certificate, RegionCertificate):
+        raise InvalidInputError(f"Expected `certificate` to be a RegionCertificate, got {type(certificate).__name__}.")
+    rows = len(certificate.map)
+    reading, titles = ImageReading(image, certificate.map.layout, rows), checked_labels(labels, rows)
+    assert isinstance(certificate.mask, Tensor)  # noqa: S101  for the type checker: the reading refused tuples
+    masks = any_channel(reading.entries_on_pixels(certificate.mask))
+    figure, axes = canvas(reading.images.shape, columns=3)
+    draw_smoothed(axes[:, 1], certificate, reading)
+    for row, images in enumerate(reading.images):
+        draw_image(axes[row, 0], displayable(images))
+        axes[row, 0].set_title(titles[row], fontsize=10)
+        for panel in axes[row, :2]:
+            _outline(panel, masks[row])
+        _draw_share(axes[row, 2], certificate, row, height=images.shape[0] / images.shape[1])
+    figure.legend(
+        handles=[Line2D([], [], color=FAINT, linewidth=2, label=f"region {certificate.name!r}")],
+        title=f"confidence {100 * certificate.confidence:g} % for each image",
+        title_fontsize=10,
+        fontsize=10,
+        loc="lower center",
+        frameon=False,
+    )
+    return figure, axes
+
+
+def _outline(panel: Axes, mask: NDArray[np.bool_]) -> None:
+    """The edges between pixels inside and outside of a region; black below, to be seen on bright images."""
+    framed = np.pad(mask, 1)
+    lines = []
+    for y, x in np.argwhere(framed[:, 1:] != framed[:, :-1]):
+        lines.append([(x - 0.5, y - 1.5), (x - 0.5, y - 0.5)])
+    for y, x in np.argwhere(framed[1:] != framed[:-1]):
+        lines.append([(x - 1.5, y - 0.5), (x - 0.5, y - 0.5)])
+    for colour, width in (("black", 3.5), (FAINT, 1.8)):
+        panel.add_collection(LineCollection(lines, colors=colour, linewidths=width, capstyle="round", clip_on=False))
+
+
+def _draw_share(panel: Axes, certificate: RegionCertificate, row: int, *, height: float) -> None:
+    """The certified share within the observed one, within everything."""
+    # Rounded down: it is a guarantee.
+    certified, observed = math.floor(100 * float(certificate.mass[row]) + 1e-9), float(certificate.observed_mass[row])
+    panel.set(xlim=(-6, 106), ylim=(-1, 1), box_aspect=height)
+    bar: dict[str, Any] = {"y": 0, "height": 0.22}
+    panel.barh(width=100, color="white", edgecolor="0.4", **bar)
+    panel.barh(width=100 * observed, color=FAINT, **bar)
+    panel.text(50, -0.24, f"observed: {100 * observed:.0f} %", ha="center", va="top", fontsize=10)
+    panel.barh(width=certified, color=STRONG, **bar)
+    panel.text(50, 0.24, f"certified: at least {certified} %", ha="center", va="bottom", fontsize=10)
+    panel.set_title(f"of the saliency stay in the region\nfor any ‖δ‖₂ ≤ {certificate.radius:g}", fontsize=10)

@@ -1,0 +1,171 @@
+"""What each figure shows is what its certificate says, and what does not fit is refused."""
+
+import numpy as np
+import pytest
+import torch
+from gallery import ZEROS, blob, image, smoothed
+from matplotlib.colors import to_hex, to_rgb
+
+from captum_certified import Certifier, InvalidInputError
+from captum_certified.visualization import (
+    attack_figure,
+    bar_figure,
+    certificate_figure,
+    curve_figure,
+    radius_figure,
+    region_figure,
+)
+from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STRONG
+
+
+def marked(axes, colour):
+    return (np.abs(np.asarray(axes.images[0].get_array()) - to_rgb(colour)) < 1e-9).all(axis=2)
+
+
+def test_selected_rejected_and_abstained_features_look_different():
+    certificate = Certifier().selection(smoothed(blob(rows=2)), radius=0.05)
+    _, axes = certificate_figure(certificate, image(rows=2).numpy())
+    for row in range(2):
+        selected, abstained = certificate.selected[row, 0].numpy(), certificate.abstained[row, 0].numpy()
+        assert abstained.any()
+        np.testing.assert_array_equal(marked(axes[row, 3], STRONG), selected)
+        np.testing.assert_array_equal(marked(axes[row, 3], OPEN), abstained)
+    assert certificate.selected.any()
+
+
+def test_a_pixel_shows_the_strongest_decision_of_its_channels():
+    scores = torch.tensor([0.99, 0.5, 0.01]).double().reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
+    certificate = Certifier().selection(smoothed(scores), radius=0.0)
+    _, axes = certificate_figure(certificate, torch.rand(3, 8, 8))
+    assert marked(axes[0, 3], STRONG).all()
+
+
+def test_radii_are_those_of_the_feature_table_on_one_scale_for_all_examples():
+    certificate = Certifier().top_k(smoothed(blob(rows=2)), k=0.3, radius=0.05)
+    _, axes = radius_figure(certificate, image(rows=2))
+    table = np.array(certificate.columns()["radius"]).reshape(2, 28, 28)
+    for row in range(2):
+        drawn = axes[row, 1].images[0]
+        assert drawn.get_clim() == (0.0, pytest.approx(table.max()))
+        np.testing.assert_array_equal(np.ma.getmaskarray(drawn.get_array()), table[row] == 0)
+        np.testing.assert_allclose(np.ma.filled(drawn.get_array(), 0), table[row])
+        assert to_hex(drawn.cmap.get_bad()) == NOTHING.lower()
+
+
+def test_radii_of_a_selection_are_drawn_by_the_side_of_the_decision():
+    certificate = Certifier().selection(smoothed(blob()), radius=9.0)
+    _, axes = radius_figure(certificate, image())
+    selected, rejected = (np.ma.filled(panel.images[0].get_array(), 0) for panel in axes[0, 1:])
+    torch.testing.assert_close(torch.from_numpy(selected + rejected), certificate.radius[0, 0], rtol=0, atol=0)
+    assert not (selected > 0)[certificate.map.mean[0, 0] <= 0.5].any()
+    assert (selected > 0).any()
+    assert (rejected > 0).any()
+
+
+def test_a_scale_may_end_where_it_is_told():
+    certificate = Certifier().top_k(smoothed(blob()), k=1.0, radius=0.05)
+    _, axes = radius_figure(certificate, image(), largest=0.2)
+    assert axes[0, 1].images[0].get_clim() == (0.0, 0.2)
+    with pytest.raises(InvalidInputError, match="`largest`"):
+        radius_figure(certificate, image(), largest=0)
+
+
+def test_curves_are_those_of_the_certifier():
+    smoothed_map, radii = smoothed(blob(rows=2)), [0.2, 0.0, 0.1]
+    _, axes = curve_figure(smoothed_map, k=0.2, radii=radii, bounds=["kl", "theorem2"], attacked={0.3: [0.5, 1.0]})
+    for line, bound in zip(axes.lines, ("kl", "theorem2"), strict=False):
+        overlaps = Certifier(bound=bound).top_k_curve(smoothed_map, k=0.2, radii=sorted(radii))
+        expected = 100 * overlaps.double().mean(dim=0) / 157
+        torch.testing.assert_close(torch.as_tensor(line.get_ydata()), expected)
+        assert line.get_xdata().tolist() == sorted(radii)
+    assert axes.lines[2].get_xydata().tolist() == [[0.3, 75.0]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"radii": []}, "Expected a radius and a bound, got 0 `radii` and 2 `bounds`"),
+        ({"bounds": []}, "Expected a radius and a bound, got 1 `radii` and 0 `bounds`"),
+        ({"bounds": ["none"]}, "`bound` to be one of"),
+        ({"attacked": {0.1: [0.5, 0.5]}}, "shares in \\[0, 1\\], one or 1 a radius"),
+        ({"attacked": {0.1: 50}}, "shares in \\[0, 1\\]"),
+    ],
+)
+def test_curves_that_cannot_be_drawn_are_refused(settings, match):
+    with pytest.raises(InvalidInputError, match=match):
+        curve_figure(smoothed(blob()), **{"k": 9, "radii": [0.1], **settings})
+
+
+def test_a_region_is_outlined_and_its_certified_share_rounded_down():
+    certificate = Certifier().region(smoothed(blob(), regions=True), radius=0.1)
+    _, axes = region_figure(certificate, image())
+    mask = np.pad(certificate.mask[0, 0].numpy(), 1)
+    edges = (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum()
+    for panel in axes[0, :2]:
+        assert [len(lines.get_segments()) for lines in panel.collections] == [edges, edges]
+    percent = int(100 * float(certificate.mass[0]))
+    assert [text.get_text() for text in axes[0, 2].texts][1] == f"certified: at least {percent} %"
+
+
+def test_an_outline_goes_around_its_pixels():
+    smoothed_map = smoothed(blob(8), regions=True)
+    mask = torch.zeros(1, 64, dtype=torch.bool)
+    mask[0, 2 * 8 + 5] = True
+    object.__setattr__(smoothed_map, "regions", {"one": (mask, smoothed_map.regions["tumour"][1])})
+    _, axes = region_figure(Certifier().region(smoothed_map, radius=0.1), image(8))
+    points = {tuple(point) for line in axes[0, 0].collections[0].get_segments() for point in line.tolist()}
+    assert points == {(4.5, 1.5), (5.5, 1.5), (4.5, 2.5), (5.5, 2.5)}
+
+
+def test_bars_are_sorted_and_coloured_by_what_is_certified():
+    scores = torch.tensor([[0.02, 0.97, 0.6, 0.93, 0.58]]).double()
+    certificate = Certifier().top_k(smoothed(scores), k=3, radius=0.05)
+    _, axes = bar_figure(certificate, feature_names=list("abcde"))
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["b", "d", "c", "e", "a"]
+    colours = [to_hex(bar.get_facecolor()).upper() for bar in axes[0].patches]
+    assert colours == [STRONG, STRONG, FAINT, NOTHING, NOTHING]
+    columns, order = certificate.columns(), [1, 3, 2, 4, 0]
+    whiskers = np.array([line[:, 0] for line in axes[0].collections[0].get_segments()])
+    np.testing.assert_allclose(whiskers[:, 0], np.array(columns["lower"])[order])
+    np.testing.assert_allclose(whiskers[:, 1], np.array(columns["upper"])[order])
+
+
+def test_bars_of_a_selection_show_where_it_abstains():
+    certificate = Certifier().selection(smoothed(torch.tensor([[0.97, 0.5, 0.02]]).double()), radius=0.05)
+    _, axes = bar_figure(certificate, most=2)
+    assert [to_hex(bar.get_facecolor()).upper() for bar in axes[0].patches] == [STRONG, OPEN]
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"feature_names": ["a"]}, "Expected 3 `feature_names`, got 1"),
+        ({"labels": ["a", "b"]}, "Expected 1 `labels`"),
+        ({"most": 0}, "`most` to be an integer from 1, got 0"),
+        ({"most": True}, "`most` to be an integer from 1, got True"),
+    ],
+)
+def test_bars_that_do_not_fit_are_refused(settings, match):
+    certificate = Certifier().top_k(smoothed(torch.rand(1, 3).double()), k=1, radius=0.05)
+    with pytest.raises(InvalidInputError, match=match):
+        bar_figure(certificate, **settings)
+
+
+@pytest.mark.parametrize("draw", [radius_figure, region_figure, lambda certificate, image: bar_figure(certificate)])
+def test_other_certificates_are_refused(draw):
+    with pytest.raises(InvalidInputError, match=r"Expected `certificate` to be a .*, got RankCertificate"):
+        draw(Certifier().rank(smoothed(ZEROS), radius=0.1), ZEROS)
+
+
+def test_attacked_maps_may_be_arrays_and_must_fit():
+    maps = blob().numpy()
+    _, axes = attack_figure(image().numpy(), image().numpy(), maps, maps, k=9)
+    assert marked(axes[0, 4], STRONG).sum() == 9
+    with pytest.raises(
+        InvalidInputError, match=r"`after` of the shape of `before`, \(1, 1, 28, 28\), got \(1, 28, 28\)"
+    ):
+        attack_figure(image(), image(), maps, maps[0], k=9)
+    with pytest.raises(InvalidInputError, match="Expected 1 `certified`, one for each example, got 2"):
+        attack_figure(image(), image(), maps, maps, k=9, certified=[None, None])
+    with pytest.raises(InvalidInputError, match="Expected 1 `names`, one for each example, got 2"):
+        attack_figure(image(), image(), maps, maps, k=9, names=["plain", "smoothed"])

@@ -1,0 +1,188 @@
+"""A report in a real browser: slider, selector, theme, keyboard, and silence on the network."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from gallery import blob, image, smoothed
+
+from captum_certified import Certifier
+from captum_certified.visualization import report
+from captum_certified.visualization.palette import STRONG
+
+RADIUS = 0.0725
+
+
+@pytest.fixture(scope="module")
+def certificate():
+    return Certifier(violations=0).top_k(smoothed(blob(channels=3)), k=0.2, radius=RADIUS)
+
+
+@pytest.fixture(scope="module")
+def path(certificate, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    report(certificate, path, image=image(channels=3), label="A picture")
+    return path
+
+
+@pytest.fixture
+def page(browser, path):
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    browser.get(path.as_uri())
+    yield browser
+    said = [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    assert [message for message in said if "willReadFrequently" not in message] == []  # it is the test that reads
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if not url.startswith("data:")} == {path.as_uri()}
+
+
+def find(page, name):
+    return page.find_element("id", name)
+
+
+def state(page):
+    """Radius, K and the counts that the page states in words."""
+    text = find(page, "statement").text
+    kept = re.search(r"at least (\d+) of the (\d+) most salient", text)
+    named = re.search(r"(\d+) of them can be named", text)
+    k = int(kept[2]) if kept else int(re.search(r"certified of the (\d+) most", text)[1])
+    return (
+        float(find(page, "size").text),
+        k,
+        int(kept[1]) if kept else 0,
+        int(named[1]) if named else 0,
+    )
+
+
+def strong_pixels(page):
+    script = "const c = arguments[0]; return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
+    pixels = np.array(page.execute_script(script, find(page, "marks")), dtype=np.uint8).reshape(28, 28, 4)
+    colour = [int(STRONG[i : i + 2], 16) for i in (1, 3, 5)]
+    return (pixels == [*colour, 255]).all(axis=2), pixels[..., 3] > 0
+
+
+def expected(certificate, k, radius):
+    """Overlap, number of named features, and pixels with one of them, from the certifier alone."""
+    certifier = Certifier(violations=0)
+    overlap = int(certifier.top_k_curve(certificate.map, k=k, radii=[radius])[0, 0])
+    proved = certifier.top_k(certificate.map, k=k, radius=radius)
+    radii = np.array(proved.columns()["radius"])
+    named = (radii > 0) & (radii >= radius)
+    top = proved.top_k.reshape(3, 28, 28).any(dim=0).numpy()
+    return overlap, int(named.sum()), named.reshape(3, 28, 28).any(axis=0), top
+
+
+def check(page, certificate):
+    radius, k, overlap, named = state(page)
+    kept, count, pixels, top = expected(certificate, k, radius)
+    assert (overlap, named) == (kept, count)
+    strong, marked = strong_pixels(page)
+    np.testing.assert_array_equal(strong, pixels)
+    np.testing.assert_array_equal(marked, top)
+    return radius, k
+
+
+def test_the_page_opens_at_the_certificate(page, certificate):
+    assert check(page, certificate) == (RADIUS, 471)
+    assert state(page)[2] == int(certificate.overlap[0])
+    assert page.title == "A picture"
+
+
+def test_the_slider_fades_features_where_their_certificate_ends(page, certificate):
+    from selenium.webdriver.common.keys import Keys
+
+    slider = find(page, "radius")
+    seen = [check(page, certificate)[0]]
+    for keys in (Keys.ARROW_RIGHT, Keys.ARROW_RIGHT * 3, Keys.PAGE_UP, Keys.ARROW_LEFT * 5, Keys.HOME, Keys.END):
+        slider.send_keys(keys)
+        seen.append(check(page, certificate)[0])
+    assert len(set(seen)) == len(seen)
+    assert seen[-2] == 0.0
+    assert not strong_pixels(page)[0].any()
+    assert "nothing is certified" in find(page, "statement").text
+
+
+def test_the_slider_is_moved_by_the_mouse(page, certificate):
+    from selenium.webdriver import ActionChains
+
+    slider = find(page, "radius")
+    before = state(page)[0]
+    ActionChains(page).move_to_element_with_offset(slider, slider.size["width"] // 5, 0).click().perform()
+    assert check(page, certificate)[0] > before
+
+
+def test_the_size_of_the_top_set_is_chosen(page, certificate):
+    from selenium.webdriver.support.select import Select
+
+    sizes = set()
+    for index in range(len(Select(find(page, "top")).options)):
+        Select(find(page, "top")).select_by_index(index)
+        for step in (0, 4, 30):
+            page.execute_script(
+                "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))",
+                find(page, "radius"),
+                step,
+            )
+            sizes.add(check(page, certificate)[1])
+    assert sizes == {118, 236, 471, 706}
+
+
+def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(page):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    reached = []
+    for _ in range(3):
+        ActionChains(page).send_keys(Keys.TAB).perform()
+        active = page.switch_to.active_element
+        reached.append(active.get_attribute("id"))
+        assert active.value_of_css_property("outline-style") == "solid"
+    assert reached == ["theme", "radius", "top"]
+    before = state(page)[1]
+    ActionChains(page).send_keys(Keys.ARROW_UP).perform()
+    assert state(page)[1] < before
+
+
+def test_every_picture_has_words_and_they_follow_the_slider(page):
+    from selenium.webdriver.common.keys import Keys
+
+    assert all(img.get_attribute("alt") for img in page.find_elements("css selector", "figure > img"))
+    words = [find(page, "marks").get_attribute("aria-label"), find(page, "curve-title").get_attribute("textContent")]
+    words.append(find(page, "radius").get_attribute("aria-valuetext"))
+    find(page, "radius").send_keys(Keys.PAGE_UP)
+    later = [find(page, "marks").get_attribute("aria-label"), find(page, "curve-title").get_attribute("textContent")]
+    later.append(find(page, "radius").get_attribute("aria-valuetext"))
+    assert all(words)
+    assert all(one != two for one, two in zip(words, later, strict=True))
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("light", "Dark theme"), ("dark", "Light theme")])
+def test_the_theme_follows_the_browser_until_told_otherwise(page, scheme, other):
+    feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    page.refresh()
+    before, button = background(page), find(page, "theme")
+    assert (before < 128) == (scheme == "dark")
+    assert button.text == other
+    button.click()
+    assert (background(page) < 128) == (scheme == "light")
+    button.click()
+    assert background(page) == before
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_nothing_runs_off_a_narrow_screen(page):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    )
+    widest = page.execute_script("return document.documentElement.scrollWidth")
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert widest <= 360
+
+
+def background(page):
+    colour = page.find_element("tag name", "body").value_of_css_property("background-color")
+    return int(re.findall(r"\d+", colour)[0])
