@@ -13,55 +13,6 @@ from captum_certified.cli import main
 from captum_certified.cli.images import Framing, load_image, region_mask
 from captum_certified.exceptions import InvalidInputError
 
-MODELS = """
-import torch
-from torch import nn
-
-
-def small(classes=3, channels=3, name="plain"):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Softplus(), nn.Flatten(), nn.LazyLinear(classes)).eval()
-
-
-def made(size):
-    model = small()
-    model(torch.zeros(1, 3, size, size))
-    return model
-
-
-def grey(size):
-    model = small(channels=1)
-    model(torch.zeros(1, 1, size, size))
-    return model
-
-
-class Named(nn.Module):
-    def forward(self, x):
-        return {"logits": x.flatten(1)}
-
-
-class Broken(nn.Module):
-    def forward(self, x):
-        raise RuntimeError("this network is broken")
-
-
-already = made(12)
-number = 3
-"""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with a module of models and two images, as the current one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    name = f"models_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(MODELS)
-    generator = np.random.default_rng(0)
-    for image in ("one.png", "two.jpg"):
-        Image.fromarray(generator.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(tmp_path / image)
-    return name
-
 
 def call(folder, *arguments, model="made", model_args=("12",), samples=64, size="12"):
     words = ["certify", *arguments, "--model", f"{folder}:{model}", "--samples", str(samples), "--seed", "1", "-q"]
@@ -100,6 +51,26 @@ def test_json_to_a_file_and_a_table_of_features(folder):
     assert call(folder, "one.png", "--json", "all.json", "--csv", "--out", "results") == 0
     assert len(json.loads(Path("all.json").read_text())) == 1
     assert Path("results/one.csv").read_text().startswith('example,feature,mean,lower,upper,rank,radius\n0,"0,0,0",')
+
+
+def test_a_report_of_each_image_if_asked_for_also_of_results_that_are_kept(folder):
+    assert call(folder, "one.png", "--out", "results") == 0
+    assert not Path("results/one.html").exists()
+    for _ in range(2):
+        assert call(folder, "one.png", "two.jpg", "--report", "--out", "results") == 0
+        for name in ("one", "two"):
+            page = Path(f"results/{name}.html").read_text()
+            assert f"<title>{name}</title>" in page
+            assert "the top 87 of 432 (20.1 %)" in page
+
+
+def test_an_image_stops_once_its_overlap_is_certified(folder, capsys):
+    assert call(folder, "one.png", "--overlap", "1", "--radius", "0", "--out", "results", samples=5000) == 0
+    record = json.loads(Path("results/one.json").read_text())
+    assert (record["stopped"], record["looks"], record["n_samples"]) == (["certified"], [1], [2048])
+    assert (record["asked_overlap"], record["most_draws"]) == (1, 5000)
+    assert "certified after 2048 draws" in capsys.readouterr().out
+    assert main(["verify", "results/one.json"]) == 0
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(folder):
@@ -227,19 +198,92 @@ def test_a_bad_call_is_said_in_a_line_and_writes_nothing(folder, capsys, argumen
 
 
 def test_an_interrupted_run_keeps_what_is_done(folder, capsys, monkeypatch):
-    certify, calls = Certifier.certify, []
+    top_k, calls = Certifier.top_k, []
 
     def interrupted(self, *arguments, **named):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return certify(self, *arguments, **named)
+        return top_k(self, *arguments, **named)
 
-    monkeypatch.setattr(Certifier, "certify", interrupted)
+    monkeypatch.setattr(Certifier, "top_k", interrupted)
     assert call(folder, "one.png", "two.jpg", "--out", "results") == 130
     assert Path("results/one.json").is_file()
     assert not Path("results/two.json").exists()
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_folder_is_its_images_and_gets_a_summary(folder, capsys):
+    for name in ("photos/b.png", "photos/a.jpg", "photos/more/a.png", "photos/.hidden/c.png", "photos/summary.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(Path("one.png").read_bytes())
+    Path("photos/notes.txt").write_text("no image")
+    assert call(folder, "photos", "--out", "photos/results", samples=16) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in printed[:4]] == [
+        f"photos/{name}" for name in ("a.jpg", "b.png", "more/a.png", "summary.png")
+    ]
+    assert printed[4].startswith("4 examples: mean certified overlap")
+    names = {path.stem for path in Path("photos/results").glob("*.json")}
+    assert names == {"a", "b", "more-a", "image-summary"}
+    assert Path("photos/results/summary.csv").read_text().startswith("name,k,overlap,")
+    assert Path("photos/results/summary.png").is_file()
+    # The pictures of the results are no images of the folder.
+    assert call(folder, "photos", "--out", "photos/results", samples=16) == 0
+    assert "4 examples (4 kept)" in capsys.readouterr().out
+
+
+def test_a_folder_without_images_is_said(folder, capsys):
+    Path("empty").mkdir()
+    assert call(folder, "empty", "--out", "results") == 2
+    assert "Expected images in the folder empty, got none." in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default:Results in:UserWarning")
+def test_the_same_command_keeps_its_results_and_fills_in_what_is_missing(folder, capsys):
+    assert call(folder, "one.png", "--out", "results") == 0
+    before = {path.name: path.stat().st_mtime_ns for path in Path("results").iterdir()}
+    Path("results/one.png").unlink()
+    assert call(folder, "one.png", "--out", "results", "--csv", "--region", "5,0,20,20", samples=32) == 0
+    assert "Results in results of other settings are redone" in capsys.readouterr().err
+    assert call(folder, "one.png", "--out", "results", "--region", "5,0,20,20", samples=32) == 0
+    after = {path.name: path.stat().st_mtime_ns for path in Path("results").iterdir()}
+    assert set(after) - set(before) == {"one.csv"}
+    Path("results/one.csv").unlink()
+    Path("results/one.png").unlink()
+    assert call(folder, "one.png", "--out", "results", "--csv", "--region", "5,0,20,20", samples=32) == 0
+    assert Path("results/one.csv").is_file()
+    assert Path("results/one.png").is_file()
+    assert Path("results/one.json").stat().st_mtime_ns == after["one.json"]
+    assert call(folder, "one.png", "--out", "results", "--region", "5,0,20,20", "--no-resume", samples=32) == 0
+    assert Path("results/one.json").stat().st_mtime_ns > after["one.json"]
+    capsys.readouterr()
+
+
+def test_shards_of_a_command_are_a_partition(folder, capsys):
+    for index in ("1/2", "2/2"):
+        assert call(folder, "one.png", "two.jpg", "--out", "results", "--shard", index, samples=16) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in printed] == ["one.png", "Results", "two.jpg", "Results"]
+    assert call(folder, "one.png", "two.jpg", "--out", "results", samples=16) == 0
+    assert "2 examples (2 kept)" in capsys.readouterr().out
+    for wrong in ("0/2", "3/2", "2", "a/b"):
+        assert call(folder, "one.png", "--shard", wrong) == 2
+        assert f"expected I/N with I from 1 to N, got {wrong}" in capsys.readouterr().err
+
+
+def test_why_an_image_failed_is_said_in_full_if_asked(folder, capsys):
+    words = ["certify", "missing.png", "--model", f"{folder}:already", "--samples", "8", "--size", "12", "--json", "-"]
+    assert main([*words, "-v"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_names_are_free_whatever_the_files_are_called(folder):
+    from captum_certified.cli.image_files import expanded
+
+    paths = [Path(name) for name in ("a/x.png", "b/x.png", "x-2.png", "c/x.png", "summary-1.png", ".png")]
+    names = [name for _, name in expanded(paths, without=None)]
+    assert names == ["x", "x-2", "x-2-2", "x-3", "image-summary-1", "png"]
 
 
 def save(name, array):

@@ -50,8 +50,13 @@ def test_numbers_are_neither_vacuous_nor_perfect(made):
 def test_files_are_complete_and_agree(made):
     report, directory = made
     names = sorted(path.name for path in directory.iterdir())
-    assert names == ["certificates.png", *(f"digit-{i}.{kind}" for i in range(3) for kind in ("json", "npz"))]
+    assert names == [
+        "attacks.png",
+        "certificates.png",
+        *(f"digit-{i}.{kind}" for i in range(3) for kind in ("json", "npz")),
+    ]
     assert report.figure.read_bytes().startswith(b"\x89PNG")
+    assert report.attacks.read_bytes().startswith(b"\x89PNG")
     assert all(verify(result.path).agrees for result in report.results)
 
 
@@ -63,6 +68,16 @@ def test_results_record_settings_seed_versions_input_and_prediction(made):
     assert record["overlap_theorem2"] == report.results[0].paper
     assert len(record["input_digest"]) == 64
     assert {"torch", "captum", "captum-certified", "python"} <= record["versions"].keys()
+
+
+def test_attacks_stay_above_the_certificates_and_are_recorded(made):
+    report, _ = made
+    for result in report.results:
+        assert int(result.certificate.overlap[0]) <= result.attacked.smoothed <= result.certificate.k
+        record = json.loads(result.path.read_text())
+        recorded = (record["overlap_attacked"], record["overlap_attacked_plain_map"])
+        assert recorded == (result.attacked.smoothed, result.attacked.plain)
+    assert any(result.attacked.plain < result.certificate.k for result in report.results)
 
 
 def test_paper_bound_is_theorem_2_of_the_same_draws(made):
@@ -115,4 +130,4 @@ def test_progress_goes_to_stderr(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stderr", errors)
     run_demo(DemoSettings(images=1, samples=8), tmp_path, show_progress=True)
     assert "training a classifier" in errors.getvalue()
-    assert "certifying digits" in errors.getvalue()
+    assert "certifying and attacking digits" in errors.getvalue()

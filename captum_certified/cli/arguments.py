@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from captum_certified.cli.images import Framing
 
-__all__ = ["box", "count_or_fraction", "numbers", "positive_integer", "seed", "size", "target"]
+__all__ = ["box", "count_or_fraction", "numbers", "part", "positive_integer", "seed", "size", "target"]
 
 
 def count_or_fraction(text: str) -> float:
@@ -54,6 +54,14 @@ def size(text: str) -> "Framing":
     if len(sides) > 2:
         raise argparse.ArgumentTypeError(f"expected CROP or RESIZE,CROP, got {text}")
     return Framing(resize=sides[0], crop=sides[-1])
+
+
+def part(text: str) -> tuple[int, int]:
+    """I/N with I from 1 to N."""
+    number, _, total = text.partition("/")
+    if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, got {text}")
+    return int(number), int(total)
 
 
 def target(text: str) -> int | str:

@@ -19,7 +19,8 @@ def add_to(commands: Any) -> None:
         "demo",
         help="train a small classifier of digits and certify its saliency maps (seconds, no download)",
         description="Train a small classifier on scikit-learn's digits, explain a few test digits by sparsified "
-        "SmoothGrad, and certify how much of each explanation survives every perturbation. Pixels are in [0, 1].",
+        "SmoothGrad, certify how much of each explanation survives every perturbation, and attack it. Pixels are in "
+        "[0, 1].",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     number: dict[str, Any] = {"metavar": "N"}
@@ -60,7 +61,9 @@ def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
         "predicted",
         "theorem2",
         "best" if first.bound == "best" else f"best ({first.bound})",
+        "attacked",
         "in the plain map",
+        "plain map attacked",
     ]
     rows = [columns, *(_row(result) for result in report.results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
@@ -74,7 +77,8 @@ def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
         "",
         *table,
         "",
-        f"Figure:  {report.figure}",
+        "Attacked: how many stay when Algorithm 1 of the paper attacks that map within the same radius.",
+        f"Figures: {report.figure} {report.attacks}",
         f"Results: {directory}/digit-*.json, each with its map in the .npz beside it",
         f"Check:   captum-certified verify {files}",
     ]
@@ -88,7 +92,9 @@ def _row(result: "DigitResult") -> list[str]:
         str(result.prediction),
         _share(result.paper, certificate.k),
         _share(int(certificate.overlap[0]), certificate.k),
+        _share(result.attacked.smoothed, certificate.k),
         "" if plain is None else _share(int(plain[0]), certificate.k),
+        _share(result.attacked.plain, certificate.k),
     ]
 
 

@@ -22,6 +22,7 @@ from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["LoadedModel", "Normalized", "load_model"]
 
+_CONSTANTS = {"True": True, "False": False, "None": None}
 _ZOO: Any = torchvision.models  # its registry is public, but not typed
 
 
@@ -124,7 +125,7 @@ def _from_callable(name: str, positional: list[Any], named: dict[str, Any]) -> n
 
 
 def _model_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
-    """NAME=VALUE is a keyword argument, anything else a positional one; values are JSON where they can be."""
+    """NAME=VALUE is a keyword argument, anything else a positional one; values are JSON or constants where they can."""
     positional, named = [], {}
     for text in texts:
         keyword = re.match(r"([A-Za-z_]\w*)=(.*)$", text, re.DOTALL)
@@ -136,6 +137,8 @@ def _model_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _value(text: str) -> Any:
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     try:
         return json.loads(text)
     except ValueError:

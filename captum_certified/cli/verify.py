@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from captum_certified.exceptions import CaptumCertifiedError
+from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
 
 __all__ = ["add_to", "run"]
 
@@ -20,19 +20,32 @@ def add_to(commands: Any) -> None:
         description="Recompute stored results from their saved maps and compare every number. "
         "Exit code 0: all agree, 1: some differ, 2: some cannot be read.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result (.json) or certificate (.npz)")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="result (.json), certificate (.npz), or a folder of results; records of failures are passed over",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify every file, whatever the others are like."""
-    return max(_verified(path) for path in arguments.files)
+    paths = [inner for path in arguments.files for inner in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    if not paths:
+        raise InvalidInputError(f"Expected results in {arguments.files[0]}, got none.")
+    return max(_verified(path) for path in paths)
 
 
 def _verified(path: Path) -> int:
     from captum_certified.runs import verify
+    from captum_certified.runs.results import read_json
 
     try:
+        if path.suffix == ".json" and read_json(path).get("kind") == "failure":
+            print(f"{path}: a failure, nothing to verify")
+            return _AGREES
         verification = verify(path)
     except (CaptumCertifiedError, OSError) as error:
         print(f"{path}: cannot be verified: {error}", file=sys.stderr)

@@ -1,6 +1,16 @@
 """The command ``captum-certified demo``: a small classifier of handwritten digits, explained and certified."""
 
+from captum_certified.demo.attacked import AttackedDigit
 from captum_certified.demo.digits import Digits, load_digits, train_classifier
 from captum_certified.demo.experiment import DemoReport, DemoSettings, DigitResult, run_demo
 
-__all__ = ["DemoReport", "DemoSettings", "DigitResult", "Digits", "load_digits", "run_demo", "train_classifier"]
+__all__ = [
+    "AttackedDigit",
+    "DemoReport",
+    "DemoSettings",
+    "DigitResult",
+    "Digits",
+    "load_digits",
+    "run_demo",
+    "train_classifier",
+]

@@ -1,20 +1,22 @@
-"""The demo itself: train, explain, certify, draw, and write results."""
+"""The demo itself: train, explain, certify, attack, draw, and write results."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from captum.attr import Saliency
-from torch import nn
+from matplotlib.figure import Figure
+from torch import Tensor, nn
 
 from captum_certified._captum import progress_bar
 from captum_certified.attr import SparsifiedSmoothGrad
 from captum_certified.certify import Certifier, TopKCertificate
+from captum_certified.demo.attacked import AttackedDigit, attack_digit
 from captum_certified.demo.digits import Digits, load_digits, train_classifier
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.runs import write_result
 from captum_certified.smoothing import SmoothedMap, atomic_write
-from captum_certified.visualization import certificate_figure
+from captum_certified.visualization import attack_figure, certificate_figure
 
 __all__ = ["DemoReport", "DemoSettings", "DigitResult", "run_demo"]
 
@@ -53,6 +55,7 @@ class DigitResult:
         prediction: The class predicted, which is the class explained.
         paper: Certified overlap by the paper's Theorem 2.
         certificate: The certificate of the sharpest bound.
+        attacked: What attacks of the certified size left of the plain and of the smoothed map.
         path: Its JSON file.
     """
 
@@ -60,6 +63,7 @@ class DigitResult:
     prediction: int
     paper: int
     certificate: TopKCertificate
+    attacked: AttackedDigit
     path: Path
 
 
@@ -70,16 +74,18 @@ class DemoReport:
     Attributes:
         accuracy: Share of the test digits that the classifier gets right.
         results: One for each digit.
-        figure: The figure's file.
+        figure: The file of the figure of certificates.
+        attacks: The file of the figure of attacks.
     """
 
     accuracy: float
     results: tuple[DigitResult, ...]
     figure: Path
+    attacks: Path
 
 
 def run_demo(settings: DemoSettings, directory: Path, *, show_progress: bool = False) -> DemoReport:
-    """Certify a few digits and write a figure and one result for each.
+    """Certify a few digits, attack their explanations, and write two figures and one result for each.
 
     Args:
         settings: What to certify.
@@ -100,12 +106,17 @@ def run_demo(settings: DemoSettings, directory: Path, *, show_progress: bool = F
     with torch.no_grad():
         predictions = model(digits.test_images).argmax(dim=1)
     results = []
-    with progress_bar(total=settings.images, description="certifying digits", show=show_progress) as bar:
+    with progress_bar(total=settings.images, description="certifying and attacking digits", show=show_progress) as bar:
         for index in range(settings.images):
             results.append(_certify(index, int(predictions[index]), model, digits, settings, directory))
             bar.update(1)
     accuracy = float((predictions == digits.test_labels).double().mean())
-    return DemoReport(accuracy=accuracy, results=tuple(results), figure=_draw(results, digits, directory))
+    return DemoReport(
+        accuracy=accuracy,
+        results=tuple(results),
+        figure=_draw(results, digits, directory),
+        attacks=_draw_attacks(results, digits, directory),
+    )
 
 
 def _check(settings: DemoSettings, digits: Digits) -> None:
@@ -134,6 +145,7 @@ def _certify(
         seed=settings.seed,
     )
     paper = Certifier(bound=_PAPER_BOUND).top_k(certificate.map, k=settings.k, radius=settings.radius)
+    attacked = attack_digit(model, explainer, image, certificate, target=prediction, seed=settings.seed)
     path = write_result(
         directory / f"digit-{index}.json",
         certificate,
@@ -143,10 +155,17 @@ def _certify(
             "prediction": prediction,
             "data": f"scikit-learn digits, test image {index}",
             f"overlap_{_PAPER_BOUND}": int(paper.overlap[0]),
+            "overlap_attacked": attacked.smoothed,
+            "overlap_attacked_plain_map": attacked.plain,
         },
     )
     return DigitResult(
-        label=label, prediction=prediction, paper=int(paper.overlap[0]), certificate=certificate, path=path
+        label=label,
+        prediction=prediction,
+        paper=int(paper.overlap[0]),
+        certificate=certificate,
+        attacked=attacked,
+        path=path,
     )
 
 
@@ -154,9 +173,40 @@ def _draw(results: list[DigitResult], digits: Digits, directory: Path) -> Path:
     first = results[0].certificate
     stacked = SmoothedMap.stack([result.certificate.map for result in results])
     certificate = Certifier().top_k(stacked, k=first.k, radius=first.radius)
-    labels = [f"a {result.label}, predicted {result.prediction}" for result in results]
-    figure, _ = certificate_figure(certificate, digits.test_images[: len(results)], labels=labels)
-    path = directory / "certificates.png"
+    figure, _ = certificate_figure(certificate, digits.test_images[: len(results)], labels=_labels(results))
+    return _saved(figure, directory / "certificates.png")
+
+
+def _draw_attacks(results: list[DigitResult], digits: Digits, directory: Path) -> Path:
+    certificates = [result.certificate for result in results]
+    figure, _ = attack_figure(
+        digits.test_images[: len(results)],
+        torch.cat([_perturbed(result) for result in results]),
+        torch.cat([_mean(certificate.map) for certificate in certificates]),
+        torch.cat([_mean(result.attacked.challenge.map) for result in results]),
+        k=certificates[0].k,
+        certified=[float(certificate.overlap_fraction[0]) for certificate in certificates],
+        labels=_labels(results),
+    )
+    return _saved(figure, directory / "attacks.png")
+
+
+def _perturbed(result: DigitResult) -> Tensor:
+    perturbed = result.attacked.challenge.perturbed
+    assert isinstance(perturbed, Tensor)  # noqa: S101  for the type checker: digits are one tensor
+    return perturbed
+
+
+def _mean(smoothed_map: SmoothedMap) -> Tensor:
+    assert isinstance(smoothed_map.mean, Tensor)  # noqa: S101  for the type checker: digits are one tensor
+    return smoothed_map.mean
+
+
+def _labels(results: list[DigitResult]) -> list[str]:
+    return [f"a {result.label}, predicted {result.prediction}" for result in results]
+
+
+def _saved(figure: Figure, path: Path) -> Path:
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
     return path

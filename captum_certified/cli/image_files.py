@@ -1,0 +1,65 @@
+"""Which image files a command line names, and what their results are called."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from captum_certified.exceptions import InvalidInputError
+
+__all__ = ["expanded"]
+
+# Of a folder; a file that is named itself may have any suffix. State dicts end in .pth as a rule.
+_SUFFIXES = frozenset(
+    ".bmp .gif .jpeg .jpg .npy .pbm .pgm .png .pnm .ppm .pt .tif .tiff .webp".split()  # noqa: SIM905
+)
+_SUMMARY = "summary"
+
+
+def expanded(paths: Sequence[Path], *, without: Path | None) -> list[tuple[Path, str]]:
+    """Image files with a name for each, folders replaced by the images in them.
+
+    Args:
+        paths: Files and folders.
+        without: The folder of results, whose pictures are not taken.
+
+    Returns:
+        Files and names. A name is the file's without its suffix, in a folder with those of its subfolders before it,
+        and with a number where it is taken.
+
+    Raises:
+        InvalidInputError: A folder holds no image.
+    """
+    taken: set[str] = set()
+    found = []
+    for path in paths:
+        for file, words in _images(path, without):
+            name = _free("-".join(words), taken)
+            taken.add(name)
+            found.append((file, name))
+    return found
+
+
+def _images(path: Path, without: Path | None) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    if not path.is_dir():
+        yield path, (path.stem,)
+        return
+    hidden = None if without is None else without.resolve()
+    empty = True
+    for file in sorted(path.rglob("*")):
+        words = file.relative_to(path).parts
+        is_image = file.suffix.lower() in _SUFFIXES and not any(word.startswith(".") for word in words)
+        if is_image and file.is_file() and (hidden is None or hidden not in file.resolve().parents):
+            empty = False
+            yield file, (*words[:-1], file.stem)
+    if empty:
+        raise InvalidInputError(f"Expected images in the folder {path}, got none.")
+
+
+def _free(name: str, taken: set[str]) -> str:
+    name = name.lstrip(".") or "image"
+    if name == _SUMMARY or name.startswith(f"{_SUMMARY}-"):
+        name = f"image-{name}"
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free

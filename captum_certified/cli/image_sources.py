@@ -1,0 +1,85 @@
+"""Image files as examples of a run, and the pictures that go beside their results."""
+
+import argparse
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_certified.certify import TopKCertificate
+from captum_certified.cli.images import load_image, region_mask
+from captum_certified.cli.models import LoadedModel
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.runs.examples import Example, Source
+from captum_certified.smoothing import atomic_write
+from captum_certified.visualization import certificate_figure, report
+
+__all__ = ["image_sources", "prediction_of", "write_pictures"]
+
+
+def image_sources(
+    files: Sequence[tuple[Path, str]], loaded: LoadedModel, arguments: argparse.Namespace
+) -> Iterator[Source]:
+    """Examples that are read, and classified, when their turn comes.
+
+    Args:
+        files: Image files with their names.
+        loaded: The model.
+        arguments: ``target``, ``region``, ``channels``, ``device``, ``dtype``.
+    """
+    for path, name in files:
+        yield Source(name, functools.partial(_example, path, loaded, arguments), notes={"image": str(path)})
+
+
+def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> Example:
+    image, file_size = load_image(path, loaded.framing, channels=arguments.channels)
+    inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
+    prediction = prediction_of(loaded.model, inputs)
+    region = None
+    if arguments.region is not None:
+        region = region_mask(arguments.region, loaded.framing, file_size).expand(1, arguments.channels, -1, -1)
+    return Example(
+        inputs=inputs,
+        target=prediction if arguments.target == "predicted" else arguments.target,
+        region=region,
+        notes={"prediction": prediction},
+    )
+
+
+def write_pictures(
+    stem: Path, certificate: TopKCertificate, example: Example, new: bool, *, csv: bool, page: bool
+) -> None:
+    """Write the figure of a certificate, and perhaps its table of features and its report.
+
+    Args:
+        stem: The files' path without a suffix.
+        certificate: The certificate.
+        example: What it is about.
+        new: Whether it is; of one that was kept, files that exist are kept as well.
+        csv: Whether to write the table.
+        page: Whether to write the report.
+    """
+    assert isinstance(example.inputs, Tensor)  # noqa: S101  for the type checker: images are no tuples
+    image = example.inputs.float().cpu()
+    picture, table, html = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "csv", "html"))
+    if new or not picture.exists():
+        figure, _ = certificate_figure(certificate, image)
+        with atomic_write(picture) as file:
+            figure.savefig(file, format="png", dpi=150)
+    if csv and (new or not table.exists()):
+        certificate.to_csv(table)
+    if page and (new or not html.exists()):
+        report(certificate, html, image=image, label=stem.name)
+
+
+def prediction_of(model: Any, inputs: Any) -> int:
+    """The class that a model predicts for one image."""
+    with torch.no_grad():
+        outputs = model(inputs)
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != 1:
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise InvalidInputError(f"Expected a model that returns a tensor of shape (N, classes), got {got}.")
+    return int(outputs.argmax())

@@ -1,0 +1,103 @@
+"""Options that commands on image files share, and what they mean."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captum_certified.cli.arguments import count_or_fraction, numbers, positive_integer, seed, size, target
+from captum_certified.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from captum_certified.cli.models import LoadedModel
+
+__all__ = ["add_explanation", "add_model", "explainer_of", "write_json"]
+
+_METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+def add_model(group: Any) -> None:
+    """Which model, and how images are framed for it."""
+    group.add_argument(
+        "--model",
+        required=True,
+        metavar="NAME",
+        help="a torchvision classifier, which gets the normalisation of its weights, or package.module:callable (also "
+        "in this folder) that returns a module, which gets none but --mean and --std",
+    )
+    group.add_argument(
+        "--model-arg",
+        action="append",
+        default=[],
+        metavar="VALUE",
+        help="an argument of the callable, or NAME=VALUE: a number, True, False, None, JSON, or else text; may be "
+        "repeated",
+    )
+    group.add_argument(
+        "--weights", type=Path, metavar="FILE", help="a local state dict instead of torchvision's weights"
+    )
+    group.add_argument(
+        "--size",
+        type=size,
+        metavar="CROP|RESIZE,CROP",
+        help="side of the centre square, after resizing the shorter side; by default the torchvision model's",
+    )
+    group.add_argument("--mean", type=numbers, metavar="R,G,B", help="normalisation to put into the model")
+    group.add_argument("--std", type=numbers, metavar="R,G,B", help="normalisation to put into the model")
+    group.add_argument("--channels", type=int, choices=(1, 3), default=3, help="channels of the model's images")
+    group.add_argument("--device", default="cpu", help="where the model runs")
+    group.add_argument("--dtype", choices=_DTYPES, default="float32", help="precision of the model")
+
+
+def add_explanation(group: Any) -> None:
+    """What is explained and certified, and how."""
+    number: dict[str, Any] = {"metavar": "N"}
+    group.add_argument("--method", choices=_METHODS, default="Saliency", help="the attribution that is smoothed")
+    group.add_argument(
+        "--target",
+        type=target,
+        default="predicted",
+        help="class explained: predicted (for the clean image), a number, or argmax (of each noisy copy)",
+    )
+    group.add_argument(
+        "--k", type=count_or_fraction, default=0.2, help="top set: 1 is a count, 1.0 or 0.2 a fraction", **number
+    )
+    group.add_argument("--radius", type=float, default=0.03, help="L2 size of the perturbation", **number)
+    group.add_argument("--samples", type=positive_integer, default=1024, help="draws of each image", **number)
+    group.add_argument("--sigma", type=float, default=0.2, help="standard deviation of the noise", **number)
+    group.add_argument("--tau", type=float, default=0.1, help="fraction of features salient in a draw", **number)
+    group.add_argument("--groups", choices=("channels",), help="make the channels of a pixel one feature")
+    group.add_argument("--confidence", type=float, default=0.95, help="for each image", **number)
+    group.add_argument("--bound", default="best", help="the bound that proves it")
+    group.add_argument("--batch-size", type=positive_integer, help="draws computed together", **number)
+    group.add_argument("--seed", type=seed, help="of the noise; a fresh one by default", **number)
+
+
+def explainer_of(loaded: "LoadedModel", arguments: argparse.Namespace) -> Any:
+    """The explanation of a model, which is moved to its device and precision."""
+    import captum.attr
+    import torch
+
+    from captum_certified.attr import SparsifiedSmoothGrad
+
+    try:
+        loaded.model.to(arguments.device, getattr(torch, arguments.dtype))
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInputError(f"Expected `--device` to be available, got {arguments.device!r}: {error}") from error
+    return SparsifiedSmoothGrad(getattr(captum.attr, arguments.method)(loaded.model), tau=arguments.tau)
+
+
+def write_json(value: Any, destination: str | Path | None) -> None:
+    """Write JSON to a file, to standard output for ``-``, or nowhere."""
+    from captum_certified.smoothing import atomic_write
+
+    if destination is None:
+        return
+    text = json.dumps(value, indent=2) + "\n"
+    if destination == "-":
+        sys.stdout.write(text)
+    else:
+        with atomic_write(destination) as file:
+            file.write(text.encode())
