@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import captum_certified
 
@@ -17,7 +18,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build", "generated", "jupyter_execute"]
+exclude_patterns = ["_build", "generated", "jupyter_execute", "conf.py", "benchmarks/table.md"]
 nitpicky = True
 
 html_theme = "furo"
@@ -25,6 +26,10 @@ html_title = f"captum_certified {release}"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+# Tutorials are scripts with cells. With CAPTUM_CERTIFIED_SMOKE=1 they run with few draws.
+nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+# Progress bars of a notebook ask for widgets there.
+nb_output_stderr = "remove"
 # A cached output would stay after the code that made it has changed.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
@@ -62,6 +67,17 @@ if os.environ.get("READTHEDOCS"):
     }
 
 
+# Sphinx reads only what lies in its own folder.
+HERE = Path(__file__).parent
+for tutorial in sorted((HERE.parent / "tutorials").glob("*.py")):
+    copied = HERE / "tutorials" / tutorial.name
+    if not copied.is_file() or copied.read_bytes() != tutorial.read_bytes():
+        copied.write_bytes(tutorial.read_bytes())
+for copied in (HERE / "tutorials").glob("*.py"):
+    if not (HERE.parent / "tutorials" / copied.name).is_file():
+        copied.unlink()
+
+
 PUBLIC = "|".join(map(re.escape, captum_certified.__all__))
 
 
@@ -88,3 +104,4 @@ def setup(app):
     """Connect the hooks, the second before Napoleon's."""
     app.connect("autodoc-skip-member", skip_documented_above)
     app.connect("autodoc-process-docstring", read_as_text, priority=400)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 # One thread: sums are then formed in one order, and parallel test processes do not fight over the cores.
 torch.set_num_threads(1)
@@ -18,3 +20,53 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no trained networks in {folder}; set CAPTUM_CERTIFIED_DATA to their folder")
     return folder
+
+
+_MODELS = """
+import torch
+from torch import nn
+
+
+def small(classes=3, channels=3, name="plain"):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Softplus(), nn.Flatten(), nn.LazyLinear(classes)).eval()
+
+
+def made(size):
+    model = small()
+    model(torch.zeros(1, 3, size, size))
+    return model
+
+
+def grey(size):
+    model = small(channels=1)
+    model(torch.zeros(1, 1, size, size))
+    return model
+
+
+class Named(nn.Module):
+    def forward(self, x):
+        return {"logits": x.flatten(1)}
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        raise RuntimeError("this network is broken")
+
+
+already = made(12)
+number = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a module of models and two images, as the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = f"models_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(_MODELS)
+    generator = np.random.default_rng(0)
+    for image in ("one.png", "two.jpg"):
+        Image.fromarray(generator.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(tmp_path / image)
+    return name

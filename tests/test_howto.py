@@ -1,23 +1,30 @@
-"""The how-to pages run as they are printed."""
+"""The how-to pages and the guide run as they are printed."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-HOWTO = Path(__file__).parents[1] / "docs" / "howto"
+DOCS = Path(__file__).parents[1] / "docs"
+HOWTO = DOCS / "howto"
 CELL = re.compile(r"^```\{code-cell\} python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PAGES = sorted(page.name for page in HOWTO.glob("*.md") if CELL.search(page.read_text()))
+PAGES = sorted(
+    page.relative_to(DOCS).as_posix()
+    for folder in ("howto", "guide")
+    for page in (DOCS / folder).glob("*.md")
+    if CELL.search(page.read_text())
+)
 
 
 def test_there_are_pages():
-    assert {"units.md", "hugging_face.md", "tabular.md", "text.md", "wrap_your_own.md"} <= set(PAGES)
+    named = ("units", "sequential", "hugging_face", "tabular", "text", "wrap_your_own", "own_objective")
+    assert {f"howto/{name}.md" for name in named} | {"guide/maps.md", "guide/choosing.md"} <= set(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_runs(page):
     names = {"__name__": "howto"}
-    for number, cell in enumerate(CELL.findall((HOWTO / page).read_text()), start=1):
+    for number, cell in enumerate(CELL.findall((DOCS / page).read_text()), start=1):
         exec(compile(cell, f"{page}, cell {number}", "exec"), names)  # noqa: S102
 
 

@@ -1,13 +1,19 @@
 """The ratio protocol: two functions timed in pairs of short runs, in ABBA order, and the median of their ratios."""
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 PAIRS = 40
 SECONDS = 0.3
+
+# What was measured so far, and the file that it is written to as a Markdown table, if there is to be one.
+MEASURED: list[tuple[str, str, str, str]] = []
+TABLE = os.environ.get("CAPTUM_CERTIFIED_RATIOS")
 
 
 class Ratio(NamedTuple):
@@ -43,6 +49,22 @@ def speed(candidate: Callable[[], object], reference: Callable[[], object], *, p
         else:
             theirs, ours = seconds(reference), seconds(candidate)
         ratios.append(theirs / ours)
-    resampled = np.random.default_rng(0).choice(ratios, (10_000, pairs))
+    return median(ratios)
+
+
+def median(ratios: list[float]) -> Ratio:
+    """The median with its bootstrap interval."""
+    resampled = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
     low, high = np.quantile(np.median(resampled, axis=1), [0.025, 0.975])
     return Ratio(float(np.median(ratios)), float(low), float(high))
+
+
+def report(network: str, what: str, ratio: Ratio, *, goal: float | None = None) -> None:
+    """Print a ratio, and whether its interval reaches the goal, and keep it for the table."""
+    verdict = "" if goal is None else "reached" if ratio.high >= goal else "not reached"
+    print(f"\n{network}, {what}: {ratio}" + (f", goal {goal}: {verdict}" if verdict else ""))
+    MEASURED.append((network, what, str(ratio), "" if goal is None else f"{goal:.2f}, {verdict}"))
+    if TABLE:
+        rows = [("network", "what", "ratio", "goal"), ("---",) * 4, *MEASURED]
+        note = "<!-- Written by the benchmarks: CAPTUM_CERTIFIED_RATIOS=docs/benchmarks/table.md. -->\n\n"
+        Path(TABLE).write_text(note + "".join(f"| {' | '.join(row)} |\n" for row in rows))
