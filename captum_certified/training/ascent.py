@@ -1,0 +1,83 @@
+"""Projected gradient ascent within a ball: the inner maximisation of adversarial training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_certified.attr.request import checked_integer
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.robust.balls import Ball, ball_named
+from captum_certified.smoothing import checked_number, derived_seed
+
+__all__ = ["Ascent"]
+
+# Steps reach two and a half times as far as the ball is wide, as Madry et al. (2018) have it.
+_REACH = 2.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ascent:
+    """Steps of fixed size along the gradient, or its sign, from a random point of the ball.
+
+    Args:
+        radius: ρ ≥ 0, in the units of the inputs.
+        norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
+        step_num: Number of steps.
+        step_size: Length of a step in the norm; ``None``: 2.5 ρ / steps.
+        lower_bound: Smallest value of an input.
+        upper_bound: Largest value of an input.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+    """
+
+    radius: float
+    norm: str
+    step_num: int
+    step_size: float | None
+    lower_bound: float
+    upper_bound: float
+
+    def __post_init__(self) -> None:
+        checked_number("radius", self.radius, at_least=0)
+        checked_integer("step_num", self.step_num, at_least=1)
+        if self.step_size is not None:
+            checked_number("step_size", self.step_size, above=0)
+        ball_named(self.norm)
+        if not self.lower_bound < self.upper_bound:
+            raise InvalidInputError(
+                f"Expected `lower_bound` < `upper_bound`, got {self.lower_bound} and {self.upper_bound}."
+            )
+
+    def __call__(self, objective: Callable[[Tensor], Tensor], inputs: Tensor, seed: int) -> Tensor:
+        """The last point of the ascent.
+
+        Args:
+            objective: For points of the shape of the inputs, shape (N,); no row depends on another.
+            inputs: Shape (N, …), within the bounds.
+            seed: Of the start.
+
+        Returns:
+            Shape (N, …), without graph, in the ball and in the box.
+        """
+        if self.radius == 0:
+            return inputs
+        centers = inputs.reshape(len(inputs), -1)
+        ball = ball_named(self.norm)(self.radius, self.lower_bound, self.upper_bound)
+        points = self._start(ball, centers, seed)
+        share = (self.step_size or _REACH * self.radius / self.step_num) / self.radius
+        for _ in range(self.step_num):
+            leaf = points.reshape(inputs.shape).requires_grad_()
+            with torch.enable_grad():
+                [slope] = torch.autograd.grad(objective(leaf).sum(), leaf)
+            slope = slope.reshape(centers.shape).double()
+            step = share * ball.first_step(slope) * ball.direction(slope)
+            points = ball.project(points.double() + step, centers)
+        return points.reshape(inputs.shape)
+
+    @staticmethod
+    def _start(ball: Ball, centers: Tensor, seed: int) -> Tensor:
+        offsets = torch.stack([ball.start(derived_seed(seed, row), 0, center) for row, center in enumerate(centers)])
+        return ball.project(centers.double() + offsets, centers)

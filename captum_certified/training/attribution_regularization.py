@@ -1,0 +1,176 @@
+"""Robust attribution regularization of Chen et al.: IG-NORM and IG-SUM-NORM."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from captum_certified.attr.request import checked_integer
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.smoothing import checked_number
+from captum_certified.training.ascent import Ascent
+from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
+from captum_certified.training.path import loss_integrated_gradients
+
+__all__ = ["IGNormLoss", "IGSumNormLoss"]
+
+_SIZES: dict[str, Callable[[Tensor], Tensor]] = {
+    "l1": lambda attributions: attributions.flatten(1).abs().sum(dim=1),
+    "sum": lambda attributions: attributions.flatten(1).sum(dim=1),
+}
+
+
+@dataclass(kw_only=True, eq=False)
+class _AttributionLoss(TrainingLoss):
+    """The size of the integrated gradients of the loss from x to the worst x′ of a ball, and how x′ is found."""
+
+    radius: float
+    norm: str = "Linf"
+    size: str = "l1"
+    n_steps: int = 50
+    search_n_steps: int = 10
+    step_num: int = 7
+    step_size: float | None = None
+    lower_bound: float = float("-inf")
+    upper_bound: float = float("inf")
+    layer: nn.Module | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size not in _SIZES:
+            raise InvalidInputError(f"Expected `size` to be one of {sorted(_SIZES)}, got {self.size!r}.")
+        checked_integer("n_steps", self.n_steps, at_least=1)
+        checked_integer("search_n_steps", self.search_n_steps, at_least=1)
+        self._ascent()
+
+    @abstractmethod
+    def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:
+        """What the search drives up, shape (N,), where ‖IG‖ has the size."""
+
+    def worst(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """x′ of every example, by a search whose integrals have fewer steps."""
+
+        def objective(points: Tensor) -> Tensor:
+            return self.worth(model, points, targets, self.sizes(model, inputs, points, targets, self.search_n_steps))
+
+        with evaluation_mode(model):
+            return self._ascent()(objective, inputs, seed)
+
+    def sizes(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor, n_steps: int) -> Tensor:
+        """s(IG) of every example, shape (N,)."""
+        attributions = loss_integrated_gradients(model, inputs, perturbed, targets, n_steps=n_steps, layer=self.layer)
+        return _SIZES[self.size](attributions)
+
+    def _ascent(self) -> Ascent:
+        return Ascent(
+            radius=self.radius,
+            norm=self.norm,
+            step_num=self.step_num,
+            step_size=self.step_size,
+            lower_bound=self.lower_bound,
+            upper_bound=self.upper_bound,
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class IGNormLoss(_AttributionLoss):
+    """IG-NORM: CE(x, y) + λ max ‖IG(x, x′)‖₁ over x′ in a ball, IG that of the loss along the line to x′.
+
+    With ``size="sum"`` and λ = 1 it is :class:`AdversarialLoss`, by completeness of integrated gradients.
+
+    Args:
+        radius: ρ ≥ 0, in the units of the inputs.
+        norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
+        weight: λ ≥ 0.
+        size: ``"l1"`` or ``"sum"``.
+        n_steps: m, the steps of the integral in the loss.
+        search_n_steps: Those of the integrals in the search for x′, each of which is differentiated twice.
+        step_num: Steps of the search.
+        step_size: Length of a step in the norm; ``None``: 2.5 ρ / steps.
+        lower_bound: Smallest value of an input.
+        upper_bound: Largest value of an input.
+        layer: A module of the model whose output is attributed to; ``None``: the input.
+        seed: Seed of the starts; ``None`` draws a fresh one.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+
+    Source:
+        Chen et al. (2019), eq. 6 and section 5 (IG-NORM).
+
+    Example:
+        >>> import torch
+        >>> from captum_certified.training import IGNormLoss
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Softplus(), torch.nn.Linear(8, 3))
+        >>> inputs, targets = torch.rand(8, 4), torch.arange(8) % 3
+        >>> loss = IGNormLoss(radius=0.1, weight=1.0, n_steps=10, search_n_steps=3, seed=0)
+        >>> loss(model, inputs, targets).shape
+        torch.Size([])
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("weight", self.weight, at_least=0)
+
+    def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:  # noqa: ARG002
+        """The size alone: CE(x) does not depend on x′."""
+        return size
+
+    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """The mean of CE(x) + λ ‖IG(x, x′)‖."""
+        perturbed = self.worst(model, inputs, targets, seed)
+        sizes = self.sizes(model, inputs, perturbed, targets, self.n_steps)
+        return (cross_entropies(model, inputs, targets) + self.weight * sizes).mean()
+
+
+@dataclass(kw_only=True, eq=False)
+class IGSumNormLoss(_AttributionLoss):
+    """IG-SUM-NORM: max CE(x′, y) + β ‖IG(x, x′)‖₁ over x′ in a ball.
+
+    Args:
+        radius: ρ ≥ 0, in the units of the inputs.
+        norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
+        weight: β ≥ 0.
+        size: ``"l1"`` or ``"sum"``.
+        n_steps: m, the steps of the integral in the loss.
+        search_n_steps: Those of the integrals in the search for x′, each of which is differentiated twice.
+        step_num: Steps of the search.
+        step_size: Length of a step in the norm; ``None``: 2.5 ρ / steps.
+        lower_bound: Smallest value of an input.
+        upper_bound: Largest value of an input.
+        layer: A module of the model whose output is attributed to; ``None``: the input.
+        seed: Seed of the starts; ``None`` draws a fresh one.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+
+    Source:
+        Chen et al. (2019), section 5 (IG-SUM-NORM).
+
+    Example:
+        >>> import torch
+        >>> from captum_certified.training import IGSumNormLoss
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Softplus(), torch.nn.Linear(8, 3))
+        >>> inputs, targets = torch.rand(8, 4), torch.arange(8) % 3
+        >>> loss = IGSumNormLoss(radius=0.1, weight=0.1, n_steps=10, search_n_steps=3, seed=0)
+        >>> loss(model, inputs, targets).shape
+        torch.Size([])
+    """
+
+    weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("weight", self.weight, at_least=0)
+
+    def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:
+        """Both terms depend on x′."""
+        return cross_entropies(model, perturbed, targets) + self.weight * size
+
+    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """The mean of CE(x′) + β ‖IG(x, x′)‖."""
+        perturbed = self.worst(model, inputs, targets, seed)
+        return self.worth(model, perturbed, targets, self.sizes(model, inputs, perturbed, targets, self.n_steps)).mean()

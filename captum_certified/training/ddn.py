@@ -1,0 +1,113 @@
+"""Adversarial training against decoupled direction and norm (Rony et al.)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from captum_certified.attr.request import checked_integer
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.robust.balls import ball_named
+from captum_certified.smoothing import checked_number
+from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
+
+__all__ = ["DDNLoss"]
+
+_TINY = 1e-12
+_LAST_STEP = 0.01
+
+
+@dataclass(kw_only=True, eq=False)
+class DDNLoss(TrainingLoss):
+    """Cross-entropy at the nearest adversarial example, but not farther than a largest norm.
+
+    The search takes gradient steps whose direction is free, and grows or shrinks the norm of the perturbation by a
+    factor, as the point before was adversarial or not.
+
+    Args:
+        max_norm: The largest L2 norm of a perturbation, > 0, in the units of the inputs.
+        step_num: Steps of the search.
+        init_norm: Norm that the search begins with, > 0.
+        gamma: The factor is 1 ± γ, 0 < γ < 1.
+        lower_bound: Smallest value of an input.
+        upper_bound: Largest value of an input.
+        seed: Of nothing; every loss has one.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+
+    Source:
+        Rony et al. (2019), Algorithm 1 and section 5; one of the trainings that Wang et al. (2020) compare with.
+
+    Example:
+        >>> import torch
+        >>> from captum_certified.training import DDNLoss
+        >>> model = torch.nn.Linear(4, 3)
+        >>> inputs, targets = torch.rand(8, 4), torch.arange(8) % 3
+        >>> DDNLoss(max_norm=0.5, step_num=10)(model, inputs, targets).shape
+        torch.Size([])
+    """
+
+    max_norm: float
+    step_num: int = 100
+    init_norm: float = 1.0
+    gamma: float = 0.05
+    lower_bound: float = float("-inf")
+    upper_bound: float = float("inf")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("max_norm", self.max_norm, above=0)
+        checked_number("init_norm", self.init_norm, above=0)
+        checked_integer("step_num", self.step_num, at_least=1)
+        if not 0 < checked_number("gamma", self.gamma) < 1:
+            raise InvalidInputError(f"Expected `gamma` in (0, 1), got {self.gamma!r}.")
+        if not self.lower_bound < self.upper_bound:
+            raise InvalidInputError(
+                f"Expected `lower_bound` < `upper_bound`, got {self.lower_bound} and {self.upper_bound}."
+            )
+
+    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
+        """The mean cross-entropy at the ends of the searches."""
+        with evaluation_mode(model):
+            nearest = self.nearest(model, inputs, targets)
+        ball = ball_named("L2")(self.max_norm, self.lower_bound, self.upper_bound)
+        centers = inputs.flatten(1)
+        perturbed = ball.project(nearest.flatten(1), centers).reshape(inputs.shape)
+        return cross_entropies(model, perturbed, targets).mean()
+
+    def nearest(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The nearest adversarial point that was met; the last point where there was none. Shape (N, …)."""
+        points, best = inputs, inputs
+        offsets = torch.zeros_like(inputs)
+        norms = torch.full((len(inputs),), self.init_norm, dtype=inputs.dtype, device=inputs.device)
+        smallest = torch.full_like(norms, torch.inf)
+        for step in range(self.step_num + 1):
+            leaf = points.detach().requires_grad_()
+            logits = model(leaf)
+            adversarial = logits.argmax(dim=1) != targets
+            sizes = (leaf - inputs).detach().flatten(1).norm(dim=1)
+            nearer = adversarial & (sizes < smallest)
+            smallest = torch.where(nearer, sizes, smallest)
+            best = torch.where(_broadcast(nearer | smallest.isinf(), inputs), leaf.detach(), best)
+            if step == self.step_num:
+                break
+            [slopes] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
+            norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma)
+            offsets = offsets + self._step(step) * _unit(slopes)
+            points = (inputs + _broadcast(norms, inputs) * _unit(offsets)).clamp(self.lower_bound, self.upper_bound)
+            offsets = points - inputs
+        return best
+
+    def _step(self, step: int) -> float:
+        """The length of a step: from 1 to 0.01 along half a cosine."""
+        return _LAST_STEP + (1 - _LAST_STEP) / 2 * (1 + math.cos(math.pi * step / self.step_num))
+
+
+def _unit(values: Tensor) -> Tensor:
+    return values / _broadcast(values.flatten(1).norm(dim=1).clamp_min(_TINY), values)
+
+
+def _broadcast(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.dim() - 1))

@@ -1,0 +1,62 @@
+"""Training under Gaussian noise, as smoothed classifiers and explanations need it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from captum_certified.attr.request import checked_integer
+from captum_certified.smoothing import checked_number, noise_pass
+from captum_certified.training.loss import TrainingLoss, cross_entropies
+
+__all__ = ["GaussianAugmentationLoss"]
+
+
+@dataclass(kw_only=True, eq=False)
+class GaussianAugmentationLoss(TrainingLoss):
+    """Cross-entropy at noisy copies of the inputs: E CE(x + σε, y).
+
+    A network whose explanations are smoothed meets inputs under noise; this teaches it what they are.
+
+    Args:
+        stdev: σ ≥ 0, in the units of the inputs.
+        nt_samples: Copies of every example in a call.
+        seed: Seed of the noise; ``None`` draws a fresh one.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+
+    Source:
+        Cohen, Rosenfeld and Kolter (2019), section 3.3.
+
+    Example:
+        >>> import torch
+        >>> from captum_certified.training import GaussianAugmentationLoss
+        >>> model = torch.nn.Linear(4, 3)
+        >>> inputs, targets = torch.rand(8, 4), torch.arange(8) % 3
+        >>> GaussianAugmentationLoss(stdev=0.25, seed=0)(model, inputs, targets).backward()
+        >>> model.weight.grad.shape
+        torch.Size([3, 4])
+    """
+
+    stdev: float
+    nt_samples: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("stdev", self.stdev, at_least=0)
+        checked_integer("nt_samples", self.nt_samples, at_least=1)
+
+    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """The mean cross-entropy over all copies; every copy of every example has noise of its own."""
+        copies = inputs.repeat_interleave(self.nt_samples, dim=0)
+        noise = noise_pass(
+            tuple(inputs.shape[1:]),
+            seed=seed,
+            draws=range(len(copies)),
+            tensor=0,
+            dtype=torch.float64 if inputs.dtype == torch.float64 else torch.float32,
+            device=inputs.device,
+        )
+        noisy = (copies + self.stdev * noise).to(inputs.dtype)
+        return cross_entropies(model, noisy, targets.repeat_interleave(self.nt_samples)).mean()

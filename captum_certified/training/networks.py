@@ -1,0 +1,50 @@
+"""The paper's network for MNIST."""
+
+import torch
+from torch import nn
+
+from captum_certified.attr.request import checked_integer
+
+__all__ = ["mnist_network"]
+
+
+def mnist_network(seed: int | None = None) -> nn.Sequential:
+    """The network that the paper trains against attacks on saliency; it takes images of shape (N, 1, 28, 28).
+
+    Its activations are softplus, so that its saliency can be attacked and trained by its own gradients.
+
+    Args:
+        seed: Seed of the initial weights; ``None`` takes them from PyTorch's global generator.
+
+    Returns:
+        The network, in training mode, with logits of shape (N, 10).
+
+    Source:
+        Levine, Singla and Feizi (2019), Appendix D.1.
+
+    Example:
+        >>> import torch
+        >>> from captum_certified.training import mnist_network
+        >>> mnist_network(seed=0)(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+    if seed is None:
+        return _network()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(checked_integer("seed", seed, below=2**64))
+        return _network()
+
+
+def _network() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 9, 3),
+        nn.MaxPool2d(2),
+        nn.Softplus(),
+        nn.Conv2d(9, 15, 3),
+        nn.MaxPool2d(2),
+        nn.Softplus(),
+        nn.Flatten(),
+        nn.Linear(375, 20),
+        nn.Softplus(),
+        nn.Linear(20, 10),
+    )

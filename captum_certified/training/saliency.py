@@ -1,0 +1,109 @@
+"""Training against the attack on saliency maps: Appendix D.1."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from captum.attr import Saliency
+from torch import Tensor, nn
+from torch.nn import functional
+
+from captum_certified.attr.request import checked_integer
+from captum_certified.robust import InterpretationAttack, differentiable
+from captum_certified.smoothing import checked_number
+from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
+
+__all__ = ["SaliencyAdversarialLoss"]
+
+
+@dataclass(kw_only=True, eq=False)
+class SaliencyAdversarialLoss(TrainingLoss):
+    """Appendix D.1. Training against the attack on saliency: CE(x, y) + λ ‖ĝ(x) − ĝ(x̃)‖₂².
+
+    ĝ is the saliency map of the target class, scaled to L2 norm 1, and x̃ comes from Algorithm 1 on that map, afresh in
+    every call. Only the attack itself runs in evaluation mode.
+
+    Args:
+        radius: ρ ≥ 0, the L2 radius of the attack, in the units of the inputs.
+        weight: λ ≥ 0; the squared distance is at most 2.
+        k: K of the attack: an int is a count, a float a fraction of the features.
+        step_num: P, the attack's steps from each start.
+        n_restarts: T, its starts.
+        n_draws: Q, its random points in search of starts that keep the class.
+        lower_bound: Smallest value of an input.
+        upper_bound: Largest value of an input.
+        surrogate_beta: β of the softplus surrogate that the attack takes its gradients of; networks of rectifiers
+            need it. The loss differentiates the network itself, whose saliency must then depend smoothly on its
+            weights: that of rectifiers does almost everywhere.
+        seed: Seed of the attack; ``None`` draws a fresh one.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+
+    Source:
+        Levine, Singla and Feizi (2019), Appendix D.1.
+
+    Example:
+        >>> import torch
+        >>> from captum_certified.training import SaliencyAdversarialLoss
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Softplus(), torch.nn.Linear(8, 3))
+        >>> inputs, targets = torch.rand(8, 4), torch.arange(8) % 3
+        >>> SaliencyAdversarialLoss(radius=0.5, k=2, step_num=3, seed=0)(model, inputs, targets).shape
+        torch.Size([])
+    """
+
+    radius: float
+    weight: float = 1.0
+    k: float = 0.25
+    step_num: int = 20
+    n_restarts: int = 1
+    n_draws: int = 100
+    lower_bound: float = float("-inf")
+    upper_bound: float = float("inf")
+    surrogate_beta: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("radius", self.radius, at_least=0)
+        checked_number("weight", self.weight, at_least=0)
+        checked_integer("step_num", self.step_num)
+        checked_integer("n_restarts", self.n_restarts, at_least=1)
+        checked_integer("n_draws", self.n_draws, at_least=1)
+
+    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """The mean loss where the attack ended."""
+        return self.at(model, inputs, self.attacked(model, inputs, targets, seed), targets)
+
+    def attacked(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
+        """x̃ of every example."""
+        attack = InterpretationAttack(
+            model,
+            Saliency(model),
+            lower_bound=self.lower_bound,
+            upper_bound=self.upper_bound,
+            surrogate_beta=self.surrogate_beta,
+        )
+        with evaluation_mode(model):
+            perturbed: Tensor = attack.perturb(
+                inputs,
+                self.radius,
+                k=self.k,
+                step_num=self.step_num,
+                n_restarts=self.n_restarts,
+                n_draws=self.n_draws,
+                target=targets,
+                seed=seed,
+            )
+        return perturbed
+
+    def at(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss for given x̃, a smooth function of the weights."""
+        with differentiable(Saliency(model)) as attribute:
+            clean, attacked = (_directions(attribute, points, targets) for points in (inputs, perturbed))
+        distances = (clean - attacked).square().sum(dim=1)
+        return (cross_entropies(model, inputs, targets) + self.weight * distances).mean()
+
+
+def _directions(attribute: Any, points: Tensor, targets: Tensor) -> Tensor:
+    """Saliency maps of norm 1, shape (N, n)."""
+    maps: Tensor = attribute(points.detach().requires_grad_(), target=targets)
+    return functional.normalize(maps.flatten(1), dim=1)

@@ -1,0 +1,56 @@
+"""The state of an unfinished training on disk: written whole or not at all, read without executing anything."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from captum_certified.exceptions import FileFormatError
+from captum_certified.smoothing import atomic_write
+
+__all__ = ["read_state", "write_state"]
+
+_VERSION = 1
+# What torch.load raises for damaged files, and for files that want to execute something.
+_CORRUPT = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError),
+    *(IndexError, zipfile.BadZipFile),
+)
+_PARTS = {
+    "settings": dict,
+    "model": dict,
+    "optimizer": dict,
+    "scheduler": dict,
+    "loss": dict,
+    "step": int,
+    "total": float,
+    "losses": list,
+}
+
+
+def write_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Write the parts of a state."""
+    with atomic_write(path) as file:
+        torch.save({"version": _VERSION, **state}, file)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The parts of a state, its tensors on the CPU.
+
+    Raises:
+        FileFormatError: The file is corrupt, of a newer version, or holds something else.
+        OSError: The file cannot be opened.
+    """
+    with path.open("rb") as file:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except _CORRUPT as error:
+            raise FileFormatError(f"Expected {path} to hold a training's state, but it cannot be read.") from error
+    whole = isinstance(state, dict) and all(isinstance(state.get(name), kind) for name, kind in _PARTS.items())
+    if not whole or state.get("version") != _VERSION:
+        found = state.get("version") if isinstance(state, dict) else type(state).__name__
+        raise FileFormatError(f"Expected {path} to hold a training's state of version {_VERSION}, got {found}.")
+    return {name: state[name] for name in _PARTS}

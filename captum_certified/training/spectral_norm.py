@@ -1,0 +1,54 @@
+"""A penalty on the spectral norm of every layer's weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from captum_certified.smoothing import checked_number
+from captum_certified.training.loss import TrainingLoss, cross_entropies
+
+__all__ = ["SpectralNormLoss"]
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(kw_only=True, eq=False)
+class SpectralNormLoss(TrainingLoss):
+    """CE(x, y) + (λ/2) Σ σ(W)² over all linear and convolutional layers, σ the largest singular value.
+
+    The kernel of a convolution is taken as a matrix of one row for each output channel.
+
+    Args:
+        weight: λ ≥ 0.
+        seed: Of nothing; every loss has one.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+
+    Source:
+        Yoshida and Miyato (2017), eq. 6; discussed by Wang et al. (2020).
+
+    Example:
+        >>> import torch
+        >>> from captum_certified.training import SpectralNormLoss
+        >>> model = torch.nn.Linear(4, 3)
+        >>> inputs, targets = torch.rand(8, 4), torch.arange(8) % 3
+        >>> SpectralNormLoss(weight=0.01)(model, inputs, targets).shape
+        torch.Size([])
+    """
+
+    weight: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("weight", self.weight, at_least=0)
+
+    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
+        """The mean cross-entropy and the penalty."""
+        loss = cross_entropies(model, inputs, targets).mean()
+        for module in model.modules():
+            if isinstance(module, _LAYERS):
+                norm = torch.linalg.matrix_norm(module.weight.flatten(1), ord=2)
+                loss = loss + self.weight / 2 * norm.square()
+        return loss
