@@ -15,7 +15,7 @@ def test_the_documentation_lists_the_tutorials():
     contents = (ROOT / "docs" / "tutorials" / "index.md").read_text()
     listed = contents.split("```{toctree}")[1].split("```")[0].split()[2:]
     assert listed == [path.stem for path in TUTORIALS]
-    assert len(listed) == 6
+    assert len(listed) == 7
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from captum_certified.cli.images import Framing
+    from captum_certified.runs.images import Framing
 
 __all__ = ["box", "count_or_fraction", "numbers", "part", "positive_integer", "seed", "size", "target"]
 
@@ -48,7 +48,7 @@ def box(text: str) -> tuple[float, float, float, float]:
 
 def size(text: str) -> "Framing":
     """CROP, or RESIZE,CROP."""
-    from captum_certified.cli.images import Framing
+    from captum_certified.runs.images import Framing
 
     sides = [positive_integer(part) for part in text.split(",")]
     if len(sides) > 2:

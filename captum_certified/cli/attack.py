@@ -110,8 +110,8 @@ def _attack(
 
     from captum_certified.certify import Certifier
     from captum_certified.cli.image_sources import prediction_of
-    from captum_certified.cli.images import load_image
     from captum_certified.robust import challenge_certificate
+    from captum_certified.runs.images import load_image
     from captum_certified.smoothing import derived_seed
 
     image, _ = load_image(path, loaded.framing, channels=arguments.channels)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from captum_certified.certify import TopKCertificate
-from captum_certified.cli.images import load_image, region_mask
 from captum_certified.cli.models import LoadedModel
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.runs.examples import Example, Source
+from captum_certified.runs.images import load_image, region_mask
 from captum_certified.smoothing import atomic_write
 from captum_certified.visualization import certificate_figure, report
 

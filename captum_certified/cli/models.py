@@ -17,10 +17,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from captum_certified.cli.images import Framing
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.runs.images import Framing
 
-__all__ = ["LoadedModel", "Normalized", "load_model"]
+__all__ = ["LoadedModel", "Normalized", "load_model", "parsed_arguments"]
 
 _CONSTANTS = {"True": True, "False": False, "None": None}
 _ZOO: Any = torchvision.models  # its registry is public, but not typed
@@ -69,7 +69,7 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
     Raises:
         InvalidInputError: There is no such model, or its weights do not fit.
     """
-    positional, named = _model_arguments(arguments.model_arg)
+    positional, named = parsed_arguments(arguments.model_arg)
     if ":" in arguments.model:
         network = _from_callable(arguments.model, positional, named)
         framing, mean, std = Framing(), None, None
@@ -124,7 +124,7 @@ def _from_callable(name: str, positional: list[Any], named: dict[str, Any]) -> n
     return network
 
 
-def _model_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+def parsed_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     """NAME=VALUE is a keyword argument, anything else a positional one; values are JSON or constants where they can."""
     positional, named = [], {}
     for text in texts:

@@ -11,12 +11,12 @@ import warnings
 from collections.abc import Sequence
 
 from captum_certified import __version__
-from captum_certified.cli import attack, certify, demo, verify
+from captum_certified.cli import attack, certify, demo, reproduce, train, verify
 from captum_certified.exceptions import CaptumCertifiedError
 
 __all__ = ["main"]
 
-_COMMANDS = (demo, certify, attack, verify)
+_COMMANDS = (demo, certify, attack, train, verify, reproduce)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

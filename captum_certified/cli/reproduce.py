@@ -1,0 +1,58 @@
+"""``captum-certified reproduce``."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from captum_certified.cli.arguments import part
+from captum_certified.exceptions import InvalidInputError
+
+__all__ = ["add_to", "run"]
+
+_SCALES = ("smoke", "cpu", "paper")
+_DONE, _PARTS_MISSING = 0, 1
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the program."""
+    parser = commands.add_parser(
+        "reproduce",
+        help="repeat an experiment of the paper",
+        description="Repeat an experiment of the paper, and write its table, figure and numbers. It goes on where it "
+        "was interrupted, and can be shared out among processes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="the experiment; list names them all")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of images and networks")
+    parser.add_argument(
+        "--scale", choices=_SCALES, default="cpu", help="seconds, hours on a few cores, or the size of the paper"
+    )
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="folder of the results")
+    parser.add_argument("--shard", type=part, default=(1, 1), metavar="I/N", help="compute part I of N only, I from 1")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run an experiment, and say where its results are."""
+    from captum_certified.reproduce import EXPERIMENTS, Material, run_experiment
+
+    if arguments.name == "list":
+        for experiment in EXPERIMENTS.values():
+            print(f"{experiment.name}: {experiment.title}")
+        return _DONE
+    if arguments.name not in EXPERIMENTS:
+        raise InvalidInputError(f"Expected one of {[*EXPERIMENTS]}, or list, got {arguments.name!r}.")
+    record = run_experiment(
+        EXPERIMENTS[arguments.name],
+        Material(data=arguments.data),
+        scale=arguments.scale,
+        out=arguments.out,
+        shard=arguments.shard,
+        show_progress=not arguments.quiet,
+    )
+    if record is None:
+        print("Some parts are missing: run the other shards, or this one again without --shard.")
+        return _PARTS_MISSING
+    print(f"Results: {arguments.out / arguments.name}.csv, .png and .json")
+    return _DONE

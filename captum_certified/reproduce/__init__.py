@@ -1,0 +1,11 @@
+"""The paper's experiments, and ours beside them, each a module that uses the public interface alone."""
+
+from captum_certified.reproduce.experiment import Experiment, Part
+from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.run import run_experiment
+from captum_certified.reproduce.training import RobustTraining
+
+__all__ = ["EXPERIMENTS", "Experiment", "Material", "Part", "RobustTraining", "run_experiment"]
+
+#: All experiments by name.
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in (RobustTraining(),)}

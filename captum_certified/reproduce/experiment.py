@@ -1,0 +1,58 @@
+"""What an experiment is: parts that can be computed in any order and by anyone, and what is made of them all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matplotlib.figure import Figure
+
+from captum_certified.reproduce.material import Material
+
+__all__ = ["Experiment", "Part", "Row", "Scale"]
+
+Row = dict[str, Any]
+Scale = Literal["smoke", "cpu", "paper"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that is computed by itself, and never twice.
+
+    Attributes:
+        name: A file name without suffix, unique in the experiment.
+        compute: Returns the rows of the part: flat JSON values.
+    """
+
+    name: str
+    compute: Callable[[], Sequence[Row]]
+
+
+class Experiment(ABC):
+    """One figure or table of the paper, or one of ours beside it.
+
+    Attributes:
+        name: What it is called on the command line.
+        title: What it shows, in a line.
+        claim: What the paper says about it.
+    """
+
+    name: str
+    title: str
+    claim: str
+
+    @abstractmethod
+    def settings(self, scale: Scale) -> Mapping[str, Any]:
+        """Sizes and hyperparameters, JSON values."""
+
+    @abstractmethod
+    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
+        """Everything that is to be computed."""
+
+    @abstractmethod
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The numbers that answer the claim, JSON values."""
+
+    @abstractmethod
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """The picture."""

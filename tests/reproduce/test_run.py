@@ -1,0 +1,113 @@
+"""Parts are computed once, by whoever gets to them, and results are written when all are there."""
+
+import csv
+import json
+
+import pytest
+from matplotlib.figure import Figure
+
+from captum_certified import FileFormatError
+from captum_certified.cli import main
+from captum_certified.reproduce import EXPERIMENTS, Experiment, Material, Part, run_experiment
+
+
+class Squares(Experiment):
+    name = "squares"
+    title = "Squares of small numbers"
+    claim = "They grow."
+
+    def __init__(self, limit=4):
+        self.limit = limit
+        self.computed = []
+
+    def settings(self, scale):
+        return {"limit": self.limit, "scale": scale}
+
+    def parts(self, material, scale):
+        return [Part(f"square-{number}", lambda number=number: self.square(number)) for number in range(self.limit)]
+
+    def square(self, number):
+        self.computed.append(number)
+        return [{"number": number, "square": number**2}]
+
+    def summary(self, rows):
+        return {"largest": max(row["square"] for row in rows)}
+
+    def figure(self, rows):
+        figure = Figure()
+        figure.subplots().plot([row["square"] for row in rows])
+        return figure
+
+
+def test_results_are_a_table_a_figure_and_a_record(tmp_path):
+    record = run_experiment(Squares(), Material(data=tmp_path), scale="smoke", out=tmp_path / "out")
+    assert record == json.loads((tmp_path / "out" / "squares.json").read_text())
+    assert record["summary"] == {"largest": 9}
+    assert {"captum", "torch", "python"} <= set(record["versions"])
+    with (tmp_path / "out" / "squares.csv").open() as file:
+        assert list(csv.DictReader(file)) == [{"number": str(n), "square": str(n**2)} for n in range(4)]
+    assert (tmp_path / "out" / "squares.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_there_is_not_computed_again(tmp_path):
+    first, second = Squares(), Squares()
+    first.square = lambda number: (
+        (_ for _ in ()).throw(KeyboardInterrupt) if number == 2 else Squares.square(first, number)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(first, Material(data=tmp_path), scale="smoke", out=tmp_path)
+    assert run_experiment(second, Material(data=tmp_path), scale="smoke", out=tmp_path) is not None
+    assert (first.computed, second.computed) == ([0, 1], [2, 3])
+    other = Squares()
+    run_experiment(other, Material(data=tmp_path), scale="cpu", out=tmp_path)  # other settings
+    assert other.computed == [0, 1, 2, 3]
+
+
+def test_shards_share_the_parts_and_the_last_writes(tmp_path, capsys):
+    one, two = Squares(), Squares()
+    run = {"scale": "smoke", "out": tmp_path}
+    assert run_experiment(one, Material(data=tmp_path), shard=(1, 2), **run) is None
+    assert not (tmp_path / "squares.json").exists()
+    assert run_experiment(two, Material(data=tmp_path), shard=(2, 2), show_progress=True, **run) is not None
+    assert (one.computed, two.computed) == ([0, 2], [1, 3])
+    assert "squares: 100%" in capsys.readouterr().err
+
+
+def test_bad_shards_and_damaged_parts_are_refused(tmp_path):
+    run = {"scale": "smoke", "out": tmp_path}
+    with pytest.raises(ValueError, match=r"`shard` \(I, N\) with I from 1 to N, got \(3, 2\)"):
+        run_experiment(Squares(), Material(data=tmp_path), shard=(3, 2), **run)
+    run_experiment(Squares(), Material(data=tmp_path), **run)
+    part = tmp_path / "squares-parts" / "square-1.json"
+    for text, message in (("{", "cannot be read"), ("[1]", "got something else"), ("{}", "got something else")):
+        part.write_text(text)
+        with pytest.raises(FileFormatError, match=message):
+            run_experiment(Squares(), Material(data=tmp_path), **run)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_at_its_smallest(name, material, tmp_path, capsys):
+    arguments = ["--data", str(material.data), "--scale", "smoke", "--out", str(tmp_path), "-q"]
+    assert main(["reproduce", name, *arguments]) == 0
+    assert f"{name}.csv, .png and .json" in capsys.readouterr().out
+    record = json.loads((tmp_path / f"{name}.json").read_text())
+    assert record["rows"]
+    assert record["summary"]
+    assert (
+        EXPERIMENTS[name].settings("smoke") != EXPERIMENTS[name].settings("cpu") != EXPERIMENTS[name].settings("paper")
+    )
+
+
+def test_the_program_lists_them_and_says_what_is_missing(material, tmp_path, capsys, monkeypatch):
+    assert main(["reproduce", "list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{e.name}: {e.title}" for e in EXPERIMENTS.values()]
+    assert main(["reproduce", "figure 9", "--data", "."]) == 2
+    assert "or list, got 'figure 9'" in capsys.readouterr().err
+    monkeypatch.setitem(EXPERIMENTS, "squares", Squares())
+    assert main(["reproduce", "squares", "--out", str(tmp_path), "--shard", "1/2", "-q"]) == 1
+    assert "Some parts are missing" in capsys.readouterr().out
+
+
+def test_missing_material_is_named(tmp_path, capsys):
+    assert main(["reproduce", "training", "--data", str(tmp_path), "--scale", "smoke", "--out", str(tmp_path)]) == 2
+    assert "Expected mnist in `root`" in capsys.readouterr().err

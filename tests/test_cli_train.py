@@ -1,0 +1,119 @@
+"""``captum-certified train``: weights that the other commands can use, and a training that goes on."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captum_certified.cli import main, train
+from captum_certified.training import TrainingLoss, fit
+
+MODELS = """
+import torch
+from torch import nn
+
+
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.Softplus(), nn.Flatten(), nn.Linear(36, 2))
+"""
+GAUSSIAN = ["--loss", "gaussian", "--loss-arg", "stdev=0.1"]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Images whose class is which half is brighter, and a module with a network for them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = f"networks_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(MODELS)
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 120)
+    images = generator.integers(0, 60, (120, 8, 8), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[:, 4 * label : 4 * label + 4] += 150
+    parts = {"train_images": images[:80], "train_labels": labels[:80]}
+    np.savez(tmp_path / "halves.npz", **parts, test_images=images[80:], test_labels=labels[80:])
+    Image.fromarray(images[100]).save(tmp_path / "half.png")
+    return ["train", "--model", f"{name}:small", "--channels", "1", "--data", "halves.npz", "-q", "--lr", "0.01"]
+
+
+def test_weights_are_trained_and_other_commands_take_them(data, tmp_path, capsys):
+    assert main([*data, *GAUSSIAN, "--epochs", "15", "--batch-size", "16", "--out", "weights.pt", "--json", "-"]) == 0
+    printed = capsys.readouterr()
+    record = json.loads(printed.out)
+    assert record["accuracy"] >= 0.95
+    assert (record["images"], record["tested"], record["steps"], len(record["losses"])) == (80, 40, 75, 15)
+    assert record["loss"] == "GaussianAugmentationLoss(stdev=0.1, nt_samples=1)"
+    assert "of 40 test images are right. Weights: weights.pt" in printed.err
+    assert not (tmp_path / "weights.pt.checkpoint").exists()
+    certify = ["certify", "half.png", *data[1:5], "--weights", "weights.pt", "--samples", "16", "-q", "--out", "out"]
+    assert main(certify) == 0
+
+
+@pytest.mark.parametrize("loss", sorted(train._LOSSES))
+def test_every_loss_can_be_asked_for(data, loss):
+    needed = {"adversarial": ["radius=0.1"], "ddn": ["max_norm=0.5"], "ig-norm": ["radius=0.1"]}
+    needed |= {"gaussian": ["stdev=0.1"], "ig-sum-norm": ["radius=0.1"], "saliency": ["radius=0.1"]}
+    steps = {"ig-norm": ["n_steps=2"], "ddn": ["step_num=2"], "saliency": ["step_num=1"], "adversarial": ["norm=L2"]}
+    given = [word for text in (*needed.get(loss, ()), *steps.get(loss, ())) for word in ("--loss-arg", text)]
+    assert main([*data, "--loss", loss, *given, "--epochs", "1", "--limit", "8", "--out", "weights.pt"]) == 0
+
+
+def test_an_interrupted_training_is_resumed(data, tmp_path, monkeypatch, capsys):
+    command = [*data, "--loss", "adversarial", "--loss-arg", "radius=0.2", "--epochs", "3"]
+    assert main([*command, "--out", "whole.pt"]) == 0
+    call = TrainingLoss.__call__
+
+    def interrupted(loss, *arguments):
+        if loss.calls == 4:  # the third epoch begins
+            raise KeyboardInterrupt
+        return call(loss, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLoss, "__call__", interrupted)
+        assert main([*command, "--out", "again.pt"]) == 130
+    assert (tmp_path / "again.pt.checkpoint").exists()
+    assert main([*command, "--out", "again.pt", "--resume"]) == 0
+    whole, again = (torch.load(tmp_path / name, weights_only=True) for name in ("whole.pt", "again.pt"))
+    for name, value in whole.items():
+        torch.testing.assert_close(again[name], value, rtol=0, atol=0)
+
+
+def test_weights_of_a_normalised_network_are_those_of_the_network(data, tmp_path):
+    assert main([*data, *GAUSSIAN, "--mean", "0.5", "--std", "0.5", "--epochs", "1", "--out", "weights.pt"]) == 0
+    assert "0.weight" in torch.load(tmp_path / "weights.pt", weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--loss", "saliency"], "Expected `--loss-arg` radius=VALUE for saliency, got none"),
+        (["--loss", "ddn", "--loss-arg", "radius=1"], r"NAME one of \['max_norm', .*\], got 'radius'"),
+        (
+            ["--loss", "gaussian", "--loss-arg", "0.5"],
+            "Expected `--loss-arg` NAME=VALUE with NAME one of .*, got '0.5'",
+        ),
+        (["--loss", "gaussian", "--loss-arg", "stdev=wide"], "`stdev` to be a finite number >= 0, got 'wide'"),
+        ([*GAUSSIAN, "--data", "svhn"], "`source` to be an .npz archive"),
+        ([*GAUSSIAN, "--data", "missing.npz"], "No such file or directory: 'missing.npz'"),
+    ],
+)
+def test_bad_calls_say_what_is_wrong(data, capsys, words, message):
+    assert main([*data, "--out", "weights.pt", *words]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_loop_is_the_library_s(data, monkeypatch):
+    seen = {}
+
+    def recorded(*arguments, **settings):
+        seen.update(settings)
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr("captum_certified.training.fit", recorded)
+    assert main([*data, *GAUSSIAN, "--epochs", "1", "--limit", "20", "--seed", "7", "--out", "weights.pt"]) == 0
+    assert (seen["seed"], seen["epochs"], seen["batch_size"]) == (7, 1, 64)
