@@ -80,8 +80,23 @@ class WrappedMethod:
         return outputs
 
     def clean(self) -> Attributions:
-        """Attributions of the clean inputs."""
-        outputs = self._attribute(tuple(x.detach().clone() for x in self.inputs), 1, derived_seed(self.seed, _CLEAN))
+        """Attributions of the clean inputs.
+
+        Raises:
+            CertificationError: The model does not take them.
+        """
+        try:
+            outputs = self._attribute(
+                tuple(x.detach().clone() for x in self.inputs), 1, derived_seed(self.seed, _CLEAN)
+            )
+        except (RuntimeError, ValueError) as error:
+            if type(error) not in (RuntimeError, ValueError):  # out of memory, or one of our own
+                raise
+            shapes = ", ".join(str(tuple(x.shape)) for x in self.inputs)
+            raise CertificationError(
+                f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, but it "
+                f"raised: {error}"
+            ) from error
         _check_batch_first(outputs.maps, len(self.inputs[0]))
         return outputs
 

@@ -48,7 +48,11 @@ class RankCertificate(Certificate):
         Returns:
             Booleans.
         """
-        return self.map.layout.unflatten(self._guaranteed() <= resolved_count("k", k, self.map.layout.n_features))
+        return self.map.layout.unflatten(self.features_in_top_k(k))
+
+    def features_in_top_k(self, k: float) -> Tensor:
+        """The same by feature: an entry of the map, or a group of them. Booleans of shape (N, n)."""
+        return self._guaranteed() <= resolved_count("k", k, self.map.layout.n_features)
 
     def summaries(self) -> list[str]:
         """One sentence for each example."""

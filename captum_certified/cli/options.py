@@ -18,11 +18,12 @@ _METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
-def add_model(group: Any) -> None:
-    """Which model, and how images are framed for it."""
+def add_model(group: Any, *, default: str | None = None) -> None:
+    """Which model, and how images are framed for it; it must be named unless there is a default."""
     group.add_argument(
         "--model",
-        required=True,
+        required=default is None,
+        default=default,
         metavar="NAME",
         help="a torchvision classifier, which gets the normalisation of its weights, or package.module:callable (also "
         "in this folder) that returns a module, which gets none but --mean and --std",

@@ -1,10 +1,12 @@
 """``captum-certified reproduce``."""
 
 import argparse
+import functools
 from pathlib import Path
 from typing import Any
 
 from captum_certified.cli.arguments import part
+from captum_certified.cli.options import add_model
 from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["add_to", "run"]
@@ -24,6 +26,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="the experiment; list names them all")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of images and networks")
+    add_model(parser.add_argument_group("model of photographs"), default="resnet50")
     parser.add_argument(
         "--scale", choices=_SCALES, default="cpu", help="seconds, hours on a few cores, or the size of the paper"
     )
@@ -35,6 +38,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run an experiment, and say where its results are."""
+    from captum_certified.cli.models import load_model
     from captum_certified.reproduce import EXPERIMENTS, Material, run_experiment
 
     if arguments.name == "list":
@@ -43,9 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
         return _DONE
     if arguments.name not in EXPERIMENTS:
         raise InvalidInputError(f"Expected one of {[*EXPERIMENTS]}, or list, got {arguments.name!r}.")
+
+    @functools.cache
+    def classifier() -> Any:
+        loaded = load_model(arguments)
+        return loaded.model, loaded.framing
+
     record = run_experiment(
         EXPERIMENTS[arguments.name],
-        Material(data=arguments.data),
+        Material(data=arguments.data, classifier=classifier),
         scale=arguments.scale,
         out=arguments.out,
         shard=arguments.shard,

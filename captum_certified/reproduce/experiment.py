@@ -33,11 +33,13 @@ class Experiment(ABC):
 
     Attributes:
         name: What it is called on the command line.
+        store: Whose parts it uses; experiments of one store have the same settings, and share their parts.
         title: What it shows, in a line.
         claim: What the paper says about it.
     """
 
     name: str
+    store: str = ""
     title: str
     claim: str
 

@@ -1,17 +1,23 @@
 """Networks and images that experiments are made with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.runs import labelled_images
+from captum_certified.runs.images import Framing, load_image
 
 __all__ = ["Material"]
+
+_PHOTOGRAPHS = ("imagenet", "imagenet64")
+_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +25,13 @@ class Material:
     """Where the material of an experiment is found.
 
     Attributes:
-        data: Folder with ``mnist.npz``, or with torchvision's files of MNIST.
+        data: Folder with ``mnist.npz``, or torchvision's files of MNIST, and with a folder ``imagenet`` or
+            ``imagenet64`` of photographs.
+        classifier: Loads the network that classifies photographs, and how they are framed for it.
     """
 
     data: Path
+    classifier: Callable[[], tuple[nn.Module, Framing]] | None = None
 
     def mnist(self, *, train: bool) -> tuple[Tensor, Tensor]:
         """All images of MNIST, float32 of shape (N, 1, 28, 28) in [0, 1], and their classes.
@@ -37,6 +46,32 @@ class Material:
             else labelled_images("mnist", root=self.data, train=train)
         )
         return _stacked(images)
+
+    def photographs(self, number: int) -> list[tuple[str, Path]]:
+        """Names and files of photographs, taken at even steps through the sorted folder.
+
+        Raises:
+            InvalidInputError: There are not so many.
+        """
+        folders = [self.data / name for name in _PHOTOGRAPHS if (self.data / name).is_dir()]
+        files = sorted(path for path in folders[0].rglob("*") if path.suffix.lower() in _SUFFIXES) if folders else []
+        if len(files) < number:
+            raise InvalidInputError(
+                f"Expected at least {number} photographs in a folder {' or '.join(_PHOTOGRAPHS)} of {self.data}, got "
+                f"{len(files)}."
+            )
+        return [(files[i].stem, files[i]) for i in np.linspace(0, len(files) - 1, number).round().astype(int)]
+
+    def photograph(self, path: Path) -> tuple[nn.Module, Tensor]:
+        """The network, and a photograph framed for it, shape (1, 3, H, W) in [0, 1].
+
+        Raises:
+            InvalidInputError: There is no network.
+        """
+        if self.classifier is None:
+            raise InvalidInputError("Expected a classifier of photographs for this experiment, got none.")
+        model, framing = self.classifier()
+        return model, load_image(path, framing)[0]
 
 
 def _stacked(images: Any) -> tuple[Tensor, Tensor]:

@@ -38,8 +38,8 @@ def run_experiment(
         experiment: The experiment.
         material: Its networks and images.
         scale: How large it is.
-        out: Folder of its results: ``NAME.csv``, ``NAME.png``, ``NAME.json``, and one JSON for each part in
-            ``NAME-parts``, which are kept as long as the settings are the same.
+        out: Folder of its results: ``NAME.csv``, ``NAME.png``, ``NAME.json``, and one JSON for each part,
+            which are kept as long as the settings are the same.
         shard: (I, N): compute part I of N only, I from 1. Whoever finds all parts there writes the results.
         show_progress: Show a progress bar on stderr.
 
@@ -54,8 +54,9 @@ def run_experiment(
     if not 1 <= index <= shards:
         raise InvalidInputError(f"Expected `shard` (I, N) with I from 1 to N, got {shard}.")
     settings = dict(experiment.settings(scale))
-    key = digest(json.dumps({"name": experiment.name, "scale": scale, **settings}, sort_keys=True))
-    folder = out / f"{experiment.name}-parts"
+    store = experiment.store or experiment.name
+    key = digest(json.dumps({"store": store, "scale": scale, **settings}, sort_keys=True))
+    folder = out / f"{store}-parts"
     folder.mkdir(parents=True, exist_ok=True)
     parts = experiment.parts(material, scale)
     mine = parts[index - 1 :: shards]

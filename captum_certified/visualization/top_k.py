@@ -26,22 +26,23 @@ def draw_top_k(column: NDArray[Any], certificate: TopKCertificate, reading: Imag
         What belongs in the legend.
     """
     certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound)
-    entries = certifier.rank(certificate.map, radius=certificate.radius).in_top_k(certificate.k)
+    ranks = certifier.rank(certificate.map, radius=certificate.radius)
+    counts, entries = ranks.features_in_top_k(certificate.k).sum(dim=1), ranks.in_top_k(certificate.k)
     assert isinstance(entries, Tensor)  # noqa: S101  for the type checker: the reading refused tuples
     named = any_channel(reading.entries_on_pixels(entries))
     top = any_channel(reading.on_pixels(certificate.top_k))
     for row, panel in enumerate(column):
         draw_marks(panel, reading.images[row], {FAINT: top[row], STRONG: named[row]})
-        panel.set_title(_statement(certificate, int(certificate.overlap[row])), fontsize=10)
+        panel.set_title(_statement(certificate, int(certificate.overlap[row]), int(counts[row])), fontsize=10)
     return [
         Patch(color=STRONG, label="certified by name to stay in the top K"),
         Patch(color=FAINT, label="in the top K, not certified by name"),
     ]
 
 
-def _statement(certificate: TopKCertificate, overlap: int) -> str:
+def _statement(certificate: TopKCertificate, overlap: int, named: int) -> str:
     size = f"‖δ‖₂ ≤ {certificate.radius:g}"
     if overlap == 0:
         return f"nothing is certified of the\ntop {certificate.k} for {size}"
     percent = 100 * overlap // certificate.k  # rounded down: it is a guarantee
-    return f"≥ {percent} % of the top {certificate.k}\nsurvive any {size}"
+    return f"≥ {percent} % of the top {certificate.k} survive\nany {size}, {named} by name"

@@ -1,5 +1,7 @@
 """Every request that is malformed, or that no sound certificate could come of, is refused in plain words."""
 
+import re
+
 import pytest
 import torch
 from captum.attr import DeepLift, FeaturePermutation, IntegratedGradients, NoiseTunnel, Saliency
@@ -347,6 +349,18 @@ def test_models_whose_rows_depend_on_each_other(entry):
     ):
         consume(entry, method=Saliency(Centred()), target=0)
     consume(entry, method=Saliency(Centred()), target=0, check_rows=False)
+
+
+@certifying
+def test_inputs_that_the_model_does_not_take(entry):
+    """A wrong size, or an image without a batch dimension: PyTorch's own message alone does not say what to change."""
+    for wrong in (X[..., :5], X[0]):
+        message = (
+            rf"takes `inputs` of shape {re.escape(str(tuple(wrong.shape)))}, whose first dimension is the batch, but"
+        )
+        with pytest.raises(CertificationError, match=message) as caught:
+            consume(entry, x=wrong)
+        assert type(caught.value.__cause__) in (RuntimeError, ValueError)
 
 
 @certifying

@@ -2,14 +2,24 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from captum_certified.demo import load_digits
-from captum_certified.reproduce import Material
+
+NETWORK = """
+import torch
+from torch import nn
 
 
-@pytest.fixture(scope="session")
-def material(tmp_path_factory):
-    """A folder with a small data set in the form of MNIST: scikit-learn's digits, enlarged."""
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Softplus(), nn.Flatten(), nn.Linear(196, 5))
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path_factory, monkeypatch):
+    """What the program is told: a folder of digits in the form of MNIST and of photographs, and a network for these."""
     folder, digits = tmp_path_factory.mktemp("material"), load_digits()
 
     def enlarged(images):
@@ -23,4 +33,10 @@ def material(tmp_path_factory):
         test_images=enlarged(digits.test_images),
         test_labels=digits.test_labels.numpy(),
     )
-    return Material(data=folder)
+    (folder / "imagenet").mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)):
+        Image.fromarray(pixels).save(folder / "imagenet" / f"{number:03}.png")
+    name = f"reproduced_{folder.name.replace('-', '_')}"
+    (folder / f"{name}.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(str(folder))
+    return ["--data", str(folder), "--model", f"{name}:small", "--scale", "smoke", "-q"]

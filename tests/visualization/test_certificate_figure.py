@@ -73,7 +73,8 @@ def test_title_states_the_overlap_rounded_down():
     _, axes = certificate_figure(proved, torch.rand(20, 20))
     percent = int(100 * float(proved.overlap_fraction[0]))
     assert 0 < percent < 100
-    assert axes[0, 3].get_title() == f"≥ {percent} % of the top 80\nsurvive any ‖δ‖₂ ≤ 0.02"
+    named = int(Certifier(bound="hoeffding").rank(proved.map, radius=0.02).features_in_top_k(80).sum())
+    assert axes[0, 3].get_title() == f"≥ {percent} % of the top 80 survive\nany ‖δ‖₂ ≤ 0.02, {named} by name"
 
 
 def test_title_says_when_nothing_is_certified():

@@ -1,0 +1,173 @@
+"""What the certificate figures share: maps of photographs at many τ, γ and σ, and every bound of each of them."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from captum.attr import Saliency
+from torch import Tensor
+
+from captum_certified import (
+    Certifier,
+    RelaxedSparsifiedSmoothGrad,
+    ScaledQuadraticSmoothGrad,
+    ScaledSmoothGrad,
+    SmoothedMap,
+    SparsifiedSmoothGrad,
+    sample_many,
+)
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
+from captum_certified.reproduce.material import Material
+from captum_certified.theory import lecuyer_overlap
+
+__all__ = ["CertificateExperiment", "reached"]
+
+K = 0.2
+CONFIDENCE = 0.95
+TAUS = (0.02, 0.05, 0.1, 0.2, 0.5)
+GAMMA = 0.01
+PEAK_SIGMA = 0.2
+RADIUS = 0.03
+RADII = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2)
+HALF = 0.5
+_BATCH = 32
+
+Explainers = Callable[[Saliency], list[tuple[Row, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Size:
+    """How much is sampled.
+
+    Attributes:
+        images: Photographs.
+        draws: Of the sparsified maps at σ = 0.2.
+        variant_draws: Of the other maps there.
+        sweep_draws: At other σ.
+        sigmas: The other σ.
+    """
+
+    images: int
+    draws: int
+    variant_draws: int
+    sweep_draws: int
+    sigmas: tuple[float, ...]
+
+
+_SIZES: dict[Scale, _Size] = {
+    "smoke": _Size(images=2, draws=64, variant_draws=32, sweep_draws=32, sigmas=(0.05,)),
+    "cpu": _Size(images=16, draws=8192, variant_draws=2048, sweep_draws=2048, sigmas=(0.05, 0.1, 0.5)),
+    "paper": _Size(images=64, draws=8192, variant_draws=8192, sweep_draws=8192, sigmas=(0.02, 0.05, 0.1, 0.5)),
+}
+
+
+class CertificateExperiment(Experiment):
+    """An experiment on certificates of photographs. All of them share their parts, so each map is sampled once.
+
+    Attributes:
+        needs: Which parts it is made of: ``"sparsified"``, ``"variants"``, ``"sweep"``.
+    """
+
+    store = "certificates"
+    needs: tuple[str, ...] = ("sparsified",)
+
+    def settings(self, scale: Scale) -> Mapping[str, Any]:
+        """Sizes, and what is certified."""
+        fixed = {"k": K, "confidence": CONFIDENCE, "taus": TAUS, "gamma": GAMMA, "sigma": PEAK_SIGMA, "radii": RADII}
+        return {**asdict(_SIZES[scale]), **fixed}
+
+    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
+        """One for each photograph and kind."""
+        size = _SIZES[scale]
+        photographs = material.photographs(size.images)
+        kinds: dict[str, list[tuple[str, float, int, bool, Explainers]]] = {
+            "sparsified": [("sparsified", PEAK_SIGMA, size.draws, True, _sparsified)],
+            "variants": [("variants", PEAK_SIGMA, size.variant_draws, False, _variants)],
+            "sweep": [(f"sigma-{sigma}", sigma, size.sweep_draws, False, _sparsified) for sigma in size.sigmas],
+        }
+        return [
+            Part(f"{kind}-{name}", functools.partial(_rows, material, name, path, sigma, draws, covariance, make))
+            for need in self.needs
+            for kind, sigma, draws, covariance, make in kinds[need]
+            for name, path in photographs
+        ]
+
+
+def reached(values: Sequence[float], share: float = 0.6) -> float:
+    """The largest value that at least a share of all values reach; the paper's text plots it for 60 % of images."""
+    return sorted(values, reverse=True)[math.ceil(round(share * len(values), 9)) - 1]
+
+
+def _sparsified(method: Saliency) -> list[tuple[Row, Any]]:
+    return [({"map": "sparsified", "tau": tau, "gamma": None}, SparsifiedSmoothGrad(method, tau=tau)) for tau in TAUS]
+
+
+def _variants(method: Saliency) -> list[tuple[Row, Any]]:
+    relaxed = [(tau, GAMMA) for tau in TAUS] + [(1.0, 0.0)]
+    return [
+        *(
+            ({"map": "relaxed", "tau": t, "gamma": g}, RelaxedSparsifiedSmoothGrad(method, tau=t, gamma=g))
+            for t, g in relaxed
+        ),
+        ({"map": "scaled", "tau": None, "gamma": None}, ScaledSmoothGrad(method)),
+        ({"map": "quadratic", "tau": None, "gamma": None}, ScaledQuadraticSmoothGrad(method)),
+        ({"map": "sparsified", "tau": 0.1, "gamma": None}, SparsifiedSmoothGrad(method, tau=0.1)),
+    ]
+
+
+def _rows(
+    material: Material, name: str, path: Any, sigma: float, draws: int, covariance: bool, make: Explainers
+) -> list[Row]:
+    """All bounds of all maps of one photograph at one σ."""
+    model, image = material.photograph(path)
+    described = make(Saliency(model))
+    maps = sample_many(
+        [explainer for _, explainer in described],
+        image,
+        target="argmax",
+        nt_samples=draws,
+        nt_samples_batch_size=_BATCH,
+        stdevs=sigma,
+        seed=0,
+        covariance="auto" if covariance else False,
+    )
+    shared: Row = {"image": name, "sigma": sigma, "draws": draws}
+    return [
+        {**shared, **description, **row}
+        for (description, _), smoothed_map in zip(described, maps, strict=True)
+        for row in _bounds(smoothed_map)
+    ]
+
+
+def _bounds(smoothed_map: SmoothedMap) -> list[Row]:
+    """For each bound the certified shares at all radii, and the radius at which half of the top K is certified."""
+    k = math.ceil(round(K * smoothed_map.layout.n_features, 9))
+    names = ["theorem2", "clopper_pearson" if smoothed_map.binary else "empirical_bernstein"]
+    names += ["spectral", "best"] if smoothed_map.covariance is not None else []
+    rows = []
+    for bound in names:
+        certifier = Certifier(confidence=CONFIDENCE, bound=bound)
+        overlaps = certifier.top_k_curve(smoothed_map, k=K, radii=RADII)[0].double() / k
+        half = float(certifier.radius(smoothed_map, k=K, overlap=HALF)[0])
+        rows.append(_row(bound, overlaps, half))
+    if smoothed_map.binary:
+        rows.append(_row("lecuyer", _lecuyer(smoothed_map, k), None))
+    return rows
+
+
+def _row(bound: str, overlaps: Tensor, half: float | None) -> Row:
+    shares = {f"overlap_{radius:g}": float(share) for radius, share in zip(RADII, overlaps, strict=True)}
+    return {"bound": bound, "half_radius": half, **shares}
+
+
+def _lecuyer(smoothed_map: SmoothedMap, k: int) -> Tensor:
+    """Appendix K, from the same intervals as Theorem 2."""
+    means, draws = smoothed_map.features.numpy(), int(smoothed_map.n_samples[0])
+    width = np.sqrt(np.log(2 * means.shape[1] / (1 - CONFIDENCE)) / (2 * draws))
+    counts = [
+        int(lecuyer_overlap(means, np.full((1, 1), width), k, ratio=radius / smoothed_map.sigma)[0]) for radius in RADII
+    ]
+    return Tensor(counts).double() / k

@@ -1,0 +1,186 @@
+"""The certificate figures: which map, which τ, which bound."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from captum_certified.reproduce.certificates import PEAK_SIGMA, RADII, RADIUS, TAUS, CertificateExperiment, reached
+from captum_certified.reproduce.experiment import Row
+
+__all__ = ["LecuyerComparison", "OtherMaps", "SparsifiedOverTau", "SpectralRadii"]
+
+_COLORS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
+_AT = f"overlap_{RADIUS:g}"
+
+
+class SparsifiedOverTau(CertificateExperiment):
+    """Certified overlap of the sparsified map over τ, for every σ: Figure 2(a)."""
+
+    name = "sparsified"
+    title = "Figure 2(a): certified overlap of the sparsified map over τ and σ"
+    claim = "At ρ = 0.03 and σ = 0.2, 60 % of images reach about .5 to .6 near τ = 0.1, and less at other τ and σ."
+    needs = ("sparsified", "sweep")
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What 60 % of images reach at every σ and τ, by the paper's bound and by the sharper ones."""
+        return {
+            bound: {f"σ = {sigma:g}": _over_tau(rows, sigma, bound) for sigma in _sigmas(rows)}
+            for bound in ("theorem2", "clopper_pearson")
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """One curve for each σ, on the left by Theorem 2, on the right by exact intervals."""
+        figure = Figure(figsize=(10.0, 4.2), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, bound in zip(panels, ("theorem2", "clopper_pearson"), strict=True):
+            for color, sigma in zip(_COLORS, _sigmas(rows), strict=False):
+                curve = _over_tau(rows, sigma, bound)
+                draws = next(row["draws"] for row in rows if row["sigma"] == sigma)
+                axes.plot(TAUS, list(curve.values()), "o-", color=color, label=f"σ = {sigma:g} ({draws} draws)")
+            axes.set_xscale("log")
+            axes.set_xticks(TAUS, [f"{tau:g}" for tau in TAUS])
+            axes.minorticks_off()
+            axes.set_xlabel("τ, the share of features salient in a draw")
+            axes.set_title(f"bound {bound}, ρ = {RADIUS:g}", fontsize=10)
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0].set_ylabel("certified overlap that 60 % of images reach")
+        panels[0].set_ylim(bottom=0)
+        panels[0].legend(frameon=False)
+        return figure
+
+
+class OtherMaps(CertificateExperiment):
+    """Certified overlap of the other maps beside the sparsified one: Figures 1(c) and 2(b)."""
+
+    name = "maps"
+    title = "Figures 1(c), 2(b): certified overlap of sparsified, relaxed, scaled and quadratic maps"
+    claim = "Relaxed maps are certified slightly less than sparsified ones; scaled, quadratic and γ = 0 hardly at all."
+    needs = ("variants",)
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What 60 % of images reach at ρ = 0.03 by Theorem 2, for every map."""
+        return {name: reached([row[_AT] for row in group]) for name, group in _by_map(rows, "theorem2").items()}
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """One curve over the radius for each map."""
+        shown = {
+            name: group for name, group in _by_map(rows, "theorem2").items() if group[0]["tau"] in (None, 0.1, 1.0)
+        }
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        axes = figure.subplots()
+        for color, (name, group) in zip(_COLORS, shown.items(), strict=False):
+            _draw_over_radius(axes, group, color, name)
+        _finish_over_radius(axes, f"bound theorem2, σ = {PEAK_SIGMA:g}, {group[0]['draws']} draws")
+        return figure
+
+
+class LecuyerComparison(CertificateExperiment):
+    """Theorem 2 beside the bound of Lecuyer et al.: Appendix K."""
+
+    name = "lecuyer"
+    title = "Appendix K: Theorem 1 beside the bound of Lecuyer et al."
+    claim = "Theorem 1 certifies more than the bound of Lecuyer et al. everywhere."
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Mean overlaps over the radius, and how often Lecuyer's is larger."""
+        ours, theirs = _at_tau(rows, 0.1, "theorem2"), _at_tau(rows, 0.1, "lecuyer")
+        pairs = zip(_of_bound(rows, "theorem2"), _of_bound(rows, "lecuyer"), strict=True)
+        larger = sum(b[f"overlap_{r:g}"] > a[f"overlap_{r:g}"] for a, b in pairs for r in RADII)
+        return {
+            "theorem2": {f"{r:g}": statistics.fmean(row[f"overlap_{r:g}"] for row in ours) for r in RADII},
+            "lecuyer": {f"{r:g}": statistics.fmean(row[f"overlap_{r:g}"] for row in theirs) for r in RADII},
+            "cases": len(_of_bound(rows, "theorem2")) * len(RADII),
+            "lecuyer_larger": larger,
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Both curves at τ = 0.1."""
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        axes = figure.subplots()
+        for color, bound in zip(_COLORS, ("theorem2", "lecuyer"), strict=False):
+            _draw_over_radius(axes, _at_tau(rows, 0.1, bound), color, bound)
+        _finish_over_radius(axes, f"τ = 0.1, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
+        return figure
+
+
+class SpectralRadii(CertificateExperiment):
+    """Beyond the paper: the radius at which half of the top K is certified, image by image."""
+
+    name = "spectral"
+    title = "Spectral certificates: the radius at which half of the top fifth is certified"
+    claim = "Ours: at least 2.5 times the radius of Theorem 2, in the median over images."
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Both radii and their ratio for every image, and the median ratio."""
+        images = {}
+        for paper, spectral in zip(_at_tau(rows, 0.1, "theorem2"), _at_tau(rows, 0.1, "spectral"), strict=True):
+            ratio = spectral["half_radius"] / paper["half_radius"] if paper["half_radius"] else None
+            radii = {"theorem2": paper["half_radius"], "spectral": spectral["half_radius"], "ratio": ratio}
+            images[paper["image"]] = radii
+        ratios = [radii["ratio"] if radii["ratio"] is not None else float("inf") for radii in images.values()]
+        return {"images": images, "median_ratio": statistics.median(ratios)}
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Overlap over the radius on the left; on the right both radii of every image."""
+        figure = Figure(figsize=(10.0, 4.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for color, bound in zip(_COLORS, ("spectral", "best", "clopper_pearson", "theorem2"), strict=False):
+            _draw_over_radius(left, _at_tau(rows, 0.1, bound), color, bound)
+        _finish_over_radius(left, f"τ = 0.1, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
+        images = self.summary(rows)["images"]
+        for place, radii in enumerate(images.values()):
+            right.plot([radii["theorem2"], radii["spectral"]], [place, place], color="#BBBBBB", zorder=1)
+        for color, bound in ((_COLORS[3], "theorem2"), (_COLORS[0], "spectral")):
+            values = [radii[bound] for radii in images.values()]
+            right.scatter(values, range(len(values)), color=color, label=bound, zorder=2)
+        right.set_yticks(range(len(images)), list(images), fontsize=8)
+        right.set_xlabel("radius at which half of the top fifth is certified")
+        right.set_xlim(left=0)
+        right.legend(frameon=False)
+        right.spines[["top", "right"]].set_visible(False)
+        return figure
+
+
+def _of_bound(rows: Sequence[Row], bound: str) -> list[Row]:
+    return [row for row in rows if row["bound"] == bound and row["map"] == "sparsified"]
+
+
+def _at_tau(rows: Sequence[Row], tau: float, bound: str) -> list[Row]:
+    return [row for row in _of_bound(rows, bound) if row["tau"] == tau]
+
+
+def _sigmas(rows: Sequence[Row]) -> list[float]:
+    return sorted({row["sigma"] for row in rows})
+
+
+def _over_tau(rows: Sequence[Row], sigma: float, bound: str) -> dict[str, float]:
+    return {
+        f"{tau:g}": reached([row[_AT] for row in _at_tau(rows, tau, bound) if row["sigma"] == sigma]) for tau in TAUS
+    }
+
+
+def _by_map(rows: Sequence[Row], bound: str) -> dict[str, list[Row]]:
+    """Rows of every map under a readable name."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["bound"] == bound:
+            tau = "" if row["tau"] is None else f" τ = {row['tau']:g}"
+            gamma = "" if row["gamma"] is None else f", γ = {row['gamma']:g}"
+            groups.setdefault(f"{row['map']}{tau}{gamma}", []).append(row)
+    return groups
+
+
+def _draw_over_radius(axes: Axes, rows: Sequence[Row], color: str, label: str) -> None:
+    axes.plot(RADII, [reached([row[f"overlap_{r:g}"] for row in rows]) for r in RADII], "o-", color=color, label=label)
+
+
+def _finish_over_radius(axes: Axes, title: str) -> None:
+    axes.set_xlabel("radius ρ")
+    axes.set_ylabel("certified overlap that 60 % of images reach")
+    axes.set_ylim(bottom=-0.02, top=1)
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
