@@ -36,7 +36,8 @@ __all__ = ["RobustTraining"]
 
 _BOX: Mapping[str, Any] = {"lower_bound": 0.0, "upper_bound": 1.0}
 _BATCH = 128
-_LEARNING_RATE = 1e-3
+_FIRST_RATE = 1e-3
+_RATE, _DECAY = 2e-3, 0.4  # of Adam, and what it is multiplied by after every epoch
 _RADIUS = 3.08  # ten standard deviations of a pixel of MNIST
 _EPSILON = 0.3
 _STEP = 0.01
@@ -45,16 +46,16 @@ _TOP = 100
 _LOSSES: dict[str, Callable[[int], TrainingLoss]] = {
     "plain": lambda seed: GaussianAugmentationLoss(stdev=0.0, seed=seed),
     "Gaussian noise": lambda seed: GaussianAugmentationLoss(stdev=0.3, seed=seed),
-    "adversarial": lambda seed: AdversarialLoss(radius=1.5, norm="L2", step_num=7, **_BOX, seed=seed),
-    "DDN": lambda seed: DDNLoss(max_norm=1.5, step_num=10, **_BOX, seed=seed),
+    "adversarial": lambda seed: AdversarialLoss(radius=1.0, norm="L2", step_num=7, **_BOX, seed=seed),
+    "DDN": lambda seed: DDNLoss(max_norm=1.0, step_num=10, **_BOX, seed=seed),
     "saliency (D.1)": lambda seed: SaliencyAdversarialLoss(
-        radius=_RADIUS, weight=1.0, k=0.25, step_num=5, **_BOX, seed=seed
+        radius=_RADIUS, weight=0.7, k=0.25, step_num=5, **_BOX, seed=seed
     ),
     "IG-NORM": lambda seed: IGNormLoss(
-        radius=0.1, weight=1.0, n_steps=10, search_n_steps=3, step_num=5, **_BOX, seed=seed
+        radius=0.1, weight=1.0, n_steps=8, search_n_steps=3, step_num=4, **_BOX, seed=seed
     ),
     "IG-SUM-NORM": lambda seed: IGSumNormLoss(
-        radius=0.1, weight=0.1, n_steps=10, search_n_steps=3, step_num=5, **_BOX, seed=seed
+        radius=0.1, weight=0.1, n_steps=8, search_n_steps=3, step_num=4, **_BOX, seed=seed
     ),
     "smooth surface": lambda seed: SmoothSurfaceLoss(weight=1.0, seed=seed),
     "curvature": lambda seed: CurvatureLoss(weight=4.0, step=1.5, seed=seed),
@@ -115,8 +116,8 @@ _SIZES: dict[Scale, _Size] = {
         seeds=3,
         first_images=60000,
         first_epochs=5,
-        images=20000,
-        epochs=3,
+        images=40000,
+        epochs=2,
         tested=10000,
         attacked=200,
         steps=20,
@@ -128,7 +129,7 @@ _SIZES: dict[Scale, _Size] = {
         first_images=60000,
         first_epochs=10,
         images=60000,
-        epochs=10,
+        epochs=4,
         tested=10000,
         attacked=1000,
         steps=20,
@@ -148,7 +149,7 @@ class RobustTraining(Experiment):
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes and losses."""
         losses = {name: repr(make(0)) for name, make in _LOSSES.items()}
-        return {**asdict(_SIZES[scale]), "losses": losses, "batch_size": _BATCH, "learning_rate": _LEARNING_RATE}
+        return {**asdict(_SIZES[scale]), "losses": losses, "batch_size": _BATCH, "rates": [_FIRST_RATE, _RATE, _DECAY]}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """One for each loss and seed."""
@@ -200,7 +201,17 @@ class RobustTraining(Experiment):
 def _trained_and_measured(name: str, seed: int, size: _Size, material: Material) -> list[Row]:
     model = copy.deepcopy(_first(seed, size, material))
     images, classes = material.mnist(train=True)
-    _train(model, images[: size.images], classes[: size.images], name, size.epochs, seed + 1000)
+    optimizer = torch.optim.Adam(model.parameters(), lr=_RATE)
+    fit(
+        model,
+        TensorDataset(images[: size.images], classes[: size.images]),
+        _LOSSES[name](seed),
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.ExponentialLR(optimizer, _DECAY),
+        epochs=size.epochs,
+        batch_size=_BATCH,
+        seed=seed,
+    )
     return [{"loss": name, "seed": seed, **_measured(model.eval(), *material.mnist(train=False), size)}]
 
 
@@ -209,20 +220,16 @@ def _first(seed: int, size: _Size, material: Material) -> nn.Module:
     """The plainly trained network that every training with this seed begins with."""
     model = mnist_network(seed=seed)
     images, classes = material.mnist(train=True)
-    _train(model, images[: size.first_images], classes[: size.first_images], "plain", size.first_epochs, seed)
-    return model
-
-
-def _train(model: nn.Module, images: Tensor, classes: Tensor, name: str, epochs: int, seed: int) -> None:
     fit(
         model,
-        TensorDataset(images, classes),
-        _LOSSES[name](seed),
-        optimizer=torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE),
-        epochs=epochs,
+        TensorDataset(images[: size.first_images], classes[: size.first_images]),
+        _LOSSES["plain"](seed),
+        optimizer=torch.optim.Adam(model.parameters(), lr=_FIRST_RATE),
+        epochs=size.first_epochs,
         batch_size=_BATCH,
         seed=seed,
     )
+    return model
 
 
 def _measured(model: nn.Module, images: Tensor, classes: Tensor, size: _Size) -> Row:

@@ -1,5 +1,6 @@
 """Hashed noise: draw k of a seed is one fixed array, whoever asks, in whatever pass and process."""
 
+import math
 import secrets
 from typing import Literal
 
@@ -11,8 +12,11 @@ __all__ = ["NoiseLaw", "derived_seed", "fresh_seed", "noise_pass"]
 
 NoiseLaw = Literal["gaussian", "uniform"]
 
-# Spawn keys are (draw, tensor); the stream that feeds methods with randomness of their own uses this one.
+# Spawn keys are (sheaf of draws, tensor); the stream that feeds methods with randomness of their own uses this one.
 _METHOD_STREAM = 2**31
+# Draws of few numbers are made in sheaves: one generator for each of them would cost more than its numbers.
+_SHEAF_NUMBERS = 2**15
+_SHEAF_DRAWS = 64
 
 
 def fresh_seed() -> int:
@@ -37,8 +41,9 @@ def noise_pass(
 ) -> Tensor:
     """Noise of unit standard deviation for consecutive draws of one input tensor.
 
-    Each draw is generated from SeedSequence(seed, spawn_key=(draw, tensor)) alone, so it does not depend on
-    the other draws of the pass. On the CPU NumPy generates it (PyTorch's CPU generator keeps only 32 bits of a
+    Draws belong to sheaves of a fixed size, one draw each for large inputs. Each sheaf is generated from
+    SeedSequence(seed, spawn_key=(sheaf, tensor)) alone, and a draw is a fixed row of its sheaf, so it does not depend
+    on the other draws of the pass. On the CPU NumPy generates it (PyTorch's CPU generator keeps only 32 bits of a
     seed, too few to keep thousands of draws apart); on an accelerator PyTorch's 64-bit generator does.
 
     Args:
@@ -54,21 +59,43 @@ def noise_pass(
         Shape (len(draws), *shape).
     """
     noise = torch.empty((len(draws), *shape), dtype=dtype, device=device)
-    for row, draw in zip(noise.view(len(draws), -1), draws, strict=True):
-        key = np.random.SeedSequence(seed, spawn_key=(draw, tensor))
-        if device.type == "cpu":
-            _fill_on_cpu(row.numpy(), np.random.Generator(np.random.SFC64(key)), law)
-        else:
-            generator = torch.Generator(device).manual_seed(_word(key))
-            row.normal_(generator=generator) if law == "gaussian" else row.uniform_(0, 1, generator=generator)
+    rows = noise.view(len(draws), -1)
+    size = _sheaf_size(shape)
+    draw = draws.start
+    while draw < draws.stop:
+        sheaf, first = divmod(draw, size)
+        last = min(size, draws.stop - sheaf * size)
+        key = np.random.SeedSequence(seed, spawn_key=(sheaf, tensor))
+        target = rows[draw - draws.start : draw - draws.start + last - first]
+        if first == 0:
+            _fill(target, key, law)
+        else:  # the rows of the sheaf that precede those wanted
+            whole = torch.empty((last, rows.shape[1]), dtype=dtype, device=device)
+            _fill(whole, key, law)
+            target.copy_(whole[first:])
+        draw = sheaf * size + last
     return noise if law == "gaussian" else noise.sub_(0.5).mul_(12**0.5)
 
 
-def _fill_on_cpu(row: np.ndarray, generator: np.random.Generator, law: NoiseLaw) -> None:
-    if law == "gaussian":
-        generator.standard_normal(dtype=row.dtype.type, out=row)
-    else:
-        generator.random(dtype=row.dtype.type, out=row)
+def _sheaf_size(shape: tuple[int, ...]) -> int:
+    return max(1, min(_SHEAF_DRAWS, _SHEAF_NUMBERS // max(math.prod(shape), 1)))
+
+
+def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:
+    """Fill rows one after the other: the first rows are the same however many there are."""
+    if rows.device.type == "cpu":
+        generator = np.random.Generator(np.random.SFC64(key))
+        if law == "gaussian":
+            generator.standard_normal(dtype=rows.numpy().dtype.type, out=rows.numpy())
+        else:
+            generator.random(dtype=rows.numpy().dtype.type, out=rows.numpy())
+        return
+    generator_on_device = torch.Generator(rows.device).manual_seed(_word(key))
+    for row in rows:  # PyTorch's generators number a kernel's threads: one row at a time
+        if law == "gaussian":
+            row.normal_(generator=generator_on_device)
+        else:
+            row.uniform_(0, 1, generator=generator_on_device)
 
 
 def _word(key: np.random.SeedSequence) -> int:
