@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="the experiment; list names them all")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of images and networks")
-    add_model(parser.add_argument_group("model of photographs"), default="resnet50")
+    add_model(parser.add_argument_group("model of photographs, or of CIFAR-10"), default="resnet50")
     parser.add_argument(
         "--scale", choices=_SCALES, default="cpu", help="seconds, hours on a few cores, or the size of the paper"
     )

@@ -1,5 +1,6 @@
 """The paper's experiments, and ours beside them, each a module that uses the public interface alone."""
 
+from captum_certified.reproduce.attacks import AttacksOnGradients, MapsUnderAttack
 from captum_certified.reproduce.certified_figures import (
     LecuyerComparison,
     OtherMaps,
@@ -16,5 +17,13 @@ __all__ = ["EXPERIMENTS", "Experiment", "Material", "Part", "run_experiment"]
 #: All experiments by name.
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (SparsifiedOverTau(), OtherMaps(), LecuyerComparison(), SpectralRadii(), RobustTraining())
+    for experiment in (
+        SparsifiedOverTau(),
+        OtherMaps(),
+        MapsUnderAttack(),
+        AttacksOnGradients(),
+        LecuyerComparison(),
+        SpectralRadii(),
+        RobustTraining(),
+    )
 }

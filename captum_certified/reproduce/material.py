@@ -25,9 +25,10 @@ class Material:
     """Where the material of an experiment is found.
 
     Attributes:
-        data: Folder with ``mnist.npz``, or torchvision's files of MNIST, and with a folder ``imagenet`` or
-            ``imagenet64`` of photographs.
-        classifier: Loads the network that classifies photographs, and how they are framed for it.
+        data: Folder with ``mnist.npz`` and ``cifar10_test.npz``, or torchvision's files of these data sets, and with
+            a folder ``imagenet`` or ``imagenet64`` of photographs.
+        classifier: Loads the network of an experiment that does not train its own, and how photographs are framed
+            for it.
     """
 
     data: Path
@@ -46,6 +47,20 @@ class Material:
             else labelled_images("mnist", root=self.data, train=train)
         )
         return _stacked(images)
+
+    def small_images(self, first: int, number: int) -> tuple[nn.Module, Tensor]:
+        """The network, and consecutive test images of CIFAR-10, shape (number, 3, 32, 32) in [0, 1].
+
+        Raises:
+            InvalidInputError: There is no network, or no CIFAR-10 in the folder.
+        """
+        archive = self.data / "cifar10_test.npz"
+        images: Any = (
+            labelled_images(archive, train=False)
+            if archive.is_file()
+            else labelled_images("cifar10", root=self.data, train=False)
+        )
+        return self._network(), torch.stack([images[i][0] for i in range(first, first + number)])
 
     def photographs(self, number: int) -> list[tuple[str, Path]]:
         """Names and files of photographs, taken at even steps through the sorted folder.
@@ -68,10 +83,14 @@ class Material:
         Raises:
             InvalidInputError: There is no network.
         """
+        model = self._network()
+        assert self.classifier is not None  # noqa: S101  for the type checker
+        return model, load_image(path, self.classifier()[1])[0]
+
+    def _network(self) -> nn.Module:
         if self.classifier is None:
-            raise InvalidInputError("Expected a classifier of photographs for this experiment, got none.")
-        model, framing = self.classifier()
-        return model, load_image(path, framing)[0]
+            raise InvalidInputError("Expected a network for this experiment, got none.")
+        return self.classifier()[0]
 
 
 def _stacked(images: Any) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,9 @@ from torch import nn
 
 def small():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Softplus(), nn.Flatten(), nn.Linear(196, 5))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2), nn.Softplus(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 5)
+    )
 """
 
 
@@ -33,8 +35,11 @@ def arguments(tmp_path_factory, monkeypatch):
         test_images=enlarged(digits.test_images),
         test_labels=digits.test_labels.numpy(),
     )
+    generator = np.random.default_rng(0)
+    small = generator.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    np.savez(folder / "cifar10_test.npz", images=small, labels=np.zeros(2, dtype=np.int64))
     (folder / "imagenet").mkdir()
-    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)):
+    for number, pixels in enumerate(generator.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)):
         Image.fromarray(pixels).save(folder / "imagenet" / f"{number:03}.png")
     name = f"reproduced_{folder.name.replace('-', '_')}"
     (folder / f"{name}.py").write_text(NETWORK)

@@ -139,5 +139,5 @@ def test_what_a_share_of_images_reaches():
 def test_a_network_is_needed_for_photographs(arguments):
     material = Material(data=Path(arguments[1]))
     [(_, path), *_] = material.photographs(3)
-    with pytest.raises(ValueError, match="a classifier of photographs for this experiment, got none"):
+    with pytest.raises(ValueError, match="Expected a network for this experiment, got none"):
         material.photograph(path)
