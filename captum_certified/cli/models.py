@@ -5,7 +5,6 @@ import difflib
 import importlib
 import json
 import os
-import pickle
 import re
 import sys
 from collections.abc import Sequence
@@ -17,8 +16,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from captum_certified.exceptions import InvalidInputError
+from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.runs.images import Framing
+from captum_certified.smoothing import load_tensors
 
 __all__ = ["LoadedModel", "Normalized", "load_model", "parsed_arguments"]
 
@@ -146,12 +146,13 @@ def _value(text: str) -> Any:
 
 
 def _load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise InvalidInputError(f"Expected `--weights` {path} to be a state dict, but it cannot be read.") from error
+    with Path(path).open("rb") as file:
+        try:
+            state = load_tensors(file)
+        except FileFormatError as error:
+            raise InvalidInputError(
+                f"Expected `--weights` {path} to be a state dict, but it cannot be read."
+            ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

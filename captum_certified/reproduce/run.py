@@ -16,6 +16,7 @@ from captum_certified._captum import progress_bar
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
+from captum_certified.runs.results import read_json
 from captum_certified.smoothing import atomic_write, digest
 
 __all__ = ["run_experiment"]
@@ -99,13 +100,10 @@ def _compute(folder: Path, part: Part, key: str) -> None:
 def _stored(folder: Path, part: Part, key: str) -> dict[str, Any] | None:
     """The part on disk, unless it is missing or of other settings."""
     path = folder / f"{part.name}.json"
-    try:
-        contents = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except ValueError as error:
-        raise FileFormatError(f"Expected {path} to be a part of an experiment, but it cannot be read.") from error
-    if not isinstance(contents, dict) or not {"settings", "seconds", "rows"} <= set(contents):
+    contents = read_json(path)
+    if not {"settings", "seconds", "rows"} <= set(contents):
         raise FileFormatError(f"Expected {path} to be a part of an experiment, got something else.")
     return contents if contents["settings"] == key else None
 

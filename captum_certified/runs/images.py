@@ -2,7 +2,6 @@
 
 import math
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from captum_certified.exceptions import InvalidInputError
+from captum_certified.exceptions import FileFormatError, InvalidInputError
+from captum_certified.smoothing import load_array, load_tensors
 
 __all__ = ["Framing", "load_image", "region_mask"]
 
@@ -125,15 +125,15 @@ def _picture(path: Path, channels: int) -> "Image.Image | Tensor":
 
 
 def _array(path: Path) -> Tensor:
-    try:
-        if path.suffix.lower() == ".npy":
-            array = torch.from_numpy(_torch_ready(np.load(path, allow_pickle=False)))
-        else:
-            array = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (OSError, ValueError, TypeError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise InvalidInputError(f"Expected {path} to be an array, but it cannot be read.") from error
+    with path.open("rb") as file:
+        try:
+            array = (
+                torch.from_numpy(_torch_ready(load_array(file)))
+                if path.suffix.lower() == ".npy"
+                else load_tensors(file)
+            )
+        except (FileFormatError, TypeError) as error:
+            raise InvalidInputError(f"Expected {path} to be an array, but it cannot be read.") from error
     if not isinstance(array, Tensor) or array.dim() not in (2, 3):
         raise InvalidInputError(
             f"Expected {path} to hold an array of shape (H, W), (H, W, C) or (C, H, W), got another."

@@ -1,7 +1,6 @@
 """Images with their classes, to train on and to measure on: archives, folders, and torchvision's data sets."""
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torchvision.transforms import functional as transforms
 
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.runs.images import Framing, load_image
+from captum_certified.smoothing import load_arrays
 
 __all__ = ["labelled_images"]
 
@@ -22,7 +22,6 @@ _TORCHVISION: dict[str, Any] = {
     "cifar10": datasets.CIFAR10,
     "cifar100": datasets.CIFAR100,
 }
-_CORRUPT = (ValueError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
 
 def labelled_images(
@@ -81,10 +80,10 @@ def labelled_images(
 def _archive(path: Path, part: str) -> TensorDataset:
     with path.open("rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                prefix = f"{part}_" if f"{part}_images" in archive.files else ""
-                images, labels = archive[f"{prefix}images"], archive[f"{prefix}labels"]
-        except _CORRUPT as error:
+            arrays = load_arrays(file)
+            prefix = f"{part}_" if f"{part}_images" in arrays else ""
+            images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+        except (FileFormatError, KeyError) as error:
             raise FileFormatError(
                 f"Expected {path} to be an archive with arrays {part}_images and {part}_labels, or images and labels, "
                 f"got: {error}"

@@ -15,6 +15,7 @@ from captum_certified.smoothing.rows import select_rows
 from captum_certified.smoothing.smoothed_map import SmoothedMap
 from captum_certified.smoothing.statistics import MapDraws, PerDrawMap
 from captum_certified.smoothing.top_set import top_k_rows
+from captum_certified.smoothing.untrusted import load_array, load_arrays, load_tensors
 from captum_certified.smoothing.validation import checked_columns, checked_number, checked_samples, checked_stdev
 
 __all__ = [
@@ -40,6 +41,9 @@ __all__ = [
     "digest",
     "fields_from_parts",
     "fresh_seed",
+    "load_array",
+    "load_arrays",
+    "load_tensors",
     "noise_pass",
     "noisy_inputs",
     "parts_of_map",

@@ -3,8 +3,6 @@
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +11,12 @@ from typing import IO, Any
 import numpy as np
 
 from captum_certified.exceptions import FileFormatError
+from captum_certified.smoothing.untrusted import load_arrays
 
 __all__ = ["atomic_write", "read_archive", "write_archive"]
 
 VERSION = 1
 _HEADER = "header"
-# What NumPy and zipfile raise for damaged archives, other kinds of files among them.
-_CORRUPT = (
-    *(ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 
 
 @contextmanager
@@ -76,10 +70,9 @@ def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, 
     """
     with Path(path).open("rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except _CORRUPT as error:
-            raise FileFormatError(f"Expected {path} to be a {kind} file, but it is corrupt or truncated.") from error
+            arrays = load_arrays(file)
+        except FileFormatError as error:
+            raise FileFormatError(f"Expected {path} to be a {kind} file, but {error}.") from error
     header = _header(arrays.pop(_HEADER, None), path, kind)
     if header.get("kind") != kind:
         raise FileFormatError(f"Expected {path} to hold a {kind}, got {header.get('kind')!r}.")

@@ -1,24 +1,17 @@
 """The state of an unfinished training on disk: written whole or not at all, read without executing anything."""
 
 import os
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from captum_certified.exceptions import FileFormatError
-from captum_certified.smoothing import atomic_write
+from captum_certified.smoothing import atomic_write, load_tensors
 
 __all__ = ["read_state", "write_state"]
 
 _VERSION = 1
-# What torch.load raises for damaged files, and for files that want to execute something.
-_CORRUPT = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError),
-    *(IndexError, zipfile.BadZipFile),
-)
 _PARTS = {
     "settings": dict,
     "model": dict,
@@ -46,9 +39,9 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     with path.open("rb") as file:
         try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        except _CORRUPT as error:
-            raise FileFormatError(f"Expected {path} to hold a training's state, but it cannot be read.") from error
+            state = load_tensors(file)
+        except FileFormatError as error:
+            raise FileFormatError(f"Expected {path} to hold a training's state, but {error}.") from error
     whole = isinstance(state, dict) and all(isinstance(state.get(name), kind) for name, kind in _PARTS.items())
     if not whole or state.get("version") != _VERSION:
         found = state.get("version") if isinstance(state, dict) else type(state).__name__

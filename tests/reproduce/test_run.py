@@ -81,7 +81,7 @@ def test_bad_shards_and_damaged_parts_are_refused(tmp_path):
         run_experiment(Squares(), Material(data=tmp_path), shard=(3, 2), **run)
     run_experiment(Squares(), Material(data=tmp_path), **run)
     part = tmp_path / "squares-parts" / "square-1.json"
-    for text, message in (("{", "cannot be read"), ("[1]", "got something else"), ("{}", "got something else")):
+    for text, message in (("{", "but it is corrupt"), ("[1]", "got list"), ("{}", "got something else")):
         part.write_text(text)
         with pytest.raises(FileFormatError, match=message):
             run_experiment(Squares(), Material(data=tmp_path), **run)

@@ -1,0 +1,96 @@
+"""Arrays from files that may be damaged or malicious: nothing is executed, and nothing huge is allocated."""
+
+import math
+import os
+import zipfile
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from captum_certified.exceptions import FileFormatError
+
+__all__ = ["load_array", "load_arrays", "load_tensors"]
+
+# An archive may inflate to this many bytes in any case, and beyond that to so many times its own size.
+_ALWAYS = 2**27
+_TIMES = 100
+
+
+def load_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
+    """The arrays of an npz archive.
+
+    Args:
+        file: Opened for reading.
+
+    Raises:
+        FileFormatError: It is no such archive, holds objects, or claims more than it can hold.
+    """
+    try:
+        _check_members(file)
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileFormatError:
+        raise
+    except Exception as error:
+        raise FileFormatError(f"it is corrupt or truncated ({error})") from error
+
+
+def load_array(file: IO[bytes]) -> np.ndarray:
+    """The array of an npy file.
+
+    Args:
+        file: Opened for reading.
+
+    Raises:
+        FileFormatError: It is no such file, holds objects, or claims more than it can hold.
+    """
+    try:
+        claimed = _claimed_bytes(file)
+        if claimed != os.fstat(file.fileno()).st_size - file.tell():
+            raise FileFormatError("its size is not that of its array")
+        file.seek(0)
+        array: np.ndarray = np.load(file, allow_pickle=False)
+    except FileFormatError:
+        raise
+    except Exception as error:
+        raise FileFormatError(f"it is corrupt or truncated ({error})") from error
+    return array
+
+
+def load_tensors(file: IO[bytes]) -> Any:
+    """What ``torch.save`` wrote, on the CPU: tensors and plain containers of them alone.
+
+    Args:
+        file: Opened for reading.
+
+    Raises:
+        FileFormatError: It is no such file, or wants to execute something.
+    """
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise FileFormatError(f"it is corrupt or truncated ({type(error).__name__})") from error
+
+
+def _check_members(file: IO[bytes]) -> None:
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > max(_ALWAYS, _TIMES * size):
+            raise FileFormatError("it inflates to far more than its size")
+        for member in members:
+            with archive.open(member) as opened:
+                if _claimed_bytes(opened) != member.file_size - opened.tell():
+                    raise FileFormatError(f"the size of {member.filename} is not that of its array")
+
+
+def _claimed_bytes(file: IO[bytes]) -> int:
+    """Bytes of the array that a header announces; the file is left behind the header."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise FileFormatError("it holds objects")
+    return int(math.prod(shape) * dtype.itemsize)
