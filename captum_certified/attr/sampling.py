@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_certified._captum import progress_bar
+from captum_certified.attr.memory import WithinMemory
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.setup import setup_of
 from captum_certified.attr.soundness import check_evaluation_mode, check_method
@@ -64,6 +65,8 @@ class Sampling:
             draw_baseline_from_distrib=request.draw_baseline_from_distrib,
         )
 
+        self.within_memory = WithinMemory(self.wrapped)
+
     def __iter__(self) -> Iterator[list[SmoothedMap]]:
         plain = self.wrapped.clean() if self.for_certificates else None
         setups = [self._setup(explainer) for explainer in self.explainers]
@@ -95,7 +98,7 @@ class Sampling:
         return torch.cat(self.wrapped.deltas, dim=1).reshape(-1)
 
     def _attribute(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        outputs = self.wrapped(noisy, draws)
+        outputs = self.within_memory(noisy, draws)
         if self.rows_unchecked:
             self.rows_unchecked = False
             self.wrapped.check_rows(noisy, outputs, draws)

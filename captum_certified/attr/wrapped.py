@@ -17,6 +17,7 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, expand_arguments, run_forward
 from captum_certified.attr.isolation import IsolatedRandomness
+from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.rows import arguments_of_rows
 from captum_certified.attr.soundness import entries_that_differ, wrapped_chain
 from captum_certified.exceptions import CertificationError, InvalidInputError
@@ -90,7 +91,7 @@ class WrappedMethod:
                 tuple(x.detach().clone() for x in self.inputs), 1, derived_seed(self.seed, _CLEAN)
             )
         except (RuntimeError, ValueError) as error:
-            if type(error) not in (RuntimeError, ValueError):  # out of memory, or one of our own
+            if type(error) not in (RuntimeError, ValueError) or is_out_of_memory(error):  # or one of our own
                 raise
             shapes = ", ".join(str(tuple(x.shape)) for x in self.inputs)
             raise CertificationError(

@@ -1,0 +1,79 @@
+"""Passes that do not fit into memory are halved: the noise of a draw does not depend on its pass."""
+
+import math
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from captum_certified.smoothing import Attributions
+
+__all__ = ["WithinMemory", "is_out_of_memory"]
+
+_CPU_ALLOCATOR = "can't allocate memory"
+
+Attribute = Callable[[tuple[Tensor, ...], range], Attributions]
+
+
+class WithinMemory:
+    """Attributes passes whole, or in parts once one of them was too large.
+
+    What is returned has the order of the whole pass, and so do all statistics: at most the model's own rounding tells
+    the size of the parts.
+
+    Args:
+        attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
+    """
+
+    def __init__(self, attribute: Attribute) -> None:
+        self.attribute = attribute
+        self.most = math.inf
+
+    def __call__(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
+        """Attributions of one pass."""
+        if len(draws) <= self.most:
+            try:
+                return self.attribute(noisy, draws)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or len(draws) == 1:
+                    raise
+            # Here, and not above, where the error still holds what the model had computed.
+            self._shrink(noisy[0], len(draws))
+        middle = draws.start + (len(draws) + 1) // 2
+        parts = [
+            (tuple(_of_draws(tensor, draws, part) for tensor in noisy), part)
+            for part in (range(draws.start, middle), range(middle, draws.stop))
+        ]
+        first, second = (self(tensors, part) for tensors, part in parts)
+        rows = len(noisy[0]) // len(draws)
+        maps = tuple(_joined(a, b, rows) for a, b in zip(first.maps, second.maps, strict=True))
+        return Attributions(maps, first.is_tuple)
+
+    def _shrink(self, noisy: Tensor, draws: int) -> None:
+        self.most = (draws + 1) // 2
+        if noisy.device.type == "cuda":
+            torch.cuda.empty_cache()
+        warnings.warn(
+            f"A pass of {draws} draws does not fit into memory; it goes on with {self.most} at a time. Give "
+            f"`nt_samples_batch_size`={self.most} or less to begin so.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of an accelerator."""
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or _CPU_ALLOCATOR in str(error)
+
+
+def _of_draws(tensor: Tensor, draws: range, part: range) -> Tensor:
+    """The rows of some draws of a pass; a copy, whose gradient is its own."""
+    by_draw = tensor.detach().reshape(-1, len(draws), *tensor.shape[1:])
+    return by_draw[:, part.start - draws.start : part.stop - draws.start].flatten(0, 1).clone()
+
+
+def _joined(first: Tensor, second: Tensor, rows: int) -> Tensor:
+    """The rows of two parts in the order of their pass."""
+    parts = [part.reshape(rows, -1, *part.shape[1:]) for part in (first, second)]
+    return torch.cat(parts, dim=1).flatten(0, 1)
