@@ -1,0 +1,110 @@
+"""Ctrl-C between any two passes, and a disk that is full at any write: nothing half-written, less than a block lost."""
+
+import errno
+import json
+import os
+
+import pytest
+import torch
+from digits_run import SETTINGS, certifier, certify, contents, digits, small_model
+from matplotlib.figure import Figure
+from torch import nn
+
+from captum_certified.runs import summary
+from captum_certified.smoothing import archive
+
+PASS = 16
+CALLS = 28  # of the network, in all: passes, clean maps, row checks
+BLOCK = SETTINGS["covariance"]
+
+
+@pytest.fixture(autouse=True)
+def _no_figures(monkeypatch):
+    """Drawing takes longer than the runs."""
+    monkeypatch.setattr(summary, "overlap_figure", lambda *_, **__: (Figure(figsize=(1, 1)), None))
+
+
+@pytest.fixture(scope="module")
+def data():
+    images, labels = digits(2)
+    return [(images, labels)]
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    counting = Counting()
+    certify(data, folder, certifier=certifier(counting), nt_samples_batch_size=PASS)
+    return contents(folder), counting.rows
+
+
+class Counting(nn.Module):
+    """Counts the rows that gradients were asked of, and is interrupted before one of its calls."""
+
+    def __init__(self, interrupted_at=None):
+        super().__init__()
+        self.model, self.at = small_model(), interrupted_at
+        self.calls, self.rows = 0, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        self.rows += len(x)
+        return self.model(x)
+
+
+def assert_whole_files(folder):
+    """Every result that is there is complete, and there is nothing else but checkpoints."""
+    for path in folder.iterdir():
+        assert not path.name.startswith("."), path
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("call", range(2, CALLS + 1))
+def test_an_interrupt_before_any_pass_loses_less_than_a_block(data, whole, tmp_path, call):
+    expected, rows = whole
+    first, second = Counting(call), Counting()
+    with pytest.raises(KeyboardInterrupt):
+        certify(data, tmp_path, certifier=certifier(first), nt_samples_batch_size=PASS)
+    assert_whole_files(tmp_path)
+    certify(data, tmp_path, certifier=certifier(second), nt_samples_batch_size=PASS)
+    assert contents(tmp_path) == expected
+    assert first.rows + second.rows - rows < BLOCK + 8  # the clean map and the row check are computed again
+
+
+def test_the_last_call_of_a_run_was_reached(data, tmp_path):
+    counting = Counting()
+    certify(data, tmp_path, certifier=certifier(counting), nt_samples_batch_size=PASS)
+    assert counting.calls == CALLS
+
+
+@pytest.mark.parametrize("write", range(1, 9))
+def test_a_full_disk_leaves_nothing_half_written(data, whole, tmp_path, write, monkeypatch):
+    left, sync = [write], os.fsync
+
+    def full(handle):
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            certify(data, tmp_path, certifier=certifier(Counting()), nt_samples_batch_size=PASS)
+    assert_whole_files(tmp_path)
+    certify(data, tmp_path, certifier=certifier(Counting()), nt_samples_batch_size=PASS)
+    assert contents(tmp_path) == whole[0]
+
+
+def test_an_interrupt_leaves_the_network_as_it_was(tmp_path, data):
+    model = Counting(5)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(KeyboardInterrupt):
+        certify(data, tmp_path, certifier=certifier(model.eval()), nt_samples_batch_size=PASS)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
