@@ -134,6 +134,9 @@ def checked_inputs(inputs: Any) -> tuple[Tensor, ...]:
         raise InvalidInputError(f"Expected `inputs` to be a tensor or a tuple of tensors, got {type(inputs).__name__}.")
     if any(t.is_inference() for t in tensors):
         raise InvalidInputError("Expected `inputs` made outside torch.inference_mode(), got inference tensors.")
+    sparse = [str(t.layout) for t in tensors if t.layout != torch.strided] or ["nested" for t in tensors if t.is_nested]
+    if sparse:
+        raise InvalidInputError(f"Expected dense `inputs`, got a tensor of layout {sparse[0]}; see `Tensor.to_dense`.")
     shapes = [tuple(t.shape) for t in tensors]
     if any(not shape or 0 in shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
         raise InvalidInputError(f"Expected `inputs` of shape (N, ...) with one batch size N >= 1, got {shapes}.")
