@@ -9,6 +9,7 @@ from captum_certified.reproduce.certified_figures import (
 )
 from captum_certified.reproduce.experiment import Experiment, Part
 from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.pixels import CertifiedPixels
 from captum_certified.reproduce.run import run_experiment
 from captum_certified.reproduce.training import RobustTraining
 
@@ -24,6 +25,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         AttacksOnGradients(),
         LecuyerComparison(),
         SpectralRadii(),
+        CertifiedPixels(),
         RobustTraining(),
     )
 }

@@ -4,13 +4,16 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy import stats
 
 from captum_certified import FileFormatError
 from captum_certified.cli import main
 from captum_certified.reproduce import EXPERIMENTS, Experiment, Material, Part, run_experiment
 from captum_certified.reproduce.certificates import reached
+from captum_certified.reproduce.pixels import holm_decided
 
 
 class Squares(Experiment):
@@ -141,3 +144,17 @@ def test_a_network_is_needed_for_photographs(arguments):
     [(_, path), *_] = material.photographs(3)
     with pytest.raises(ValueError, match="Expected a network for this experiment, got none"):
         material.photograph(path)
+
+
+def test_the_test_of_anani_et_al_is_holm_s():
+    """By hand: of p-values a, b, c at level α the smallest is compared with α/3, the next with α/2."""
+    counts, guesses = np.array([40, 0, 38, 30, 40]), np.array([True, False, True, True, False])
+    decided = holm_decided(counts, 40, guesses, alpha=0.05)
+    assert decided.tolist() == [True, True, True, False, False]
+    p_values = stats.binom.sf(np.array([40, 40, 38, 30, 0]) - 1, 40, 0.75)
+    assert p_values[2] <= 0.05 / 3 < p_values[3]
+
+
+def test_no_more_is_decided_where_nothing_is_known():
+    counts = np.random.default_rng(0).binomial(100, 0.75, 2000)
+    assert not holm_decided(counts, 100, np.ones(2000, dtype=bool), alpha=0.001).any()

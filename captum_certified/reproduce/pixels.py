@@ -1,0 +1,145 @@
+"""Which pixels are certified by themselves: the setting of Anani et al., with their test and with our intervals."""
+
+import functools
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from captum.attr import Saliency
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import stats
+
+from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, sample_many
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
+from captum_certified.reproduce.material import Material
+
+__all__ = ["CertifiedPixels", "holm_decided"]
+
+_SHARES = (0.5, 0.3, 0.1, 0.05)  # of the pixels, salient in each draw
+_SIGMAS = (0.15, 0.25, 0.33)
+_THRESHOLD = 0.75  # share of draws that a decision must exceed at the input itself
+_ALPHA = 0.001
+_GUESSES = 10  # draws that only say which way to test
+_BATCH = 25
+_COLORS = ("#D55E00", "#0072B2", "#009E73", "#E69F00")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Size:
+    """How much is sampled.
+
+    Attributes:
+        images: Photographs.
+        draws: Numbers of draws.
+    """
+
+    images: int
+    draws: tuple[int, ...]
+
+
+class CertifiedPixels(Experiment):
+    """The share of pixels about which something is certified, as Anani et al. (2025) measure it."""
+
+    name = "pixels"
+    title = "Certified pixels: the test of Anani et al. beside exact simultaneous intervals"
+    claim = "Ours: intervals that hold for all pixels and radii at once decide about as many pixels as their test."
+    _sizes: Mapping[Scale, _Size] = {
+        "smoke": _Size(images=2, draws=(20, 40)),
+        "cpu": _Size(images=16, draws=(100, 1000)),
+        "paper": _Size(images=100, draws=(100, 1000)),
+    }
+
+    def settings(self, scale: Scale) -> Mapping[str, Any]:
+        """Sizes, levels and noise."""
+        levels = {"shares": _SHARES, "sigmas": _SIGMAS, "threshold": _THRESHOLD, "alpha": _ALPHA, "guesses": _GUESSES}
+        return {**asdict(self._sizes[scale]), **levels}
+
+    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
+        """One for each photograph and σ."""
+        size = self._sizes[scale]
+        return [
+            Part(f"{sigma}-{name}", functools.partial(_rows, material, name, path, sigma, size.draws))
+            for sigma in _SIGMAS
+            for name, path in material.photographs(size.images)
+        ]
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Mean certified share for every method, number of draws, σ and share."""
+        groups: dict[str, list[float]] = {}
+        for row in rows:
+            name = f"{row['method']}, {row['draws']} draws, σ = {row['sigma']:g}, top {100 * row['share']:g} %"
+            groups.setdefault(name, []).append(row["certified"])
+        return {name: statistics.fmean(values) for name, values in groups.items()}
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """A panel for each σ: certified pixels over the share, solid ours, dashed theirs."""
+        figure = Figure(figsize=(11.0, 4.0), layout="constrained")
+        for axes, sigma in zip(figure.subplots(1, len(_SIGMAS), sharey=True), _SIGMAS, strict=True):
+            for color, draws in zip(_COLORS, sorted({row["draws"] for row in rows}), strict=False):
+                for method, dash in (("ours", "-"), ("Anani et al.", "--")):
+                    own = [r for r in rows if (r["sigma"], r["draws"], r["method"]) == (sigma, draws, method)]
+                    means = [statistics.fmean(r["certified"] for r in own if r["share"] == share) for share in _SHARES]
+                    axes.plot(_SHARES, means, f"o{dash}", color=color, label=f"{method}, {draws} draws")
+            axes.set_title(f"σ = {sigma:g}, radius {sigma * stats.norm.ppf(_THRESHOLD):.3f}", fontsize=10)
+            axes.set_xlabel("share of pixels salient in a draw")
+            axes.set_ylim(0, 1.02)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.axes[0].set_ylabel("pixels certified, mean over images")
+        figure.axes[0].legend(frameon=False, fontsize=8)
+        return figure
+
+
+def holm_decided(counts: NDArray[np.int64], n_samples: int, guesses: NDArray[np.bool_], *, alpha: float) -> Any:
+    """Their test: whether each pixel's guess is right in more than three quarters of all draws, Holm's correction.
+
+    Args:
+        counts: How many of the draws selected each pixel, shape (n,).
+        n_samples: Number of these draws.
+        guesses: What other draws let one expect of each pixel.
+        alpha: Probability that any decision is wrong.
+
+    Returns:
+        Which pixels are decided, shape (n,).
+    """
+    agreeing = np.where(guesses, counts, n_samples - counts)
+    p_values = stats.binom.sf(agreeing - 1, n_samples, _THRESHOLD)
+    order = np.argsort(p_values, kind="stable")
+    passed = p_values[order] <= alpha / np.arange(len(order), 0, -1)
+    decided = np.zeros(len(order), dtype=bool)
+    decided[order[: len(order) if passed.all() else int(np.argmin(passed))]] = True
+    return decided
+
+
+def _rows(material: Material, name: str, path: Path, sigma: float, draws: Sequence[int]) -> list[Row]:
+    model, image = material.photograph(path)
+    method = Saliency(model)
+    sampled: dict[str, Any] = {
+        "target": int(model(image).argmax()),
+        "nt_samples_batch_size": _BATCH,
+        "stdevs": sigma,
+        "groups": "channels",
+        "covariance": False,
+    }
+    explainers = [SparsifiedSmoothGrad(method, tau=share) for share in _SHARES]
+    guesses = sample_many(explainers, image, nt_samples=_GUESSES, seed=1, **sampled)
+    rows: list[Row] = []
+    for number in draws:
+        maps = sample_many(explainers, image, nt_samples=number, seed=0, **sampled)
+        for share, smoothed_map, guess in zip(_SHARES, maps, guesses, strict=True):
+            shared: Row = {"image": name, "sigma": sigma, "draws": number, "share": share}
+            for kind, certified in _decided(smoothed_map, guess, number, sigma).items():
+                rows.append({**shared, "method": kind, "certified": certified})
+    return rows
+
+
+def _decided(smoothed_map: SmoothedMap, guess: SmoothedMap, draws: int, sigma: float) -> dict[str, float]:
+    radius = float(sigma * stats.norm.ppf(_THRESHOLD))
+    certifier = Certifier(confidence=1 - _ALPHA, bound="clopper_pearson")
+    ours = float(certifier.selection(smoothed_map, radius=radius).certified_fraction[0])
+    counts = np.rint(smoothed_map.features[0].numpy() * draws).astype(np.int64)
+    theirs = holm_decided(counts, draws, guess.features[0].numpy() > 0.5, alpha=_ALPHA)
+    return {"ours": ours, "Anani et al.": float(theirs.mean())}
