@@ -107,6 +107,12 @@ def bombs(folder):
         for _ in range(2**7):
             member.write(bytes(2**24))
     yield path
+    path = folder / "inflated.pt"
+    torch.save(torch.zeros(2**26), folder / "whole.pt")
+    with zipfile.ZipFile(folder / "whole.pt") as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in whole.infolist():
+            archive.writestr(member.filename, whole.read(member))
+    yield path
     deep = folder / "deep.json"
     deep.write_text("[" * 10**6)
     yield deep

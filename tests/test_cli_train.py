@@ -19,6 +19,10 @@ from torch import nn
 def small():
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.Softplus(), nn.Flatten(), nn.Linear(36, 2))
+
+
+def unseeded():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
 """
 GAUSSIAN = ["--loss", "gaussian", "--loss-arg", "stdev=0.1"]
 
@@ -46,15 +50,18 @@ def test_weights_are_trained_and_other_commands_take_them(data, tmp_path, capsys
     printed = capsys.readouterr()
     record = json.loads(printed.out)
     assert record["accuracy"] >= 0.95
-    assert (record["images"], record["tested"], record["steps"], len(record["losses"])) == (80, 40, 75, 15)
+    assert (record["images"], record["measured"], record["steps"], len(record["losses"])) == (80, 40, 75, 15)
+    assert record["measured_on"] == "test images"
     assert record["loss"] == "GaussianAugmentationLoss(stdev=0.1, nt_samples=1)"
     assert "of 40 test images are right. Weights: weights.pt" in printed.err
-    assert not (tmp_path / "weights.pt.checkpoint").exists()
+    once = (tmp_path / "weights.pt").read_bytes()
+    assert main([*data, *GAUSSIAN, "--epochs", "15", "--batch-size", "16", "--out", "weights.pt", "--resume"]) == 0
+    assert (tmp_path / "weights.pt").read_bytes() == once  # nothing was left to do
     certify = ["certify", "half.png", *data[1:5], "--weights", "weights.pt", "--samples", "16", "-q", "--out", "out"]
     assert main(certify) == 0
 
 
-@pytest.mark.parametrize("loss", sorted(train._LOSSES))
+@pytest.mark.parametrize("loss", ["cross-entropy", *sorted(train._LOSSES)])
 def test_every_loss_can_be_asked_for(data, loss):
     needed = {"adversarial": ["radius=0.1"], "ddn": ["max_norm=0.5"], "ig-norm": ["radius=0.1"]}
     needed |= {"gaussian": ["stdev=0.1"], "ig-sum-norm": ["radius=0.1"], "saliency": ["radius=0.1"]}
@@ -98,6 +105,18 @@ def test_weights_of_a_normalised_network_are_those_of_the_network(data, tmp_path
             "Expected `--loss-arg` NAME=VALUE with NAME one of .*, got '0.5'",
         ),
         (["--loss", "gaussian", "--loss-arg", "stdev=wide"], "`stdev` to be a finite number >= 0, got 'wide'"),
+        ([*GAUSSIAN, "--lr", "-1"], "`--lr` to be a finite number > 0, got -1.0"),
+        (
+            [*GAUSSIAN, "--out", "nowhere/weights.pt"],
+            "`--out` in a folder that exists, got nowhere/weights.pt",
+        ),
+        (
+            [*GAUSSIAN, "--mean", "0.5,0.5,0.5", "--std", "1,1,1"],
+            r"images of shape \(1, 1, 8, 8\), but it raised",
+        ),
+        ([*GAUSSIAN, "--device", "cuda:7"], "`--device` to be available, got 'cuda:7'"),
+        (["--loss", "adversarial", "--loss-arg", "radius=1", "--loss-arg", "lower_bound=a"], "to be a number, got 'a'"),
+        (["--loss", "saliency", "--loss-arg", "radius=1", "--loss-arg", "k=2.0"], "Expected `k` to be a number"),
         ([*GAUSSIAN, "--data", "svhn"], "`source` to be an .npz archive"),
         ([*GAUSSIAN, "--data", "missing.npz"], "No such file or directory: 'missing.npz'"),
     ],
@@ -117,3 +136,42 @@ def test_the_loop_is_the_library_s(data, monkeypatch):
     monkeypatch.setattr("captum_certified.training.fit", recorded)
     assert main([*data, *GAUSSIAN, "--epochs", "1", "--limit", "20", "--seed", "7", "--out", "weights.pt"]) == 0
     assert (seen["seed"], seen["epochs"], seen["batch_size"]) == (7, 1, 64)
+
+
+def test_initial_weights_depend_on_the_seed(data, tmp_path):
+    data[2] = data[2].replace(":small", ":unseeded")
+    for name, seed in (("one.pt", "1"), ("again.pt", "1"), ("two.pt", "2")):
+        assert main([*data, "--epochs", "1", "--seed", seed, "--out", name]) == 0
+    one, again, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("one", "again", "two"))
+    assert torch.equal(one["1.weight"], again["1.weight"])
+    assert not torch.equal(one["1.weight"], two["1.weight"])
+
+
+def test_what_was_trained_on_is_not_called_test_images(data, tmp_path, capsys):
+    with np.load("halves.npz") as parts:
+        np.savez("whole.npz", images=parts["train_images"], labels=parts["train_labels"])
+    assert main([*data, "--data", "whole.npz", "--epochs", "1", "--out", "weights.pt"]) == 0
+    assert "of 80 training images are right" in capsys.readouterr().out
+
+
+def test_folders_have_parts_and_the_same_classes(data, tmp_path, capsys):
+    with np.load("halves.npz") as parts:
+        for part in ("train", "val"):
+            for label in (0, 1):
+                (tmp_path / "folder" / part / f"class{label}").mkdir(parents=True)
+                for number in np.flatnonzero(parts["train_labels"] == label)[:4]:
+                    name = tmp_path / "folder" / part / f"class{label}" / f"{number}.png"
+                    Image.fromarray(parts["train_images"][number]).save(name)
+    command = [*data, "--data", "folder", "--epochs", "1", "--out", "weights.pt", "--limit", "4"]
+    assert main(command) == 0
+    assert "of 8 test images are right" in capsys.readouterr().out
+    (tmp_path / "folder" / "val" / "class0").rename(tmp_path / "folder" / "val" / "another")
+    assert main(command) == 2
+    assert "test images of the classes ['class0', 'class1'], got ['another', 'class1']" in capsys.readouterr().err
+
+
+def test_a_torchvision_model_can_begin_without_weights(data, tmp_path):
+    command = ["train", "--model", "squeezenet1_1", "--from-scratch", "--model-arg", "num_classes=2", "-q"]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    np.savez("colours.npz", images=pixels, labels=np.array([0, 1]))
+    assert main([*command, "--data", "colours.npz", "--epochs", "1", "--out", "weights.pt"]) == 0

@@ -31,7 +31,8 @@ class IsolatedRandomness:
             np.random.seed(seed % 2**32)  # noqa: NPY002  Captum draws from this generator
             torch.default_generator.manual_seed(seed)
             if self.device.type == "cuda":
-                torch.cuda.manual_seed(seed)
+                with torch.cuda.device(self.device):
+                    torch.cuda.manual_seed(seed)
             seeded = self._states()
             yield
             self.used = self.used or not _same(seeded, self._states())

@@ -11,7 +11,7 @@ from captum_certified.smoothing import Attributions
 
 __all__ = ["WithinMemory", "is_out_of_memory"]
 
-_CPU_ALLOCATOR = "can't allocate memory"
+_TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 
 Attribute = Callable[[tuple[Tensor, ...], range], Attributions]
 
@@ -19,8 +19,8 @@ Attribute = Callable[[tuple[Tensor, ...], range], Attributions]
 class WithinMemory:
     """Attributes passes whole, or in parts once one of them was too large.
 
-    What is returned has the order of the whole pass, and so do all statistics: at most the model's own rounding tells
-    the size of the parts.
+    What is returned has the order of the whole pass, and so do all statistics: only the model's own rounding tells the
+    size of the parts, and the random numbers of methods that draw some, which are seeded for each part.
 
     Args:
         attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
@@ -41,11 +41,10 @@ class WithinMemory:
             # Here, and not above, where the error still holds what the model had computed.
             self._shrink(noisy[0], len(draws))
         middle = draws.start + (len(draws) + 1) // 2
-        parts = [
-            (tuple(_of_draws(tensor, draws, part) for tensor in noisy), part)
+        first, second = (
+            self(tuple(_of_draws(tensor, draws, part) for tensor in noisy), part)
             for part in (range(draws.start, middle), range(middle, draws.stop))
-        ]
-        first, second = (self(tensors, part) for tensors, part in parts)
+        )
         rows = len(noisy[0]) // len(draws)
         maps = tuple(_joined(a, b, rows) for a, b in zip(first.maps, second.maps, strict=True))
         return Attributions(maps, first.is_tuple)
@@ -64,7 +63,7 @@ class WithinMemory:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the machine or of an accelerator."""
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or _CPU_ALLOCATOR in str(error)
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(text in str(error) for text in _TEXTS)
 
 
 def _of_draws(tensor: Tensor, draws: range, part: range) -> Tensor:

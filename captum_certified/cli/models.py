@@ -74,7 +74,8 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
         network = _from_callable(arguments.model, positional, named)
         framing, mean, std = Framing(), None, None
     else:
-        network, framing, mean, std = _from_torchvision(arguments.model, positional, named, arguments.weights)
+        unweighted = arguments.weights is not None or getattr(arguments, "from_scratch", False)
+        network, framing, mean, std = _from_torchvision(arguments.model, positional, named, unweighted)
     if arguments.weights is not None:
         _load_weights(network, arguments.weights)
     mean, std = arguments.mean or mean, arguments.std or std
@@ -86,7 +87,7 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
 
 
 def _from_torchvision(
-    name: str, positional: list[Any], named: dict[str, Any], weights: Path | None
+    name: str, positional: list[Any], named: dict[str, Any], unweighted: bool
 ) -> tuple[nn.Module, Framing, list[float], list[float]]:
     known = _ZOO.list_models(module=torchvision.models)
     if name not in known:
@@ -101,7 +102,7 @@ def _from_torchvision(
     preset = default.transforms()
     framing = Framing(resize=preset.resize_size[0], crop=preset.crop_size[0], interpolation=preset.interpolation.value)
     try:
-        network = _ZOO.get_model(name, weights=None if weights else default, **named)
+        network = _ZOO.get_model(name, weights=None if unweighted else default, **named)
     except (TypeError, ValueError, OSError) as error:
         raise InvalidInputError(f"Expected `--model` {name} to load, got {type(error).__name__}: {error}") from error
     return network, framing, list(preset.mean), list(preset.std)

@@ -10,20 +10,21 @@ from captum_certified.cli.arguments import count_or_fraction, numbers, positive_
 from captum_certified.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from captum_certified.cli.models import LoadedModel
 
-__all__ = ["add_explanation", "add_model", "explainer_of", "write_json"]
+__all__ = ["add_explanation", "add_model", "explainer_of", "moved", "write_json"]
 
 _METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
-def add_model(group: Any, *, default: str | None = None) -> None:
-    """Which model, and how images are framed for it; it must be named unless there is a default."""
+def add_model(group: Any, *, required: bool = True) -> None:
+    """Which model, and how images are framed for it."""
     group.add_argument(
         "--model",
-        required=default is None,
-        default=default,
+        required=required,
         metavar="NAME",
         help="a torchvision classifier, which gets the normalisation of its weights, or package.module:callable (also "
         "in this folder) that returns a module, which gets none but --mean and --std",
@@ -79,15 +80,25 @@ def add_explanation(group: Any) -> None:
 def explainer_of(loaded: "LoadedModel", arguments: argparse.Namespace) -> Any:
     """The explanation of a model, which is moved to its device and precision."""
     import captum.attr
-    import torch
 
     from captum_certified.attr import SparsifiedSmoothGrad
 
+    method = getattr(captum.attr, arguments.method)(moved(loaded.model, arguments))
+    return SparsifiedSmoothGrad(method, tau=arguments.tau)
+
+
+def moved(model: "nn.Module", arguments: argparse.Namespace) -> "nn.Module":
+    """The model on the device and in the precision that the command line asks for.
+
+    Raises:
+        InvalidInputError: There is no such device.
+    """
+    import torch
+
     try:
-        loaded.model.to(arguments.device, getattr(torch, arguments.dtype))
+        return model.to(arguments.device, getattr(torch, arguments.dtype))
     except (RuntimeError, AssertionError) as error:
         raise InvalidInputError(f"Expected `--device` to be available, got {arguments.device!r}: {error}") from error
-    return SparsifiedSmoothGrad(getattr(captum.attr, arguments.method)(loaded.model), tau=arguments.tau)
 
 
 def write_json(value: Any, destination: str | Path | None) -> None:

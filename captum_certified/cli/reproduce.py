@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_certified.cli.arguments import part
-from captum_certified.cli.options import add_model
+from captum_certified.cli.options import add_model, moved
 from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["add_to", "run"]
@@ -26,12 +26,12 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="the experiment; list names them all")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of images and networks")
-    add_model(parser.add_argument_group("model of photographs, or of CIFAR-10"), default="resnet50")
+    add_model(parser.add_argument_group("model of photographs, by default resnet50, or of CIFAR-10"), required=False)
     parser.add_argument(
         "--scale", choices=_SCALES, default="cpu", help="seconds, hours on a few cores, or the size of the paper"
     )
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="folder of the results")
-    parser.add_argument("--shard", type=part, default=(1, 1), metavar="I/N", help="compute part I of N only, I from 1")
+    parser.add_argument("--shard", type=part, metavar="I/N", help="compute part I of N only, I from 1")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run)
 
@@ -48,13 +48,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name not in EXPERIMENTS:
         raise InvalidInputError(f"Expected one of {[*EXPERIMENTS]}, or list, got {arguments.name!r}.")
 
+    experiment = EXPERIMENTS[arguments.name]
+    arguments.model = arguments.model or experiment.default_model
+    if arguments.model is None and "network" in experiment.uses:
+        raise InvalidInputError(f"Expected `--model` for {experiment.name}, a classifier of CIFAR-10, got none.")
+
     @functools.cache
     def classifier() -> Any:
         loaded = load_model(arguments)
-        return loaded.model, loaded.framing
+        return moved(loaded.model, arguments), loaded.framing
 
     record = run_experiment(
-        EXPERIMENTS[arguments.name],
+        experiment,
         Material(data=arguments.data, classifier=classifier),
         scale=arguments.scale,
         out=arguments.out,

@@ -3,11 +3,12 @@
 import argparse
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captum_certified.cli.arguments import positive_integer, seed
-from captum_certified.cli.options import add_model, write_json
+from captum_certified.cli.options import add_model, moved, write_json
 from captum_certified.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "run"]
 
+_PLAIN = "cross-entropy"
 _LOSSES = {
     "adversarial": "AdversarialLoss",
     "curvature": "CurvatureLoss",
@@ -42,20 +44,25 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     number: dict[str, Any] = {"metavar": "N"}
-    add_model(parser.add_argument_group("model; --weights are where training begins"))
+    model = parser.add_argument_group("model; --weights are where training begins")
+    add_model(model)
+    model.add_argument("--from-scratch", action="store_true", help="no weights for a torchvision model")
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
         required=True,
         metavar="SOURCE",
-        help="an .npz archive, a folder of one folder a class, or mnist, fashion-mnist, cifar10, cifar100",
+        help="an .npz archive, a folder of one folder a class, perhaps below train and test, or mnist, fashion-mnist, "
+        "cifar10, cifar100",
     )
-    data.add_argument("--test", metavar="SOURCE", help="another source to test on; by default the test part of --data")
+    data.add_argument(
+        "--test", metavar="SOURCE", help="another source to test on; by default the test part of --data, if it has one"
+    )
     data.add_argument("--root", type=Path, default=Path("data"), metavar="DIR", help="of torchvision's data sets")
     data.add_argument("--download", action="store_true", help="let torchvision fetch its data sets")
-    data.add_argument("--limit", type=positive_integer, help="train on the first images only", **number)
+    data.add_argument("--limit", type=positive_integer, help="train on so many images only, drawn at random", **number)
     training = parser.add_argument_group("training")
-    training.add_argument("--loss", choices=sorted(_LOSSES), required=True, help="what is minimised")
+    training.add_argument("--loss", choices=[_PLAIN, *sorted(_LOSSES)], default=_PLAIN, help="what is minimised")
     training.add_argument(
         "--loss-arg",
         action="append",
@@ -69,7 +76,7 @@ def add_to(commands: Any) -> None:
     training.add_argument("--seed", type=seed, default=0, help="of order and loss", **number)
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="state dict; FILE.checkpoint while it trains"
+        "--out", type=Path, required=True, metavar="FILE", help="state dict; FILE.checkpoint beside it, to go on from"
     )
     output.add_argument("--resume", action="store_true", help="go on from the checkpoint, if it is there")
     output.add_argument("--json", metavar="FILE", help="write what was done as JSON; - is standard output")
@@ -80,67 +87,121 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, test, and write the weights."""
     import torch
-    from torch.utils.data import Subset
 
+    from captum_certified.attr.isolation import IsolatedRandomness
     from captum_certified.cli.models import Normalized, load_model
-    from captum_certified.runs import labelled_images
-    from captum_certified.smoothing import atomic_write
+    from captum_certified.smoothing import atomic_write, checked_number
     from captum_certified.training import fit
 
-    loaded = load_model(arguments)
+    rate = checked_number("--lr", arguments.lr, above=0)
+    if not arguments.out.parent.is_dir():
+        raise InvalidInputError(f"Expected `--out` in a folder that exists, got {arguments.out}.")
+    with IsolatedRandomness(torch.device("cpu"))(arguments.seed):  # for initial weights
+        loaded = load_model(arguments)
     loss = _loss(arguments)
-    source: dict[str, Any] = {
-        "root": arguments.root,
-        "download": arguments.download,
-        "framing": loaded.framing,
-        "channels": arguments.channels,
-    }
-    images: Any = labelled_images(arguments.data, train=True, **source)
-    if arguments.limit is not None:
-        images = Subset(images, range(min(arguments.limit, len(images))))
-    tested: Any = labelled_images(arguments.test or arguments.data, train=False, **source)
-    model = loaded.model.to(arguments.device, getattr(torch, arguments.dtype)).requires_grad_(True)
-    checkpoint = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
+    images, tested, held_out = _data(arguments, loaded.framing)
+    model = moved(loaded.model, arguments).requires_grad_(True)
+    _check_fit(model, images)
     result = fit(
         model,
         images,
         loss,
-        optimizer=torch.optim.Adam(model.parameters(), lr=arguments.lr),
+        optimizer=torch.optim.Adam(model.parameters(), lr=rate),
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         seed=arguments.seed,
-        checkpoint=checkpoint,
+        checkpoint=arguments.out.with_name(f"{arguments.out.name}.checkpoint"),
         resume=arguments.resume,
         show_progress=not arguments.quiet,
     )
     network = model.model if isinstance(model, Normalized) else model
     with atomic_write(arguments.out) as file:
         torch.save(network.state_dict(), file)
-    checkpoint.unlink(missing_ok=True)
-    accuracy = _accuracy(model.eval(), tested, arguments.device)
+    accuracy = _accuracy(model.eval(), tested)
+    kind = "test" if held_out else "training"
     record = {
-        "loss": repr(loss),
+        "loss": arguments.loss if loss is _cross_entropy else repr(loss),
         "losses": result.losses,
         "steps": result.steps,
         "images": len(images),
         "accuracy": accuracy,
-        "tested": len(tested),
+        "measured_on": f"{kind} images",
+        "measured": len(tested),
         "seed": result.seed,
         "weights": str(arguments.out),
     }
     write_json(record, arguments.json)
     print(
-        f"{accuracy:.2%} of {len(tested)} test images are right. Weights: {arguments.out}",
+        f"{accuracy:.2%} of {len(tested)} {kind} images are right. Weights: {arguments.out}",
         file=sys.stderr if arguments.json == "-" else sys.stdout,
     )
     return 0
 
 
-def _loss(arguments: argparse.Namespace) -> "TrainingLoss":
+def _data(arguments: argparse.Namespace, framing: Any) -> tuple[Any, Any, bool]:
+    """Images to train on and to measure on, and whether the latter are others.
+
+    Raises:
+        InvalidInputError: Their classes are not the same.
+    """
+    import torch
+    from torch.utils.data import Subset
+
+    from captum_certified.runs import labelled_images
+
+    source: dict[str, Any] = {
+        "root": arguments.root,
+        "download": arguments.download,
+        "framing": framing,
+        "channels": arguments.channels,
+    }
+    images: Any = labelled_images(arguments.data, train=True, **source)
+    tested: Any = labelled_images(arguments.test or arguments.data, train=False, **source)
+    classes = [getattr(part, "classes", None) for part in (images, tested)]
+    if None not in classes and classes[0] != classes[1]:
+        raise InvalidInputError(f"Expected test images of the classes {classes[0]}, got {classes[1]}.")
+    held_out = not _same(images, tested)
+    if arguments.limit is not None:
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(arguments.seed))
+        images = Subset(images, order[: arguments.limit].tolist())
+    return images, tested, held_out
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Whether two parts of a source are all of it."""
+    if hasattr(one, "samples"):
+        return bool(one.samples == two.samples)
+    return len(one) == len(two) and all(bool((one[i][0] == two[i][0]).all()) for i in (0, -1))
+
+
+def _check_fit(model: "nn.Module", images: Any) -> None:
+    """Refuse a model that does not take the images, before it trains."""
+    import torch
+
+    first = next(model.parameters())
+    image = images[0][0].unsqueeze(0).to(first)
+    try:
+        with torch.no_grad():
+            model(image)
+    except (RuntimeError, ValueError) as error:
+        raise InvalidInputError(
+            f"Expected `--model` to take images of shape {tuple(image.shape)}, but it raised: {error}"
+        ) from error
+
+
+def _cross_entropy(model: "nn.Module", inputs: Any, targets: Any) -> Any:
+    from torch.nn import functional
+
+    return functional.cross_entropy(model(inputs), targets)
+
+
+def _loss(arguments: argparse.Namespace) -> "TrainingLoss | Callable[..., Any]":
     """The loss that the command line asks for."""
     from captum_certified import training
     from captum_certified.cli.models import parsed_arguments
 
+    if arguments.loss == _PLAIN:
+        return _cross_entropy
     name = _LOSSES[arguments.loss]
     kind: Any = getattr(training, name)
     known = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in ("seed", "layer")]
@@ -159,14 +220,14 @@ def _required(kind: Any) -> set[str]:
     return {field.name for field in dataclasses.fields(kind) if field.init and field.default is dataclasses.MISSING}
 
 
-def _accuracy(model: "nn.Module", images: Any, device: str) -> float:
+def _accuracy(model: "nn.Module", images: Any) -> float:
     """The share of images whose class the model predicts."""
     import torch
     from torch.utils.data import DataLoader
 
-    dtype = next(model.parameters()).dtype
+    first = next(model.parameters())
     right = 0
     with torch.no_grad():
         for inputs, targets in DataLoader(images, batch_size=_TEST_BATCH):
-            right += int((model(inputs.to(device, dtype)).argmax(dim=1).cpu() == targets).sum())
+            right += int((model(inputs.to(first)).argmax(dim=1).cpu() == targets).sum())
     return right / len(images)

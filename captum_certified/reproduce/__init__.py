@@ -1,4 +1,4 @@
-"""The paper's experiments, and ours beside them, each a module that uses the public interface alone."""
+"""The paper's experiments and ours beside them, and what runs them in parts."""
 
 from captum_certified.reproduce.attacks import AttacksOnGradients, MapsUnderAttack
 from captum_certified.reproduce.certified_figures import (

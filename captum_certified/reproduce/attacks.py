@@ -58,6 +58,7 @@ class AttacksOnGradients(Experiment):
     """Figure 6: three ways to move the top quarter of a plain gradient map."""
 
     name = "attacks"
+    uses = ("network", "cifar")
     title = "Figure 6: Algorithm 1 beside the attack of Ghorbani et al. and random noise, plain gradients"
     claim = "Algorithm 1 leaves less of the map than the attack of Ghorbani et al. in L2, and that less than noise."
     _sizes: Mapping[Scale, _Size] = {
@@ -92,6 +93,7 @@ class MapsUnderAttack(Experiment):
     """Figure 4: which maps are harder to attack, each by the attack on it and by that on SmoothGrad."""
 
     name = "robustness"
+    uses = ("network", "cifar")
     title = "Figure 4: smoothed maps under Algorithm 1, each its own and that on SmoothGrad"
     claim = "Sparsified and relaxed maps keep more of their top quarter than SmoothGrad and the quadratic map."
     _sizes: Mapping[Scale, _Size] = {

@@ -21,6 +21,7 @@ from captum_certified import (
 )
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
+from captum_certified.runs.results import file_digest
 from captum_certified.theory import lecuyer_overlap
 
 __all__ = ["CertificateExperiment", "reached"]
@@ -72,6 +73,8 @@ class CertificateExperiment(Experiment):
     """
 
     store = "certificates"
+    uses = ("network",)
+    default_model = "resnet50"
     needs: tuple[str, ...] = ("sparsified",)
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
@@ -89,7 +92,11 @@ class CertificateExperiment(Experiment):
             "sweep": [(f"sigma-{sigma}", sigma, size.sweep_draws, False, _sparsified) for sigma in size.sigmas],
         }
         return [
-            Part(f"{kind}-{name}", functools.partial(_rows, material, name, path, sigma, draws, covariance, make))
+            Part(
+                f"{kind}-{name}",
+                functools.partial(_rows, material, name, path, sigma, draws, covariance, make),
+                file_digest(path),
+            )
             for need in self.needs
             for kind, sigma, draws, covariance, make in kinds[need]
             for name, path in photographs

@@ -78,7 +78,7 @@ class OtherMaps(CertificateExperiment):
 
 
 class LecuyerComparison(CertificateExperiment):
-    """Theorem 2 beside the bound of Lecuyer et al.: Appendix K."""
+    """The shift of Theorem 1, in Theorem 2, beside the bound of Lecuyer et al.: Appendix K."""
 
     name = "lecuyer"
     title = "Appendix K: Theorem 1 beside the bound of Lecuyer et al."
@@ -120,8 +120,9 @@ class SpectralRadii(CertificateExperiment):
             ratio = spectral["half_radius"] / paper["half_radius"] if paper["half_radius"] else None
             radii = {"theorem2": paper["half_radius"], "spectral": spectral["half_radius"], "ratio": ratio}
             images[paper["image"]] = radii
-        ratios = [radii["ratio"] if radii["ratio"] is not None else float("inf") for radii in images.values()]
-        return {"images": images, "median_ratio": statistics.median(ratios)}
+        ratios = [radii["ratio"] for radii in images.values() if radii["ratio"] is not None]
+        median = statistics.median(ratios) if ratios else None
+        return {"images": images, "median_ratio": median, "images_without_a_radius": len(images) - len(ratios)}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Overlap over the radius on the left; on the right both radii of every image."""

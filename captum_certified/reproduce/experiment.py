@@ -22,10 +22,12 @@ class Part:
     Attributes:
         name: A file name without suffix, unique in the experiment.
         compute: Returns the rows of the part: flat JSON values.
+        about: What the rows depend on beside settings and network: the digest of an image.
     """
 
     name: str
     compute: Callable[[], Sequence[Row]]
+    about: str = ""
 
 
 class Experiment(ABC):
@@ -34,12 +36,16 @@ class Experiment(ABC):
     Attributes:
         name: What it is called on the command line.
         store: Whose parts it uses; experiments of one store have the same settings, and share their parts.
+        uses: What of the material it uses beside photographs: ``"mnist"``, ``"cifar"``, ``"network"``.
+        default_model: Name of the torchvision model it is made with where none is named.
         title: What it shows, in a line.
         claim: What the paper says about it.
     """
 
     name: str
     store: str = ""
+    uses: tuple[str, ...] = ()
+    default_model: str | None = None
     title: str
     claim: str
 

@@ -1,6 +1,6 @@
 """Networks and images that experiments are made with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.runs import labelled_images
 from captum_certified.runs.images import Framing, load_image
+from captum_certified.smoothing import digest
 
 __all__ = ["Material"]
 
 _PHOTOGRAPHS = ("imagenet", "imagenet64")
+_LOOKED_AT = 2  # images of a data set that tell it from another
 _SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 
@@ -33,6 +35,15 @@ class Material:
 
     data: Path
     classifier: Callable[[], tuple[nn.Module, Framing]] | None = None
+
+    def identity(self, uses: Sequence[str]) -> dict[str, str]:
+        """Digests of what an experiment uses, by which its parts are known again."""
+        of: dict[str, Callable[[], object]] = {
+            "mnist": lambda: [self.mnist(train=train) for train in (True, False)],
+            "cifar": lambda: [self._cifar()[i][0] for i in range(_LOOKED_AT)],
+            "network": lambda: self._network().state_dict(),
+        }
+        return {name: digest(of[name]()) for name in uses}
 
     def mnist(self, *, train: bool) -> tuple[Tensor, Tensor]:
         """All images of MNIST, float32 of shape (N, 1, 28, 28) in [0, 1], and their classes.
@@ -54,13 +65,9 @@ class Material:
         Raises:
             InvalidInputError: There is no network, or no CIFAR-10 in the folder.
         """
-        archive = self.data / "cifar10_test.npz"
-        images: Any = (
-            labelled_images(archive, train=False)
-            if archive.is_file()
-            else labelled_images("cifar10", root=self.data, train=False)
-        )
-        return self._network(), torch.stack([images[i][0] for i in range(first, first + number)])
+        model, images = self._network(), self._cifar()
+        pixels = torch.stack([images[i][0] for i in range(first, first + number)])
+        return model, pixels.to(next(model.parameters()))
 
     def photographs(self, number: int) -> list[tuple[str, Path]]:
         """Names and files of photographs, taken at even steps through the sorted folder.
@@ -75,7 +82,8 @@ class Material:
                 f"Expected at least {number} photographs in a folder {' or '.join(_PHOTOGRAPHS)} of {self.data}, got "
                 f"{len(files)}."
             )
-        return [(files[i].stem, files[i]) for i in np.linspace(0, len(files) - 1, number).round().astype(int)]
+        chosen = [files[i] for i in np.linspace(0, len(files) - 1, number).round().astype(int)]
+        return [("-".join(path.relative_to(folders[0]).with_suffix("").parts), path) for path in chosen]
 
     def photograph(self, path: Path) -> tuple[nn.Module, Tensor]:
         """The network, and a photograph framed for it, shape (1, 3, H, W) in [0, 1].
@@ -85,7 +93,13 @@ class Material:
         """
         model = self._network()
         assert self.classifier is not None  # noqa: S101  for the type checker
-        return model, load_image(path, self.classifier()[1])[0]
+        return model, load_image(path, self.classifier()[1])[0].to(next(model.parameters()))
+
+    def _cifar(self) -> Any:
+        archive = self.data / "cifar10_test.npz"
+        if archive.is_file():
+            return labelled_images(archive, train=False)
+        return labelled_images("cifar10", root=self.data, train=False)
 
     def _network(self) -> nn.Module:
         if self.classifier is None:

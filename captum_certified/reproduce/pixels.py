@@ -16,6 +16,7 @@ from scipy import stats
 from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, sample_many
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
+from captum_certified.runs.results import file_digest
 
 __all__ = ["CertifiedPixels", "holm_decided"]
 
@@ -45,6 +46,8 @@ class CertifiedPixels(Experiment):
     """The share of pixels about which something is certified, as Anani et al. (2025) measure it."""
 
     name = "pixels"
+    uses = ("network",)
+    default_model = "resnet50"
     title = "Certified pixels: the test of Anani et al. beside exact simultaneous intervals"
     claim = "Ours: intervals that hold for all pixels and radii at once decide about as many pixels as their test."
     _sizes: Mapping[Scale, _Size] = {
@@ -62,7 +65,9 @@ class CertifiedPixels(Experiment):
         """One for each photograph and σ."""
         size = self._sizes[scale]
         return [
-            Part(f"{sigma}-{name}", functools.partial(_rows, material, name, path, sigma, size.draws))
+            Part(
+                f"{sigma}-{name}", functools.partial(_rows, material, name, path, sigma, size.draws), file_digest(path)
+            )
             for sigma in _SIGMAS
             for name, path in material.photographs(size.images)
         ]

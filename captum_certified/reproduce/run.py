@@ -6,7 +6,6 @@ import json
 import platform
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ from captum_certified._captum import progress_bar
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
-from captum_certified.runs.results import read_json
+from captum_certified.runs.results import read_json, versions
+from captum_certified.runs.sharing import checked_shard
 from captum_certified.smoothing import atomic_write, digest
 
 __all__ = ["run_experiment"]
-
-_PACKAGES = ("captum", "captum-certified", "numpy", "scipy", "torch", "torchvision")
 
 
 def run_experiment(
@@ -30,7 +28,7 @@ def run_experiment(
     *,
     scale: Scale,
     out: Path,
-    shard: tuple[int, int] = (1, 1),
+    shard: tuple[int, int] | None = None,
     show_progress: bool = False,
 ) -> dict[str, Any] | None:
     """Run an experiment, or go on with it.
@@ -39,8 +37,8 @@ def run_experiment(
         experiment: The experiment.
         material: Its networks and images.
         scale: How large it is.
-        out: Folder of its results: ``NAME.csv``, ``NAME.png``, ``NAME.json``, and one JSON for each part,
-            which are kept as long as the settings are the same.
+        out: Folder of its results: ``NAME.csv``, ``NAME.png``, ``NAME.json``, and one JSON for each part, which are
+            kept as long as settings, network, images and version of this package are the same.
         shard: (I, N): compute part I of N only, I from 1. Whoever finds all parts there writes the results.
         show_progress: Show a progress bar on stderr.
 
@@ -48,28 +46,32 @@ def run_experiment(
         The record that is also written as ``NAME.json``; ``None`` while parts are missing.
 
     Raises:
-        InvalidInputError: ``shard`` is not a part.
+        InvalidInputError: ``shard`` is not a part, or the material is not there.
         FileFormatError: A part on disk cannot be read.
     """
-    index, shards = shard
-    if not 1 <= index <= shards:
-        raise InvalidInputError(f"Expected `shard` (I, N) with I from 1 to N, got {shard}.")
-    settings = dict(experiment.settings(scale))
+    index, shards = checked_shard(shard)
+    settings = {**experiment.settings(scale), "material": material.identity(experiment.uses)}
+    parts = experiment.parts(material, scale)
+    names = [part.name for part in parts]
+    if len(set(names)) < len(names):
+        raise InvalidInputError(f"Expected parts of different names, got {sorted(names)}.")
     store = experiment.store or experiment.name
-    key = digest(json.dumps({"store": store, "scale": scale, **settings}, sort_keys=True))
+    package = versions()["captum-certified"]
+    shared = {"store": store, "scale": scale, "version": package, **settings}
     folder = out / f"{store}-parts"
     folder.mkdir(parents=True, exist_ok=True)
-    parts = experiment.parts(material, scale)
-    mine = parts[index - 1 :: shards]
+    keys = {part.name: digest(json.dumps({**shared, "about": part.about}, sort_keys=True)) for part in parts}
+    mine = parts[index::shards]
     with progress_bar(total=len(mine), description=experiment.name, show=show_progress) as bar:
         for part in mine:
-            if _stored(folder, part, key) is None:
-                _compute(folder, part, key)
+            if _stored(folder, part, keys[part.name]) is None:
+                _compute(folder, part, keys[part.name])
             bar.update(1)
-    stored = [_stored(folder, part, key) for part in parts]
+    stored = [_stored(folder, part, keys[part.name]) for part in parts]
     if any(part is None for part in stored):
         return None
-    rows = [row for part in stored if part is not None for row in part["rows"]]
+    found = [part for part in stored if part is not None]
+    rows = [row for part in found for row in part["rows"]]
     record = {
         "name": experiment.name,
         "title": experiment.title,
@@ -77,24 +79,27 @@ def run_experiment(
         "scale": scale,
         "settings": settings,
         "summary": experiment.summary(rows),
-        "seconds": round(sum(part["seconds"] for part in stored if part is not None), 1),
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "seconds": round(sum(part["seconds"] for part in found), 1),
+        "computed_by": [json.loads(text) for text in sorted({json.dumps(part["computed_by"]) for part in found})],
         "rows": rows,
     }
     _write_text(out / f"{experiment.name}.csv", _table(rows))
     with atomic_write(out / f"{experiment.name}.png") as file:
         experiment.figure(rows).savefig(file, format="png", dpi=150)
-    _write_text(out / f"{experiment.name}.json", json.dumps(record, indent=2) + "\n")
+    _write_text(out / f"{experiment.name}.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record
 
 
 def _compute(folder: Path, part: Part, key: str) -> None:
     begun = time.perf_counter()
     rows = list(part.compute())
-    contents = {"settings": key, "seconds": time.perf_counter() - begun, "rows": rows}
-    _write_text(folder / f"{part.name}.json", json.dumps(contents, indent=2) + "\n")
+    contents = {
+        "settings": key,
+        "seconds": time.perf_counter() - begun,
+        "computed_by": {**versions(), "machine": platform.machine(), "threads": torch.get_num_threads()},
+        "rows": rows,
+    }
+    _write_text(folder / f"{part.name}.json", json.dumps(contents, indent=2, allow_nan=False) + "\n")
 
 
 def _stored(folder: Path, part: Part, key: str) -> dict[str, Any] | None:
@@ -103,7 +108,7 @@ def _stored(folder: Path, part: Part, key: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     contents = read_json(path)
-    if not {"settings", "seconds", "rows"} <= set(contents):
+    if not {"settings", "seconds", "computed_by", "rows"} <= set(contents):
         raise FileFormatError(f"Expected {path} to be a part of an experiment, got something else.")
     return contents if contents["settings"] == key else None
 

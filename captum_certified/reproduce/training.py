@@ -143,6 +143,7 @@ class RobustTraining(Experiment):
     """Appendix D.1 and its alternatives: every loss goes on from the same plainly trained network, for as long."""
 
     name = "training"
+    uses = ("mnist",)
     title = "Training against attacks on explanations, MNIST"
     claim = "Training against the attack on saliency raises the overlap at ρ = 3.08 from .573 to over .80."
 

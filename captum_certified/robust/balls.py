@@ -1,6 +1,8 @@
 """The balls that perturbations are confined to: where a start is drawn, which way is up, and the way back."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import NoiseLaw, noise_pass
 
-__all__ = ["Ball", "ball_named"]
+__all__ = ["Ball", "ball_named", "check_bounds", "check_within"]
 
 # Points are stored in the precision of the inputs, which can push them out of the ball by a few units in the last
 # place; they are then drawn in by so many units more than that, and each time they are not yet inside by more.
@@ -127,6 +129,36 @@ def ball_named(norm: str) -> type[Ball]:
     if norm not in _BALLS:
         raise InvalidInputError(f"Expected `norm` to be one of {sorted(_BALLS)}, got {norm!r}.")
     return _BALLS[norm]
+
+
+def check_bounds(lower_bound: float, upper_bound: float) -> None:
+    """Refuse what is no box.
+
+    Raises:
+        InvalidInputError: A bound is no number, or they are not in order.
+    """
+    for name, bound in (("lower_bound", lower_bound), ("upper_bound", upper_bound)):
+        if isinstance(bound, bool) or not isinstance(bound, (int, float)):
+            raise InvalidInputError(f"Expected `{name}` to be a number, got {bound!r}.")
+    if not lower_bound < upper_bound:
+        raise InvalidInputError(f"Expected `lower_bound` < `upper_bound`, got {lower_bound} and {upper_bound}.")
+
+
+def check_within(inputs: Iterable[Tensor], lower_bound: float, upper_bound: float) -> None:
+    """Refuse inputs that are not finite or not in the box: nothing near them could be in it.
+
+    Raises:
+        InvalidInputError: They are not.
+    """
+    tensors = [tensor.detach() for tensor in inputs]
+    low, high = min(t.min() for t in tensors), max(t.max() for t in tensors)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InvalidInputError("Expected finite `inputs`, got NaN or infinity.")
+    if bool(low < lower_bound) or bool(high > upper_bound):  # in the precision of the inputs
+        raise InvalidInputError(
+            f"Expected `inputs` in [{lower_bound:g}, {upper_bound:g}], the bounds of the attack, got values from "
+            f"{low:g} to {high:g}."
+        )
 
 
 def _noise(seed: int, draw: int, like: Tensor, *, law: NoiseLaw) -> Tensor:

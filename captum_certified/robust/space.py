@@ -1,6 +1,5 @@
 """What is attacked and within which bounds: what every attack on an explanation is constructed with."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 from captum_certified.attr.request import checked_inputs, checked_integer
 from captum_certified.attr.soundness import reachable_modules
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.robust.balls import Ball, ball_named
+from captum_certified.robust.balls import Ball, ball_named, check_bounds, check_within
 from captum_certified.robust.differentiable import check_differentiable
 from captum_certified.robust.explanation import AttackedExplanation
 from captum_certified.robust.objectives import Reference, check_objective
@@ -58,13 +57,7 @@ class AttackSpace:
             )
         check_objective(self.objective)
         ball_named(self.norm)
-        for name, bound in (("lower_bound", self.lower_bound), ("upper_bound", self.upper_bound)):
-            if isinstance(bound, bool) or not isinstance(bound, (int, float)):
-                raise InvalidInputError(f"Expected `{name}` to be a number, got {bound!r}.")
-        if not self.lower_bound < self.upper_bound:
-            raise InvalidInputError(
-                f"Expected `lower_bound` < `upper_bound`, got {self.lower_bound} and {self.upper_bound}."
-            )
+        check_bounds(self.lower_bound, self.upper_bound)
         if self.objective != "random":
             check_differentiable(self.attribution_method)
         if self.surrogate_beta is not None:
@@ -120,14 +113,7 @@ class AttackSpace:
             raise InvalidInputError(
                 f"Expected `inputs` with floating point tensors of one precision, got {[str(t.dtype) for t in inputs]}."
             )
-        low, high = min(t.min() for t in floating), max(t.max() for t in floating)
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise InvalidInputError("Expected finite `inputs`, got NaN or infinity.")
-        if bool(low < self.lower_bound) or bool(high > self.upper_bound):  # in the precision of the inputs
-            raise InvalidInputError(
-                f"Expected `inputs` in [{self.lower_bound:g}, {self.upper_bound:g}], the bounds of the attack, got "
-                f"values from {low:g} to {high:g}."
-            )
+        check_within(floating, self.lower_bound, self.upper_bound)
 
 
 def checked_seed(seed: int | None) -> int:

@@ -16,6 +16,7 @@ from captum_certified.smoothing import load_arrays
 
 __all__ = ["labelled_images"]
 
+_TRAIN, _TEST = ("train",), ("test", "val")
 _TORCHVISION: dict[str, Any] = {
     "mnist": datasets.MNIST,
     "fashion-mnist": datasets.FashionMNIST,
@@ -38,9 +39,9 @@ def labelled_images(
     Args:
         source: An ``.npz`` archive with arrays ``train_images`` and ``train_labels`` (or ``test_``; or ``images`` and
             ``labels``, where one part is all there is), of unsigned bytes and of shape (N, H, W) or (N, H, W, C); a
-            folder with one folder of image files for each class; or one of torchvision's data sets: ``mnist``,
-            ``fashion-mnist``, ``cifar10``, ``cifar100``.
-        train: The part to train on, or the one to test on, where a source has both.
+            folder with one folder of image files for each class, or with such folders named ``train`` and ``test`` or
+            ``val``; or one of torchvision's data sets: ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``.
+        train: The part to train on, or the one to test on; of a source without parts both are all of it.
         root: Folder of torchvision's data sets.
         download: Whether torchvision may fetch them.
         framing: How the images of a folder are resized and cropped.
@@ -64,7 +65,8 @@ def labelled_images(
     if path.suffix.lower() == ".npz":
         return _archive(path, "train" if train else "test")
     if path.is_dir():
-        return _folder(path, framing or Framing(), channels)
+        parts = [path / name for name in (_TRAIN if train else _TEST) if (path / name).is_dir()]
+        return _folder(parts[0] if parts else path, framing or Framing(), channels)
     name = str(source).lower()
     if name not in _TORCHVISION:
         raise InvalidInputError(

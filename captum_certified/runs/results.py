@@ -15,7 +15,7 @@ from captum_certified.certify import Certificate
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.smoothing import atomic_write, digest
 
-__all__ = ["file_digest", "input_digest", "map_name", "read_json", "write_result"]
+__all__ = ["file_digest", "input_digest", "map_name", "read_json", "versions", "write_result"]
 
 _PACKAGES = ("captum-certified", "captum", "torch", "numpy", "scipy")
 
@@ -76,13 +76,18 @@ def write_result(
     record["input_digest"] = input_digest(tuple(tensor[0] for tensor in tensors))
     record["map_file"] = map_file.name
     record["map_digest"] = ""
-    record["versions"] = {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
+    record["versions"] = versions()
     extra = _checked_notes(notes or {}, record)
     certificate.save(map_file)
     record["map_digest"] = file_digest(map_file)
     with atomic_write(target) as file:
         file.write((json.dumps({**record, **extra}, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return target
+
+
+def versions() -> dict[str, str]:
+    """Those of Python and of the packages that a result may depend on."""
+    return {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
 
 
 def file_digest(path: Path) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from captum_certified.exceptions import FileFormatError
 
-__all__ = ["load_array", "load_arrays", "load_tensors"]
+__all__ = ["load_array", "load_arrays", "load_tensors", "may_inflate"]
 
 # An archive may inflate to this many bytes in any case, and beyond that to so many times its own size.
 _ALWAYS = 2**27
@@ -31,7 +31,7 @@ def load_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except FileFormatError:
+    except (FileFormatError, MemoryError):
         raise
     except Exception as error:
         raise FileFormatError(f"it is corrupt or truncated ({error})") from error
@@ -52,7 +52,7 @@ def load_array(file: IO[bytes]) -> np.ndarray:
             raise FileFormatError("its size is not that of its array")
         file.seek(0)
         array: np.ndarray = np.load(file, allow_pickle=False)
-    except FileFormatError:
+    except (FileFormatError, MemoryError):
         raise
     except Exception as error:
         raise FileFormatError(f"it is corrupt or truncated ({error})") from error
@@ -69,16 +69,28 @@ def load_tensors(file: IO[bytes]) -> Any:
         FileFormatError: It is no such file, or wants to execute something.
     """
     try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                    raise FileFormatError("it is compressed, as PyTorch's files are not")
+        file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
+    except (FileFormatError, MemoryError):
+        raise
     except Exception as error:
         raise FileFormatError(f"it is corrupt or truncated ({type(error).__name__})") from error
+
+
+def may_inflate(compressed: int, inflated: int) -> bool:
+    """Whether an archive of so many bytes is believed to hold so many."""
+    return inflated <= max(_ALWAYS, _TIMES * compressed)
 
 
 def _check_members(file: IO[bytes]) -> None:
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        if sum(member.file_size for member in members) > max(_ALWAYS, _TIMES * size):
+        if not may_inflate(size, sum(member.file_size for member in members)):
             raise FileFormatError("it inflates to far more than its size")
         for member in members:
             with archive.open(member) as opened:
@@ -87,7 +99,18 @@ def _check_members(file: IO[bytes]) -> None:
 
 
 def _claimed_bytes(file: IO[bytes]) -> int:
-    """Bytes of the array that a header announces; the file is left behind the header."""
+    """Bytes of the array that a header announces; the file is left behind the header.
+
+    Raises:
+        FileFormatError: There is no such header, or the array holds objects.
+    """
+    try:
+        return _announced(file)
+    except Exception as error:
+        raise FileFormatError(f"it is corrupt or truncated ({error})") from error
+
+
+def _announced(file: IO[bytes]) -> int:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)

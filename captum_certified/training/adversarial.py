@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from captum_certified.training.ascent import Ascent
-from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
+from captum_certified.training.ascent import AscentLoss
+from captum_certified.training.loss import cross_entropies, evaluation_mode
 
 __all__ = ["AdversarialLoss"]
 
 
 @dataclass(kw_only=True, eq=False)
-class AdversarialLoss(TrainingLoss):
+class AdversarialLoss(AscentLoss):
     """Cross-entropy at the worst point of a ball: CE(x̃, y), x̃ by projected gradient ascent.
 
     Args:
@@ -39,29 +39,8 @@ class AdversarialLoss(TrainingLoss):
         True
     """
 
-    radius: float
-    norm: str = "Linf"
-    step_num: int = 10
-    step_size: float | None = None
-    lower_bound: float = float("-inf")
-    upper_bound: float = float("inf")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._ascent()
-
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """The mean cross-entropy at the ends of the ascents."""
         with evaluation_mode(model):
-            perturbed = self._ascent()(lambda points: cross_entropies(model, points, targets), inputs, seed)
+            perturbed = self.ascend(lambda points: cross_entropies(model, points, targets), inputs, seed)
         return cross_entropies(model, perturbed, targets).mean()
-
-    def _ascent(self) -> Ascent:
-        return Ascent(
-            radius=self.radius,
-            norm=self.norm,
-            step_num=self.step_num,
-            step_size=self.step_size,
-            lower_bound=self.lower_bound,
-            upper_bound=self.upper_bound,
-        )

@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 
 from captum_certified.attr.request import checked_integer
-from captum_certified.exceptions import InvalidInputError
-from captum_certified.robust.balls import Ball, ball_named
+from captum_certified.robust.balls import Ball, ball_named, check_bounds, check_within
 from captum_certified.smoothing import checked_number, derived_seed
+from captum_certified.training.loss import TrainingLoss
 
-__all__ = ["Ascent"]
+__all__ = ["AscentLoss"]
 
 # Steps reach two and a half times as far as the ball is wide, as Madry et al. (2018) have it.
 _REACH = 2.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ascent:
-    """Steps of fixed size along the gradient, or its sign, from a random point of the ball.
+@dataclass(kw_only=True, eq=False)
+class AscentLoss(TrainingLoss):
+    """A loss at the worst point of a ball, found by steps along the gradient, or its sign, from a random point of it.
 
     Args:
         radius: ρ ≥ 0, in the units of the inputs.
@@ -28,30 +28,29 @@ class Ascent:
         step_size: Length of a step in the norm; ``None``: 2.5 ρ / steps.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
+        seed: Seed of the starts; ``None`` draws a fresh one.
 
     Raises:
         InvalidInputError: An argument is not what was expected.
     """
 
     radius: float
-    norm: str
-    step_num: int
-    step_size: float | None
-    lower_bound: float
-    upper_bound: float
+    norm: str = "Linf"
+    step_num: int = 10
+    step_size: float | None = None
+    lower_bound: float = float("-inf")
+    upper_bound: float = float("inf")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_number("radius", self.radius, at_least=0)
         checked_integer("step_num", self.step_num, at_least=1)
         if self.step_size is not None:
             checked_number("step_size", self.step_size, above=0)
         ball_named(self.norm)
-        if not self.lower_bound < self.upper_bound:
-            raise InvalidInputError(
-                f"Expected `lower_bound` < `upper_bound`, got {self.lower_bound} and {self.upper_bound}."
-            )
+        check_bounds(self.lower_bound, self.upper_bound)
 
-    def __call__(self, objective: Callable[[Tensor], Tensor], inputs: Tensor, seed: int) -> Tensor:
+    def ascend(self, objective: Callable[[Tensor], Tensor], inputs: Tensor, seed: int) -> Tensor:
         """The last point of the ascent.
 
         Args:
@@ -61,12 +60,16 @@ class Ascent:
 
         Returns:
             Shape (N, …), without graph, in the ball and in the box.
+
+        Raises:
+            InvalidInputError: The inputs are not within the bounds.
         """
+        check_within([inputs], self.lower_bound, self.upper_bound)
         if self.radius == 0:
             return inputs
         centers = inputs.reshape(len(inputs), -1)
         ball = ball_named(self.norm)(self.radius, self.lower_bound, self.upper_bound)
-        points = self._start(ball, centers, seed)
+        points = _start(ball, centers, seed)
         share = (self.step_size or _REACH * self.radius / self.step_num) / self.radius
         for _ in range(self.step_num):
             leaf = points.reshape(inputs.shape).requires_grad_()
@@ -77,7 +80,7 @@ class Ascent:
             points = ball.project(points.double() + step, centers)
         return points.reshape(inputs.shape)
 
-    @staticmethod
-    def _start(ball: Ball, centers: Tensor, seed: int) -> Tensor:
-        offsets = torch.stack([ball.start(derived_seed(seed, row), 0, center) for row, center in enumerate(centers)])
-        return ball.project(centers.double() + offsets, centers)
+
+def _start(ball: Ball, centers: Tensor, seed: int) -> Tensor:
+    offsets = torch.stack([ball.start(derived_seed(seed, row), 0, center) for row, center in enumerate(centers)])
+    return ball.project(centers.double() + offsets, centers)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from captum_certified.attr.request import checked_integer
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import checked_number
-from captum_certified.training.ascent import Ascent
-from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
+from captum_certified.training.ascent import AscentLoss
+from captum_certified.training.loss import cross_entropies, evaluation_mode
 from captum_certified.training.path import loss_integrated_gradients
 
 __all__ = ["IGNormLoss", "IGSumNormLoss"]
@@ -22,18 +22,13 @@ _SIZES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(kw_only=True, eq=False)
-class _AttributionLoss(TrainingLoss):
+class _AttributionLoss(AscentLoss):
     """The size of the integrated gradients of the loss from x to the worst x′ of a ball, and how x′ is found."""
 
-    radius: float
-    norm: str = "Linf"
+    step_num: int = 7
     size: str = "l1"
     n_steps: int = 50
     search_n_steps: int = 10
-    step_num: int = 7
-    step_size: float | None = None
-    lower_bound: float = float("-inf")
-    upper_bound: float = float("inf")
     layer: nn.Module | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +37,6 @@ class _AttributionLoss(TrainingLoss):
             raise InvalidInputError(f"Expected `size` to be one of {sorted(_SIZES)}, got {self.size!r}.")
         checked_integer("n_steps", self.n_steps, at_least=1)
         checked_integer("search_n_steps", self.search_n_steps, at_least=1)
-        self._ascent()
 
     @abstractmethod
     def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:
@@ -55,22 +49,12 @@ class _AttributionLoss(TrainingLoss):
             return self.worth(model, points, targets, self.sizes(model, inputs, points, targets, self.search_n_steps))
 
         with evaluation_mode(model):
-            return self._ascent()(objective, inputs, seed)
+            return self.ascend(objective, inputs, seed)
 
     def sizes(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor, n_steps: int) -> Tensor:
         """s(IG) of every example, shape (N,)."""
         attributions = loss_integrated_gradients(model, inputs, perturbed, targets, n_steps=n_steps, layer=self.layer)
         return _SIZES[self.size](attributions)
-
-    def _ascent(self) -> Ascent:
-        return Ascent(
-            radius=self.radius,
-            norm=self.norm,
-            step_num=self.step_num,
-            step_size=self.step_size,
-            lower_bound=self.lower_bound,
-            upper_bound=self.upper_bound,
-        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -122,7 +106,8 @@ class IGNormLoss(_AttributionLoss):
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """The mean of CE(x) + λ ‖IG(x, x′)‖."""
         perturbed = self.worst(model, inputs, targets, seed)
-        sizes = self.sizes(model, inputs, perturbed, targets, self.n_steps)
+        with evaluation_mode(model):
+            sizes = self.sizes(model, inputs, perturbed, targets, self.n_steps)
         return (cross_entropies(model, inputs, targets) + self.weight * sizes).mean()
 
 
@@ -173,4 +158,6 @@ class IGSumNormLoss(_AttributionLoss):
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """The mean of CE(x′) + β ‖IG(x, x′)‖."""
         perturbed = self.worst(model, inputs, targets, seed)
-        return self.worth(model, perturbed, targets, self.sizes(model, inputs, perturbed, targets, self.n_steps)).mean()
+        with evaluation_mode(model):
+            sizes = self.sizes(model, inputs, perturbed, targets, self.n_steps)
+        return self.worth(model, perturbed, targets, sizes).mean()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_certified.smoothing import checked_number
-from captum_certified.training.loss import TrainingLoss, cross_entropies
+from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
 __all__ = ["CurvatureLoss"]
 
@@ -46,15 +46,16 @@ class CurvatureLoss(TrainingLoss):
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
         """The mean of CE + γ times the squared change of the gradient."""
-        here, slopes = _gradients(model, inputs, targets)
-        directions = functional.normalize(slopes.detach().flatten(1).sign(), dim=1).reshape(inputs.shape)
-        _, ahead = _gradients(model, inputs + self.step * directions, targets)
-        return (here + self.weight * (ahead - slopes).flatten(1).square().sum(dim=1)).mean()
+        with evaluation_mode(model):
+            slopes = _gradients(model, inputs, targets)
+            directions = functional.normalize(slopes.detach().flatten(1).sign(), dim=1).reshape(inputs.shape)
+            changes = _gradients(model, inputs + self.step * directions, targets) - slopes
+        curvatures = changes.flatten(1).square().sum(dim=1)
+        return (cross_entropies(model, inputs, targets) + self.weight * curvatures).mean()
 
 
-def _gradients(model: nn.Module, points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropies of shape (N,) and their gradients by the points, with their graph."""
+def _gradients(model: nn.Module, points: Tensor, targets: Tensor) -> Tensor:
+    """Gradients of the cross-entropies by the points, with their graph."""
     leaf = points.detach().requires_grad_()
-    losses = cross_entropies(model, leaf, targets)
-    [slopes] = torch.autograd.grad(losses.sum(), leaf, create_graph=True)
-    return losses, slopes
+    [slopes] = torch.autograd.grad(cross_entropies(model, leaf, targets).sum(), leaf, create_graph=True)
+    return slopes

@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from captum_certified.attr.request import checked_integer
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.robust.balls import ball_named
-from captum_certified.smoothing import checked_number
+from captum_certified.robust.balls import ball_named, check_bounds, check_within
+from captum_certified.smoothing import checked_number, derived_seed, noise_pass
 from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
 __all__ = ["DDNLoss"]
 
-_TINY = 1e-12
 _LAST_STEP = 0.01
 
 
@@ -32,7 +31,7 @@ class DDNLoss(TrainingLoss):
         gamma: The factor is 1 ± γ, 0 < γ < 1.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        seed: Of nothing; every loss has one.
+        seed: Seed of directions where there is no gradient; ``None`` draws a fresh one.
 
     Raises:
         InvalidInputError: An argument is not what was expected.
@@ -63,21 +62,19 @@ class DDNLoss(TrainingLoss):
         checked_integer("step_num", self.step_num, at_least=1)
         if not 0 < checked_number("gamma", self.gamma) < 1:
             raise InvalidInputError(f"Expected `gamma` in (0, 1), got {self.gamma!r}.")
-        if not self.lower_bound < self.upper_bound:
-            raise InvalidInputError(
-                f"Expected `lower_bound` < `upper_bound`, got {self.lower_bound} and {self.upper_bound}."
-            )
+        check_bounds(self.lower_bound, self.upper_bound)
 
-    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
+    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """The mean cross-entropy at the ends of the searches."""
+        check_within([inputs], self.lower_bound, self.upper_bound)
         with evaluation_mode(model):
-            nearest = self.nearest(model, inputs, targets)
+            nearest = self.nearest(model, inputs, targets, seed)
         ball = ball_named("L2")(self.max_norm, self.lower_bound, self.upper_bound)
         centers = inputs.flatten(1)
         perturbed = ball.project(nearest.flatten(1), centers).reshape(inputs.shape)
         return cross_entropies(model, perturbed, targets).mean()
 
-    def nearest(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    def nearest(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """The nearest adversarial point that was met; the last point where there was none. Shape (N, …)."""
         points, best = inputs, inputs
         offsets = torch.zeros_like(inputs)
@@ -94,9 +91,12 @@ class DDNLoss(TrainingLoss):
             if step == self.step_num:
                 break
             [slopes] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
+            anywhere = _noise_like(inputs, derived_seed(seed, step))
             norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma)
-            offsets = offsets + self._step(step) * _unit(slopes)
-            points = (inputs + _broadcast(norms, inputs) * _unit(offsets)).clamp(self.lower_bound, self.upper_bound)
+            offsets = offsets + self._step(step) * _unit(slopes, anywhere)
+            points = (inputs + _broadcast(norms, inputs) * _unit(offsets, anywhere)).clamp(
+                self.lower_bound, self.upper_bound
+            )
             offsets = points - inputs
         return best
 
@@ -105,8 +105,27 @@ class DDNLoss(TrainingLoss):
         return _LAST_STEP + (1 - _LAST_STEP) / 2 * (1 + math.cos(math.pi * step / self.step_num))
 
 
-def _unit(values: Tensor) -> Tensor:
-    return values / _broadcast(values.flatten(1).norm(dim=1).clamp_min(_TINY), values)
+def _unit(values: Tensor, anywhere: Tensor) -> Tensor:
+    """Rows scaled to length 1; where a network is so certain that its gradient vanishes, a direction by chance."""
+    values = torch.where(_broadcast(_norms(values) > 0, values), values, anywhere)
+    return values / _broadcast(_norms(values).to(values.dtype), values)
+
+
+def _norms(values: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(values.double().flatten(1), dim=1)
+    return norms
+
+
+def _noise_like(inputs: Tensor, seed: int) -> Tensor:
+    noise = noise_pass(
+        tuple(inputs.shape[1:]),
+        seed=seed,
+        draws=range(len(inputs)),
+        tensor=0,
+        dtype=torch.float32,
+        device=inputs.device,
+    )
+    return noise.to(inputs.dtype)
 
 
 def _broadcast(values: Tensor, like: Tensor) -> Tensor:

@@ -60,10 +60,10 @@ def fit(
 ) -> FitResult:
     """Train a network in place.
 
-    The order of examples and everything random of a step, dropout and augmentation included, depend on the seed and
-    the number of the step alone: a training that was killed goes on from its checkpoint to the same weights, and loses
-    fewer than ``checkpoint_every`` steps. The global random generators are untouched; the model is in training mode in
-    each step and as it was afterwards.
+    The order of examples, dropout and augmentation depend on the seed and the number of the step alone, and a loss of
+    this package on its own seed and the number of its call: a training that was killed goes on from its checkpoint to
+    the same weights, and loses fewer than ``checkpoint_every`` steps. The global random generators are untouched; the
+    model is in training mode in each step, and as it was afterwards, without gradients.
 
     Args:
         model: Returns logits of shape (N, classes).
@@ -74,12 +74,13 @@ def fit(
         optimizer: Of the model's parameters.
         epochs: How often every example is seen, in all.
         batch_size: Examples in a step; an epoch's last batch may be smaller.
-        scheduler: Stepped after every epoch.
+        scheduler: Stepped after every epoch; one that waits for a plateau is told the mean loss.
         seed: Seed of the training; ``None`` draws a fresh one.
         checkpoint: File that keeps the state of the training.
         checkpoint_every: Steps between two writes of it; it is also written after each epoch.
         resume: Go on from the checkpoint if it is there. ``False`` begins anew.
-        on_epoch: Called after every epoch with its number, from 1, and its mean loss.
+        on_epoch: Called after every epoch with its number, from 1, and its mean loss; not again for epochs that the
+            checkpoint has.
         show_progress: Show a progress bar on stderr.
 
     Returns:
@@ -117,7 +118,6 @@ def fit(
         training.go_on()
     modes = [(module, module.training) for module in model.modules()]
     try:
-        model.train()
         with progress_bar(total=epochs * training.steps_per_epoch, description="training", show=show_progress) as bar:
             bar.update(training.step)
             while training.epoch < epochs:
@@ -126,6 +126,7 @@ def fit(
                 if on_epoch is not None:
                     on_epoch(training.epoch, mean)
     finally:
+        model.zero_grad()
         for module, was_training in modes:
             module.training = was_training
     return FitResult(losses=tuple(training.losses), steps=training.step, seed=training.seed or 0)
@@ -173,6 +174,10 @@ class _Training:
         if first is None:
             raise InvalidInputError(f"Expected `model` to have parameters, got {type(self.model).__name__} without.")
         self.device, self.dtype = first.device, first.dtype
+        # As they are given: what is scheduled changes while it trains.
+        groups = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        self.rates = f"{type(self.optimizer).__name__} {groups}"
+        self.schedule = f"{type(self.scheduler).__name__} {_constants(self.scheduler)}"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -192,7 +197,9 @@ class _Training:
                 self.save()
         self.losses.append(self.total / self.examples)
         self.total = 0.0
-        if self.scheduler is not None:
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(self.losses[-1])
+        elif self.scheduler is not None:
             self.scheduler.step()
         self.save()
         return self.losses[-1]
@@ -208,6 +215,8 @@ class _Training:
         with IsolatedRandomness(self.device)(self._seed_of(_STEP, self.step)):
             inputs, targets = default_collate([self.dataset[i] for i in batch])
             inputs, targets = inputs.to(self.device, self.dtype), targets.to(self.device)
+            self.model.train()  # whoever looked on in between may have changed it
+            self.model.zero_grad()
             self.optimizer.zero_grad()
             value = self.loss(self.model, inputs, targets)
             if not math.isfinite(float(value.detach())):
@@ -224,9 +233,9 @@ class _Training:
         return {
             "batch_size": self.batch_size,
             "examples": self.examples,
-            "loss": repr(self.loss) if isinstance(self.loss, TrainingLoss) else type(self.loss).__qualname__,
-            "optimizer": type(self.optimizer).__name__,
-            "scheduler": type(self.scheduler).__name__,
+            "loss": repr(self.loss) if isinstance(self.loss, TrainingLoss) else _name_of(self.loss),
+            "optimizer": self.rates,
+            "scheduler": self.schedule,
             "seed": self.seed,
         }
 
@@ -252,7 +261,7 @@ class _Training:
             self.seed = checked_integer("seed", state["settings"].get("seed"), below=2**64)
         self._check(state["settings"])
         try:
-            for name in ("model", "optimizer", "scheduler", "loss"):
+            for name in ("optimizer", "scheduler", "loss", "model"):
                 _load(getattr(self, name), state[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InvalidInputError(f"Expected `checkpoint` {self.path} to fit the model, got: {error}") from error
@@ -269,7 +278,18 @@ class _Training:
 
 def _state_of(part: Any) -> dict[str, Any]:
     """What a part must remember; plain functions have nothing."""
-    return dict(part.state_dict()) if hasattr(part, "state_dict") else {}
+    state: dict[str, Any] = part.state_dict() if hasattr(part, "state_dict") else {}
+    return state
+
+
+def _constants(scheduler: Any) -> dict[str, Any]:
+    """The numbers of a scheduler at the start, as ``step_size``; not those that count."""
+    state = scheduler.state_dict() if scheduler is not None else {}
+    return {name: value for name, value in state.items() if isinstance(value, (int, float)) and name[0] != "_"}
+
+
+def _name_of(loss: Any) -> str:
+    return str(getattr(loss, "__qualname__", type(loss).__qualname__))
 
 
 def _load(part: Any, state: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from captum_certified.attr.request import checked_integer
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import derived_seed, fresh_seed
 
-__all__ = ["TrainingLoss", "cross_entropies", "evaluation_mode"]
+__all__ = ["TrainingLoss", "at_least_single", "cross_entropies", "evaluation_mode"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -81,9 +81,18 @@ def cross_entropies(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
     return functional.cross_entropy(logits, targets, reduction="none")
 
 
+def at_least_single(values: Tensor) -> Tensor:
+    """Half precisions as float32: decompositions have no version for them."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Within the block the model is in evaluation mode: a search must not feed batch norms, nor meet dropout."""
+    """Within the block the model is in evaluation mode, as when it is explained; its own mode is for the entropy alone.
+
+    Searches and penalties must neither feed batch norms nor meet dropout, and the gradient of a batch norm in
+    training mode is one of the whole batch.
+    """
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

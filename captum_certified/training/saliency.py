@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from captum_certified.attr.request import checked_integer
 from captum_certified.robust import InterpretationAttack, differentiable
-from captum_certified.smoothing import checked_number
+from captum_certified.robust.balls import check_bounds
+from captum_certified.smoothing import checked_number, resolved_count
 from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
 __all__ = ["SaliencyAdversarialLoss"]
@@ -20,7 +21,7 @@ class SaliencyAdversarialLoss(TrainingLoss):
     """Appendix D.1. Training against the attack on saliency: CE(x, y) + λ ‖ĝ(x) − ĝ(x̃)‖₂².
 
     ĝ is the saliency map of the target class, scaled to L2 norm 1, and x̃ comes from Algorithm 1 on that map, afresh in
-    every call. Only the attack itself runs in evaluation mode.
+    every call. Attack and maps are those of the network in evaluation mode, which is the one that is explained.
 
     Args:
         radius: ρ ≥ 0, the L2 radius of the attack, in the units of the inputs.
@@ -65,6 +66,10 @@ class SaliencyAdversarialLoss(TrainingLoss):
         super().__post_init__()
         checked_number("radius", self.radius, at_least=0)
         checked_number("weight", self.weight, at_least=0)
+        resolved_count("k", self.k)
+        check_bounds(self.lower_bound, self.upper_bound)
+        if self.surrogate_beta is not None:
+            checked_number("surrogate_beta", self.surrogate_beta, above=0)
         checked_integer("step_num", self.step_num)
         checked_integer("n_restarts", self.n_restarts, at_least=1)
         checked_integer("n_draws", self.n_draws, at_least=1)
@@ -97,7 +102,7 @@ class SaliencyAdversarialLoss(TrainingLoss):
 
     def at(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor) -> Tensor:
         """The mean loss for given x̃, a smooth function of the weights."""
-        with differentiable(Saliency(model)) as attribute:
+        with evaluation_mode(model), differentiable(Saliency(model)) as attribute:
             clean, attacked = (_directions(attribute, points, targets) for points in (inputs, perturbed))
         distances = (clean - attacked).square().sum(dim=1)
         return (cross_entropies(model, inputs, targets) + self.weight * distances).mean()

@@ -1,12 +1,13 @@
 """The state of an unfinished training on disk: written whole or not at all, read without executing anything."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from captum_certified.exceptions import FileFormatError
+from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.smoothing import atomic_write, load_tensors
 
 __all__ = ["read_state", "write_state"]
@@ -25,9 +26,23 @@ _PARTS = {
 
 
 def write_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write the parts of a state."""
+    """Write the parts of a state.
+
+    Raises:
+        InvalidInputError: A part holds other things than tensors and plain numbers, and could not be read again.
+    """
+    contents = io.BytesIO()
+    torch.save({"version": _VERSION, **state}, contents)
+    contents.seek(0)
+    try:
+        load_tensors(contents)
+    except FileFormatError as error:
+        raise InvalidInputError(
+            "Expected model, optimizer, scheduler and loss with states of tensors and plain numbers, which a "
+            f"checkpoint can hold, got others: {error}."
+        ) from error
     with atomic_write(path) as file:
-        torch.save({"version": _VERSION, **state}, file)
+        file.write(contents.getbuffer())
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_certified.smoothing import checked_number
-from captum_certified.training.loss import TrainingLoss, cross_entropies
+from captum_certified.training.loss import TrainingLoss, at_least_single, cross_entropies, evaluation_mode
 
 __all__ = ["SmoothSurfaceLoss", "top_hessian_eigenvalue"]
 
@@ -45,7 +45,9 @@ class SmoothSurfaceLoss(TrainingLoss):
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
         """The mean of CE + β λ."""
-        return (cross_entropies(model, inputs, targets) + self.weight * top_hessian_eigenvalue(model, inputs)).mean()
+        with evaluation_mode(model):
+            eigenvalues = top_hessian_eigenvalue(model, inputs)
+        return (cross_entropies(model, inputs, targets) + self.weight * eigenvalues).mean()
 
 
 def top_hessian_eigenvalue(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -86,5 +88,5 @@ def top_hessian_eigenvalue(model: nn.Module, inputs: Tensor) -> Tensor:
         roots = (log_p / 2).exp()
         root = torch.diag_embed(roots) - log_p.exp().unsqueeze(2) * roots.unsqueeze(1)
         products = root.mT @ (slopes @ slopes.mT) @ root  # BᵀB
-        top: Tensor = torch.linalg.eigvalsh(products)[:, -1]
+        top: Tensor = torch.linalg.eigvalsh(at_least_single(products))[:, -1]
         return top

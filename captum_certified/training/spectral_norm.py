@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_certified.smoothing import checked_number
-from captum_certified.training.loss import TrainingLoss, cross_entropies
+from captum_certified.training.loss import TrainingLoss, at_least_single, cross_entropies
 
 __all__ = ["SpectralNormLoss"]
 
@@ -49,6 +49,6 @@ class SpectralNormLoss(TrainingLoss):
         loss = cross_entropies(model, inputs, targets).mean()
         for module in model.modules():
             if isinstance(module, _LAYERS):
-                norm = torch.linalg.matrix_norm(module.weight.flatten(1), ord=2)
+                norm = torch.linalg.matrix_norm(at_least_single(module.weight.flatten(1)), ord=2)
                 loss = loss + self.weight / 2 * norm.square()
         return loss

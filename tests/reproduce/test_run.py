@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from scipy import stats
+from torch import nn
 
 from captum_certified import FileFormatError
 from captum_certified.cli import main
@@ -24,12 +25,16 @@ class Squares(Experiment):
     def __init__(self, limit=4):
         self.limit = limit
         self.computed = []
+        self.names, self.about = "square-{}", ""
 
     def settings(self, scale):
         return {"limit": self.limit, "scale": scale}
 
     def parts(self, material, scale):
-        return [Part(f"square-{number}", lambda number=number: self.square(number)) for number in range(self.limit)]
+        return [
+            Part(self.names.format(number), lambda number=number: self.square(number), about=self.about)
+            for number in range(self.limit)
+        ]
 
     def square(self, number):
         self.computed.append(number)
@@ -48,7 +53,8 @@ def test_results_are_a_table_a_figure_and_a_record(tmp_path):
     record = run_experiment(Squares(), Material(data=tmp_path), scale="smoke", out=tmp_path / "out")
     assert record == json.loads((tmp_path / "out" / "squares.json").read_text())
     assert record["summary"] == {"largest": 9}
-    assert {"captum", "torch", "python"} <= set(record["versions"])
+    [computed_by] = record["computed_by"]
+    assert {"captum", "torch", "python", "threads"} <= set(computed_by)
     with (tmp_path / "out" / "squares.csv").open() as file:
         assert list(csv.DictReader(file)) == [{"number": str(n), "square": str(n**2)} for n in range(4)]
     assert (tmp_path / "out" / "squares.png").read_bytes().startswith(b"\x89PNG")
@@ -63,9 +69,21 @@ def test_what_is_there_is_not_computed_again(tmp_path):
         run_experiment(first, Material(data=tmp_path), scale="smoke", out=tmp_path)
     assert run_experiment(second, Material(data=tmp_path), scale="smoke", out=tmp_path) is not None
     assert (first.computed, second.computed) == ([0, 1], [2, 3])
-    other = Squares()
-    run_experiment(other, Material(data=tmp_path), scale="cpu", out=tmp_path)  # other settings
-    assert other.computed == [0, 1, 2, 3]
+    for change in ({"scale": "cpu"}, {"about": "another image"}, {"network": nn.Linear(2, 2)}):
+        other = Squares()
+        other.about = change.get("about", "")
+        network = change.get("network")
+        other.uses = ("network",) if network else ()
+        material = Material(data=tmp_path, classifier=None if network is None else lambda: (network, None))  # noqa: B023
+        run_experiment(other, material, scale=change.get("scale", "smoke"), out=tmp_path)
+        assert other.computed == [0, 1, 2, 3]
+
+
+def test_parts_of_one_name_are_refused(tmp_path):
+    squares = Squares()
+    squares.names = "square"
+    with pytest.raises(ValueError, match="Expected parts of different names, got"):
+        run_experiment(squares, Material(data=tmp_path), scale="smoke", out=tmp_path)
 
 
 def test_shards_share_the_parts_and_the_last_writes(tmp_path, capsys):
@@ -115,9 +133,29 @@ def test_the_program_lists_them_and_says_what_is_missing(tmp_path, capsys, monke
 def test_missing_material_is_named(tmp_path, capsys):
     assert main(["reproduce", "training", "--data", str(tmp_path), "--scale", "smoke", "--out", str(tmp_path)]) == 2
     assert "Expected mnist in `root`" in capsys.readouterr().err
-    for name, wanted in (("spectral", "at least 2 photographs in a folder imagenet or imagenet64"),):
-        assert main(["reproduce", name, "--data", str(tmp_path), "--scale", "smoke", "--out", str(tmp_path)]) == 2
-        assert wanted in capsys.readouterr().err
+    assert main(["reproduce", "attacks", "--data", str(tmp_path), "--scale", "smoke", "--out", str(tmp_path)]) == 2
+    assert "Expected `--model` for attacks, a classifier of CIFAR-10, got none" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="at least 2 photographs in a folder imagenet or imagenet64"):
+        Material(data=tmp_path).photographs(2)
+
+
+def test_photographs_of_one_name_in_two_folders(tmp_path):
+    for folder in ("cat", "dog"):
+        (tmp_path / "imagenet" / folder).mkdir(parents=True)
+        (tmp_path / "imagenet" / folder / "0.png").touch()
+    assert [name for name, _ in Material(data=tmp_path).photographs(2)] == ["cat-0", "dog-0"]
+
+
+def test_images_without_any_radius_are_counted_apart():
+    bounds = [("theorem2", 0.0, 0.1), ("spectral", 0.0, 0.4)]
+    rows = [
+        {"map": "sparsified", "tau": 0.1, "image": image, "bound": bound, "half_radius": radius}
+        for bound, *radii in bounds
+        for image, radius in zip("ab", radii, strict=True)
+    ]
+    summary = EXPERIMENTS["spectral"].summary(rows)
+    assert summary["median_ratio"] == pytest.approx(4.0)
+    assert summary["images_without_a_radius"] == 1
 
 
 def test_certificate_figures_share_their_maps(arguments, tmp_path):

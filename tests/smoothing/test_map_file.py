@@ -286,3 +286,12 @@ def test_archives_hold_what_was_written(tmp_path):
     header, read = read_archive(tmp_path / "x.bin", kind="Thing")
     assert header == {"kind": "Thing", "version": 1, "n": 3}
     assert {name: array.tolist() for name, array in read.items()} == {n: a.tolist() for n, a in arrays.items()}
+
+
+def test_a_map_of_almost_nothing_can_be_read_again(tmp_path):
+    """It compresses a hundredfold and more, which of a file from anywhere would not be believed."""
+    counts = torch.zeros(120, 150_528, dtype=torch.int64)
+    counts[:, ::1000] = 3
+    smoothed_map = SmoothedMap.from_counts(counts, n_samples=100, stdevs=0.2)
+    smoothed_map.save(tmp_path / "map.npz")
+    assert torch.equal(SmoothedMap.load(tmp_path / "map.npz").counts, counts)

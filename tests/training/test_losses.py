@@ -108,15 +108,47 @@ def test_nothing_else_is_touched(name):
     assert not inputs.requires_grad
 
 
-@pytest.mark.parametrize("name", ["adversarial L2", "ddn", "ig norm", "ig sum norm", "saliency"])
-def test_searches_feed_no_batch_norm(name):
-    """Only the loss itself runs in training mode, a few times; a search of many steps runs in evaluation mode."""
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_entropy_alone_is_of_the_network_in_training_mode(name):
+    """Searches and penalties are of the network that is explained, and feed no batch norm."""
     model, modes = network(norm=True).train(), []
     model[1].register_forward_hook(lambda module, *_: modes.append(module.training))
     LOSSES[name]()(model, *batch())
-    searching = modes.index(True)
-    assert searching > 1
-    assert all(modes[searching:])
+    assert modes.count(True) == 1
+
+
+def test_a_penalty_is_the_same_in_training_mode():
+    """A batch norm in training mode undoes what would change it: the eigenvalue would all but vanish."""
+    model, (inputs, targets) = network(norm=True), batch()
+    model.train()
+    for _ in range(50):
+        model(inputs)
+    for name in ("smooth surface", "curvature", "ig norm", "saliency"):
+        penalties = []
+        for mode in (True, False):
+            torch.manual_seed(0)
+            entropy = nn.functional.cross_entropy(copy.deepcopy(model).train(mode)(inputs), targets)
+            torch.manual_seed(0)
+            trained = copy.deepcopy(model).train(mode)
+            penalties.append(LOSSES[name]()(trained, inputs, targets) - entropy)
+        torch.testing.assert_close(penalties[0], penalties[1], rtol=1e-4, atol=1e-6)
+        assert float(penalties[1].detach()) > 1e-6
+
+
+@pytest.mark.parametrize("name", ["adversarial L2", "adversarial Linf", "ddn", "ig norm", "ig sum norm", "saliency"])
+def test_inputs_outside_of_the_box_are_refused(name):
+    loss = LOSSES[name]()
+    loss.lower_bound, loss.upper_bound = 0.0, 1.0
+    model, (inputs, targets) = network(), batch()
+    with pytest.raises(ValueError, match=r"`inputs` in \[0, 1\], the bounds of the attack, got values from"):
+        loss(model, inputs - 0.5, targets)
+
+
+@pytest.mark.parametrize("name", ["smooth surface", "spectral norm"])
+def test_half_precisions_have_no_decompositions(name):
+    model, (inputs, targets) = network().bfloat16(), batch()
+    LOSSES[name]()(model, inputs.bfloat16(), targets).backward()
+    assert bool(torch.isfinite(model[0].weight.grad).all())
 
 
 @pytest.mark.parametrize("name", WITHOUT_NOISE)
@@ -164,6 +196,9 @@ def test_bad_batches_are_refused(name):
         (lambda: IGNormLoss(radius=0.1, n_steps=0), "`n_steps` to be an integer >= 1"),
         (lambda: IGSumNormLoss(radius=0.1, weight=-0.1), "`weight` to be a finite number >= 0"),
         (lambda: SaliencyAdversarialLoss(radius=1.0, weight=-0.1), "`weight` to be a finite number >= 0"),
+        (lambda: SaliencyAdversarialLoss(radius=1.0, k=0), "`k` to be a number of features from 1"),
+        (lambda: SaliencyAdversarialLoss(radius=1.0, surrogate_beta=0.0), "`surrogate_beta` to be a finite number > 0"),
+        (lambda: SaliencyAdversarialLoss(radius=1.0, upper_bound="a"), "`upper_bound` to be a number, got 'a'"),
         (lambda: SmoothSurfaceLoss(weight=-0.1), "`weight` to be a finite number >= 0"),
         (lambda: SpectralNormLoss(weight=-0.1), "`weight` to be a finite number >= 0"),
     ],

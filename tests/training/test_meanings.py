@@ -22,7 +22,6 @@ from captum_certified.training import (
     mnist_network,
     top_hessian_eigenvalue,
 )
-from captum_certified.training.ascent import Ascent
 
 
 def network(*, activation=nn.Softplus, seed=0, features=6, classes=4):
@@ -145,14 +144,14 @@ def test_attributions_of_a_layer_can_be_trained():
 def test_an_ascent_stays_in_the_ball_and_the_box_and_climbs(norm, shape):
     inputs = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     weights = torch.randn(shape[1:], generator=torch.Generator().manual_seed(1))
-    ascent = Ascent(radius=0.4, norm=norm, step_num=20, step_size=0.8, lower_bound=-9.0, upper_bound=9.0)
-    points = ascent(lambda x: (x * weights).flatten(1).sum(dim=1), inputs, 0)
+    ascent = AdversarialLoss(radius=0.4, norm=norm, step_num=20, step_size=0.8, lower_bound=-9.0, upper_bound=9.0)
+    points = ascent.ascend(lambda x: (x * weights).flatten(1).sum(dim=1), inputs, 0)
     offsets = (points - inputs).flatten(1)
     assert float((offsets.norm(dim=1) if norm == "L2" else offsets.abs().amax(dim=1)).max()) <= 0.4 + 1e-6
     best = weights.norm() if norm == "L2" else weights.abs().sum()
     torch.testing.assert_close((offsets * weights.flatten()).sum(dim=1), (0.4 * best).expand(4), rtol=1e-4, atol=0)
-    boxed = Ascent(radius=5.0, norm=norm, step_num=3, step_size=1.0, lower_bound=0.0, upper_bound=1.0)
-    points = boxed(lambda x: (x * weights).flatten(1).sum(dim=1), inputs, 0)
+    boxed = AdversarialLoss(radius=5.0, norm=norm, step_num=3, step_size=1.0, lower_bound=0.0, upper_bound=1.0)
+    points = boxed.ascend(lambda x: (x * weights).flatten(1).sum(dim=1), inputs, 0)
     assert 0 <= float(points.min()) <= float(points.max()) <= 1
 
 
@@ -171,7 +170,7 @@ def test_ddn_finds_the_distance_to_the_boundary_of_a_linear_network():
     targets = model(inputs).argmax(dim=1)
     slope = (model.weight[1] - model.weight[0]).detach()
     exact = ((inputs @ slope + model.bias[1] - model.bias[0]) / slope.norm()).abs().detach()
-    nearest = DDNLoss(max_norm=9.0, step_num=300).nearest(model, inputs, targets)
+    nearest = DDNLoss(max_norm=9.0, step_num=300).nearest(model, inputs, targets, 0)
     assert bool((model(nearest).argmax(dim=1) != targets).all())
     found = (nearest - inputs).norm(dim=1)
     assert bool((found >= exact - 1e-9).all())
@@ -187,10 +186,25 @@ def test_ddn_trains_no_farther_than_its_largest_norm_and_within_the_box():
     assert all(float(points.min()) >= 0 and float(points.max()) <= 1 for points in seen)
 
 
+@pytest.mark.parametrize("gap", [20.0, 80.0, 400.0])
+def test_ddn_goes_on_where_a_network_is_certain(gap):
+    """Gradients of 1e-30 have a direction; where there is none at all, one by chance is tried."""
+    model = nn.Linear(6, 2, bias=False)
+    with torch.no_grad():
+        model.weight.zero_()[:, 0] = torch.tensor([gap / 2, -gap / 2])
+    inputs = torch.zeros(3, 6)
+    inputs[:, 0] = 1.0  # at distance 1 from the boundary
+    targets = torch.zeros(3, dtype=torch.int64)
+    nearest = DDNLoss(max_norm=9.0, step_num=300).nearest(model, inputs, targets, 0)
+    assert bool((model(nearest).argmax(dim=1) == 1).all())
+    if gap < 100:
+        torch.testing.assert_close((nearest - inputs).norm(dim=1), torch.ones(3), rtol=0.06, atol=0)
+
+
 def test_ddn_of_an_image_that_is_misclassified_is_the_image():
     model, (inputs, _) = nn.Linear(6, 2).double(), batch()
     targets = model(inputs).argmin(dim=1)
-    torch.testing.assert_close(DDNLoss(max_norm=1.0, step_num=5).nearest(model, inputs, targets), inputs)
+    torch.testing.assert_close(DDNLoss(max_norm=1.0, step_num=5).nearest(model, inputs, targets, 0), inputs)
 
 
 # -- saliency ---------------------------------------------------------------------------------------------------------
