@@ -23,13 +23,18 @@ def shared_data() -> Path:
 
 
 _MODELS = """
+import warnings
+
 import torch
 from torch import nn
 
 
 def small(classes=3, channels=3, name="plain"):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Softplus(), nn.Flatten(), nn.LazyLinear(classes)).eval()
+    with warnings.catch_warnings():  # old releases call lazy modules a new feature
+        warnings.simplefilter("ignore")
+        last = nn.LazyLinear(classes)
+    return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Softplus(), nn.Flatten(), last).eval()
 
 
 def made(size):

@@ -1,6 +1,7 @@
 """``captum-certified certify``: images in, numbers and files out, and every wrong call said plainly."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -378,3 +379,43 @@ def test_the_reference_run_through_the_command_line(shared_data, tmp_path, monke
     overlaps = Certifier(bound="theorem2").top_k_curve(certificate.map, k=0.2, radii=[0.03, 0.10])
     fractions = overlaps.double() / certificate.k
     torch.testing.assert_close(fractions, torch.tensor([[0.59, 0.15]], dtype=torch.float64), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("command", ["certify", "attack"])
+def test_no_image_is_overwritten_by_its_figure(folder, command, capsys):
+    before = Path("one.png").read_bytes()
+    arguments = ["--model", f"{folder}:made", "--model-arg", "20", "--samples", "8", "-q", "--out", "."]
+    assert main([command, "one.png", *arguments]) == 2
+    assert "a folder where no image is overwritten, got ., which has one.png" in capsys.readouterr().err
+    assert Path("one.png").read_bytes() == before
+
+
+def test_a_folder_of_images_is_no_folder_of_results(folder, capsys):
+    Path("images").mkdir()
+    Path("one.png").rename("images/one.png")
+    assert main(["certify", "images", "--model", f"{folder}:made", "--out", "images", "-q"]) == 2
+    assert "got none but those of `--out`, which is not read" in capsys.readouterr().err
+
+
+def test_another_class_than_the_predicted_one_is_said(folder, capsys):
+    arguments = ["--model", f"{folder}:already", "--size", "12", "--samples", "8", "-q"]
+    main(["certify", "one.png", *arguments])
+    predicted = int(re.search(r"class (\d), at least", capsys.readouterr().out)[1])
+    other = (predicted + 1) % 3
+    main(["certify", "one.png", *arguments, "--target", str(other), "--out", "other"])
+    printed = capsys.readouterr().out
+    assert f"class {other} explained, {predicted} predicted, at least" in printed
+    assert "confidence 0.95)" in printed
+
+
+def test_where_nothing_is_proved_the_way_on_is_named(folder, capsys):
+    main(
+        ["certify", "one.png", "--model", f"{folder}:already", "--size", "12", "--samples", "4", "--radius", "9", "-q"]
+    )
+    assert "at least 0.0%" in (printed := capsys.readouterr().out)
+    assert "nothing is proved: try more draws, a smaller radius, or more noise" in printed
+
+
+def test_an_image_that_the_model_does_not_take(folder, capsys):
+    main(["certify", "one.png", "--model", f"{folder}:already", "--samples", "8", "-q"])
+    assert "takes images of 20 × 30 pixels with 3 channels; see `--size` and `--channels`" in capsys.readouterr().out

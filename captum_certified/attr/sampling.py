@@ -12,7 +12,7 @@ from captum_certified._captum import progress_bar
 from captum_certified.attr.memory import WithinMemory
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.setup import setup_of
-from captum_certified.attr.soundness import check_evaluation_mode, check_method
+from captum_certified.attr.soundness import check_evaluation_mode, check_method, check_scale
 from captum_certified.attr.wrapped import WrappedMethod
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import Attributions, SmoothedMap, checked_magnitudes, smooth
@@ -123,6 +123,7 @@ class Sampling:
             explainer.check_certifiable()
         if not any(self.request.plan.stdevs):
             raise CertificationError("Expected `stdevs` > 0 for at least one input, got no noise.")
+        check_scale(self.request.inputs, self.request.plan.stdevs)
         if self.request.arguments.get("return_convergence_delta"):
             raise InvalidInputError("Expected no `return_convergence_delta` here, got True; `attribute` returns it.")
         check_method(self.method)

@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,17 +19,20 @@ from captum.attr import (
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from captum_certified.exceptions import CertificationError
+from captum_certified.exceptions import CertificationError, InvalidInputError
 
 __all__ = [
     "check_evaluation_mode",
     "check_method",
+    "check_scale",
     "entries_that_differ",
     "reachable_modules",
     "reachable_tensors",
     "wrapped_chain",
 ]
 
+# Noise is lost in inputs that spread over so many standard deviations and reach so far: nobody's [0, 1].
+_LOST_IN, _LARGE = 500, 20
 _RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 _REFUSED: dict[type, str] = {
     FeaturePermutation: "permutes features between the rows of a batch",
@@ -72,6 +77,27 @@ def check_evaluation_mode(method: object) -> None:
                     f"Expected the model in evaluation mode, got {type(module).__name__} {name!r} in training mode; "
                     "call model.eval() first."
                 )
+
+
+def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
+    """Refuse inputs that are not finite, and warn of noise that is lost in them: pixels up to 255, as a rule.
+
+    Raises:
+        InvalidInputError: They are not finite.
+    """
+    for tensor, stdev in zip(inputs, stdevs, strict=True):
+        if stdev == 0:
+            continue
+        low, high = float(tensor.min()), float(tensor.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise InvalidInputError("Expected finite `inputs`, got NaN or infinity.")
+        if high - low > _LOST_IN * stdev and max(abs(low), abs(high)) > _LARGE:
+            warnings.warn(
+                f"Inputs from {low:g} to {high:g} under noise of standard deviation {stdev:g}: `stdevs` and radius are "
+                "in the units of the inputs. Pixels are usually brought into [0, 1] first.",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def entries_that_differ(in_pass: Sequence[Tensor], alone: Sequence[Tensor], row: int) -> int:

@@ -90,13 +90,14 @@ class WrappedMethod:
             outputs = self._attribute(
                 tuple(x.detach().clone() for x in self.inputs), 1, derived_seed(self.seed, _CLEAN)
             )
-        except (RuntimeError, ValueError) as error:
-            if type(error) not in (RuntimeError, ValueError) or is_out_of_memory(error):  # or one of our own
+        except (RuntimeError, ValueError, IndexError) as error:
+            # Out of memory, and errors of our own, say enough.
+            if type(error) not in (RuntimeError, ValueError, IndexError) or is_out_of_memory(error):
                 raise
             shapes = ", ".join(str(tuple(x.shape)) for x in self.inputs)
             raise CertificationError(
-                f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, but it "
-                f"raised: {error}"
+                f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, and that "
+                f"has the `target`, but it raised: {error}"
             ) from error
         _check_batch_first(outputs.maps, len(self.inputs[0]))
         return outputs

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from captum_certified.cli.arguments import positive_integer
-from captum_certified.cli.image_files import expanded
+from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import add_explanation, add_model, explainer_of, write_json
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.seed = fresh_seed()
     arguments.out.mkdir(parents=True, exist_ok=True)
     files = expanded(arguments.images, without=arguments.out)
+    check_outputs(files, arguments.out, (".png", ".json", ".npz", "-attacked.npy"))
     loaded = load_model(arguments)
     explainer = explainer_of(loaded, arguments)
     stream = sys.stderr if arguments.json == "-" else sys.stdout

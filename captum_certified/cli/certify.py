@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captum_certified.cli.arguments import box, count_or_fraction, part
-from captum_certified.cli.image_files import expanded
+from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import add_explanation, add_model, explainer_of, write_json
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
     files = expanded(arguments.images, without=arguments.out)
+    check_outputs(files, arguments.out, (".png", ".json", ".npz", ".csv", ".html"))
     loaded = load_model(arguments)
     job = _job(explainer_of(loaded, arguments), arguments)
     stream = sys.stderr if arguments.json == "-" else sys.stdout
@@ -164,13 +165,24 @@ def _job(explainer: Any, arguments: argparse.Namespace) -> "Job":
     )
 
 
+def _explained(record: Mapping[str, Any]) -> str:
+    """The class whose map it is, and the predicted one where that is another."""
+    target, prediction = record.get("explained"), record["prediction"]
+    if target in (None, prediction):
+        return f"class {prediction}"
+    return f"class {target} explained, {prediction} predicted"
+
+
 def _sentence(record: Mapping[str, Any]) -> str:
     if "error" in record:
         return f"{record['image']}: failed: {record['error']}"
     text = (
-        f"{record['image']}: class {record['prediction']}, at least {record['overlap_fraction'][0]:.1%} of the top "
-        f"{record['k']} features survive radius {record['radius']:g} ({record['bound']})"
+        f"{record['image']}: {_explained(record)}, at least {record['overlap_fraction'][0]:.1%} of the top "
+        f"{record['k']} features survive radius {record['radius']:g} ({record['bound']}, confidence "
+        f"{record['confidence']:g})"
     )
+    if not record["overlap"][0]:
+        text += "; nothing is proved: try more draws, a smaller radius, or more noise"
     if record["stopped"]:
         text += f", {record['stopped'][0]} after {record['n_samples'][0]} draws"
     if "region" in record:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["expanded"]
+__all__ = ["check_outputs", "expanded"]
 
 # Of a folder; a file that is named itself may have any suffix. State dicts end in .pth as a rule.
 _SUFFIXES = frozenset(
@@ -38,6 +38,29 @@ def expanded(paths: Sequence[Path], *, without: Path | None) -> list[tuple[Path,
     return found
 
 
+def check_outputs(files: Sequence[tuple[Path, str]], out: Path | None, endings: Sequence[str]) -> None:
+    """Refuse a folder of results where one of them would be written over an image.
+
+    Args:
+        files: Image files and the names of their results.
+        out: Folder of the results; ``None`` if there are none.
+        endings: What is added to a name.
+
+    Raises:
+        InvalidInputError: It would.
+    """
+    if out is None:
+        return
+    images = {path.resolve() for path, _ in files}
+    for _, name in files:
+        for ending in endings:
+            if (out / f"{name}{ending}").resolve() in images:
+                raise InvalidInputError(
+                    f"Expected `--out` to be a folder where no image is overwritten, got {out}, which has "
+                    f"{name}{ending}."
+                )
+
+
 def _images(path: Path, without: Path | None) -> Iterator[tuple[Path, tuple[str, ...]]]:
     if not path.is_dir():
         yield path, (path.stem,)
@@ -51,7 +74,8 @@ def _images(path: Path, without: Path | None) -> Iterator[tuple[Path, tuple[str,
             empty = False
             yield file, (*words[:-1], file.stem)
     if empty:
-        raise InvalidInputError(f"Expected images in the folder {path}, got none.")
+        itself = " but those of `--out`, which is not read" if hidden is not None and hidden == path.resolve() else ""
+        raise InvalidInputError(f"Expected images in the folder {path}, got none{itself}.")
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.certify import TopKCertificate
 from captum_certified.cli.models import LoadedModel
 from captum_certified.exceptions import InvalidInputError
@@ -45,7 +46,10 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
         inputs=inputs,
         target=prediction if arguments.target == "predicted" else arguments.target,
         region=region,
-        notes={"prediction": prediction},
+        notes={
+            "prediction": prediction,
+            "explained": prediction if arguments.target == "predicted" else arguments.target,
+        },
     )
 
 
@@ -77,8 +81,17 @@ def write_pictures(
 
 def prediction_of(model: Any, inputs: Any) -> int:
     """The class that a model predicts for one image."""
-    with torch.no_grad():
-        outputs = model(inputs)
+    try:
+        with torch.no_grad():
+            outputs = model(inputs)
+    except (RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        _, channels, height, width = inputs.shape
+        raise InvalidInputError(
+            f"Expected a model that takes images of {height} × {width} pixels with {channels} channels; see `--size` "
+            f"and `--channels`. It raised: {error}"
+        ) from error
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != 1:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise InvalidInputError(f"Expected a model that returns a tensor of shape (N, classes), got {got}.")

@@ -190,9 +190,9 @@ def _check_fit(model: "nn.Module", images: Any) -> None:
 
 
 def _cross_entropy(model: "nn.Module", inputs: Any, targets: Any) -> Any:
-    from torch.nn import functional
+    from captum_certified.training.loss import cross_entropies
 
-    return functional.cross_entropy(model(inputs), targets)
+    return cross_entropies(model, inputs, targets).mean()
 
 
 def _loss(arguments: argparse.Namespace) -> "TrainingLoss | Callable[..., Any]":

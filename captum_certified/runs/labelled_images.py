@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision import datasets
 from torchvision.transforms import functional as transforms
@@ -16,6 +17,7 @@ from captum_certified.smoothing import load_arrays
 
 __all__ = ["labelled_images"]
 
+_CHANNELS = (1, 3)
 _TRAIN, _TEST = ("train",), ("test", "val")
 _TORCHVISION: dict[str, Any] = {
     "mnist": datasets.MNIST,
@@ -38,9 +40,10 @@ def labelled_images(
 
     Args:
         source: An ``.npz`` archive with arrays ``train_images`` and ``train_labels`` (or ``test_``; or ``images`` and
-            ``labels``, where one part is all there is), of unsigned bytes and of shape (N, H, W) or (N, H, W, C); a
-            folder with one folder of image files for each class, or with such folders named ``train`` and ``test`` or
-            ``val``; or one of torchvision's data sets: ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``.
+            ``labels``, where one part is all there is): unsigned bytes, or floats in [0, 1], of shape (N, H, W),
+            (N, C, H, W) or (N, H, W, C), and integers from 0; a folder with one folder of image files for each class,
+            or with such folders named ``train`` and ``test`` or ``val``; or one of torchvision's data sets:
+            ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``.
         train: The part to train on, or the one to test on; of a source without parts both are all of it.
         root: Folder of torchvision's data sets.
         download: Whether torchvision may fetch them.
@@ -83,22 +86,48 @@ def _archive(path: Path, part: str) -> TensorDataset:
     with path.open("rb") as file:
         try:
             arrays = load_arrays(file)
-            prefix = f"{part}_" if f"{part}_images" in arrays else ""
-            images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
-        except (FileFormatError, KeyError) as error:
-            raise FileFormatError(
-                f"Expected {path} to be an archive with arrays {part}_images and {part}_labels, or images and labels, "
-                f"got: {error}"
-            ) from error
-    whole = np.issubdtype(labels.dtype, np.integer) and images.dtype == np.uint8 and images.ndim in (3, 4)
-    if not whole or labels.shape != images.shape[:1]:
+        except FileFormatError as error:
+            raise FileFormatError(f"Expected {path} to be an archive of images, but {error}.") from error
+    prefix = f"{part}_" if f"{part}_images" in arrays else ""
+    try:
+        images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+    except KeyError as error:
         raise FileFormatError(
-            f"Expected images of {path} as bytes of shape (N, H, W) or (N, H, W, C) and N integer labels, got "
-            f"{images.dtype} of shape {images.shape} and {labels.dtype} of shape {labels.shape}."
+            f"Expected {path} to have arrays {part}_images and {part}_labels, or images and labels, got "
+            f"{sorted(arrays)}."
+        ) from error
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
+        raise FileFormatError(
+            f"Expected {len(images) if images.ndim else 0} integer labels in {path}, got {labels.dtype} of shape "
+            f"{labels.shape}."
         )
-    pixels = torch.from_numpy(images).float() / 255
-    pixels = pixels.unsqueeze(1) if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-    return TensorDataset(pixels, torch.from_numpy(labels.astype(np.int64)))
+    pixels = torch.from_numpy(_in_unit_interval(images, path))
+    return TensorDataset(_channels_first(pixels, path), torch.from_numpy(labels.astype(np.int64)))
+
+
+def _in_unit_interval(images: np.ndarray, path: Path) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images.astype(np.float32) / 255
+    if not np.issubdtype(images.dtype, np.floating):
+        raise FileFormatError(f"Expected images of {path} as bytes or floats, got {images.dtype}.")
+    low, high = (float(end) for end in (images.min(), images.max())) if images.size else (0.0, 1.0)
+    if not (low >= 0 and high <= 1):
+        raise FileFormatError(f"Expected images of {path} in [0, 1], got {low:g} to {high:g}.")
+    return images.astype(np.float32)
+
+
+def _channels_first(pixels: Tensor, path: Path) -> Tensor:
+    """Shape (N, C, H, W), of (N, H, W) or of channels first or last, of which there are 1 or 3."""
+    if pixels.dim() == 3:
+        return pixels.unsqueeze(1)
+    if pixels.dim() == 4 and pixels.shape[1] in _CHANNELS:
+        return pixels
+    if pixels.dim() == 4 and pixels.shape[3] in _CHANNELS:
+        return pixels.permute(0, 3, 1, 2).contiguous()
+    raise FileFormatError(
+        f"Expected images of {path} of shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, got "
+        f"{tuple(pixels.shape)}."
+    )
 
 
 def _folder(path: Path, framing: Framing, channels: int) -> Dataset[Any]:

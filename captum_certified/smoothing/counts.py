@@ -38,7 +38,8 @@ def resolved_count(name: str, value: Any, total: int = _ANY_NUMBER, *, at_least:
         count = fraction_to_count(float(value), total)
         if count >= at_least:
             return count
+    most = "" if total == _ANY_NUMBER else f" to {total}"
     raise InvalidInputError(
-        f"Expected `{name}` to be a number of features from {at_least} to {total}, or a fraction of them in "
+        f"Expected `{name}` to be a number of features from {at_least}{most}, or a fraction of them in "
         f"{'(0' if at_least else '[0'}, 1], got {value!r}."
     )

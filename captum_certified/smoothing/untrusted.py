@@ -106,6 +106,8 @@ def _claimed_bytes(file: IO[bytes]) -> int:
     """
     try:
         return _announced(file)
+    except FileFormatError:
+        raise
     except Exception as error:
         raise FileFormatError(f"it is corrupt or truncated ({error})") from error
 

@@ -78,6 +78,9 @@ def cross_entropies(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(targets):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InvalidInputError(f"Expected `model` to return logits of shape ({len(targets)}, classes), got {got}.")
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high >= logits.shape[1]:
+        raise InvalidInputError(f"Expected `targets` from 0 to {logits.shape[1] - 1}, got {low} to {high}.")
     return functional.cross_entropy(logits, targets, reduction="none")
 
 

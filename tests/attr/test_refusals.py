@@ -356,7 +356,7 @@ def test_inputs_that_the_model_does_not_take(entry):
     """A wrong size, or an image without a batch dimension: PyTorch's own message alone does not say what to change."""
     for wrong in (X[..., :5], X[0]):
         message = (
-            rf"takes `inputs` of shape {re.escape(str(tuple(wrong.shape)))}, whose first dimension is the batch, but"
+            rf"takes `inputs` of shape {re.escape(str(tuple(wrong.shape)))}, whose first dimension is the batch, and"
         )
         with pytest.raises(CertificationError, match=message) as caught:
             consume(entry, x=wrong)
@@ -391,3 +391,26 @@ def test_methods_that_return_no_batch():
 def test_scaled_maps_refuse_as_sparsified_ones_do():
     with pytest.raises(CertificationError, match="got no noise"):
         ScaledSmoothGrad(Saliency(cnn())).sample(X, stdevs=0, target=1)
+
+
+@certifying
+def test_inputs_that_are_not_finite(entry):
+    """Rectifiers turn NaN into maps that look certain."""
+    for bad in (NAN, INF):
+        wrong = X.clone()
+        wrong[0, 0, 0, 0] = bad
+        with pytest.raises(InvalidInputError, match="Expected finite `inputs`, got NaN or infinity"):
+            consume(entry, x=wrong)
+
+
+@certifying
+def test_noise_that_is_lost_in_the_inputs(entry):
+    with pytest.warns(UserWarning, match=r"Inputs from .* to 25\d.* under noise of standard deviation 0.1"):
+        consume(entry, x=255 * X / X.max())
+    consume(entry, x=255 * X / X.max(), stdevs=25.0)
+
+
+@certifying
+def test_a_target_that_the_model_does_not_have(entry):
+    with pytest.raises(CertificationError, match=r"has the `target`, but it raised: index 11 is out of bounds"):
+        consume(entry, target=11)

@@ -139,7 +139,7 @@ def test_more_shards_than_examples_leave_some_with_nothing(data, tmp_path):
 
 def test_an_example_that_fails_ends_the_run_or_is_recorded(data, tmp_path):
     images = torch.cat([data[0][:1], torch.full_like(data[0][:1], torch.nan), data[0][1:2]])
-    with pytest.raises(CertificationError, match="finite attributions"):
+    with pytest.raises(InvalidInputError, match="Expected finite `inputs`"):
         certify([(images, data[1])], tmp_path)
     assert (tmp_path / "000000.json").is_file()
     summary = certify([(images, data[1])], tmp_path, on_failure="record")
@@ -149,8 +149,8 @@ def test_an_example_that_fails_ends_the_run_or_is_recorded(data, tmp_path):
     assert failure.overlap is None
     assert failure.overlap_fraction is None
     assert failure.curve == {}
-    assert "CertificationError" in failure.traceback
-    assert "finite attributions" in json.loads(failure.path.read_text())["error"]
+    assert "InvalidInputError" in failure.traceback
+    assert "Expected finite `inputs`" in json.loads(failure.path.read_text())["error"]
     assert repr(summary).startswith("3 examples (1 kept, 1 failed): mean certified overlap")
     with pytest.raises(InvalidInputError, match="Expected a result with files, got '000001', which has none"):
         failure.certificate()

@@ -40,15 +40,25 @@ def test_an_archive_of_one_part_is_for_both(tmp_path):
     )
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("axes", ["NHWC", "NCHW"])
+def test_images_are_bytes_or_floats_with_channels_first_or_last(tmp_path, dtype, axes):
+    images = PIXELS if dtype == np.uint8 else (PIXELS / 255).astype(dtype)
+    np.savez(tmp_path / "images.npz", images=images if axes == "NHWC" else images.transpose(0, 3, 1, 2), labels=LABELS)
+    expected = torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float() / 255
+    torch.testing.assert_close(labelled_images(tmp_path / "images.npz")[:][0], expected)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"train_images": PIXELS}, "train_images and train_labels, or images and labels, got"),
-        ({"images": PIXELS, "labels": LABELS[:3]}, r"N integer labels, got uint8 of shape \(6, 5, 4, 3\) and uint8 of"),
-        ({"images": PIXELS / 255, "labels": LABELS}, "as bytes of shape .*, got float64"),
-        ({"images": PIXELS, "labels": LABELS / 2}, "and float64 of shape"),
-        ({"images": PIXELS.ravel(), "labels": LABELS}, r"got uint8 of shape \(360,\)"),
-        ({"images": np.array([{}]), "labels": LABELS}, "or images and labels, got: it holds objects"),
+        ({"train_images": PIXELS}, r"train_images and train_labels, or images and labels, got \['train_images'\]"),
+        ({"images": PIXELS, "labels": LABELS[:3]}, r"6 integer labels in .*, got uint8 of shape \(3,\)"),
+        ({"images": 2 * PIXELS.astype(float), "labels": LABELS}, r"images of .* in \[0, 1\], got 0 to 510"),
+        ({"images": PIXELS.astype(int), "labels": LABELS}, "as bytes or floats, got int64"),
+        ({"images": PIXELS, "labels": LABELS / 2}, "got float64 of shape"),
+        ({"images": PIXELS.reshape(6, -1), "labels": LABELS}, r"with 1 or 3 channels, got \(6, 60\)"),
+        ({"images": np.array([{}]), "labels": LABELS}, "to be an archive of images, but it holds objects"),
     ],
 )
 def test_other_archives_are_refused(tmp_path, arrays, message):
@@ -63,7 +73,7 @@ def test_a_damaged_archive_is_refused(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"text"):
         path.write_bytes(damaged)
-        with pytest.raises(FileFormatError, match="to be an archive with arrays"):
+        with pytest.raises(FileFormatError, match="to be an archive of images, but it is corrupt"):
             labelled_images(path)
 
 

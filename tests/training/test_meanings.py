@@ -340,3 +340,10 @@ def test_the_network_of_the_paper():
     unseeded = mnist_network()
     torch.manual_seed(5)
     torch.testing.assert_close(unseeded[0].weight, mnist_network()[0].weight, rtol=0, atol=0)
+
+
+def test_classes_that_the_network_does_not_have_are_refused():
+    model, (inputs, _) = network(), batch()
+    for targets, said in (([0, 1, 2, 3, 4], "0 to 4"), ([-1, 0, 0, 0, 0], "-1 to 0")):
+        with pytest.raises(ValueError, match=f"Expected `targets` from 0 to 3, got {said}"):
+            AdversarialLoss(radius=0.1)(model, inputs, torch.tensor(targets))
