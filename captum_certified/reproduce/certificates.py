@@ -30,7 +30,7 @@ K = 0.2
 CONFIDENCE = 0.95
 TAUS = (0.02, 0.05, 0.1, 0.2, 0.5)
 GAMMA = 0.01
-PEAK_SIGMA = 0.2
+PEAK_SIGMA, PEAK_TAU = 0.2, 0.1
 RADIUS = 0.03
 RADII = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2)
 HALF = 0.5
@@ -45,23 +45,21 @@ class _Size:
 
     Attributes:
         images: Photographs.
-        draws: Of the sparsified maps at σ = 0.2.
-        variant_draws: Of the other maps there.
-        sweep_draws: At other σ.
-        sigmas: The other σ.
+        draws: Of the sparsified map with τ = 0.1 at σ = 0.2, whose covariance is taken.
+        sweep_draws: Of all other maps.
+        sigmas: Standard deviations at which the sparsified map is sampled for every τ.
     """
 
     images: int
     draws: int
-    variant_draws: int
     sweep_draws: int
     sigmas: tuple[float, ...]
 
 
 _SIZES: dict[Scale, _Size] = {
-    "smoke": _Size(images=2, draws=64, variant_draws=32, sweep_draws=32, sigmas=(0.05,)),
-    "cpu": _Size(images=16, draws=8192, variant_draws=2048, sweep_draws=2048, sigmas=(0.05, 0.1, 0.5)),
-    "paper": _Size(images=64, draws=8192, variant_draws=8192, sweep_draws=8192, sigmas=(0.02, 0.05, 0.1, 0.5)),
+    "smoke": _Size(images=2, draws=64, sweep_draws=32, sigmas=(0.05, PEAK_SIGMA)),
+    "cpu": _Size(images=16, draws=8192, sweep_draws=2048, sigmas=(0.05, 0.1, PEAK_SIGMA, 0.5)),
+    "paper": _Size(images=64, draws=8192, sweep_draws=8192, sigmas=(0.02, 0.05, 0.1, PEAK_SIGMA, 0.5)),
 }
 
 
@@ -69,13 +67,13 @@ class CertificateExperiment(Experiment):
     """An experiment on certificates of photographs. All of them share their parts, so each map is sampled once.
 
     Attributes:
-        needs: Which parts it is made of: ``"sparsified"``, ``"variants"``, ``"sweep"``.
+        needs: Which parts it is made of: ``"peak"``, ``"variants"`` or ``"sweep"``.
     """
 
     store = "certificates"
     uses = ("network",)
     default_model = "resnet50"
-    needs: tuple[str, ...] = ("sparsified",)
+    needs: tuple[str, ...] = ("peak",)
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes, and what is certified."""
@@ -87,8 +85,8 @@ class CertificateExperiment(Experiment):
         size = _SIZES[scale]
         photographs = material.photographs(size.images)
         kinds: dict[str, list[tuple[str, float, int, bool, Explainers]]] = {
-            "sparsified": [("sparsified", PEAK_SIGMA, size.draws, True, _sparsified)],
-            "variants": [("variants", PEAK_SIGMA, size.variant_draws, False, _variants)],
+            "peak": [("peak", PEAK_SIGMA, size.draws, True, _peak)],
+            "variants": [("variants", PEAK_SIGMA, size.sweep_draws, False, _variants)],
             "sweep": [(f"sigma-{sigma}", sigma, size.sweep_draws, False, _sparsified) for sigma in size.sigmas],
         }
         return [
@@ -108,6 +106,10 @@ def reached(values: Sequence[float], share: float = 0.6) -> float:
     return sorted(values, reverse=True)[math.ceil(round(share * len(values), 9)) - 1]
 
 
+def _peak(method: Saliency) -> list[tuple[Row, Any]]:
+    return [({"map": "sparsified", "tau": PEAK_TAU, "gamma": None}, SparsifiedSmoothGrad(method, tau=PEAK_TAU))]
+
+
 def _sparsified(method: Saliency) -> list[tuple[Row, Any]]:
     return [({"map": "sparsified", "tau": tau, "gamma": None}, SparsifiedSmoothGrad(method, tau=tau)) for tau in TAUS]
 
@@ -121,7 +123,7 @@ def _variants(method: Saliency) -> list[tuple[Row, Any]]:
         ),
         ({"map": "scaled", "tau": None, "gamma": None}, ScaledSmoothGrad(method)),
         ({"map": "quadratic", "tau": None, "gamma": None}, ScaledQuadraticSmoothGrad(method)),
-        ({"map": "sparsified", "tau": 0.1, "gamma": None}, SparsifiedSmoothGrad(method, tau=0.1)),
+        *_peak(method),
     ]
 
 

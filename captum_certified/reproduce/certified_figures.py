@@ -7,7 +7,15 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from captum_certified.reproduce.certificates import PEAK_SIGMA, RADII, RADIUS, TAUS, CertificateExperiment, reached
+from captum_certified.reproduce.certificates import (
+    PEAK_SIGMA,
+    PEAK_TAU,
+    RADII,
+    RADIUS,
+    TAUS,
+    CertificateExperiment,
+    reached,
+)
 from captum_certified.reproduce.experiment import Row
 
 __all__ = ["LecuyerComparison", "OtherMaps", "SparsifiedOverTau", "SpectralRadii"]
@@ -22,7 +30,7 @@ class SparsifiedOverTau(CertificateExperiment):
     name = "sparsified"
     title = "Figure 2(a): certified overlap of the sparsified map over τ and σ"
     claim = "At ρ = 0.03 and σ = 0.2, 60 % of images reach about .5 to .6 near τ = 0.1, and less at other τ and σ."
-    needs = ("sparsified", "sweep")
+    needs = ("sweep",)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What 60 % of images reach at every σ and τ, by the paper's bound and by the sharper ones."""
@@ -67,7 +75,7 @@ class OtherMaps(CertificateExperiment):
     def figure(self, rows: Sequence[Row]) -> Figure:
         """One curve over the radius for each map."""
         shown = {
-            name: group for name, group in _by_map(rows, "theorem2").items() if group[0]["tau"] in (None, 0.1, 1.0)
+            name: group for name, group in _by_map(rows, "theorem2").items() if group[0]["tau"] in (None, PEAK_TAU, 1.0)
         }
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
@@ -86,7 +94,7 @@ class LecuyerComparison(CertificateExperiment):
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Mean overlaps over the radius, and how often Lecuyer's is larger."""
-        ours, theirs = _at_tau(rows, 0.1, "theorem2"), _at_tau(rows, 0.1, "lecuyer")
+        ours, theirs = _at_tau(rows, PEAK_TAU, "theorem2"), _at_tau(rows, PEAK_TAU, "lecuyer")
         pairs = zip(_of_bound(rows, "theorem2"), _of_bound(rows, "lecuyer"), strict=True)
         larger = sum(b[f"overlap_{r:g}"] > a[f"overlap_{r:g}"] for a, b in pairs for r in RADII)
         return {
@@ -101,8 +109,8 @@ class LecuyerComparison(CertificateExperiment):
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for color, bound in zip(_COLORS, ("theorem2", "lecuyer"), strict=False):
-            _draw_over_radius(axes, _at_tau(rows, 0.1, bound), color, bound)
-        _finish_over_radius(axes, f"τ = 0.1, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
+            _draw_over_radius(axes, _at_tau(rows, PEAK_TAU, bound), color, bound)
+        _finish_over_radius(axes, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
         return figure
 
 
@@ -116,7 +124,9 @@ class SpectralRadii(CertificateExperiment):
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Both radii and their ratio for every image, and the median ratio."""
         images = {}
-        for paper, spectral in zip(_at_tau(rows, 0.1, "theorem2"), _at_tau(rows, 0.1, "spectral"), strict=True):
+        for paper, spectral in zip(
+            _at_tau(rows, PEAK_TAU, "theorem2"), _at_tau(rows, PEAK_TAU, "spectral"), strict=True
+        ):
             ratio = spectral["half_radius"] / paper["half_radius"] if paper["half_radius"] else None
             radii = {"theorem2": paper["half_radius"], "spectral": spectral["half_radius"], "ratio": ratio}
             images[paper["image"]] = radii
@@ -129,8 +139,8 @@ class SpectralRadii(CertificateExperiment):
         figure = Figure(figsize=(10.0, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         for color, bound in zip(_COLORS, ("spectral", "best", "clopper_pearson", "theorem2"), strict=False):
-            _draw_over_radius(left, _at_tau(rows, 0.1, bound), color, bound)
-        _finish_over_radius(left, f"τ = 0.1, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
+            _draw_over_radius(left, _at_tau(rows, PEAK_TAU, bound), color, bound)
+        _finish_over_radius(left, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
         images = self.summary(rows)["images"]
         for place, radii in enumerate(images.values()):
             right.plot([radii["theorem2"], radii["spectral"]], [place, place], color="#BBBBBB", zorder=1)
