@@ -15,7 +15,7 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import FeatureLayout, resolved_count
 from captum_certified.theory import top_k_mask
 from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable
-from captum_certified.visualization.palette import FAINT, NEW, STRONG
+from captum_certified.visualization.palette import LEFT, NEW, STAYED
 from captum_certified.visualization.panels import canvas, draw_heat, draw_image, draw_marks
 
 __all__ = ["attack_figure"]
@@ -34,8 +34,8 @@ def attack_figure(
 ) -> tuple[Figure, NDArray[Any]]:
     """Draw image and map before and after an attack, one row of panels for each example.
 
-    The last panel shows the top K over the faded image: vermillion where a feature stayed, orange where it left,
-    blue where another entered; a pixel of several channels is marked by its strongest mark. Heat maps show sums of
+    The last panel shows the top K over the faded image: blue where a feature stayed, purple where it left,
+    yellow where another entered; a pixel of several channels is marked by its strongest mark. Heat maps show sums of
     magnitudes over channels.
 
     Args:
@@ -94,9 +94,9 @@ def attack_figure(
     pixels = [any_channel(clean.on_pixels(torch.from_numpy(mask))) for mask in (*top, top[0] & top[1])]
     for row, panel in enumerate(axes[:, 4]):
         was, became, stayed = (mask[row] for mask in pixels)
-        draw_marks(panel, clean.images[row], {NEW: became, FAINT: was, STRONG: stayed})
+        draw_marks(panel, clean.images[row], {NEW: became, LEFT: was, STAYED: stayed})
         panel.set_title(_statement(int((top[0] & top[1])[row].sum()), int(top[0][row].sum()), notes[row]), fontsize=10)
-    marks = {STRONG: "stays in the top K", FAINT: "leaves it", NEW: "enters it"}
+    marks = {STAYED: "stays in the top K", LEFT: "leaves it", NEW: "enters it"}
     figure.legend(
         handles=[Patch(color=colour, label=label) for colour, label in marks.items()],
         fontsize=10,

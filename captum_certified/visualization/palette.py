@@ -1,12 +1,15 @@
 """The colours of all figures: cividis, viridis, and the palette of Okabe and Ito, which the colour-blind can read."""
 
-__all__ = ["CURVES", "FAINT", "HEAT", "NEW", "NOTHING", "OPEN", "STRONG"]
+__all__ = ["CURVES", "FAINT", "HEAT", "LEFT", "NEW", "NOTHING", "OPEN", "STAYED", "STRONG"]
 
 # Vermillion, orange and sky blue of Okabe and Ito: apart in lightness as well, so also in grey print.
 STRONG = "#D55E00"  # what is certified
 FAINT = "#E69F00"  # what is not, but is in the top K
-NEW = "#56B4E9"  # what was not there before
-OPEN = "#56B4E9"  # what is undecided; never in one figure with NEW
+OPEN = "#56B4E9"  # what is undecided
+# Blue, reddish purple and yellow: what an attack did is not taken for what is certified.
+STAYED = "#0072B2"
+LEFT = "#CC79A7"
+NEW = "#F0E442"
 NOTHING = "#D9D9D9"  # where nothing is certified
 
 HEAT = "cividis"

@@ -15,7 +15,7 @@ from captum_certified.visualization import (
     radius_figure,
     region_figure,
 )
-from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STRONG
+from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STAYED, STRONG
 
 
 def marked(axes, colour):
@@ -160,7 +160,7 @@ def test_other_certificates_are_refused(draw):
 def test_attacked_maps_may_be_arrays_and_must_fit():
     maps = blob().numpy()
     _, axes = attack_figure(image().numpy(), image().numpy(), maps, maps, k=9)
-    assert marked(axes[0, 4], STRONG).sum() == 9
+    assert marked(axes[0, 4], STAYED).sum() == 9
     with pytest.raises(
         InvalidInputError, match=r"`after` of the shape of `before`, \(1, 1, 28, 28\), got \(1, 28, 28\)"
     ):
