@@ -15,7 +15,7 @@ from captum_certified.reproduce.training import RobustTraining
 
 __all__ = ["EXPERIMENTS", "Experiment", "Material", "Part", "run_experiment"]
 
-#: All experiments by name.
+# All experiments by name.
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (

@@ -30,6 +30,11 @@ class Framing:
         resize: Length of the shorter side; ``None`` keeps the size.
         crop: Side of the centre square; ``None`` keeps everything.
         interpolation: As in torchvision.
+
+    Example:
+        >>> from captum_certified.runs import Framing
+        >>> Framing(resize=256, crop=224).resized(300, 400)
+        (256, 341)
     """
 
     resize: int | None = None
