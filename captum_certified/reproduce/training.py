@@ -180,10 +180,12 @@ class RobustTraining(Experiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A panel for each measure: a dot for each network, a line at the plain training."""
-        figure = Figure(figsize=(13.0, 4.2), layout="constrained")
-        panels = figure.subplots(1, len(_MEASURES), sharey=True)
+        figure = Figure(figsize=(9.0, 7.0), layout="constrained")
+        panels = figure.subplots(2, 3, sharey=True).flatten()
         names = list(_LOSSES)
-        for axes, (measure, label) in zip(panels, _MEASURES.items(), strict=True):
+        for unused in panels[len(_MEASURES) :]:
+            unused.set_axis_off()
+        for axes, (measure, label) in zip(panels, _MEASURES.items(), strict=False):
             plain = statistics.fmean(row[measure] for row in rows if row["loss"] == "plain")
             axes.axvline(plain, color="#999999", linewidth=1, linestyle=":")
             for row in rows:
