@@ -405,7 +405,7 @@ def test_another_class_than_the_predicted_one_is_said(folder, capsys):
     main(["certify", "one.png", *arguments, "--target", str(other), "--out", "other"])
     printed = capsys.readouterr().out
     assert f"class {other} explained, {predicted} predicted, at least" in printed
-    assert "confidence 0.95)" in printed
+    assert re.search(r"confidence 0.95\); the plain map shares \d+\.\d% of them", printed)
 
 
 def test_where_nothing_is_proved_the_way_on_is_named(folder, capsys):
@@ -419,3 +419,15 @@ def test_where_nothing_is_proved_the_way_on_is_named(folder, capsys):
 def test_an_image_that_the_model_does_not_take(folder, capsys):
     main(["certify", "one.png", "--model", f"{folder}:already", "--samples", "8", "-q"])
     assert "takes images of 20 × 30 pixels with 3 channels; see `--size` and `--channels`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--k", "20%", "expected a count such as 13 or a fraction such as 0.2, got 20%"),
+        ("--samples", "1e3", "expected an integer from 1, got 1e3"),
+    ],
+)
+def test_numbers_in_other_words(folder, option, value, message, capsys):
+    assert main(["certify", "one.png", "--model", f"{folder}:already", option, value]) == 2
+    assert message in capsys.readouterr().err

@@ -11,15 +11,17 @@ __all__ = ["box", "count_or_fraction", "numbers", "part", "positive_integer", "s
 
 def count_or_fraction(text: str) -> float:
     """``13`` is a count, ``0.2`` a fraction: the type tells them apart."""
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    raise argparse.ArgumentTypeError(f"expected a count such as 13 or a fraction such as 0.2, got {text}")
 
 
 def positive_integer(text: str) -> int:
     """An integer from 1."""
-    number = int(text)
+    number = int(text) if text.strip().lstrip("+").isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected an integer from 1, got {text}")
     return number

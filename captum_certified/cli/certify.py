@@ -181,6 +181,8 @@ def _sentence(record: Mapping[str, Any]) -> str:
         f"{record['k']} features survive radius {record['radius']:g} ({record['bound']}, confidence "
         f"{record['confidence']:g})"
     )
+    if record["plain_overlap"]:
+        text += f"; the plain map shares {record['plain_overlap'][0] / record['k']:.1%} of them"
     if not record["overlap"][0]:
         text += "; nothing is proved: try more draws, a smaller radius, or more noise"
     if record["stopped"]:

@@ -933,3 +933,11 @@ def test_the_centre_of_mass_needs_one_tensor():
 def test_gradients_must_be_within_reach():
     with torch.inference_mode(), pytest.raises(InvalidInputError, match=r"a call inside torch.inference_mode\(\)"):
         l2_attack(mlp())(points(), RADIUS)
+
+
+def test_a_model_that_does_not_take_the_inputs_is_said_so():
+    model = nn.Linear(4, 3)
+    with pytest.raises(
+        CertificationError, match=r"takes `inputs` of shape \(2, 5\), whose first dimension is the batch"
+    ):
+        InterpretationAttack(model, Saliency(model)).perturb(torch.rand(2, 5), 0.1, k=1)
