@@ -5,6 +5,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from captum.attr import (
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.exceptions import CertificationError, InvalidInputError
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "check_method",
     "check_scale",
     "entries_that_differ",
+    "inputs_are_taken",
     "reachable_modules",
     "reachable_tensors",
     "wrapped_chain",
@@ -98,6 +101,25 @@ def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
                 UserWarning,
                 stacklevel=2,
             )
+
+
+@contextmanager
+def inputs_are_taken(inputs: tuple[Tensor, ...]) -> Iterator[None]:
+    """Say of which inputs a model's error is; that it ran out of memory, and errors of our own, say enough.
+
+    Raises:
+        CertificationError: The model does not take them, or does not have the target.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError) as error:
+        if type(error) not in (RuntimeError, ValueError, IndexError) or is_out_of_memory(error):
+            raise
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        raise CertificationError(
+            f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, and that has "
+            f"the `target`, but it raised: {error}"
+        ) from error
 
 
 def entries_that_differ(in_pass: Sequence[Tensor], alone: Sequence[Tensor], row: int) -> int:

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, expand_arguments, run_forward
 from captum_certified.attr.isolation import IsolatedRandomness
-from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.rows import arguments_of_rows
-from captum_certified.attr.soundness import entries_that_differ, wrapped_chain
+from captum_certified.attr.soundness import entries_that_differ, inputs_are_taken, wrapped_chain
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import Attributions, derived_seed
 
@@ -86,19 +85,10 @@ class WrappedMethod:
         Raises:
             CertificationError: The model does not take them.
         """
-        try:
+        with inputs_are_taken(self.inputs):
             outputs = self._attribute(
                 tuple(x.detach().clone() for x in self.inputs), 1, derived_seed(self.seed, _CLEAN)
             )
-        except (RuntimeError, ValueError, IndexError) as error:
-            # Out of memory, and errors of our own, say enough.
-            if type(error) not in (RuntimeError, ValueError, IndexError) or is_out_of_memory(error):
-                raise
-            shapes = ", ".join(str(tuple(x.shape)) for x in self.inputs)
-            raise CertificationError(
-                f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, and that "
-                f"has the `target`, but it raised: {error}"
-            ) from error
         _check_batch_first(outputs.maps, len(self.inputs[0]))
         return outputs
 

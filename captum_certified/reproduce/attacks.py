@@ -2,6 +2,7 @@
 
 import functools
 import statistics
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from captum_certified import (
 )
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
+from captum_certified.visualization.palette import CURVES
 
 __all__ = ["AttacksOnGradients", "MapsUnderAttack"]
 
@@ -32,7 +34,6 @@ _TAU, _GAMMA = 0.3, 0.1  # a quarter is measured: features that are never salien
 _DRAWS, _MEASURED = 16, 64
 _BATCH = 16
 _BOX: Mapping[str, Any] = {"lower_bound": 0.0, "upper_bound": 1.0}
-_COLORS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +55,30 @@ class _Size:
     sign_steps: int
 
 
-class AttacksOnGradients(Experiment):
+class _AttackExperiment(Experiment):
+    """An attack experiment has a part for each batch of images and radius."""
+
+    uses = ("network", "cifar")
+    _sizes: Mapping[Scale, _Size]
+
+    @abstractmethod
+    def rows(self, material: Material, size: _Size, first: int, radius: float) -> list[Row]:
+        """Those of the part that begins with an image."""
+
+    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
+        """One for each batch of images and radius."""
+        size = self._sizes[scale]
+        return [
+            Part(f"{first}-{radius:g}", functools.partial(self.rows, material, size, first, radius))
+            for first in range(0, size.images, _BATCH)
+            for radius in size.radii
+        ]
+
+
+class AttacksOnGradients(_AttackExperiment):
     """Figure 6: three ways to move the top quarter of a plain gradient map."""
 
     name = "attacks"
-    uses = ("network", "cifar")
     title = "Figure 6: Algorithm 1 beside the attack of Ghorbani et al. and random noise, plain gradients"
     claim = "Algorithm 1 leaves less of the map than the attack of Ghorbani et al. in L2, and that less than noise."
     _sizes: Mapping[Scale, _Size] = {
@@ -71,14 +91,9 @@ class AttacksOnGradients(Experiment):
         """Sizes of the attacks."""
         return {**asdict(self._sizes[scale]), "k": K, "beta": _BETA}
 
-    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """One for each batch of images and radius."""
-        size = self._sizes[scale]
-        return [
-            Part(f"{first}-{radius:g}", functools.partial(_gradient_rows, material, size, first, radius))
-            for first in range(0, size.images, _BATCH)
-            for radius in size.radii
-        ]
+    def rows(self, material: Material, size: _Size, first: int, radius: float) -> list[Row]:
+        """Those of one part."""
+        return _gradient_rows(material, size, first, radius)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Mean overlap that each attack leaves at each radius."""
@@ -89,11 +104,10 @@ class AttacksOnGradients(Experiment):
         return _curves(self.summary(rows), "overlap left of the top quarter, mean")
 
 
-class MapsUnderAttack(Experiment):
+class MapsUnderAttack(_AttackExperiment):
     """Figure 4: which maps are harder to attack, each by the attack on it and by that on SmoothGrad."""
 
     name = "robustness"
-    uses = ("network", "cifar")
     title = "Figure 4: smoothed maps under Algorithm 1, each its own and that on SmoothGrad"
     claim = "Sparsified and relaxed maps keep more of their top quarter than SmoothGrad and the quadratic map."
     _sizes: Mapping[Scale, _Size] = {
@@ -107,14 +121,9 @@ class MapsUnderAttack(Experiment):
         maps = {"k": K, "beta": _BETA, "sigma": _SIGMA, "tau": _TAU, "gamma": _GAMMA}
         return {**asdict(self._sizes[scale]), **maps, "draws": _DRAWS, "measured": _MEASURED}
 
-    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """One for each batch of images and radius."""
-        size = self._sizes[scale]
-        return [
-            Part(f"{first}-{radius:g}", functools.partial(_map_rows, material, size, first, radius))
-            for first in range(0, size.images, _BATCH)
-            for radius in size.radii
-        ]
+    def rows(self, material: Material, size: _Size, first: int, radius: float) -> list[Row]:
+        """Those of one part."""
+        return _map_rows(material, size, first, radius)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Mean overlap left of each map at each radius: by its own attack, by that on SmoothGrad, by the worse."""
@@ -218,7 +227,7 @@ def _means(rows: Sequence[Row], by: str) -> dict[str, dict[str, float]]:
 def _curves(means: Mapping[str, Mapping[str, float]], label: str) -> Figure:
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
-    for color, (name, curve) in zip(_COLORS, means.items(), strict=False):
+    for color, (name, curve) in zip(CURVES, means.items(), strict=False):
         axes.plot([float(radius) for radius in curve], list(curve.values()), "o-", color=color, label=name)
     axes.set_xlabel("radius ρ (pixels in [0, 1])")
     axes.set_ylabel(label)

@@ -17,10 +17,10 @@ from captum_certified.reproduce.certificates import (
     reached,
 )
 from captum_certified.reproduce.experiment import Row
+from captum_certified.visualization.palette import CURVES
 
 __all__ = ["LecuyerComparison", "OtherMaps", "SparsifiedOverTau", "SpectralRadii"]
 
-_COLORS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
 _AT = f"overlap_{RADIUS:g}"
 
 
@@ -44,7 +44,7 @@ class SparsifiedOverTau(CertificateExperiment):
         figure = Figure(figsize=(10.0, 4.2), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
         for axes, bound in zip(panels, ("theorem2", "clopper_pearson"), strict=True):
-            for color, sigma in zip(_COLORS, _sigmas(rows), strict=False):
+            for color, sigma in zip(CURVES, _sigmas(rows), strict=False):
                 curve = _over_tau(rows, sigma, bound)
                 draws = next(row["draws"] for row in rows if row["sigma"] == sigma)
                 axes.plot(TAUS, list(curve.values()), "o-", color=color, label=f"σ = {sigma:g} ({draws} draws)")
@@ -79,7 +79,7 @@ class OtherMaps(CertificateExperiment):
         }
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
-        for color, (name, group) in zip(_COLORS, shown.items(), strict=False):
+        for color, (name, group) in zip(CURVES, shown.items(), strict=False):
             _draw_over_radius(axes, group, color, name)
         _finish_over_radius(axes, f"bound theorem2, σ = {PEAK_SIGMA:g}, {group[0]['draws']} draws")
         return figure
@@ -108,7 +108,7 @@ class LecuyerComparison(CertificateExperiment):
         """Both curves at τ = 0.1."""
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
-        for color, bound in zip(_COLORS, ("theorem2", "lecuyer"), strict=False):
+        for color, bound in zip(CURVES, ("theorem2", "lecuyer"), strict=False):
             _draw_over_radius(axes, _at_tau(rows, PEAK_TAU, bound), color, bound)
         _finish_over_radius(axes, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
         return figure
@@ -138,13 +138,13 @@ class SpectralRadii(CertificateExperiment):
         """Overlap over the radius on the left; on the right both radii of every image."""
         figure = Figure(figsize=(10.0, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for color, bound in zip(_COLORS, ("spectral", "best", "clopper_pearson", "theorem2"), strict=False):
+        for color, bound in zip(CURVES, ("spectral", "best", "clopper_pearson", "theorem2"), strict=False):
             _draw_over_radius(left, _at_tau(rows, PEAK_TAU, bound), color, bound)
         _finish_over_radius(left, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
         images = self.summary(rows)["images"]
         for place, radii in enumerate(images.values()):
             right.plot([radii["theorem2"], radii["spectral"]], [place, place], color="#BBBBBB", zorder=1)
-        for color, bound in ((_COLORS[3], "theorem2"), (_COLORS[0], "spectral")):
+        for color, bound in ((CURVES[3], "theorem2"), (CURVES[0], "spectral")):
             values = [radii[bound] for radii in images.values()]
             right.scatter(values, range(len(values)), color=color, label=bound, zorder=2)
         right.set_yticks(range(len(images)), list(images), fontsize=8)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import TensorDataset
 
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.runs import labelled_images
@@ -51,13 +51,7 @@ class Material:
         Raises:
             InvalidInputError: There is no MNIST in the folder.
         """
-        archive = self.data / "mnist.npz"
-        images: Dataset[Any] = (
-            labelled_images(archive, train=train)
-            if archive.is_file()
-            else labelled_images("mnist", root=self.data, train=train)
-        )
-        return _stacked(images)
+        return _stacked(self._data_set("mnist.npz", "mnist", train=train))
 
     def small_images(self, first: int, number: int) -> tuple[nn.Module, Tensor]:
         """The network, and consecutive test images of CIFAR-10, shape (number, 3, 32, 32) in [0, 1].
@@ -96,10 +90,14 @@ class Material:
         return model, load_image(path, self.classifier()[1])[0].to(next(model.parameters()))
 
     def _cifar(self) -> Any:
-        archive = self.data / "cifar10_test.npz"
-        if archive.is_file():
-            return labelled_images(archive, train=False)
-        return labelled_images("cifar10", root=self.data, train=False)
+        return self._data_set("cifar10_test.npz", "cifar10", train=False)
+
+    def _data_set(self, archive: str, name: str, *, train: bool) -> Any:
+        """A local archive, or torchvision's files where there is none."""
+        path = self.data / archive
+        if path.is_file():
+            return labelled_images(path, train=train)
+        return labelled_images(name, root=self.data, train=train)
 
     def _network(self) -> nn.Module:
         if self.classifier is None:
@@ -110,5 +108,8 @@ class Material:
 def _stacked(images: Any) -> tuple[Tensor, Tensor]:
     if len(images) == 0:
         raise InvalidInputError("Expected images in the data set, got none.")
+    if isinstance(images, TensorDataset):
+        stacked, labels = images.tensors
+        return stacked, labels
     pixels, classes = zip(*(images[i] for i in range(len(images))), strict=True)
     return torch.stack(pixels), torch.as_tensor(classes, dtype=torch.int64)

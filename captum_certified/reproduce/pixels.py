@@ -17,6 +17,7 @@ from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, sampl
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
 from captum_certified.runs.results import file_digest
+from captum_certified.visualization.palette import CURVES
 
 __all__ = ["CertifiedPixels", "holm_decided"]
 
@@ -26,7 +27,6 @@ _THRESHOLD = 0.75  # share of draws that a decision must exceed at the input its
 _ALPHA = 0.001
 _GUESSES = 10  # draws that only say which way to test
 _BATCH = 25
-_COLORS = ("#D55E00", "#0072B2", "#009E73", "#E69F00")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class CertifiedPixels(Experiment):
         """A panel for each σ: certified pixels over the share, solid ours, dashed theirs."""
         figure = Figure(figsize=(11.0, 4.0), layout="constrained")
         for axes, sigma in zip(figure.subplots(1, len(_SIGMAS), sharey=True), _SIGMAS, strict=True):
-            for color, draws in zip(_COLORS, sorted({row["draws"] for row in rows}), strict=False):
+            for color, draws in zip(CURVES, sorted({row["draws"] for row in rows}), strict=False):
                 for method, dash in (("ours", "-"), ("Anani et al.", "--")):
                     own = [r for r in rows if (r["sigma"], r["draws"], r["method"]) == (sigma, draws, method)]
                     means = [statistics.fmean(r["certified"] for r in own if r["share"] == share) for share in _SHARES]

@@ -7,10 +7,9 @@ from typing import Any
 from captum.attr import Attribution
 from torch import Tensor
 
-from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.request import checked_inputs, checked_integer
-from captum_certified.attr.soundness import reachable_modules
-from captum_certified.exceptions import CertificationError, InvalidInputError
+from captum_certified.attr.soundness import inputs_are_taken, reachable_modules
+from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.balls import Ball, ball_named, check_bounds, check_within
 from captum_certified.robust.differentiable import check_differentiable
 from captum_certified.robust.explanation import AttackedExplanation
@@ -96,37 +95,17 @@ class AttackSpace:
             raise InvalidInputError("Expected an attribution of maps alone, got `return_convergence_delta`=True.")
         if additional_forward_args is not None:
             arguments["additional_forward_args"] = additional_forward_args
-        try:
-            return self._aimed(tensors, isinstance(inputs, tuple), {"target": target, **arguments}, k, reference, seed)
-        except (RuntimeError, ValueError, IndexError) as error:
-            # Out of memory, and errors of our own, say enough.
-            if type(error) not in (RuntimeError, ValueError, IndexError) or is_out_of_memory(error):
-                raise
-            shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-            raise CertificationError(
-                f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, and that "
-                f"has the `target`, but it raised: {error}"
-            ) from error
-
-    def _aimed(
-        self,
-        tensors: tuple[Tensor, ...],
-        is_tuple: bool,
-        arguments: Mapping[str, Any],
-        k: float,
-        reference: Reference,
-        seed: int,
-    ) -> AttackedExplanation:
-        explanation = AttackedExplanation(
-            self.forward_func,
-            self.attribution_method,
-            tensors,
-            is_tuple=is_tuple,
-            arguments=arguments,
-            surrogate_beta=self.surrogate_beta,
-            seed=derived_seed(seed, _ATTRIBUTION_STREAM),
-        )
-        explanation.aim(self.objective, reference, lambda n: resolved_count("k", k, n))
+        with inputs_are_taken(tensors):
+            explanation = AttackedExplanation(
+                self.forward_func,
+                self.attribution_method,
+                tensors,
+                is_tuple=isinstance(inputs, tuple),
+                arguments={"target": target, **arguments},
+                surrogate_beta=self.surrogate_beta,
+                seed=derived_seed(seed, _ATTRIBUTION_STREAM),
+            )
+            explanation.aim(self.objective, reference, lambda n: resolved_count("k", k, n))
         return explanation
 
     def _check_inputs(self, inputs: tuple[Tensor, ...]) -> None:

@@ -26,6 +26,7 @@ class _AttributionLoss(AscentLoss):
     """The size of the integrated gradients of the loss from x to the worst x′ of a ball, and how x′ is found."""
 
     step_num: int = 7
+    weight: float = 1.0
     size: str = "l1"
     n_steps: int = 50
     search_n_steps: int = 10
@@ -35,6 +36,7 @@ class _AttributionLoss(AscentLoss):
         super().__post_init__()
         if self.size not in _SIZES:
             raise InvalidInputError(f"Expected `size` to be one of {sorted(_SIZES)}, got {self.size!r}.")
+        checked_number("weight", self.weight, at_least=0)
         checked_integer("n_steps", self.n_steps, at_least=1)
         checked_integer("search_n_steps", self.search_n_steps, at_least=1)
 
@@ -50,6 +52,12 @@ class _AttributionLoss(AscentLoss):
 
         with evaluation_mode(model):
             return self.ascend(objective, inputs, seed)
+
+    def worst_and_size(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """x′ and s(IG) of every example, with the graph of the latter."""
+        perturbed = self.worst(model, inputs, targets, seed)
+        with evaluation_mode(model):
+            return perturbed, self.sizes(model, inputs, perturbed, targets, self.n_steps)
 
     def sizes(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor, n_steps: int) -> Tensor:
         """s(IG) of every example, shape (N,)."""
@@ -93,21 +101,13 @@ class IGNormLoss(_AttributionLoss):
         torch.Size([])
     """
 
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked_number("weight", self.weight, at_least=0)
-
     def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:  # noqa: ARG002
         """The size alone: CE(x) does not depend on x′."""
         return size
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """The mean of CE(x) + λ ‖IG(x, x′)‖."""
-        perturbed = self.worst(model, inputs, targets, seed)
-        with evaluation_mode(model):
-            sizes = self.sizes(model, inputs, perturbed, targets, self.n_steps)
+        _, sizes = self.worst_and_size(model, inputs, targets, seed)
         return (cross_entropies(model, inputs, targets) + self.weight * sizes).mean()
 
 
@@ -147,17 +147,11 @@ class IGSumNormLoss(_AttributionLoss):
 
     weight: float = 0.1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked_number("weight", self.weight, at_least=0)
-
     def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:
         """Both terms depend on x′."""
         return cross_entropies(model, perturbed, targets) + self.weight * size
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """The mean of CE(x′) + β ‖IG(x, x′)‖."""
-        perturbed = self.worst(model, inputs, targets, seed)
-        with evaluation_mode(model):
-            sizes = self.sizes(model, inputs, perturbed, targets, self.n_steps)
+        perturbed, sizes = self.worst_and_size(model, inputs, targets, seed)
         return self.worth(model, perturbed, targets, sizes).mean()
