@@ -2,6 +2,7 @@
 
 from captum_certified.reproduce.attacks import AttacksOnGradients, MapsUnderAttack
 from captum_certified.reproduce.certified_figures import (
+    DrawsNeeded,
     LecuyerComparison,
     OtherMaps,
     SparsifiedOverTau,
@@ -25,6 +26,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         AttacksOnGradients(),
         LecuyerComparison(),
         SpectralRadii(),
+        DrawsNeeded(),
         CertifiedPixels(),
         RobustTraining(),
     )

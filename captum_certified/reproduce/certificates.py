@@ -22,6 +22,7 @@ from captum_certified import (
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
 from captum_certified.runs.results import file_digest
+from captum_certified.smoothing import CovarianceRequest
 from captum_certified.theory import lecuyer_overlap
 
 __all__ = ["CertificateExperiment", "reached"]
@@ -45,21 +46,39 @@ class _Size:
 
     Attributes:
         images: Photographs.
-        draws: Of the sparsified map with τ = 0.1 at σ = 0.2, whose covariance is taken.
+        draws: Of the sparsified map with τ = 0.1 at σ = 0.2.
+        fewer: Smaller numbers of draws of the same map.
         sweep_draws: Of all other maps.
+        sweep_block: Draws in a block of their covariance: many maps are sampled at once, so less than for the first.
         sigmas: Standard deviations at which the sparsified map is sampled for every τ.
     """
 
     images: int
     draws: int
+    fewer: tuple[int, ...]
     sweep_draws: int
+    sweep_block: int
     sigmas: tuple[float, ...]
 
 
 _SIZES: dict[Scale, _Size] = {
-    "smoke": _Size(images=2, draws=64, sweep_draws=32, sigmas=(0.05, PEAK_SIGMA)),
-    "cpu": _Size(images=16, draws=8192, sweep_draws=2048, sigmas=(0.05, 0.1, PEAK_SIGMA, 0.5)),
-    "paper": _Size(images=64, draws=8192, sweep_draws=8192, sigmas=(0.02, 0.05, 0.1, PEAK_SIGMA, 0.5)),
+    "smoke": _Size(images=2, draws=64, fewer=(16, 32), sweep_draws=32, sweep_block=16, sigmas=(0.05, PEAK_SIGMA)),
+    "cpu": _Size(
+        images=16,
+        draws=8192,
+        fewer=(512, 1024, 2048),
+        sweep_draws=2048,
+        sweep_block=512,
+        sigmas=(0.05, 0.1, PEAK_SIGMA, 0.5),
+    ),
+    "paper": _Size(
+        images=64,
+        draws=8192,
+        fewer=(512, 1024, 2048, 4096),
+        sweep_draws=8192,
+        sweep_block=2048,
+        sigmas=(0.02, 0.05, 0.1, PEAK_SIGMA, 0.5),
+    ),
 }
 
 
@@ -67,7 +86,7 @@ class CertificateExperiment(Experiment):
     """An experiment on certificates of photographs. All of them share their parts, so each map is sampled once.
 
     Attributes:
-        needs: Which parts it is made of: ``"peak"``, ``"variants"`` or ``"sweep"``.
+        needs: Which parts it is made of: ``"peak"``, ``"fewer"``, ``"variants"`` or ``"sweep"``.
     """
 
     store = "certificates"
@@ -84,10 +103,12 @@ class CertificateExperiment(Experiment):
         """One for each photograph and kind."""
         size = _SIZES[scale]
         photographs = material.photographs(size.images)
-        kinds: dict[str, list[tuple[str, float, int, bool, Explainers]]] = {
-            "peak": [("peak", PEAK_SIGMA, size.draws, True, _peak)],
-            "variants": [("variants", PEAK_SIGMA, size.sweep_draws, False, _variants)],
-            "sweep": [(f"sigma-{sigma}", sigma, size.sweep_draws, False, _sparsified) for sigma in size.sigmas],
+        sweep, block = size.sweep_draws, size.sweep_block
+        kinds: dict[str, list[tuple[str, float, int, CovarianceRequest, Explainers]]] = {
+            "peak": [("peak", PEAK_SIGMA, size.draws, "auto", _peak)],
+            "fewer": [(f"draws-{draws}", PEAK_SIGMA, draws, "auto", _peak) for draws in size.fewer],
+            "variants": [("variants", PEAK_SIGMA, sweep, block, _variants)],
+            "sweep": [(f"sigma-{sigma}", sigma, sweep, block, _sparsified) for sigma in size.sigmas],
         }
         return [
             Part(
@@ -128,7 +149,7 @@ def _variants(method: Saliency) -> list[tuple[Row, Any]]:
 
 
 def _rows(
-    material: Material, name: str, path: Any, sigma: float, draws: int, covariance: bool, make: Explainers
+    material: Material, name: str, path: Any, sigma: float, draws: int, covariance: CovarianceRequest, make: Explainers
 ) -> list[Row]:
     """All bounds of all maps of one photograph at one σ."""
     model, image = material.photograph(path)
@@ -141,7 +162,7 @@ def _rows(
         nt_samples_batch_size=_BATCH,
         stdevs=sigma,
         seed=0,
-        covariance="auto" if covariance else False,
+        covariance=covariance,
     )
     shared: Row = {"image": name, "sigma": sigma, "draws": draws}
     return [
@@ -154,8 +175,7 @@ def _rows(
 def _bounds(smoothed_map: SmoothedMap) -> list[Row]:
     """For each bound the certified shares at all radii, and the radius at which half of the top K is certified."""
     k = math.ceil(round(K * smoothed_map.layout.n_features, 9))
-    names = ["theorem2", "clopper_pearson" if smoothed_map.binary else "empirical_bernstein"]
-    names += ["spectral", "best"] if smoothed_map.covariance is not None else []
+    names = ["theorem2", "clopper_pearson" if smoothed_map.binary else "empirical_bernstein", "spectral", "best"]
     rows = []
     for bound in names:
         certifier = Certifier(confidence=CONFIDENCE, bound=bound)

@@ -19,9 +19,12 @@ from captum_certified.reproduce.certificates import (
 from captum_certified.reproduce.experiment import Row
 from captum_certified.visualization.palette import CURVES
 
-__all__ = ["LecuyerComparison", "OtherMaps", "SparsifiedOverTau", "SpectralRadii"]
+__all__ = ["DrawsNeeded", "LecuyerComparison", "OtherMaps", "SparsifiedOverTau", "SpectralRadii"]
 
 _AT = f"overlap_{RADIUS:g}"
+_BINARY_BOUNDS = ("theorem2", "clopper_pearson", "spectral")
+_OTHER_BOUNDS = ("theorem2", "spectral")  # of maps that are not all 0/1
+_BOUNDS_OF_PEAK = ("spectral", "best", "clopper_pearson", "theorem2")
 
 
 class SparsifiedOverTau(CertificateExperiment):
@@ -36,14 +39,14 @@ class SparsifiedOverTau(CertificateExperiment):
         """What 60 % of images reach at every σ and τ, by the paper's bound and by the sharper ones."""
         return {
             bound: {f"σ = {sigma:g}": _over_tau(rows, sigma, bound) for sigma in _sigmas(rows)}
-            for bound in ("theorem2", "clopper_pearson")
+            for bound in _BINARY_BOUNDS
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """One curve for each σ, on the left by Theorem 2, on the right by exact intervals."""
-        figure = Figure(figsize=(10.0, 4.2), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, bound in zip(panels, ("theorem2", "clopper_pearson"), strict=True):
+        """One curve for each σ: by Theorem 2, by exact intervals, and by the covariance of the draws."""
+        figure = Figure(figsize=(12.0, 4.2), layout="constrained")
+        panels = figure.subplots(1, len(_BINARY_BOUNDS), sharey=True)
+        for axes, bound in zip(panels, _BINARY_BOUNDS, strict=True):
             for color, sigma in zip(CURVES, _sigmas(rows), strict=False):
                 curve = _over_tau(rows, sigma, bound)
                 draws = next(row["draws"] for row in rows if row["sigma"] == sigma)
@@ -69,19 +72,21 @@ class OtherMaps(CertificateExperiment):
     needs = ("variants",)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """What 60 % of images reach at ρ = 0.03 by Theorem 2, for every map."""
-        return {name: reached([row[_AT] for row in group]) for name, group in _by_map(rows, "theorem2").items()}
+        """What 60 % of images reach at ρ = 0.03 for every map, by the paper's bound and by ours."""
+        return {
+            bound: {name: reached([row[_AT] for row in group]) for name, group in _by_map(rows, bound).items()}
+            for bound in _OTHER_BOUNDS
+        }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """One curve over the radius for each map."""
-        shown = {
-            name: group for name, group in _by_map(rows, "theorem2").items() if group[0]["tau"] in (None, PEAK_TAU, 1.0)
-        }
-        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-        axes = figure.subplots()
-        for color, (name, group) in zip(CURVES, shown.items(), strict=False):
-            _draw_over_radius(axes, group, color, name)
-        _finish_over_radius(axes, f"bound theorem2, σ = {PEAK_SIGMA:g}, {group[0]['draws']} draws")
+        """One curve over the radius for each map: by Theorem 2, and by the covariance of the draws."""
+        figure = Figure(figsize=(10.0, 4.4), layout="constrained")
+        for axes, bound in zip(figure.subplots(1, len(_OTHER_BOUNDS), sharey=True), _OTHER_BOUNDS, strict=True):
+            groups = _by_map(rows, bound).items()
+            shown = {name: group for name, group in groups if group[0]["tau"] in (None, PEAK_TAU, 1.0)}
+            for color, (name, group) in zip(CURVES, shown.items(), strict=False):
+                _draw_over_radius(axes, group, color, name)
+            _finish_over_radius(axes, f"bound {bound}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
         return figure
 
 
@@ -114,6 +119,55 @@ class LecuyerComparison(CertificateExperiment):
         return figure
 
 
+class DrawsNeeded(CertificateExperiment):
+    """Beyond the paper: how few draws certify as much as Theorem 2 does from all of them."""
+
+    name = "draws"
+    title = "Draws needed for what Theorem 2 certifies from all draws"
+    claim = "Ours: sharper bounds need a fraction of the draws."
+    needs = ("fewer", "peak")
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What 60 % of images reach at ρ = 0.03 over the draws, and the fewest draws that do for each image."""
+        numbers = _draws(rows)
+        goal = {row["image"]: row[_AT] for row in _of_bound(rows, "theorem2") if row["draws"] == numbers[-1]}
+        needed: dict[str, dict[str, int | None]] = {}
+        for bound in _BOUNDS_OF_PEAK:
+            enough: dict[str, int] = {}
+            for row in sorted(_of_bound(rows, bound), key=lambda row: row["draws"]):
+                if row[_AT] >= goal[row["image"]]:
+                    enough.setdefault(row["image"], row["draws"])
+            needed[bound] = {image: enough.get(image) for image in goal}
+        return {
+            "reached": {bound: _over_draws(rows, bound) for bound in _BOUNDS_OF_PEAK},
+            "images_that_need_at_most": {
+                bound: {f"{n}": sum(m is not None and m <= n for m in of.values()) for n in numbers}
+                for bound, of in needed.items()
+            },
+            "needed": needed,
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """A curve over the draws for each bound, and a line at what Theorem 2 gets from all of them."""
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        axes = figure.subplots()
+        numbers = _draws(rows)
+        for color, bound in zip(CURVES, _BOUNDS_OF_PEAK, strict=False):
+            axes.plot(numbers, list(_over_draws(rows, bound).values()), "o-", color=color, label=bound)
+        goal = _over_draws(rows, "theorem2")[f"{numbers[-1]}"]
+        axes.axhline(goal, color="#999999", linewidth=1, linestyle=":")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(numbers, [f"{number}" for number in numbers])
+        axes.minorticks_off()
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("draws")
+        axes.set_ylabel("certified overlap that 60 % of images reach")
+        axes.set_title(f"ρ = {RADIUS:g}, τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        return figure
+
+
 class SpectralRadii(CertificateExperiment):
     """Beyond the paper: the radius at which half of the top K is certified, image by image."""
 
@@ -138,7 +192,7 @@ class SpectralRadii(CertificateExperiment):
         """Overlap over the radius on the left; on the right both radii of every image."""
         figure = Figure(figsize=(10.0, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for color, bound in zip(CURVES, ("spectral", "best", "clopper_pearson", "theorem2"), strict=False):
+        for color, bound in zip(CURVES, _BOUNDS_OF_PEAK, strict=False):
             _draw_over_radius(left, _at_tau(rows, PEAK_TAU, bound), color, bound)
         _finish_over_radius(left, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
         images = self.summary(rows)["images"]
@@ -165,6 +219,15 @@ def _at_tau(rows: Sequence[Row], tau: float, bound: str) -> list[Row]:
 
 def _sigmas(rows: Sequence[Row]) -> list[float]:
     return sorted({row["sigma"] for row in rows})
+
+
+def _draws(rows: Sequence[Row]) -> list[int]:
+    return sorted({row["draws"] for row in rows})
+
+
+def _over_draws(rows: Sequence[Row], bound: str) -> dict[str, float]:
+    own = _of_bound(rows, bound)
+    return {f"{n}": reached([row[_AT] for row in own if row["draws"] == n]) for n in _draws(rows)}
 
 
 def _over_tau(rows: Sequence[Row], sigma: float, bound: str) -> dict[str, float]:
