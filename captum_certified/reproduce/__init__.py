@@ -9,10 +9,14 @@ from captum_certified.reproduce.certified_figures import (
     SpectralRadii,
 )
 from captum_certified.reproduce.experiment import Experiment, Part
+from captum_certified.reproduce.gallery import DigitGallery, ImageGallery
+from captum_certified.reproduce.headroom import CertifiedAndAttacked
 from captum_certified.reproduce.material import Material
 from captum_certified.reproduce.pixels import CertifiedPixels
 from captum_certified.reproduce.run import run_experiment
+from captum_certified.reproduce.saliency_weight import SaliencyWeights
 from captum_certified.reproduce.training import RobustTraining
+from captum_certified.reproduce.transfer import TransferOfAttacks
 
 __all__ = ["EXPERIMENTS", "Experiment", "Material", "Part", "run_experiment"]
 
@@ -24,10 +28,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         OtherMaps(),
         MapsUnderAttack(),
         AttacksOnGradients(),
+        CertifiedAndAttacked(),
         LecuyerComparison(),
         SpectralRadii(),
         DrawsNeeded(),
         CertifiedPixels(),
         RobustTraining(),
+        SaliencyWeights(),
+        TransferOfAttacks(),
+        ImageGallery(),
+        DigitGallery(),
     )
 }

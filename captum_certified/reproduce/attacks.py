@@ -8,32 +8,35 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from captum.attr import NoiseTunnel, Saliency
+from captum.attr import Saliency
 from matplotlib.figure import Figure
-from torch import Tensor, nn
 
 from captum_certified import (
     AttackResult,
     GhorbaniAttack,
     InterpretationAttack,
-    RelaxedSparsifiedSmoothGrad,
-    ScaledQuadraticSmoothGrad,
-    SparsifiedSmoothGrad,
     top_k_intersection,
 )
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
+from captum_certified.reproduce.explanations import (
+    BETA,
+    BOX,
+    DRAWS,
+    GAMMA,
+    MEASURED,
+    SIGMA,
+    TAU,
+    K,
+    attacked_points,
+    explanations,
+    measured_map,
+)
 from captum_certified.reproduce.material import Material
 from captum_certified.visualization.palette import CURVES
 
 __all__ = ["AttacksOnGradients", "MapsUnderAttack"]
 
-K = 0.25
-_BETA = 20.0  # of the softplus surrogate, for all gradients
-_SIGMA = 0.1
-_TAU, _GAMMA = 0.3, 0.1  # a quarter is measured: features that are never salient could not be ranked
-_DRAWS, _MEASURED = 16, 64
 _BATCH = 16
-_BOX: Mapping[str, Any] = {"lower_bound": 0.0, "upper_bound": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ class AttacksOnGradients(_AttackExperiment):
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes of the attacks."""
-        return {**asdict(self._sizes[scale]), "k": K, "beta": _BETA}
+        return {**asdict(self._sizes[scale]), "k": K, "beta": BETA}
 
     def rows(self, material: Material, size: _Size, first: int, radius: float) -> list[Row]:
         """Those of one part."""
@@ -118,8 +121,8 @@ class MapsUnderAttack(_AttackExperiment):
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes of the attacks, and the maps."""
-        maps = {"k": K, "beta": _BETA, "sigma": _SIGMA, "tau": _TAU, "gamma": _GAMMA}
-        return {**asdict(self._sizes[scale]), **maps, "draws": _DRAWS, "measured": _MEASURED}
+        maps = {"k": K, "beta": BETA, "sigma": SIGMA, "tau": TAU, "gamma": GAMMA}
+        return {**asdict(self._sizes[scale]), **maps, "draws": DRAWS, "measured": MEASURED}
 
     def rows(self, material: Material, size: _Size, first: int, radius: float) -> list[Row]:
         """Those of one part."""
@@ -141,9 +144,9 @@ def _gradient_rows(material: Material, size: _Size, first: int, radius: float) -
     model, images = material.small_images(first, min(_BATCH, size.images - first))
     method = Saliency(model)
     shared: dict[str, Any] = {"k": K, "seed": 0}
-    ascent = InterpretationAttack(model, method, surrogate_beta=_BETA, **_BOX)
-    signs = GhorbaniAttack(model, method, norm="L2", surrogate_beta=_BETA, **_BOX)
-    chance = InterpretationAttack(model, method, objective="random", **_BOX)
+    ascent = InterpretationAttack(model, method, surrogate_beta=BETA, **BOX)
+    signs = GhorbaniAttack(model, method, norm="L2", surrogate_beta=BETA, **BOX)
+    chance = InterpretationAttack(model, method, objective="random", **BOX)
     results: dict[str, AttackResult] = {
         "Algorithm 1": ascent.attack(images, radius, step_num=size.steps, n_restarts=size.restarts, **shared),
         "Ghorbani et al., L2": signs.attack(images, radius, step_num=size.sign_steps, **shared),
@@ -161,12 +164,14 @@ def _map_rows(material: Material, size: _Size, first: int, radius: float) -> lis
     targets = model(images).argmax(dim=1)
     rows: list[Row] = []
     transferred_points = images
-    for name, (explainer, arguments) in _maps(Saliency(model)).items():
+    for name, (explainer, arguments) in explanations(Saliency(model)).items():
         arguments["target"] = targets
-        points = _attacked(model, explainer, images, radius, size, arguments)
+        points = attacked_points(
+            model, explainer, images, arguments, radius=radius, steps=size.steps, restarts=size.restarts
+        )
         if name == "SmoothGrad":
             transferred_points = points
-        clean, own, transferred = (_measured(explainer, x, arguments) for x in (images, points, transferred_points))
+        clean, own, transferred = (measured_map(explainer, x, arguments) for x in (images, points, transferred_points))
         left = {"own": top_k_intersection(clean, own, k=K), "transferred": top_k_intersection(clean, transferred, k=K)}
         left["worst"] = torch.minimum(left["own"], left["transferred"])
         rows += [
@@ -174,56 +179,6 @@ def _map_rows(material: Material, size: _Size, first: int, radius: float) -> lis
             for i in range(len(images))
         ]
     return rows
-
-
-def _maps(method: Saliency) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Every map with its arguments, SmoothGrad first: the attack on it is tried on all others.
-
-    SmoothGrad is the magnitude of the mean gradient, as its authors and the paper have it; NoiseTunnel around Captum's
-    Saliency as it comes gives the mean magnitude.
-    """
-    smooth = {"nt_samples": _DRAWS, "stdevs": _SIGMA}
-    return {
-        "SmoothGrad": (NoiseTunnel(method), {**smooth, "abs": False}),
-        "gradient": (method, {}),
-        "mean magnitude": (NoiseTunnel(method), {**smooth}),
-        "quadratic": (ScaledQuadraticSmoothGrad(method), {**smooth}),
-        "sparsified": (SparsifiedSmoothGrad(method, tau=_TAU), {**smooth}),
-        "relaxed": (RelaxedSparsifiedSmoothGrad(method, tau=_TAU, gamma=_GAMMA), {**smooth}),
-    }
-
-
-def _attacked(
-    model: nn.Module, explainer: Any, images: Tensor, radius: float, size: _Size, arguments: Mapping[str, Any]
-) -> Tensor:
-    attack = InterpretationAttack(model, explainer, surrogate_beta=_BETA, **_BOX)
-    own = {name: value for name, value in arguments.items() if name != "target"}
-    points: Tensor = attack.perturb(
-        images,
-        radius,
-        k=K,
-        step_num=size.steps,
-        n_restarts=size.restarts,
-        target=arguments["target"],
-        attribution_kwargs=own,
-        seed=0,
-    )
-    return points
-
-
-def _measured(explainer: Any, images: Tensor, arguments: Mapping[str, Any]) -> Tensor:
-    """The map over draws that the attack has not seen, the same before and after it."""
-    if isinstance(explainer, Saliency):
-        gradient: Tensor = explainer.attribute(images.clone().requires_grad_(), **arguments)
-        return gradient.detach()
-    arguments = {**arguments, "nt_samples": _MEASURED}
-    if not isinstance(explainer, NoiseTunnel):
-        smoothed: Tensor = explainer.attribute(images, seed=1, **arguments)
-        return smoothed
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        averaged: Tensor = explainer.attribute(images.clone().requires_grad_(), nt_samples_batch_size=4, **arguments)
-        return averaged.detach()
 
 
 def _means(rows: Sequence[Row], by: str) -> dict[str, dict[str, float]]:

@@ -1,19 +1,25 @@
 """Trainings whose explanations hold: Appendix D.1, beside those of Chen et al. and Wang et al., on MNIST."""
 
-import copy
 import functools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-from captum.attr import IntegratedGradients, Saliency
+from captum.attr import IntegratedGradients
 from matplotlib.figure import Figure
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from captum_certified import GhorbaniAttack, InterpretationAttack, kendall_tau, top_k_intersection
+from captum_certified import GhorbaniAttack, kendall_tau, top_k_intersection
+from captum_certified.reproduce.digits import (
+    BOX,
+    DIGIT_RADIUS,
+    FIXED,
+    Schedule,
+    accuracy,
+    attacked_digits,
+    trained_network,
+)
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
 from captum_certified.training import (
@@ -27,18 +33,11 @@ from captum_certified.training import (
     SmoothSurfaceLoss,
     SpectralNormLoss,
     TrainingLoss,
-    fit,
-    mnist_network,
     top_hessian_eigenvalue,
 )
 
 __all__ = ["RobustTraining"]
 
-_BOX: Mapping[str, Any] = {"lower_bound": 0.0, "upper_bound": 1.0}
-_BATCH = 128
-_FIRST_RATE = 1e-3
-_RATE, _DECAY = 2e-3, 0.4  # of Adam, and what it is multiplied by after every epoch
-_RADIUS = 3.08  # ten standard deviations of a pixel of MNIST
 _EPSILON = 0.3
 _STEP = 0.01
 _TOP = 100
@@ -46,16 +45,16 @@ _TOP = 100
 _LOSSES: dict[str, Callable[[int], TrainingLoss]] = {
     "plain": lambda seed: GaussianAugmentationLoss(stdev=0.0, seed=seed),
     "Gaussian noise": lambda seed: GaussianAugmentationLoss(stdev=0.3, seed=seed),
-    "adversarial": lambda seed: AdversarialLoss(radius=1.0, norm="L2", step_num=7, **_BOX, seed=seed),
-    "DDN": lambda seed: DDNLoss(max_norm=1.0, step_num=10, **_BOX, seed=seed),
+    "adversarial": lambda seed: AdversarialLoss(radius=1.0, norm="L2", step_num=7, **BOX, seed=seed),
+    "DDN": lambda seed: DDNLoss(max_norm=1.0, step_num=10, **BOX, seed=seed),
     "saliency (D.1)": lambda seed: SaliencyAdversarialLoss(
-        radius=_RADIUS, weight=0.7, k=0.25, step_num=5, **_BOX, seed=seed
+        radius=DIGIT_RADIUS, weight=0.7, k=0.25, step_num=5, **BOX, seed=seed
     ),
     "IG-NORM": lambda seed: IGNormLoss(
-        radius=0.1, weight=1.0, n_steps=8, search_n_steps=3, step_num=4, **_BOX, seed=seed
+        radius=0.1, weight=1.0, n_steps=8, search_n_steps=3, step_num=4, **BOX, seed=seed
     ),
     "IG-SUM-NORM": lambda seed: IGSumNormLoss(
-        radius=0.1, weight=0.1, n_steps=8, search_n_steps=3, step_num=4, **_BOX, seed=seed
+        radius=0.1, weight=0.1, n_steps=8, search_n_steps=3, step_num=4, **BOX, seed=seed
     ),
     "smooth surface": lambda seed: SmoothSurfaceLoss(weight=1.0, seed=seed),
     "curvature": lambda seed: CurvatureLoss(weight=4.0, step=1.5, seed=seed),
@@ -63,7 +62,7 @@ _LOSSES: dict[str, Callable[[int], TrainingLoss]] = {
 }
 _MEASURES = {
     "accuracy": "accuracy",
-    "overlap": f"top-K overlap, Algorithm 1, ρ = {_RADIUS}",
+    "overlap": f"top-K overlap, Algorithm 1, ρ = {DIGIT_RADIUS}",
     "intersection": f"IN, k = {_TOP}, L∞ attack, ε = {_EPSILON}",
     "correlation": f"CC (Kendall), L∞ attack, ε = {_EPSILON}",
     "eigenvalue": "λ, top eigenvalue of the input Hessian",
@@ -71,15 +70,11 @@ _MEASURES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Size:
+class _Size(Schedule):
     """How much is trained and measured.
 
     Attributes:
         seeds: Number of networks of each kind.
-        first_images: Images of the plain training that all others begin with.
-        first_epochs: Its epochs.
-        images: Images of the training by each loss.
-        epochs: Its epochs.
         tested: Test images for the accuracy.
         attacked: Test images attacked by Algorithm 1.
         steps: Its steps P; T and Q are 5 and 100.
@@ -88,10 +83,6 @@ class _Size:
     """
 
     seeds: int
-    first_images: int
-    first_epochs: int
-    images: int
-    epochs: int
     tested: int
     attacked: int
     steps: int
@@ -150,7 +141,7 @@ class RobustTraining(Experiment):
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes and losses."""
         losses = {name: repr(make(0)) for name, make in _LOSSES.items()}
-        return {**asdict(_SIZES[scale]), "losses": losses, "batch_size": _BATCH, "rates": [_FIRST_RATE, _RATE, _DECAY]}
+        return {**asdict(_SIZES[scale]), "losses": losses, **FIXED}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """One for each loss and seed."""
@@ -202,48 +193,15 @@ class RobustTraining(Experiment):
 
 
 def _trained_and_measured(name: str, seed: int, size: _Size, material: Material) -> list[Row]:
-    model = copy.deepcopy(_first(seed, size, material))
-    images, classes = material.mnist(train=True)
-    optimizer = torch.optim.Adam(model.parameters(), lr=_RATE)
-    fit(
-        model,
-        TensorDataset(images[: size.images], classes[: size.images]),
-        _LOSSES[name](seed),
-        optimizer=optimizer,
-        scheduler=torch.optim.lr_scheduler.ExponentialLR(optimizer, _DECAY),
-        epochs=size.epochs,
-        batch_size=_BATCH,
-        seed=seed,
-    )
-    return [{"loss": name, "seed": seed, **_measured(model.eval(), *material.mnist(train=False), size)}]
-
-
-@functools.lru_cache(maxsize=1)
-def _first(seed: int, size: _Size, material: Material) -> nn.Module:
-    """The plainly trained network that every training with this seed begins with."""
-    model = mnist_network(seed=seed)
-    images, classes = material.mnist(train=True)
-    fit(
-        model,
-        TensorDataset(images[: size.first_images], classes[: size.first_images]),
-        _LOSSES["plain"](seed),
-        optimizer=torch.optim.Adam(model.parameters(), lr=_FIRST_RATE),
-        epochs=size.first_epochs,
-        batch_size=_BATCH,
-        seed=seed,
-    )
-    return model
+    model = trained_network(_LOSSES[name](seed), seed, size, material)
+    return [{"loss": name, "seed": seed, **_measured(model, *material.mnist(train=False), size)}]
 
 
 def _measured(model: nn.Module, images: Tensor, classes: Tensor, size: _Size) -> Row:
-    model.requires_grad_(False)
-    with torch.no_grad():
-        right = model(images[: size.tested]).argmax(dim=1) == classes[: size.tested]
-    attack = InterpretationAttack(model, Saliency(model), **_BOX)
-    overlap = attack.attack(images[: size.attacked], _RADIUS, k=0.25, step_num=size.steps, seed=0)
+    overlap = attacked_digits(model, images[: size.attacked], steps=size.steps)
     intersection, correlation = _integrated_gradients_under_attack(model, images[: size.integrated], size.sign_steps)
     return {
-        "accuracy": float(right.double().mean()),
+        "accuracy": accuracy(model, images[: size.tested], classes[: size.tested]),
         "overlap": overlap.mean_overlap_fraction,
         "attacks_that_succeeded": float(overlap.succeeded.double().mean()),
         "intersection": intersection,
@@ -256,7 +214,7 @@ def _integrated_gradients_under_attack(model: nn.Module, images: Tensor, step_nu
     """IN and CC of integrated gradients under the top-k attack of Ghorbani et al., as Chen et al. measure them."""
     method: Any = IntegratedGradients(model)
     targets = model(images).argmax(dim=1)
-    perturbed = GhorbaniAttack(model, method, norm="Linf", **_BOX).perturb(
+    perturbed = GhorbaniAttack(model, method, norm="Linf", **BOX).perturb(
         images,
         _EPSILON,
         k=_TOP,

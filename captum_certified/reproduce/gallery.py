@@ -1,0 +1,239 @@
+"""Explanations before and after attacks, to be looked at: of images of CIFAR-10, and of digits by trained networks."""
+
+import base64
+import functools
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from captum.attr import Saliency
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_certified import top_k_intersection
+from captum_certified.reproduce.digits import (
+    BOX,
+    DIGIT_RADIUS,
+    FIXED,
+    Schedule,
+    attacked_digits,
+    trained_network,
+)
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
+from captum_certified.reproduce.explanations import (
+    BETA,
+    GAMMA,
+    SIGMA,
+    TAU,
+    K,
+    attacked_points,
+    explanations,
+    measured_map,
+)
+from captum_certified.reproduce.material import Material
+from captum_certified.training import SaliencyAdversarialLoss
+from captum_certified.visualization.palette import HEAT
+
+__all__ = ["DigitGallery", "ImageGallery"]
+
+_SHOWN = ("gradient", "SmoothGrad", "sparsified", "relaxed")
+_WEIGHTS = (0.0, 0.25, 1.0)  # of the saliency training whose networks are shown
+_STEPS, _RESTARTS = 20, 5  # of the attack
+_TRAIN_STEPS = 5  # of the attack that is trained against
+_PANEL = 1.25  # inches
+
+
+class _Gallery(Experiment):
+    """A row of pictures for each image: the image, and for each explanation its map before and after the attack."""
+
+    columns: Sequence[str]
+
+    @abstractmethod
+    def label(self, column: str) -> str:
+        """What is written above the maps of an explanation."""
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The overlap that the attack leaves of every map."""
+        return {
+            column: {f"{row['image']}": row["overlap"] for row in rows if row["explanation"] == column}
+            for column in self.columns
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Image, attacked image, map and attacked map; above each pair what is left of the top quarter."""
+        images = list(dict.fromkeys(row["image"] for row in rows))
+        width = 3 * len(self.columns) + 1
+        figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.4), layout="constrained")
+        panels = figure.subplots(len(images), width, squeeze=False)
+        for line, image in zip(panels, images, strict=True):
+            own = {row["explanation"]: row for row in rows if row["image"] == image}
+            _draw(line[0], _unpacked(next(iter(own.values()))["clean"]), "image" if image == images[0] else "")
+            for place, column in enumerate(self.columns):
+                row, (before, attacked, after) = own[column], line[1 + 3 * place : 4 + 3 * place]
+                head = f"{self.label(column)}\n" if image == images[0] else ""
+                _draw(before, _unpacked(row["before"]), f"{head}map" if head else "")
+                _draw(attacked, _unpacked(row["attacked"]), "attacked" if head else "")
+                _draw(after, _unpacked(row["after"]), f"{100 * row['overlap']:.0f} % stay")
+        return figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ImageSize:
+    """How much is attacked.
+
+    Attributes:
+        images: Images.
+        radius: L2 size of the perturbation.
+        steps: Steps P of Algorithm 1.
+        restarts: Its starts T.
+    """
+
+    images: int
+    radius: float
+    steps: int
+    restarts: int
+
+
+_IMAGE_SIZES: dict[Scale, _ImageSize] = {
+    "smoke": _ImageSize(images=2, radius=0.5, steps=1, restarts=1),
+    "cpu": _ImageSize(images=6, radius=0.5, steps=_STEPS, restarts=_RESTARTS),
+    "paper": _ImageSize(images=12, radius=0.5, steps=_STEPS, restarts=_RESTARTS),
+}
+
+
+class ImageGallery(_Gallery):
+    """Figure 1(a). Gradients are redrawn by what leaves smoothed maps standing; also Figures 3, 10, 11, 13."""
+
+    name = "gallery"
+    uses = ("network", "cifar")
+    title = "Figures 1(a), 3, 10, 11, 13: maps of CIFAR-10 before and after Algorithm 1, each attacked by itself"
+    claim = "Gradient maps are redrawn by perturbations that leave sparsified maps as they are."
+    columns = _SHOWN
+
+    def settings(self, scale: Scale) -> Mapping[str, Any]:
+        """Sizes, and the maps."""
+        return {**asdict(_IMAGE_SIZES[scale]), "k": K, "beta": BETA, "sigma": SIGMA, "tau": TAU, "gamma": GAMMA}
+
+    def label(self, column: str) -> str:
+        """The name of the map."""
+        return column
+
+    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
+        """One for each explanation."""
+        size = _IMAGE_SIZES[scale]
+        return [Part(name, functools.partial(_explained_images, name, size, material)) for name in _SHOWN]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DigitSize(Schedule):
+    """How much is trained and attacked.
+
+    Attributes:
+        digits: Test images.
+        steps: Steps P of Algorithm 1.
+    """
+
+    digits: int
+    steps: int
+
+
+_DIGIT_SIZES: dict[Scale, _DigitSize] = {
+    "smoke": _DigitSize(first_images=256, first_epochs=1, images=128, epochs=1, digits=2, steps=1),
+    "cpu": _DigitSize(first_images=60000, first_epochs=5, images=40000, epochs=2, digits=4, steps=_STEPS),
+    "paper": _DigitSize(first_images=60000, first_epochs=10, images=60000, epochs=4, digits=8, steps=_STEPS),
+}
+
+
+class DigitGallery(_Gallery):
+    """Figure 8. Saliency maps of digits under attack, by networks trained with more and more weight on saliency."""
+
+    name = "digits"
+    uses = ("mnist",)
+    title = "Figure 8: saliency maps of digits before and after Algorithm 1, by the weight of saliency training"
+    claim = "Training against the attack on saliency makes maps steadier, and cleaner to look at."
+    columns = tuple(f"{weight:g}" for weight in _WEIGHTS)
+
+    def settings(self, scale: Scale) -> Mapping[str, Any]:
+        """Sizes, and the training."""
+        return {**asdict(_DIGIT_SIZES[scale]), "weights": _WEIGHTS, "train_steps": _TRAIN_STEPS, **FIXED}
+
+    def label(self, column: str) -> str:
+        """The weight."""
+        return f"λ = {column}"
+
+    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
+        """One for each weight."""
+        size = _DIGIT_SIZES[scale]
+        return [
+            Part(f"weight-{weight:g}", functools.partial(_explained_digits, weight, size, material))
+            for weight in _WEIGHTS
+        ]
+
+
+def _explained_images(name: str, size: _ImageSize, material: Material) -> list[Row]:
+    model, images = material.small_images(0, size.images)
+    explainer, arguments = explanations(Saliency(model))[name]
+    arguments["target"] = model(images).argmax(dim=1)
+    attacked = attacked_points(
+        model, explainer, images, arguments, radius=size.radius, steps=size.steps, restarts=size.restarts
+    )
+    before, after = (measured_map(explainer, x, arguments) for x in (images, attacked))
+    return _pictures(name, images, attacked, before, after)
+
+
+def _explained_digits(weight: float, size: _DigitSize, material: Material) -> list[Row]:
+    loss = SaliencyAdversarialLoss(radius=DIGIT_RADIUS, weight=weight, k=K, step_num=_TRAIN_STEPS, **BOX, seed=0)
+    model = trained_network(loss, 0, size, material)
+    images = material.mnist(train=False)[0][: size.digits]
+    attacked: Any = attacked_digits(model, images, steps=size.steps).perturbed
+    arguments = {"target": model(images).argmax(dim=1)}
+    before, after = (measured_map(Saliency(model), x, arguments) for x in (images, attacked))
+    return _pictures(f"{weight:g}", images, attacked, before, after)
+
+
+def _pictures(name: str, images: Tensor, attacked: Tensor, before: Tensor, after: Tensor) -> list[Row]:
+    overlaps = top_k_intersection(before, after, k=K)
+    return [
+        {
+            "explanation": name,
+            "image": i,
+            "overlap": float(overlaps[i]),
+            "clean": _packed(images[i]),
+            "attacked": _packed(attacked[i]),
+            "before": _packed(_heat(before[i])),
+            "after": _packed(_heat(after[i])),
+        }
+        for i in range(len(images))
+    ]
+
+
+def _heat(attribution: Tensor) -> Tensor:
+    """Magnitudes of a map of shape (C, H, W) over its channels, the largest 1, shape (1, H, W)."""
+    heat = attribution.detach().abs().sum(dim=0, keepdim=True)
+    return heat / heat.max().clamp_min(1e-30)
+
+
+def _packed(picture: Tensor) -> str:
+    """A picture of shape (C, H, W) in [0, 1], H equal to W, as text: 8 bits for each value, in base64."""
+    values = (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return f"{values.shape[2]}:{base64.b64encode(values.tobytes()).decode()}"
+
+
+def _unpacked(text: str) -> NDArray[np.uint8]:
+    channels, _, values = text.partition(":")
+    flat = np.frombuffer(base64.b64decode(values), dtype=np.uint8)
+    side = round((len(flat) / int(channels)) ** 0.5)
+    return flat.reshape(side, side, int(channels))
+
+
+def _draw(axes: Axes, picture: NDArray[np.uint8], title: str) -> None:
+    if picture.shape[2] == 1:
+        axes.imshow(picture[..., 0], cmap=HEAT, vmin=0, vmax=255)
+    else:
+        axes.imshow(picture)
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
