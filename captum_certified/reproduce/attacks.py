@@ -79,7 +79,7 @@ class _AttackExperiment(Experiment):
 
 
 class AttacksOnGradients(_AttackExperiment):
-    """Figure 6: three ways to move the top quarter of a plain gradient map."""
+    """Figure 6. Three ways to move the top quarter of a plain gradient map."""
 
     name = "attacks"
     title = "Figure 6: Algorithm 1 beside the attack of Ghorbani et al. and random noise, plain gradients"
@@ -108,7 +108,7 @@ class AttacksOnGradients(_AttackExperiment):
 
 
 class MapsUnderAttack(_AttackExperiment):
-    """Figure 4: which maps are harder to attack, each by the attack on it and by that on SmoothGrad."""
+    """Figure 4. Which maps are harder to attack, each by the attack on it and by that on SmoothGrad."""
 
     name = "robustness"
     title = "Figure 4: smoothed maps under Algorithm 1, each its own and that on SmoothGrad"

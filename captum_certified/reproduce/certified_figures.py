@@ -28,7 +28,7 @@ _BOUNDS_OF_PEAK = ("spectral", "best", "clopper_pearson", "theorem2")
 
 
 class SparsifiedOverTau(CertificateExperiment):
-    """Certified overlap of the sparsified map over τ, for every σ: Figure 2(a)."""
+    """Figure 2(a). Certified overlap of the sparsified map over τ, for every σ."""
 
     name = "sparsified"
     title = "Figure 2(a): certified overlap of the sparsified map over τ and σ"
@@ -64,7 +64,7 @@ class SparsifiedOverTau(CertificateExperiment):
 
 
 class OtherMaps(CertificateExperiment):
-    """Certified overlap of the other maps beside the sparsified one: Figures 1(c) and 2(b)."""
+    """Figure 2(b). Certified overlap of the other maps beside the sparsified one; also Figure 1(c)."""
 
     name = "maps"
     title = "Figures 1(c), 2(b): certified overlap of sparsified, relaxed, scaled and quadratic maps"

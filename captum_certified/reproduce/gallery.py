@@ -71,13 +71,13 @@ class _Gallery(Experiment):
         panels = figure.subplots(len(images), width, squeeze=False)
         for line, image in zip(panels, images, strict=True):
             own = {row["explanation"]: row for row in rows if row["image"] == image}
-            _draw(line[0], _unpacked(next(iter(own.values()))["clean"]), "image" if image == images[0] else "")
+            _draw(line[0], _unpacked(next(iter(own.values()))["clean"]), "image" if image == images[0] else "", "gray")
             for place, column in enumerate(self.columns):
                 row, (before, attacked, after) = own[column], line[1 + 3 * place : 4 + 3 * place]
                 head = f"{self.label(column)}\n" if image == images[0] else ""
-                _draw(before, _unpacked(row["before"]), f"{head}map" if head else "")
-                _draw(attacked, _unpacked(row["attacked"]), "attacked" if head else "")
-                _draw(after, _unpacked(row["after"]), f"{100 * row['overlap']:.0f} % stay")
+                _draw(before, _unpacked(row["before"]), f"{head}map" if head else "", HEAT)
+                _draw(attacked, _unpacked(row["attacked"]), "attacked" if head else "", "gray")
+                _draw(after, _unpacked(row["after"]), f"{100 * row['overlap']:.0f} % stay", HEAT)
         return figure
 
 
@@ -230,10 +230,7 @@ def _unpacked(text: str) -> NDArray[np.uint8]:
     return flat.reshape(side, side, int(channels))
 
 
-def _draw(axes: Axes, picture: NDArray[np.uint8], title: str) -> None:
-    if picture.shape[2] == 1:
-        axes.imshow(picture[..., 0], cmap=HEAT, vmin=0, vmax=255)
-    else:
-        axes.imshow(picture)
+def _draw(axes: Axes, picture: NDArray[np.uint8], title: str, colors: str) -> None:
+    axes.imshow(picture[..., 0] if picture.shape[2] == 1 else picture, cmap=colors, vmin=0, vmax=255)
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()

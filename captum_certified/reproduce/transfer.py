@@ -84,13 +84,13 @@ class TransferOfAttacks(Experiment):
         values = np.array([[of[name] for name in columns] for of in table.values()])
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
-        axes.imshow(values, cmap=HEAT, vmin=0, vmax=1)
+        axes.imshow(values, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
         for i, j in itertools.product(*map(range, values.shape)):
             axes.text(
                 j, i, f"{values[i, j]:.2f}", ha="center", va="center", color="black" if values[i, j] > 0.5 else "white"
             )
-        axes.set_xticks(range(len(columns)), columns)
-        axes.set_yticks(range(len(table)), list(table))
+        axes.set_xticks(range(len(columns)), [name.replace(", ", "\n") for name in columns])
+        axes.set_yticks(range(len(table)), [name.replace(", ", "\n") for name in table])
         axes.set_xlabel("network whose map is looked at")
         axes.set_ylabel("network that was attacked")
         axes.set_title(f"overlap left of the top quarter, ρ = {DIGIT_RADIUS}, mean", fontsize=10)
@@ -123,4 +123,4 @@ def _networks(size: _Size, material: Material) -> dict[str, nn.Module]:
     loss = SaliencyAdversarialLoss(radius=DIGIT_RADIUS, weight=_WEIGHT, k=_K, step_num=_STEPS, **BOX, seed=0)
     robust = trained_network(loss, 0, size, material)
     first, second = (plain_network(seed, size, material).eval().requires_grad_(False) for seed in (0, 1))
-    return {"plain, seed 0": first, "plain, seed 1": second, "trained\n(D.1), seed 0": robust}
+    return {"plain, seed 0": first, "plain, seed 1": second, "trained (D.1), seed 0": robust}
