@@ -35,7 +35,7 @@ PEAK_SIGMA, PEAK_TAU = 0.2, 0.1
 RADIUS = 0.03
 RADII = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2)
 HALF = 0.5
-_BATCH = 32
+_BATCH = 8
 
 Explainers = Callable[[Saliency], list[tuple[Row, Any]]]
 

@@ -80,14 +80,17 @@ class Material:
         return [("-".join(path.relative_to(folders[0]).with_suffix("").parts), path) for path in chosen]
 
     def photograph(self, path: Path) -> tuple[nn.Module, Tensor]:
-        """The network, and a photograph framed for it, shape (1, 3, H, W) in [0, 1].
+        """The network, and a photograph framed for it, shape (1, 3, H, W) in [0, 1], both with channels last in memory.
 
         Raises:
             InvalidInputError: There is no network.
         """
-        model = self._network()
+        # Half the time of a draw on a processor, and less on an accelerator.
+        last = torch.channels_last
+        model = self._network().to(memory_format=last)
         assert self.classifier is not None  # noqa: S101  for the type checker
-        return model, load_image(path, self.classifier()[1])[0].to(next(model.parameters()))
+        image = load_image(path, self.classifier()[1])[0].to(next(model.parameters()))
+        return model, image.to(memory_format=last)
 
     def _cifar(self) -> Any:
         return self._data_set("cifar10_test.npz", "cifar10", train=False)
