@@ -1,11 +1,9 @@
-"""What test_distributed starts under torchrun: distributed_run.py FOLDER DATA COMMAND...
+"""What test_distributed starts under torchrun: distributed_run.py FOLDER DATA.
 
-Each process runs the command, which joins and leaves the others itself, then the calls below, and writes
-FOLDER/rank.json: lines that two processes print can run together.
+Each process makes the calls below, and writes FOLDER/rank.json: lines that two processes print can run together.
 """
 
 import json
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -15,7 +13,6 @@ from digits_run import certifier, certify, small_model
 from torch import distributed, nn
 
 from captum_certified import CaptumCertifiedError
-from captum_certified.cli import main
 from captum_certified.runs import example_run
 
 DRAWN = []
@@ -47,12 +44,10 @@ def failure(data, folder, rank, **changes):
 
 
 def run(folder, images, labels):
-    # The command before has left its keys in torchrun's own store, where a second group would find the first one's.
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
-    report = {}
+    distributed.init_process_group("gloo")
+    rank = distributed.get_rank()
+    report = {"rank": rank}
     many, one = [(images, labels)], [(images[:1], labels[:1])]
-    report["rank"] = rank
     report["many"] = len(certify(many, folder / "many"))
     report["many_drawn"] = drawn()
     certify(one, folder / "one")
@@ -64,6 +59,7 @@ def run(folder, images, labels):
     report["many_failure"] = failure(many, folder / "many_failure", rank)
     report["one_failure"] = failure(one, folder / "one_failure", rank)
     report["recorded"] = failure(one, folder / "recorded", rank, on_failure="record")
+    distributed.barrier()
     distributed.destroy_process_group()
     return report
 
@@ -71,8 +67,7 @@ def run(folder, images, labels):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("error")
-    code = main(sys.argv[3:])
     record_blocks()
     folder = Path(sys.argv[1])
     report = run(folder, *torch.load(sys.argv[2], weights_only=True))
-    (folder / f"{report['rank']}.json").write_text(json.dumps({**report, "command": code}))
+    (folder / f"{report['rank']}.json").write_text(json.dumps(report))
