@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from captum.attr import Saliency
 from matplotlib.figure import Figure
@@ -18,25 +19,14 @@ from captum_certified import (
     top_k_intersection,
 )
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.explanations import (
-    BETA,
-    BOX,
-    DRAWS,
-    GAMMA,
-    MEASURED,
-    SIGMA,
-    TAU,
-    K,
-    attacked_points,
-    explanations,
-    measured_map,
-)
-from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.explanations import BETA, SETTINGS, K, attacked, explanations, measured_map
+from captum_certified.reproduce.material import BOX, Material
 from captum_certified.visualization.palette import CURVES
 
-__all__ = ["AttacksOnGradients", "MapsUnderAttack"]
+__all__ = ["AttacksOnGradients", "MapsUnderAttack", "mean_and_interval"]
 
 _BATCH = 16
+_LEFT = ("own", "transferred", "worst", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,45 +89,63 @@ class AttacksOnGradients(_AttackExperiment):
         return _gradient_rows(material, size, first, radius)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Mean overlap that each attack leaves at each radius."""
-        return _means(rows, "attack")
+        """Mean overlap that each attack leaves at each radius; one that finds no point counts 1."""
+        means = _means(rows, "attack")
+        return {**means, "attacks_that_succeeded": statistics.fmean(row["succeeded"] for row in rows)}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A curve over the radius for each attack."""
-        return _curves(self.summary(rows), "overlap left of the top quarter, mean")
+        return _curves(_means(rows, "attack"), "overlap left of the top quarter, mean")
 
 
 class MapsUnderAttack(_AttackExperiment):
     """Figure 4. Which maps are harder to attack, each by the attack on it and by that on SmoothGrad."""
 
     name = "robustness"
-    title = "Figure 4: smoothed maps under Algorithm 1, each its own and that on SmoothGrad"
+    title = "Figure 4: smoothed maps under Algorithm 1, each under its own attack and that on SmoothGrad"
     claim = "Sparsified and relaxed maps keep more of their top quarter than SmoothGrad, and that more than gradients."
     _sizes: Mapping[Scale, _Size] = {
         "smoke": _Size(images=2, radii=(0.5,), steps=1, restarts=1, sign_steps=0),
-        "cpu": _Size(images=32, radii=(0.5, 1.0), steps=10, restarts=2, sign_steps=0),
+        "cpu": _Size(images=32, radii=(0.5, 1.0), steps=10, restarts=1, sign_steps=0),
         "paper": _Size(images=512, radii=(0.25, 0.5, 1.0), steps=20, restarts=5, sign_steps=0),
     }
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes of the attacks, and the maps."""
-        maps = {"k": K, "beta": BETA, "sigma": SIGMA, "tau": TAU, "gamma": GAMMA}
-        return {**asdict(self._sizes[scale]), **maps, "draws": DRAWS, "measured": MEASURED}
+        return {**asdict(self._sizes[scale]), **SETTINGS}
 
     def rows(self, material: Material, size: _Size, first: int, radius: float) -> list[Row]:
         """Those of one part."""
         return _map_rows(material, size, first, radius)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Mean overlap left of each map at each radius: by its own attack, by that on SmoothGrad, by the worse."""
+        """Mean overlaps of each map at each radius, and how much more it keeps than SmoothGrad, image by image.
+
+        What is left is that of the map's own attack, of the attack on SmoothGrad, of the worse of these, and of random
+        noise. An attack that finds no point counts 1.
+        """
+        means = {kind: _means([{**row, "overlap": row[kind]} for row in rows], "map") for kind in _LEFT}
+        smooth = {(row["image"], row["radius"]): row["worst"] for row in rows if row["map"] == "SmoothGrad"}
+        gains: dict[str, dict[str, list[float]]] = {}
+        for row in rows:
+            gain = row["worst"] - smooth[row["image"], row["radius"]]
+            gains.setdefault(row["map"], {}).setdefault(f"{row['radius']:g}", []).append(gain)
+        more = {name: {radius: mean_and_interval(of[radius]) for radius in of} for name, of in gains.items()}
         return {
-            kind: _means([{**row, "overlap": row[kind]} for row in rows], "map")
-            for kind in ("own", "transferred", "worst")
+            **means,
+            "more_than_smoothgrad": more,
+            "attacks_that_succeeded": statistics.fmean(row["succeeded"] for row in rows),
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """A curve over the radius for each map, under the worse of both attacks."""
-        return _curves(self.summary(rows)["worst"], "overlap left of the top quarter, worse of both attacks, mean")
+        """For each map what the worse of both attacks leaves, and dashed what random noise leaves."""
+        summary = self.summary(rows)
+        figure = _curves(summary["worst"], "overlap left of the top quarter, worse of both attacks, mean")
+        [axes] = figure.axes
+        for color, curve in zip(CURVES, summary["random"].values(), strict=False):
+            axes.plot([float(radius) for radius in curve], list(curve.values()), "--", color=color, linewidth=1)
+        axes.set_title("dashed: random noise of the same size", fontsize=10)
+        return figure
 
 
 def _gradient_rows(material: Material, size: _Size, first: int, radius: float) -> list[Row]:
@@ -161,24 +169,36 @@ def _gradient_rows(material: Material, size: _Size, first: int, radius: float) -
 
 def _map_rows(material: Material, size: _Size, first: int, radius: float) -> list[Row]:
     model, images = material.small_images(first, min(_BATCH, size.images - first))
-    targets = model(images).argmax(dim=1)
+    attack = functools.partial(attacked, model, radius=radius, steps=size.steps, restarts=size.restarts)
     rows: list[Row] = []
-    transferred_points = images
-    for name, (explainer, arguments) in explanations(Saliency(model)).items():
-        arguments["target"] = targets
-        points = attacked_points(
-            model, explainer, images, arguments, radius=radius, steps=size.steps, restarts=size.restarts
-        )
-        if name == "SmoothGrad":
-            transferred_points = points
-        clean, own, transferred = (measured_map(explainer, x, arguments) for x in (images, points, transferred_points))
-        left = {"own": top_k_intersection(clean, own, k=K), "transferred": top_k_intersection(clean, transferred, k=K)}
+    on_smoothgrad: AttackResult | None = None
+    for name, (explainer, arguments) in explanations(Saliency(model), model(images).argmax(dim=1)).items():
+        own = attack(explainer, images, arguments)
+        on_smoothgrad = on_smoothgrad or own
+        noise = attack(explainer, images, arguments, objective="random")
+        clean = measured_map(explainer, images, arguments)
+        left = {
+            kind: top_k_intersection(clean, measured_map(explainer, result.perturbed, arguments), k=K)
+            for kind, result in (("own", own), ("transferred", on_smoothgrad), ("random", noise))
+        }
         left["worst"] = torch.minimum(left["own"], left["transferred"])
         rows += [
-            {"image": first + i, "radius": radius, "map": name, **{kind: float(of[i]) for kind, of in left.items()}}
+            {
+                "image": first + i,
+                "radius": radius,
+                "map": name,
+                **{kind: float(left[kind][i]) for kind in _LEFT},
+                "succeeded": bool(own.succeeded[i]),
+            }
             for i in range(len(images))
         ]
     return rows
+
+
+def mean_and_interval(values: Sequence[float]) -> list[float]:
+    """The mean with its 95 % bootstrap interval."""
+    means = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
+    return [statistics.fmean(values), *(float(bound) for bound in np.quantile(means, [0.025, 0.975]))]
 
 
 def _means(rows: Sequence[Row], by: str) -> dict[str, dict[str, float]]:

@@ -2,8 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -12,32 +11,37 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from captum_certified import AttackResult, InterpretationAttack
-from captum_certified.reproduce.material import Material
-from captum_certified.training import GaussianAugmentationLoss, TrainingLoss, fit, mnist_network
+from captum_certified.reproduce.experiment import Scale
+from captum_certified.reproduce.material import BOX, Material
+from captum_certified.training import (
+    GaussianAugmentationLoss,
+    SaliencyAdversarialLoss,
+    TrainingLoss,
+    fit,
+    mnist_network,
+)
 
 __all__ = [
-    "BOX",
     "DIGIT_RADIUS",
-    "FIXED",
-    "Schedule",
+    "K",
     "accuracy",
     "attacked_digits",
-    "plain_network",
+    "fixed_settings",
+    "plain_loss",
+    "saliency_loss",
     "trained_network",
 ]
 
-BOX: Mapping[str, Any] = {"lower_bound": 0.0, "upper_bound": 1.0}
+K = 0.25
 DIGIT_RADIUS = 3.08  # ten standard deviations of a pixel of MNIST
 _BATCH = 128
 _FIRST_RATE = 1e-3
 _RATE, _DECAY = 2e-3, 0.4  # of Adam, and what it is multiplied by after every epoch
-
-# What is the same at every scale, as part of an experiment's settings.
-FIXED: Mapping[str, Any] = {"batch_size": _BATCH, "rates": [_FIRST_RATE, _RATE, _DECAY]}
+_STEPS = 5  # of the attack that saliency training is against
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class _Schedule:
     """How much is trained.
 
     Attributes:
@@ -53,15 +57,39 @@ class Schedule:
     epochs: int
 
 
+_SCHEDULES: dict[Scale, _Schedule] = {
+    "smoke": _Schedule(first_images=256, first_epochs=1, images=128, epochs=1),
+    "cpu": _Schedule(first_images=60000, first_epochs=5, images=40000, epochs=2),
+    "paper": _Schedule(first_images=60000, first_epochs=10, images=60000, epochs=4),
+}
+
+
+def fixed_settings(scale: Scale) -> dict[str, Any]:
+    """How networks are trained and attacked, as part of an experiment's settings."""
+    rates = [_FIRST_RATE, _RATE, _DECAY]
+    return {**asdict(_SCHEDULES[scale]), "batch_size": _BATCH, "rates": rates, "k": K, "radius": DIGIT_RADIUS}
+
+
+def plain_loss(seed: int) -> GaussianAugmentationLoss:
+    """The cross-entropy alone."""
+    return GaussianAugmentationLoss(stdev=0.0, seed=seed)
+
+
+def saliency_loss(weight: float, seed: int) -> SaliencyAdversarialLoss:
+    """Appendix D.1 with a weight λ."""
+    return SaliencyAdversarialLoss(radius=DIGIT_RADIUS, weight=weight, k=K, step_num=_STEPS, **BOX, seed=seed)
+
+
 @functools.lru_cache(maxsize=1)
-def plain_network(seed: int, schedule: Schedule, material: Material) -> nn.Module:
-    """The plainly trained network that every training with this seed begins with."""
+def _plain_network(seed: int, scale: Scale, material: Material) -> nn.Module:
+    """The plainly trained network that every training with this seed begins with; not to be changed."""
+    schedule = _SCHEDULES[scale]
     model = mnist_network(seed=seed)
     images, classes = material.mnist(train=True)
     fit(
         model,
         TensorDataset(images[: schedule.first_images], classes[: schedule.first_images]),
-        GaussianAugmentationLoss(stdev=0.0, seed=seed),
+        plain_loss(seed),
         optimizer=torch.optim.Adam(model.parameters(), lr=_FIRST_RATE),
         epochs=schedule.first_epochs,
         batch_size=_BATCH,
@@ -70,9 +98,10 @@ def plain_network(seed: int, schedule: Schedule, material: Material) -> nn.Modul
     return model
 
 
-def trained_network(loss: TrainingLoss, seed: int, schedule: Schedule, material: Material) -> nn.Module:
-    """That network after training by a loss, in evaluation mode, without gradients of its parameters."""
-    model = copy.deepcopy(plain_network(seed, schedule, material))
+def trained_network(loss: TrainingLoss, seed: int, scale: Scale, material: Material) -> nn.Module:
+    """A plainly trained network after training by a loss, in evaluation mode, without gradients of its parameters."""
+    schedule = _SCHEDULES[scale]
+    model = copy.deepcopy(_plain_network(seed, scale, material))
     images, classes = material.mnist(train=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=_RATE)
     fit(
@@ -97,4 +126,4 @@ def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
 def attacked_digits(model: nn.Module, images: Tensor, *, steps: int, objective: str = "top_k") -> AttackResult:
     """Algorithm 1 on the top quarter of the saliency maps, or another objective."""
     attack = InterpretationAttack(model, Saliency(model), objective=objective, **BOX)
-    return attack.attack(images, DIGIT_RADIUS, k=0.25, step_num=steps, seed=0)
+    return attack.attack(images, DIGIT_RADIUS, k=K, step_num=steps, seed=0)

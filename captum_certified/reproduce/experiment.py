@@ -23,11 +23,13 @@ class Part:
         name: A file name without suffix, unique in the experiment.
         compute: Returns the rows of the part: flat JSON values.
         about: What the rows depend on beside settings and network: the digest of an image.
+        settings: What of the experiment's settings they depend on; ``None``: all, and the scale.
     """
 
     name: str
     compute: Callable[[], Sequence[Row]]
     about: str = ""
+    settings: Mapping[str, Any] | None = None
 
 
 class Experiment(ABC):
@@ -35,7 +37,7 @@ class Experiment(ABC):
 
     Attributes:
         name: What it is called on the command line.
-        store: Whose parts it uses; experiments of one store have the same settings, and share their parts.
+        store: Whose parts it uses; experiments of one store share their parts.
         uses: What of the material it uses beside photographs: ``"mnist"``, ``"cifar"``, ``"network"``.
         default_model: Name of the torchvision model it is made with where none is named.
         title: What it shows, in a line.

@@ -15,35 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified import top_k_intersection
-from captum_certified.reproduce.digits import (
-    BOX,
-    DIGIT_RADIUS,
-    FIXED,
-    Schedule,
-    attacked_digits,
-    trained_network,
-)
+from captum_certified.reproduce.digits import attacked_digits, fixed_settings, saliency_loss, trained_network
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.explanations import (
-    BETA,
-    GAMMA,
-    SIGMA,
-    TAU,
-    K,
-    attacked_points,
-    explanations,
-    measured_map,
-)
+from captum_certified.reproduce.explanations import SETTINGS, K, attacked, explanations, measured_map
 from captum_certified.reproduce.material import Material
-from captum_certified.training import SaliencyAdversarialLoss
 from captum_certified.visualization.palette import HEAT
 
 __all__ = ["DigitGallery", "ImageGallery"]
 
 _SHOWN = ("gradient", "SmoothGrad", "sparsified", "relaxed")
-_WEIGHTS = (0.0, 0.25, 1.0)  # of the saliency training whose networks are shown
+_WEIGHTS = (0.0, 1.0)  # of the saliency training whose networks are shown
 _STEPS, _RESTARTS = 20, 5  # of the attack
-_TRAIN_STEPS = 5  # of the attack that is trained against
 _PANEL = 1.25  # inches
 
 
@@ -106,17 +88,17 @@ _IMAGE_SIZES: dict[Scale, _ImageSize] = {
 
 
 class ImageGallery(_Gallery):
-    """Figure 1(a). Gradients are redrawn by what leaves smoothed maps standing; also Figures 3, 10, 11, 13."""
+    """Figure 1(a). Maps of CIFAR-10, each attacked by itself; also Figures 3, 10, 11, 13."""
 
     name = "gallery"
     uses = ("network", "cifar")
     title = "Figures 1(a), 3, 10, 11, 13: maps of CIFAR-10 before and after Algorithm 1, each attacked by itself"
-    claim = "Gradient maps are redrawn by perturbations that leave sparsified maps as they are."
+    claim = "A gradient map is redrawn where a smoothed map, attacked by itself, mostly stays."
     columns = _SHOWN
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes, and the maps."""
-        return {**asdict(_IMAGE_SIZES[scale]), "k": K, "beta": BETA, "sigma": SIGMA, "tau": TAU, "gamma": GAMMA}
+        return {**asdict(_IMAGE_SIZES[scale]), "shown": _SHOWN, **SETTINGS}
 
     def label(self, column: str) -> str:
         """The name of the map."""
@@ -129,8 +111,8 @@ class ImageGallery(_Gallery):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DigitSize(Schedule):
-    """How much is trained and attacked.
+class _DigitSize:
+    """How much is attacked.
 
     Attributes:
         digits: Test images.
@@ -142,9 +124,9 @@ class _DigitSize(Schedule):
 
 
 _DIGIT_SIZES: dict[Scale, _DigitSize] = {
-    "smoke": _DigitSize(first_images=256, first_epochs=1, images=128, epochs=1, digits=2, steps=1),
-    "cpu": _DigitSize(first_images=60000, first_epochs=5, images=40000, epochs=2, digits=4, steps=_STEPS),
-    "paper": _DigitSize(first_images=60000, first_epochs=10, images=60000, epochs=4, digits=8, steps=_STEPS),
+    "smoke": _DigitSize(digits=2, steps=1),
+    "cpu": _DigitSize(digits=4, steps=_STEPS),
+    "paper": _DigitSize(digits=8, steps=_STEPS),
 }
 
 
@@ -159,7 +141,7 @@ class DigitGallery(_Gallery):
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes, and the training."""
-        return {**asdict(_DIGIT_SIZES[scale]), "weights": _WEIGHTS, "train_steps": _TRAIN_STEPS, **FIXED}
+        return {**asdict(_DIGIT_SIZES[scale]), "weights": _WEIGHTS, **fixed_settings(scale)}
 
     def label(self, column: str) -> str:
         """The weight."""
@@ -167,35 +149,31 @@ class DigitGallery(_Gallery):
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """One for each weight."""
-        size = _DIGIT_SIZES[scale]
         return [
-            Part(f"weight-{weight:g}", functools.partial(_explained_digits, weight, size, material))
+            Part(f"weight-{weight:g}", functools.partial(_explained_digits, weight, scale, material))
             for weight in _WEIGHTS
         ]
 
 
 def _explained_images(name: str, size: _ImageSize, material: Material) -> list[Row]:
     model, images = material.small_images(0, size.images)
-    explainer, arguments = explanations(Saliency(model))[name]
-    arguments["target"] = model(images).argmax(dim=1)
-    attacked = attacked_points(
-        model, explainer, images, arguments, radius=size.radius, steps=size.steps, restarts=size.restarts
-    )
-    before, after = (measured_map(explainer, x, arguments) for x in (images, attacked))
-    return _pictures(name, images, attacked, before, after)
+    explainer, arguments = explanations(Saliency(model), model(images).argmax(dim=1))[name]
+    result = attacked(model, explainer, images, arguments, radius=size.radius, steps=size.steps, restarts=size.restarts)
+    before, after = (measured_map(explainer, x, arguments) for x in (images, result.perturbed))
+    return _pictures(name, images, result.perturbed, before, after)
 
 
-def _explained_digits(weight: float, size: _DigitSize, material: Material) -> list[Row]:
-    loss = SaliencyAdversarialLoss(radius=DIGIT_RADIUS, weight=weight, k=K, step_num=_TRAIN_STEPS, **BOX, seed=0)
-    model = trained_network(loss, 0, size, material)
+def _explained_digits(weight: float, scale: Scale, material: Material) -> list[Row]:
+    size = _DIGIT_SIZES[scale]
+    model = trained_network(saliency_loss(weight, 0), 0, scale, material)
     images = material.mnist(train=False)[0][: size.digits]
-    attacked: Any = attacked_digits(model, images, steps=size.steps).perturbed
+    perturbed = attacked_digits(model, images, steps=size.steps).perturbed
     arguments = {"target": model(images).argmax(dim=1)}
-    before, after = (measured_map(Saliency(model), x, arguments) for x in (images, attacked))
-    return _pictures(f"{weight:g}", images, attacked, before, after)
+    before, after = (measured_map(Saliency(model), x, arguments) for x in (images, perturbed))
+    return _pictures(f"{weight:g}", images, perturbed, before, after)
 
 
-def _pictures(name: str, images: Tensor, attacked: Tensor, before: Tensor, after: Tensor) -> list[Row]:
+def _pictures(name: str, images: Tensor, perturbed: Any, before: Tensor, after: Tensor) -> list[Row]:
     overlaps = top_k_intersection(before, after, k=K)
     return [
         {
@@ -203,7 +181,7 @@ def _pictures(name: str, images: Tensor, attacked: Tensor, before: Tensor, after
             "image": i,
             "overlap": float(overlaps[i]),
             "clean": _packed(images[i]),
-            "attacked": _packed(attacked[i]),
+            "attacked": _packed(perturbed[i]),
             "before": _packed(_heat(before[i])),
             "after": _packed(_heat(after[i])),
         }
@@ -219,7 +197,7 @@ def _heat(attribution: Tensor) -> Tensor:
 
 def _packed(picture: Tensor) -> str:
     """A picture of shape (C, H, W) in [0, 1], H equal to W, as text: 8 bits for each value, in base64."""
-    values = (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    values = (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return f"{values.shape[2]}:{base64.b64encode(values.tobytes()).decode()}"
 
 

@@ -1,6 +1,6 @@
 """Networks and images that experiments are made with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from captum_certified.runs import labelled_images
 from captum_certified.runs.images import Framing, load_image
 from captum_certified.smoothing import digest
 
-__all__ = ["Material"]
+__all__ = ["BOX", "Material"]
+
+# All images have their pixels in [0, 1], and an attack keeps them there.
+BOX: Mapping[str, Any] = {"lower_bound": 0.0, "upper_bound": 1.0}
 
 _PHOTOGRAPHS = ("imagenet", "imagenet64")
 _LOOKED_AT = 2  # images of a data set that tell it from another

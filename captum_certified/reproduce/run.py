@@ -50,17 +50,22 @@ def run_experiment(
         FileFormatError: A part on disk cannot be read.
     """
     index, shards = checked_shard(shard)
-    settings = {**experiment.settings(scale), "material": material.identity(experiment.uses)}
+    used = material.identity(experiment.uses)
+    settings = {**experiment.settings(scale), "material": used}
     parts = experiment.parts(material, scale)
     names = [part.name for part in parts]
     if len(set(names)) < len(names):
         raise InvalidInputError(f"Expected parts of different names, got {sorted(names)}.")
     store = experiment.store or experiment.name
     package = versions()["captum-certified"]
-    shared = {"store": store, "scale": scale, "version": package, **settings}
+    everything = {"scale": scale, **settings}
     folder = out / f"{store}-parts"
     folder.mkdir(parents=True, exist_ok=True)
-    keys = {part.name: digest(json.dumps({**shared, "about": part.about}, sort_keys=True)) for part in parts}
+    keys = {}
+    for part in parts:
+        depends_on = everything if part.settings is None else {**part.settings, "material": used}
+        key = {"store": store, "version": package, **depends_on, "about": part.about}
+        keys[part.name] = digest(json.dumps(key, sort_keys=True))
     mine = parts[index::shards]
     with progress_bar(total=len(mine), description=experiment.name, show=show_progress) as bar:
         for part in mine:

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from captum_certified import GhorbaniAttack, kendall_tau, top_k_intersection
 from captum_certified.reproduce.digits import (
-    BOX,
     DIGIT_RADIUS,
-    FIXED,
-    Schedule,
     accuracy,
     attacked_digits,
+    fixed_settings,
+    plain_loss,
+    saliency_loss,
     trained_network,
 )
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.material import BOX, Material
 from captum_certified.training import (
     AdversarialLoss,
     CurvatureLoss,
@@ -29,7 +29,6 @@ from captum_certified.training import (
     GaussianAugmentationLoss,
     IGNormLoss,
     IGSumNormLoss,
-    SaliencyAdversarialLoss,
     SmoothSurfaceLoss,
     SpectralNormLoss,
     TrainingLoss,
@@ -43,13 +42,11 @@ _STEP = 0.01
 _TOP = 100
 
 _LOSSES: dict[str, Callable[[int], TrainingLoss]] = {
-    "plain": lambda seed: GaussianAugmentationLoss(stdev=0.0, seed=seed),
+    "plain": plain_loss,
     "Gaussian noise": lambda seed: GaussianAugmentationLoss(stdev=0.3, seed=seed),
     "adversarial": lambda seed: AdversarialLoss(radius=1.0, norm="L2", step_num=7, **BOX, seed=seed),
     "DDN": lambda seed: DDNLoss(max_norm=1.0, step_num=10, **BOX, seed=seed),
-    "saliency (D.1)": lambda seed: SaliencyAdversarialLoss(
-        radius=DIGIT_RADIUS, weight=0.7, k=0.25, step_num=5, **BOX, seed=seed
-    ),
+    "saliency (D.1)": functools.partial(saliency_loss, 0.7),
     "IG-NORM": lambda seed: IGNormLoss(
         radius=0.1, weight=1.0, n_steps=8, search_n_steps=3, step_num=4, **BOX, seed=seed
     ),
@@ -70,7 +67,7 @@ _MEASURES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Size(Schedule):
+class _Size:
     """How much is trained and measured.
 
     Attributes:
@@ -93,10 +90,6 @@ class _Size(Schedule):
 _SIZES: dict[Scale, _Size] = {
     "smoke": _Size(
         seeds=1,
-        first_images=256,
-        first_epochs=1,
-        images=128,
-        epochs=1,
         tested=100,
         attacked=2,
         steps=2,
@@ -105,10 +98,6 @@ _SIZES: dict[Scale, _Size] = {
     ),
     "cpu": _Size(
         seeds=3,
-        first_images=60000,
-        first_epochs=5,
-        images=40000,
-        epochs=2,
         tested=10000,
         attacked=200,
         steps=20,
@@ -117,10 +106,6 @@ _SIZES: dict[Scale, _Size] = {
     ),
     "paper": _Size(
         seeds=3,
-        first_images=60000,
-        first_epochs=10,
-        images=60000,
-        epochs=4,
         tested=10000,
         attacked=1000,
         steps=20,
@@ -141,13 +126,13 @@ class RobustTraining(Experiment):
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes and losses."""
         losses = {name: repr(make(0)) for name, make in _LOSSES.items()}
-        return {**asdict(_SIZES[scale]), "losses": losses, **FIXED}
+        return {**asdict(_SIZES[scale]), "losses": losses, **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """One for each loss and seed."""
         size = _SIZES[scale]
         return [
-            Part(f"{_slug(name)}-{seed}", functools.partial(_trained_and_measured, name, seed, size, material))
+            Part(f"{_slug(name)}-{seed}", functools.partial(_trained_and_measured, name, seed, scale, material))
             for seed in range(size.seeds)
             for name in _LOSSES
         ]
@@ -192,9 +177,9 @@ class RobustTraining(Experiment):
         return figure
 
 
-def _trained_and_measured(name: str, seed: int, size: _Size, material: Material) -> list[Row]:
-    model = trained_network(_LOSSES[name](seed), seed, size, material)
-    return [{"loss": name, "seed": seed, **_measured(model, *material.mnist(train=False), size)}]
+def _trained_and_measured(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
+    model = trained_network(_LOSSES[name](seed), seed, scale, material)
+    return [{"loss": name, "seed": seed, **_measured(model, *material.mnist(train=False), _SIZES[scale])}]
 
 
 def _measured(model: nn.Module, images: Tensor, classes: Tensor, size: _Size) -> Row:

@@ -8,34 +8,34 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from captum.attr import Saliency
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from captum_certified import top_k_intersection
+from captum_certified import AttackResult, top_k_intersection
 from captum_certified.reproduce.digits import (
-    BOX,
     DIGIT_RADIUS,
-    FIXED,
-    Schedule,
+    K,
     attacked_digits,
-    plain_network,
+    fixed_settings,
+    plain_loss,
+    saliency_loss,
     trained_network,
 )
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
-from captum_certified.training import SaliencyAdversarialLoss
 from captum_certified.visualization.palette import HEAT
 
 __all__ = ["TransferOfAttacks"]
 
-_K = 0.25
-_WEIGHT, _STEPS = 0.7, 5  # of the training against attacks
+_WEIGHT = 0.7  # of the training against attacks
+_NOISE = "random noise"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Size(Schedule):
-    """How much is trained and attacked.
+class _Size:
+    """How much is attacked.
 
     Attributes:
         attacked: Test images attacked by Algorithm 1.
@@ -47,9 +47,9 @@ class _Size(Schedule):
 
 
 _SIZES: dict[Scale, _Size] = {
-    "smoke": _Size(first_images=256, first_epochs=1, images=128, epochs=1, attacked=2, steps=2),
-    "cpu": _Size(first_images=60000, first_epochs=5, images=40000, epochs=2, attacked=200, steps=20),
-    "paper": _Size(first_images=60000, first_epochs=10, images=60000, epochs=4, attacked=1000, steps=20),
+    "smoke": _Size(attacked=4, steps=2),
+    "cpu": _Size(attacked=200, steps=20),
+    "paper": _Size(attacked=1000, steps=20),
 }
 
 
@@ -63,23 +63,32 @@ class TransferOfAttacks(Experiment):
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes, and the training against attacks."""
-        return {**asdict(_SIZES[scale]), "weight": _WEIGHT, "train_steps": _STEPS, "k": _K, **FIXED}
+        return {**asdict(_SIZES[scale]), "weight": _WEIGHT, **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """A single one, as every network is needed with every other."""
-        return [Part("networks", functools.partial(_rows, _SIZES[scale], material))]
+        return [Part("networks", functools.partial(_rows, scale, material))]
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Mean overlap for each network attacked and each network whose map it is."""
-        summary: dict[str, dict[str, float]] = {}
+        """Mean overlap for each network attacked and each network whose map it is, and mean size of the perturbations.
+
+        All means are over the same images: those for which every attack found a point.
+        """
+        overlaps: dict[str, dict[str, list[float]]] = {}
+        norms: dict[str, list[float]] = {}
         for row in rows:
-            of = [r["overlap"] for r in rows if (r["attacked"], r["explained"]) == (row["attacked"], row["explained"])]
-            summary.setdefault(row["attacked"], {})[row["explained"]] = statistics.fmean(of)
-        return summary
+            overlaps.setdefault(row["attacked"], {}).setdefault(row["explained"], []).append(row["overlap"])
+            norms.setdefault(row["attacked"], []).append(row["norm"])
+        return {
+            "overlap": {name: {of: statistics.fmean(left[of]) for of in left} for name, left in overlaps.items()},
+            "norm": {name: statistics.fmean(values) for name, values in norms.items()},
+            "images": len({row["image"] for row in rows}),
+        }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """The table, coloured."""
-        table = self.summary(rows)
+        summary = self.summary(rows)
+        table: dict[str, dict[str, float]] = summary["overlap"]
         columns = list(next(iter(table.values())))
         values = np.array([[of[name] for name in columns] for of in table.values()])
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
@@ -90,37 +99,49 @@ class TransferOfAttacks(Experiment):
                 j, i, f"{values[i, j]:.2f}", ha="center", va="center", color="black" if values[i, j] > 0.5 else "white"
             )
         axes.set_xticks(range(len(columns)), [name.replace(", ", "\n") for name in columns])
-        axes.set_yticks(range(len(table)), [name.replace(", ", "\n") for name in table])
+        norms = summary["norm"]
+        lines = [f"{name}\n‖δ‖ = {norms[name]:.2f}".replace(", ", "\n") for name in table]
+        axes.set_yticks(range(len(table)), lines)
         axes.set_xlabel("network whose map is looked at")
         axes.set_ylabel("network that was attacked")
         axes.set_title(f"overlap left of the top quarter, ρ = {DIGIT_RADIUS}, mean", fontsize=10)
         return figure
 
 
-def _rows(size: _Size, material: Material) -> list[Row]:
+def _rows(scale: Scale, material: Material) -> list[Row]:
+    size = _SIZES[scale]
     images = material.mnist(train=False)[0][: size.attacked]
-    networks = _networks(size, material)
-    results = {name: attacked_digits(model, images, steps=size.steps) for name, model in networks.items()}
-    some = next(iter(networks.values()))
-    results["random noise"] = attacked_digits(some, images, steps=size.steps, objective="random")
-    return [
-        {"attacked": attacked, "explained": explained, "image": i, "overlap": float(overlap)}
-        for attacked, result in results.items()
-        for explained, model in networks.items()
-        for i, overlap in enumerate(_overlaps(model, images, result.perturbed))
-        if result.succeeded[i]
-    ]
+    networks = {
+        "plain, first": trained_network(plain_loss(0), 0, scale, material),
+        "plain, second": trained_network(plain_loss(1), 1, scale, material),
+        "saliency (D.1), third": trained_network(saliency_loss(_WEIGHT, 2), 2, scale, material),
+    }
+    results: dict[str, AttackResult] = {
+        name: attacked_digits(model, images, steps=size.steps) for name, model in networks.items()
+    }
+    results[_NOISE] = attacked_digits(next(iter(networks.values())), images, steps=size.steps, objective="random")
+    everywhere = torch.stack([result.succeeded for result in results.values()]).all(dim=0)
+    rows: list[Row] = []
+    for attacked, result in results.items():
+        perturbed: Any = result.perturbed
+        norms = (perturbed - images).flatten(1).norm(dim=1)
+        for explained, model in networks.items():
+            overlaps = _overlaps(model, images, perturbed)
+            rows += [
+                {
+                    "attacked": attacked,
+                    "explained": explained,
+                    "image": int(i),
+                    "overlap": float(overlaps[i]),
+                    "norm": float(norms[i]),
+                }
+                for i in everywhere.nonzero()
+            ]
+    return rows
 
 
-def _overlaps(model: nn.Module, images: Tensor, perturbed: Any) -> Tensor:
+def _overlaps(model: nn.Module, images: Tensor, perturbed: Tensor) -> Tensor:
     """What is left of the top K of a network's saliency maps, each of the class predicted at the clean image."""
     method, targets = Saliency(model), model(images).argmax(dim=1)
     before, after = (method.attribute(x.clone().requires_grad_(), target=targets) for x in (images, perturbed))
-    return top_k_intersection(before, after, k=_K)
-
-
-def _networks(size: _Size, material: Material) -> dict[str, nn.Module]:
-    loss = SaliencyAdversarialLoss(radius=DIGIT_RADIUS, weight=_WEIGHT, k=_K, step_num=_STEPS, **BOX, seed=0)
-    robust = trained_network(loss, 0, size, material)
-    first, second = (plain_network(seed, size, material).eval().requires_grad_(False) for seed in (0, 1))
-    return {"plain, seed 0": first, "plain, seed 1": second, "trained (D.1), seed 0": robust}
+    return top_k_intersection(before, after, k=K)

@@ -1,0 +1,155 @@
+"""What experiments make of their rows, by hand: nothing is paired with another image, radius, or number of draws."""
+
+import numpy as np
+import pytest
+import torch
+
+from captum_certified.reproduce import EXPERIMENTS
+from captum_certified.reproduce.attacks import mean_and_interval
+from captum_certified.reproduce.certificates import RADII, TAUS
+from captum_certified.reproduce.headroom import shared_top
+
+
+def certified(image, bound, at_03, *, sigma=0.2, tau=0.1, draws=8192, kind="sparsified", gamma=None, **others):
+    """A row of the certificate experiments whose overlaps are 0 but at the radius of the figures."""
+    overlaps = {f"overlap_{radius:g}": 0.0 for radius in RADII} | {"overlap_0.03": at_03} | others
+    of = {"image": image, "sigma": sigma, "draws": draws, "map": kind, "tau": tau, "gamma": gamma, "bound": bound}
+    return {**of, **overlaps}
+
+
+def test_images_without_any_radius_are_counted_apart():
+    bounds = [("theorem2", 0.0, 0.1), ("spectral", 0.0, 0.4)]
+    rows = [
+        {"map": "sparsified", "tau": 0.1, "image": image, "bound": bound, "half_radius": radius}
+        for bound, *radii in bounds
+        for image, radius in zip("ab", radii, strict=True)
+    ]
+    summary = EXPERIMENTS["spectral"].summary(rows)
+    assert summary["median_ratio"] == pytest.approx(4.0)
+    assert summary["images_without_a_radius"] == 1
+
+
+def test_the_sweep_is_not_mixed_with_its_peak():
+    rows = [
+        certified(image, bound, value, sigma=sigma, tau=tau, draws=2048)
+        for bound in ("theorem2", "clopper_pearson", "spectral")
+        for sigma in (0.05, 0.2)
+        for tau in TAUS
+        for image, value in (("a", tau + sigma), ("b", 0.9))
+    ] + [certified(image, bound, 0.7) for bound in ("theorem2", "clopper_pearson", "spectral") for image in "ab"]
+    summary = EXPERIMENTS["sparsified"].summary(rows)
+    for of in summary.values():
+        assert of["σ = 0.05"] == pytest.approx({f"{tau:g}": tau + 0.05 for tau in TAUS})
+        assert of["σ = 0.2"] == pytest.approx({f"{tau:g}": tau + 0.2 for tau in TAUS})
+        assert of["peak, 8192 draws"] == 0.7
+
+
+def test_maps_are_told_apart_by_their_parameters_and_0_1_maps_have_intervals_of_their_own():
+    rows = [
+        certified("a", "theorem2", 0.1),
+        certified("a", "clopper_pearson", 0.2),
+        certified("a", "theorem2", 0.3, kind="relaxed", gamma=0.01),
+        certified("a", "empirical_bernstein", 0.4, kind="relaxed", gamma=0.01),
+        certified("a", "theorem2", 0.5, kind="relaxed", tau=1.0, gamma=0.0),
+        certified("a", "theorem2", 0.6, kind="scaled", tau=None),
+    ]
+    summary = EXPERIMENTS["maps"].summary(rows)
+    assert summary["theorem2"] == {
+        "sparsified τ = 0.1": 0.1, "relaxed τ = 0.1, γ = 0.01": 0.3, "relaxed τ = 1, γ = 0": 0.5, "scaled": 0.6
+    }  # fmt: skip
+    assert summary["sharper intervals"] == {"sparsified τ = 0.1": 0.2, "relaxed τ = 0.1, γ = 0.01": 0.4}
+
+
+def test_cases_of_both_bounds_are_counted():
+    rows = [
+        certified("a", "theorem2", 0.5, **{"overlap_0.01": 0.6}),
+        certified("a", "lecuyer", 0.2, **{"overlap_0.01": 0.7}),
+    ]
+    summary = EXPERIMENTS["lecuyer"].summary(rows)
+    assert summary["theorem2"]["0.03"] == 0.5
+    assert (summary["cases"], summary["theorem2_larger"], summary["lecuyer_larger"]) == (len(RADII), 1, 1)
+    assert summary["both_zero"] == len(RADII) - 2
+
+
+def test_the_fewest_draws_are_those_of_the_same_image():
+    """Image b has no certificate by Theorem 2, so nothing could be matched."""
+    goals, values = (
+        {"a": 0.5, "b": 0.0},
+        {512: {"a": 0.4, "b": 0.9}, 1024: {"a": 0.6, "b": 0.9}, 8192: {"a": 1, "b": 1}},
+    )
+    bounds = ("spectral", "best", "clopper_pearson")
+    rows = [certified(i, b, v, draws=n) for b in bounds for n, of in values.items() for i, v in of.items()]
+    rows += [certified(i, "theorem2", goals[i] * n / 8192, draws=n) for n in values for i in goals]
+    summary = EXPERIMENTS["draws"].summary(rows)
+    assert summary["images"] == 1
+    assert summary["needed"]["spectral"] == {"a": 1024}
+    assert summary["needed"]["theorem2"] == {"a": 8192}
+    assert summary["images_that_need_at_most"]["best"] == {"512": 0, "1024": 1, "8192": 1}
+    assert summary["reached"]["theorem2"] == {"512": 0.0, "1024": 0.0, "8192": 0.0}
+
+
+def test_what_a_map_keeps_is_compared_image_by_image():
+    kept = {("SmoothGrad", 0): 0.5, ("SmoothGrad", 1): 0.7, ("relaxed", 0): 0.8, ("relaxed", 1): 0.6}
+    rows = [
+        {"image": i, "radius": 0.5, "map": name, "own": 0.9, "transferred": worst, "worst": worst, "random": 1.0,
+         "succeeded": i == 0}
+        for (name, i), worst in kept.items()
+    ]  # fmt: skip
+    summary = EXPERIMENTS["robustness"].summary(rows)
+    assert summary["worst"]["relaxed"] == {"0.5": pytest.approx(0.7)}
+    assert summary["more_than_smoothgrad"]["SmoothGrad"]["0.5"] == [0, 0, 0]
+    assert summary["more_than_smoothgrad"]["relaxed"]["0.5"][0] == pytest.approx(0.1)
+    assert summary["attacks_that_succeeded"] == 0.5
+
+
+def test_the_interval_of_a_mean_is_that_of_the_bootstrap():
+    values = np.random.default_rng(1).normal(3.0, 1.0, 400).tolist()
+    mean, low, high = mean_and_interval(values)
+    assert mean == pytest.approx(np.mean(values))
+    assert (low, high) == pytest.approx((mean - 1.96 / 20, mean + 1.96 / 20), abs=0.02)
+
+
+def test_attacks_are_compared_at_every_radius():
+    rows = [
+        {"image": i, "radius": radius, "attack": name, "overlap": radius + 0.1 * i, "succeeded": True}
+        for i in range(2)
+        for radius in (0.5, 0.1)
+        for name in ("Algorithm 1", "random")
+    ]
+    summary = EXPERIMENTS["attacks"].summary(rows)
+    assert summary["random"] == pytest.approx({"0.1": 0.15, "0.5": 0.55})
+    assert summary["attacks_that_succeeded"] == 1
+
+
+def test_a_certificate_is_refuted_by_what_is_possible_not_by_what_was_drawn():
+    bounds = {"theorem2": 0.1, "clopper_pearson": 0.2, "best": 0.5, "spectral": 0.7}
+    attacks = {"own": 0.5, "transferred": 0.4, "attacked": 0.4, "possible": 0.6, "remeasured": 0.9}
+    rows = [{"image": i, "radius": 0.1, **attacks, **bounds} for i in range(2)]
+    summary = EXPERIMENTS["headroom"].summary(rows)
+    assert summary["refuted"] == {"theorem2": 0, "clopper_pearson": 0, "best": 0, "spectral": 2}
+    assert summary["certified_of_attacked"]["clopper_pearson"] == {"0.1": pytest.approx(0.5)}
+
+
+def test_transfer_is_a_table_of_means():
+    rows = [
+        {"attacked": a, "explained": e, "image": i, "overlap": {"x": 0.2, "y": 0.4}[e] + 0.2 * i, "norm": 1.0 + i}
+        for a in ("x", "noise")
+        for e in ("x", "y")
+        for i in range(2)
+    ]
+    summary = EXPERIMENTS["transfer"].summary(rows)
+    assert summary["overlap"]["noise"] == pytest.approx({"x": 0.3, "y": 0.5})
+    assert summary["norm"] == {"x": 1.5, "noise": 1.5}
+    assert summary["images"] == 2
+
+
+def test_the_overlap_that_is_possible_is_that_of_the_kindest_map():
+    """Four features, K = 2: with few draws every order is possible, with many only that which was seen."""
+
+    class Measured:
+        def __init__(self, means, draws):
+            self.features, self.n_samples = torch.tensor([means], dtype=torch.float64), torch.tensor([draws])
+
+    members = np.array([[True, True, False, False]])
+    assert [float(v[0]) for v in shared_top(members, Measured([0.5, 0.25, 0.75, 0.0], 4), 2)] == [0.5, 1.0]
+    assert [float(v[0]) for v in shared_top(members, Measured([0.5, 0.25, 0.75, 0.0], 40000), 2)] == [0.5, 0.5]
