@@ -4,6 +4,8 @@ Every interval takes ``tail``, the probability that one of its sides may miss: �
 hold together with probability 1 − α. With α(v+1)/(2n) at most v of them miss, by Markov's inequality.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainccinv, betaincinv, entr
@@ -25,6 +27,8 @@ _NEWTON_STEPS = 50
 _ROUNDING = 1e-12
 _TINY = 1e-290  # below it p·ln p is nothing
 _SERIES = 1e-2
+_TANGENTS = 4096
+_NEAR_ZERO = 1e-18
 
 
 def hoeffding_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
@@ -97,8 +101,14 @@ def kl_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
         >>> [end.round(3).tolist() for end in kl_interval(np.array([0.1, 0.5]), 100, tail=0.025)]
         [[0.038, 0.367], [0.2, 0.633]]
     """
-    budget = -np.log(tail) / np.asarray(n_samples, dtype=np.float64)
-    return 1.0 - kl_upper(1.0 - mean, budget), kl_upper(mean, budget)
+    u = np.asarray(mean, dtype=np.float64)
+    draws = np.broadcast_to(np.asarray(n_samples, dtype=np.float64), u.shape)
+    lower, upper = np.empty(u.shape), np.empty(u.shape)
+    for q in np.unique(draws):
+        same = draws == q
+        ends = _KLTangents(-math.log(tail) / q)
+        lower[same], upper[same] = 1.0 - ends.upper(1.0 - u[same]), ends.upper(u[same])
+    return lower, upper
 
 
 def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
@@ -121,10 +131,15 @@ def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         # Two upper bounds on v − u: kl(u‖v) ≥ (v−u)²/(2v), and kl(u‖v) ≥ −(1−u) ln(1−v) − entropy(u).
         start = np.minimum(c + np.sqrt(c * (c + 2.0 * u)), -np.expm1(-(c + entr(u) + entr(1.0 - u)) / (1.0 - u)) - u)
+    return _newton(u, c, start, _NEWTON_STEPS)
+
+
+def _newton(u: Floats, c: Floats, start: Floats, steps: int) -> Floats:
+    """kl⁺(u, c) from an upper bound u + ``start`` on it, rounded up."""
     inside = (u < 1.0) & (c > 0.0) & (start > 0.0) & (u + start < 1.0)
     p, rise = np.where(inside, u, 0.5), np.where(inside, start, 0.25)
     moving = inside
-    for _ in range(_NEWTON_STEPS):
+    for _ in range(steps):
         excess = _divergence(p, rise) - c
         step = np.where(moving & (excess > 0.0), excess * (p + rise) * (1.0 - p - rise) / rise, 0.0)
         rise = rise - step
@@ -136,6 +151,43 @@ def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
     return np.asarray(np.where(u < 1.0, np.minimum(value, 1.0), 1.0))
 
 
+class _KLTangents:
+    """kl⁺(·, c) for one budget and any number of means, rounded up, with one step of Newton's method for each.
+
+    kl is jointly convex, so kl⁺(·, c) is concave, and each of its tangents is above it. They touch it at sin² of even
+    steps, closer together where it bends more; the lower one of a mean's two neighbours is taken. At 0 the tangent is
+    upright, so the first touches it just beside.
+
+    Args:
+        budget: c > 0.
+    """
+
+    def __init__(self, budget: float) -> None:
+        self.budget = budget
+        self.nodes = np.sin(np.linspace(0.0, np.pi / 2, _TANGENTS + 1)[:-1]) ** 2
+        self.nodes[0] = _NEAR_ZERO
+        ends = kl_upper(self.nodes, budget)
+        self.rises = ends - self.nodes
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_odds = np.log1p(self.rises / self.nodes) - np.log1p(-self.rises / (1.0 - self.nodes))
+            slopes = log_odds * ends * (1.0 - ends) / self.rises
+        self.slopes = np.where((ends < 1.0) & (self.rises > 0.0), slopes, 0.0)
+
+    def upper(self, mean: Floats) -> Floats:
+        """Values at means in [0, 1]."""
+        place = np.arcsin(np.sqrt(mean)) * (_TANGENTS / (np.pi / 2))
+        below = np.minimum(place.astype(np.int64), _TANGENTS - 2)
+        start = np.minimum(self._tangent(mean, below), self._tangent(mean, below + 1))
+        # Hoeffding's end is an upper bound too. One step squares what the tangents are too high.
+        start = np.minimum(start, math.sqrt(self.budget / 2.0))
+        return _newton(mean, np.broadcast_to(self.budget, mean.shape), start, steps=1)
+
+    def _tangent(self, mean: Floats, node: NDArray[np.int64]) -> Floats:
+        """Rises above the means."""
+        rise: Floats = self.rises[node] + (self.slopes[node] - 1.0) * (mean - self.nodes[node])
+        return rise
+
+
 def _divergence(p: Floats, rise: Floats) -> Floats:
     """kl(p‖p + rise) without the cancellation of its two logarithms: p·g(rise/p) + (1−p)·g(−rise/(1−p))."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -145,10 +197,11 @@ def _divergence(p: Floats, rise: Floats) -> Floats:
 
 def _gap(x: Floats) -> Floats:
     """g(x) = x − ln(1 + x), by its series where that is small."""
-    small = np.abs(x) < _SERIES
-    y = np.where(small, x, 0.0)
-    series = y**2 * (1 / 2 - y * (1 / 3 - y * (1 / 4 - y * (1 / 5 - y * (1 / 6 - y * (1 / 7 - y / 8))))))
-    return np.where(small, series, x - np.log1p(np.where(small, 0.0, x)))
+    gap = np.atleast_1d(np.asarray(x - np.log1p(x)))
+    small = np.abs(np.atleast_1d(x)) < _SERIES
+    y = np.atleast_1d(x)[small]
+    gap[small] = y**2 * (1 / 2 - y * (1 / 3 - y * (1 / 4 - y * (1 / 5 - y * (1 / 6 - y * (1 / 7 - y / 8))))))
+    return gap.reshape(np.shape(x))
 
 
 def empirical_bernstein_interval(mean: Floats, second_moment: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:

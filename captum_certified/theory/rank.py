@@ -133,6 +133,9 @@ def theorem3_rank(weights: ArrayLike, rank: int, *, half_width: ArrayLike, ratio
 def _count_at_least(values: Floats, bounds: Floats, *, strictly: bool) -> NDArray[np.int64]:
     """For every entry of ``bounds`` the number of ``values`` in its row that are ≥ (or >) it."""
     side: Literal["left", "right"] = "right" if strictly else "left"
-    n = values.shape[1]
-    counts = [n - np.searchsorted(np.sort(row), bound, side=side) for row, bound in zip(values, bounds, strict=True)]
+    counts = []
+    for row, bound in zip(values, bounds, strict=True):
+        # Bounds in order are found several times faster, and many are the same.
+        distinct, inverse = np.unique(bound, return_inverse=True)
+        counts.append((len(row) - np.searchsorted(np.sort(row), distinct, side=side))[inverse])
     return np.stack(counts).astype(np.int64)
