@@ -89,9 +89,16 @@ class AttacksOnGradients(_AttackExperiment):
         return _gradient_rows(material, size, first, radius)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Mean overlap that each attack leaves at each radius; one that finds no point counts 1."""
-        means = _means(rows, "attack")
-        return {**means, "attacks_that_succeeded": statistics.fmean(row["succeeded"] for row in rows)}
+        """Mean overlap that each attack leaves at each radius, and differences image by image.
+
+        An attack that finds no point counts 1.
+        """
+        return {
+            "left": _means(rows, "attack"),
+            "more_than_random": _differences(rows, "attack", "overlap", than="random"),
+            "more_than_algorithm_1": _differences(rows, "attack", "overlap", than="Algorithm 1"),
+            "attacks_that_succeeded": statistics.fmean(row["succeeded"] for row in rows),
+        }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A curve over the radius for each attack."""
@@ -124,16 +131,9 @@ class MapsUnderAttack(_AttackExperiment):
         What is left is that of the map's own attack, of the attack on SmoothGrad, of the worse of these, and of random
         noise. An attack that finds no point counts 1.
         """
-        means = {kind: _means([{**row, "overlap": row[kind]} for row in rows], "map") for kind in _LEFT}
-        smooth = {(row["image"], row["radius"]): row["worst"] for row in rows if row["map"] == "SmoothGrad"}
-        gains: dict[str, dict[str, list[float]]] = {}
-        for row in rows:
-            gain = row["worst"] - smooth[row["image"], row["radius"]]
-            gains.setdefault(row["map"], {}).setdefault(f"{row['radius']:g}", []).append(gain)
-        more = {name: {radius: mean_and_interval(of[radius]) for radius in of} for name, of in gains.items()}
         return {
-            **means,
-            "more_than_smoothgrad": more,
+            **{kind: _means([{**row, "overlap": row[kind]} for row in rows], "map") for kind in _LEFT},
+            "more_than_smoothgrad": _differences(rows, "map", "worst", than="SmoothGrad"),
             "attacks_that_succeeded": statistics.fmean(row["succeeded"] for row in rows),
         }
 
@@ -199,6 +199,16 @@ def mean_and_interval(values: Sequence[float]) -> list[float]:
     """The mean with its 95 % bootstrap interval."""
     means = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
     return [statistics.fmean(values), *(float(bound) for bound in np.quantile(means, [0.025, 0.975]))]
+
+
+def _differences(rows: Sequence[Row], by: str, measure: str, *, than: str) -> dict[str, dict[str, list[float]]]:
+    """Mean of the differences image by image, with its interval, for each group and radius."""
+    others = {(row["image"], row["radius"]): row[measure] for row in rows if row[by] == than}
+    gains: dict[str, dict[str, list[float]]] = {}
+    for row in sorted(rows, key=lambda row: row["radius"]):
+        gain = row[measure] - others[row["image"], row["radius"]]
+        gains.setdefault(row[by], {}).setdefault(f"{row['radius']:g}", []).append(gain)
+    return {name: {radius: mean_and_interval(of[radius]) for radius in of} for name, of in gains.items()}
 
 
 def _means(rows: Sequence[Row], by: str) -> dict[str, dict[str, float]]:

@@ -117,7 +117,8 @@ def test_attacks_are_compared_at_every_radius():
         for name in ("Algorithm 1", "random")
     ]
     summary = EXPERIMENTS["attacks"].summary(rows)
-    assert summary["random"] == pytest.approx({"0.1": 0.15, "0.5": 0.55})
+    assert summary["left"]["random"] == pytest.approx({"0.1": 0.15, "0.5": 0.55})
+    assert summary["more_than_random"]["Algorithm 1"] == {"0.1": [0, 0, 0], "0.5": [0, 0, 0]}
     assert summary["attacks_that_succeeded"] == 1
 
 
