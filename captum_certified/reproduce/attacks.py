@@ -140,11 +140,11 @@ class MapsUnderAttack(_AttackExperiment):
     def figure(self, rows: Sequence[Row]) -> Figure:
         """For each map what the worse of both attacks leaves, and dashed what random noise leaves."""
         summary = self.summary(rows)
-        figure = _curves(summary["worst"], "overlap left of the top quarter, worse of both attacks, mean")
+        figure = _curves(summary["worst"], "overlap left of the top quarter, mean")
         [axes] = figure.axes
         for color, curve in zip(CURVES, summary["random"].values(), strict=False):
             axes.plot([float(radius) for radius in curve], list(curve.values()), "--", color=color, linewidth=1)
-        axes.set_title("dashed: random noise of the same size", fontsize=10)
+        axes.set_title("under the worse of both attacks; dashed: random noise of the same size", fontsize=10)
         return figure
 
 

@@ -308,3 +308,19 @@ def test_intervals_widen_with_the_level_and_narrow_with_the_draws(kind):
     assert (many[0] >= few[0]).all()
     assert (many[1] <= few[1]).all()
     assert (many[1] - many[0]).sum() < (few[1] - few[0]).sum()
+
+
+@pytest.mark.parametrize("q", [1, 64, 8192, 10**6])
+@pytest.mark.parametrize("tail", [0.025, 1e-7])
+def test_kl_intervals_of_many_means_are_those_of_each_mean(q, tail):
+    """They start from tangents, which must be above the root everywhere: next to 0 and 1, and between any two."""
+    rng = np.random.default_rng(q)
+    near = np.concatenate([[0.0, 1e-300, 1e-18, 1e-12], np.geomspace(1e-10, 1e-3, 200), rng.random(2000) ** 6])
+    mean = np.concatenate([near, 1.0 - near, rng.random(2000), np.arange(65) / 64])
+    lower, upper = kl_interval(mean, q, tail=tail)
+    budget = -math.log(tail) / q
+    expected = kl_upper(mean, budget)
+    width = expected - (1.0 - kl_upper(1.0 - mean, budget))
+    assert (upper >= expected - 4e-12 * (expected - mean) - 2.5e-16).all()
+    assert (upper - expected <= 1e-3 * width).all()
+    assert_allclose(lower, 1.0 - kl_interval(1.0 - mean, q, tail=tail)[1], rtol=0, atol=1e-300)
