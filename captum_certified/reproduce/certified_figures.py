@@ -102,6 +102,7 @@ class OtherMaps(CertificateExperiment):
             for color, (name, group) in zip(CURVES, shown.items(), strict=False):
                 _draw_over_radius(axes, group, color, name)
             _finish_over_radius(axes, f"{kind}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
+            axes.label_outer()
         return figure
 
 
