@@ -46,19 +46,20 @@ class _Gallery(Experiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Image, attacked image, map and attacked map; above each pair what is left of the top quarter."""
+        """Image, the image as attacked for the first explanation, and every map before and after its own attack."""
         images = list(dict.fromkeys(row["image"] for row in rows))
-        width = 3 * len(self.columns) + 1
-        figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.4), layout="constrained")
+        width = 2 + 2 * len(self.columns)
+        figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.3), layout="constrained")
         panels = figure.subplots(len(images), width, squeeze=False)
         for line, image in zip(panels, images, strict=True):
+            first = image == images[0]
             own = {row["explanation"]: row for row in rows if row["image"] == image}
-            _draw(line[0], _unpacked(next(iter(own.values()))["clean"]), "image" if image == images[0] else "", "gray")
+            shown = own[self.columns[0]]
+            _draw(line[0], _unpacked(shown["clean"]), "image" if first else "", "gray")
+            _draw(line[1], _unpacked(shown["attacked"]), "attacked" if first else "", "gray")
             for place, column in enumerate(self.columns):
-                row, (before, attacked, after) = own[column], line[1 + 3 * place : 4 + 3 * place]
-                head = f"{self.label(column)}\n" if image == images[0] else ""
-                _draw(before, _unpacked(row["before"]), f"{head}map" if head else "", HEAT)
-                _draw(attacked, _unpacked(row["attacked"]), "attacked" if head else "", "gray")
+                row, (before, after) = own[column], line[2 + 2 * place : 4 + 2 * place]
+                _draw(before, _unpacked(row["before"]), self.label(column) if first else "", HEAT)
                 _draw(after, _unpacked(row["after"]), f"{100 * row['overlap']:.0f} % stay", HEAT)
         return figure
 
@@ -210,5 +211,5 @@ def _unpacked(text: str) -> NDArray[np.uint8]:
 
 def _draw(axes: Axes, picture: NDArray[np.uint8], title: str, colors: str) -> None:
     axes.imshow(picture[..., 0] if picture.shape[2] == 1 else picture, cmap=colors, vmin=0, vmax=255)
-    axes.set_title(title, fontsize=8)
+    axes.set_title(title, fontsize=12)
     axes.set_axis_off()
