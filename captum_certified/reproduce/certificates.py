@@ -1,7 +1,6 @@
 """What the certificate figures share: maps of photographs at many τ, γ and σ, and every bound of each of them."""
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
 from captum_certified.runs.results import file_digest
 from captum_certified.smoothing import CovarianceRequest
-from captum_certified.theory import lecuyer_overlap
+from captum_certified.theory import fraction_to_count, lecuyer_overlap
 
 __all__ = ["CertificateExperiment", "reached"]
 
@@ -136,7 +135,7 @@ class CertificateExperiment(Experiment):
 
 def reached(values: Sequence[float], share: float = 0.6) -> float:
     """The largest value that at least a share of all values reach; the paper's text plots it for 60 % of images."""
-    return sorted(values, reverse=True)[math.ceil(round(share * len(values), 9)) - 1]
+    return sorted(values, reverse=True)[fraction_to_count(share, len(values)) - 1]
 
 
 def _peak(method: Saliency) -> list[tuple[Row, Any]]:
@@ -186,7 +185,7 @@ def _rows(
 
 def _bounds(smoothed_map: SmoothedMap) -> list[Row]:
     """For each bound the certified shares at all radii, and the radius at which half of the top K is certified."""
-    k = math.ceil(round(K * smoothed_map.layout.n_features, 9))
+    k = fraction_to_count(K, smoothed_map.layout.n_features)
     names = ["theorem2", "clopper_pearson" if smoothed_map.binary else "empirical_bernstein", "spectral", "best"]
     rows = []
     for bound in names:

@@ -226,9 +226,10 @@ class SpectralRadii(CertificateExperiment):
         images = self.summary(rows)["images"]
         for place, radii in enumerate(images.values()):
             right.plot([radii["theorem2"], radii["spectral"]], [place, place], color="#BBBBBB", zorder=1)
-        for color, bound in ((CURVES[3], "theorem2"), (CURVES[0], "spectral")):
+        colors = dict(zip(_BOUNDS_OF_PEAK, CURVES, strict=False))
+        for bound in ("theorem2", "spectral"):
             values = [radii[bound] for radii in images.values()]
-            right.scatter(values, range(len(values)), color=color, label=bound, zorder=2)
+            right.scatter(values, range(len(values)), color=colors[bound], label=bound, zorder=2)
         right.set_yticks(range(len(images)), list(images), fontsize=8)
         right.set_xlabel("radius at which half of the top fifth is certified")
         right.set_xlim(left=0)
@@ -260,13 +261,15 @@ def _over_draws(rows: Sequence[Row], bound: str) -> dict[str, float]:
 
 def _over_tau(rows: Sequence[Row], sigma: float, bound: str) -> dict[str, float]:
     """Of the sweep, whose maps have the fewest draws."""
-    own = [row for row in _of_bound(rows, bound) if row["sigma"] == sigma and row["draws"] == _draws(rows)[0]]
+    fewest = _draws(rows)[0]
+    own = [row for row in _of_bound(rows, bound) if row["sigma"] == sigma and row["draws"] == fewest]
     return {f"{tau:g}": reached([row[_AT] for row in own if row["tau"] == tau]) for tau in TAUS}
 
 
 def _peak_rows(rows: Sequence[Row], bound: str) -> list[Row]:
     """Of the map with σ = 0.2 and τ = 0.1 that has the most draws."""
-    return [row for row in _at_tau(rows, PEAK_TAU, bound) if row["draws"] == _draws(rows)[-1]]
+    most = _draws(rows)[-1]
+    return [row for row in _at_tau(rows, PEAK_TAU, bound) if row["draws"] == most]
 
 
 def _at_peak(rows: Sequence[Row], bound: str) -> float:

@@ -1,7 +1,6 @@
 """What is certified of a map beside what attacks leave of it: how far the proofs are from the truth at most."""
 
 import functools
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.explanations import BETA, SETTINGS, SIGMA, TAU, K, attacked, explanations
 from captum_certified.reproduce.material import BOX, Material
 from captum_certified.robust import challenge_certificate
-from captum_certified.theory import clopper_pearson_interval, top_k_mask
+from captum_certified.theory import clopper_pearson_interval, fraction_to_count, top_k_mask
 from captum_certified.visualization.palette import CURVES, STAYED
 
 __all__ = ["CertifiedAndAttacked", "shared_top"]
@@ -134,7 +133,7 @@ def _rows(material: Material, size: _Size, first: int) -> list[Row]:
         target=targets,
     )
     smoothed = sample(images, seed=0)
-    k = math.ceil(round(K * smoothed.layout.n_features, 9))
+    k = fraction_to_count(K, smoothed.layout.n_features)
     members = top_k_mask(smoothed.features.numpy(), k)[0]
     certified = {
         bound: Certifier(bound=bound).top_k_curve(smoothed, k=K, radii=size.radii).double() / k for bound in _BOUNDS

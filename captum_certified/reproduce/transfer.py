@@ -24,6 +24,7 @@ from captum_certified.reproduce.digits import (
     trained_network,
 )
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
+from captum_certified.reproduce.explanations import measured_map
 from captum_certified.reproduce.material import Material
 from captum_certified.visualization.palette import HEAT
 
@@ -142,6 +143,6 @@ def _rows(scale: Scale, material: Material) -> list[Row]:
 
 def _overlaps(model: nn.Module, images: Tensor, perturbed: Tensor) -> Tensor:
     """What is left of the top K of a network's saliency maps, each of the class predicted at the clean image."""
-    method, targets = Saliency(model), model(images).argmax(dim=1)
-    before, after = (method.attribute(x.clone().requires_grad_(), target=targets) for x in (images, perturbed))
+    arguments = {"target": model(images).argmax(dim=1)}
+    before, after = (measured_map(Saliency(model), x, arguments) for x in (images, perturbed))
     return top_k_intersection(before, after, k=K)

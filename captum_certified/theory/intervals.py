@@ -197,9 +197,10 @@ def _divergence(p: Floats, rise: Floats) -> Floats:
 
 def _gap(x: Floats) -> Floats:
     """g(x) = x − ln(1 + x), by its series where that is small."""
-    gap = np.atleast_1d(np.asarray(x - np.log1p(x)))
-    small = np.abs(np.atleast_1d(x)) < _SERIES
-    y = np.atleast_1d(x)[small]
+    entries = np.atleast_1d(x)
+    gap = entries - np.log1p(entries)
+    small = np.abs(entries) < _SERIES
+    y = entries[small]
     gap[small] = y**2 * (1 / 2 - y * (1 / 3 - y * (1 / 4 - y * (1 / 5 - y * (1 / 6 - y * (1 / 7 - y / 8))))))
     return gap.reshape(np.shape(x))
 
