@@ -1,16 +1,18 @@
 """Everything that is kept of one map's draws."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from captum_certified.smoothing.companion import Share
 from captum_certified.smoothing.features import FeatureLayout
 from captum_certified.smoothing.gram import BlockCovariance, block_bytes
 from captum_certified.smoothing.passes import block_draws
 from captum_certified.smoothing.regions import RegionStatistics
-from captum_certified.smoothing.statistics import PerDrawMap, statistics_for
+from captum_certified.smoothing.statistics import MapDraws, PerDrawMap, statistics_for
 from captum_certified.smoothing.ties import TieCounter
 
 __all__ = ["CovarianceRequest", "MapCollector"]
@@ -58,15 +60,16 @@ class MapCollector:
             BlockCovariance(rows, n, binary=binary, block=block, device=device, most=most_draws) if wanted else None
         )
 
-    def add(self, magnitudes: Tensor, draws: range, ties: TieCounter) -> None:
+    def add(self, magnitudes: Tensor, draws: range, ties: TieCounter, share: Share | None = None) -> None:
         """Add the draws of one pass.
 
         Args:
             magnitudes: Feature magnitudes, shape (N · draws, n), all draws of example 0 first.
             draws: Their numbers.
             ties: Counts the choices that only the index rule made.
+            share: Runs the mapping of the draws, where threads are free for it.
         """
-        values, placed_by_index = self.per_draw_map(magnitudes)
+        values, placed_by_index = self.per_draw_map(magnitudes) if share is None else self._mapped(magnitudes, share)
         by_example = values.view(self.rows, len(draws), -1)
         self.statistics.add(by_example)
         for shares in self.regions.values():
@@ -75,6 +78,14 @@ class MapCollector:
             self.covariance.add(by_example, draws)
         if placed_by_index is not None:
             ties.add(values, placed_by_index)
+
+    def _mapped(self, magnitudes: Tensor, share: Share) -> MapDraws:
+        """The maps of all draws, made in two halves."""
+        halves = share([partial(self.per_draw_map, half) for half in magnitudes.chunk(2)])
+        placed_by_index = [half.placed_by_index for half in halves if half.placed_by_index is not None]
+        return MapDraws(
+            torch.cat([half.values for half in halves]), torch.cat(placed_by_index) if placed_by_index else None
+        )
 
     def finish(self) -> None:
         """Reduce a block that the end of the run has cut short."""

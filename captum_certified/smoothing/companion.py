@@ -1,15 +1,25 @@
 """A thread beside the model's: it makes the next noise and counts the last draws while the model runs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["Companion"]
+__all__ = ["Companion", "Share", "in_turn"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# Runs independent jobs, by whatever threads there are for them, and returns their results in order.
+Share = Callable[[Sequence[Callable[[], Any]]], list[Any]]
+
+
+def in_turn(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Run independent jobs one after the other."""
+    return [job() for job in jobs]
 
 
 class Companion:
@@ -40,13 +50,43 @@ class Companion:
         done.set_result(work())
         return done
 
+    def share(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+        """Run independent jobs here and beside; what the companion has no time for is run here.
+
+        Args:
+            jobs: The jobs.
+
+        Returns:
+            Their results, in order.
+        """
+        if self._thread is None:
+            return in_turn(jobs)
+        remaining = deque(enumerate(jobs))
+        results: dict[int, Result] = {}
+
+        def run_what_remains() -> None:
+            while True:
+                try:
+                    position, job = remaining.popleft()
+                except IndexError:
+                    return
+                results[position] = job()
+
+        beside = self.start(run_what_remains)
+        run_what_remains()
+        if not beside.cancel():
+            beside.result()
+        return [results[position] for position in range(len(jobs))]
+
     def one_ahead(self, make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """Items with what is made of them; the next is in the making while the caller uses the last."""
-        waiting: tuple[Item, Future[Result]] | None = None
-        for item in items:
-            started = self.start(lambda item=item: make(item))  # type: ignore[misc]
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()
-            waiting = item, started
-        if waiting is not None:
-            yield waiting[0], waiting[1].result()
+        """Items with what is made of them; the next is in the making while the caller uses the last.
+
+        The first is made here, where ``make`` can share its work: there is nothing to use yet.
+        """
+        coming = iter(items)
+        following, future = next(coming, None), None
+        while following is not None:
+            item, following = following, next(coming, None)
+            result = make(item) if future is None else future.result()
+            future = None if following is None else self.start(partial(make, following))
+            yield item, result

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import CertificationError
 from captum_certified.smoothing.collector import CovarianceRequest, MapCollector
-from captum_certified.smoothing.companion import Companion
+from captum_certified.smoothing.companion import Companion, Share
 from captum_certified.smoothing.features import FeatureLayout, Groups
 from captum_certified.smoothing.passes import SamplingPlan, noisy_inputs
 from captum_certified.smoothing.provenance import DrawRange
@@ -66,7 +66,8 @@ def smooth(
     with Companion(inputs[0].device) as companion:
         counted: Future[None] | None = None
         for block in plan.blocks():
-            noisy_passes = companion.one_ahead(lambda draws: noisy_inputs(inputs, draws, plan), plan.passes(block))
+            make_noisy = partial(noisy_inputs, inputs, plan=plan, share=companion.share)
+            noisy_passes = companion.one_ahead(make_noisy, plan.passes(block))
             for draws, noisy in noisy_passes:
                 outputs = attribute(noisy, draws)
                 if not collectors:
@@ -75,10 +76,13 @@ def smooth(
                     counted.result()
                 # A copy, made here: the method may hand out the same memory again in the next pass.
                 columns = collectors[0].layout.flatten(outputs.maps, rows)
-                counted = companion.start(partial(_count, columns, draws, collectors, ties))
+                count = partial(_count, columns, draws, collectors, ties)
+                if draws.stop < block.stop:
+                    counted = companion.start(count)
+                else:  # there is no other pass to compute meanwhile
+                    counted = None
+                    count(companion.share)
                 on_pass(len(draws))
-            if counted is not None:
-                counted.result()
             if block.stop == plan.stop:
                 for collector in collectors:
                     collector.finish()
@@ -107,11 +111,13 @@ def _collectors(
     ]
 
 
-def _count(columns: Tensor, draws: range, collectors: Sequence[MapCollector], ties: TieCounter) -> None:
+def _count(
+    columns: Tensor, draws: range, collectors: Sequence[MapCollector], ties: TieCounter, share: Share | None = None
+) -> None:
     """Add the feature magnitudes of one pass to the statistics of every map."""
     magnitudes = checked_magnitudes(columns, where=f"in draws {draws.start} to {draws.stop - 1}")
     for collector in collectors:
-        collector.add(magnitudes, draws, ties)
+        collector.add(magnitudes, draws, ties, share)
 
 
 def checked_magnitudes(magnitudes: Tensor, *, where: str) -> Tensor:

@@ -2,11 +2,14 @@
 
 import math
 import secrets
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from captum_certified.smoothing.companion import Share, in_turn
 
 __all__ = ["NoiseLaw", "derived_seed", "fresh_seed", "noise_pass"]
 
@@ -38,6 +41,7 @@ def noise_pass(
     dtype: torch.dtype,
     device: torch.device,
     law: NoiseLaw = "gaussian",
+    share: Share = in_turn,
 ) -> Tensor:
     """Noise of unit standard deviation for consecutive draws of one input tensor.
 
@@ -54,6 +58,7 @@ def noise_pass(
         dtype: float32 or float64.
         device: Where the noise is made.
         law: ``"gaussian"``, or ``"uniform"`` on ±√3.
+        share: Runs the making of the sheaves, in any order.
 
     Returns:
         Shape (len(draws), *shape).
@@ -61,24 +66,30 @@ def noise_pass(
     noise = torch.empty((len(draws), *shape), dtype=dtype, device=device)
     rows = noise.view(len(draws), -1)
     size = _sheaf_size(shape)
+    jobs = []
     draw = draws.start
     while draw < draws.stop:
         sheaf, first = divmod(draw, size)
         last = min(size, draws.stop - sheaf * size)
-        key = np.random.SeedSequence(seed, spawn_key=(sheaf, tensor))
         target = rows[draw - draws.start : draw - draws.start + last - first]
-        if first == 0:
-            _fill(target, key, law)
-        else:  # the rows of the sheaf that precede those wanted
-            whole = torch.empty((last, rows.shape[1]), dtype=dtype, device=device)
-            _fill(whole, key, law)
-            target.copy_(whole[first:])
+        jobs.append(partial(_fill_from, target, first, np.random.SeedSequence(seed, spawn_key=(sheaf, tensor)), law))
         draw = sheaf * size + last
+    share(jobs)
     return noise if law == "gaussian" else noise.sub_(0.5).mul_(12**0.5)
 
 
 def _sheaf_size(shape: tuple[int, ...]) -> int:
     return max(1, min(_SHEAF_DRAWS, _SHEAF_NUMBERS // max(math.prod(shape), 1)))
+
+
+def _fill_from(rows: Tensor, first: int, key: np.random.SeedSequence, law: NoiseLaw) -> None:
+    """Fill rows with those of a sheaf from its row ``first`` on."""
+    if first == 0:
+        _fill(rows, key, law)
+        return
+    whole = rows.new_empty((first + len(rows), rows.shape[1]))
+    _fill(whole, key, law)
+    rows.copy_(whole[first:])
 
 
 def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:

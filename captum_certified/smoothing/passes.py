@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captum_certified.smoothing.companion import Share, in_turn
 from captum_certified.smoothing.noise import NoiseLaw, noise_pass
 
 __all__ = ["SamplingPlan", "block_draws", "noisy_inputs"]
@@ -69,7 +70,9 @@ def _cut(start: int, stop: int, *, size: int, anchor: int) -> Iterator[range]:
         start = end
 
 
-def noisy_inputs(inputs: tuple[Tensor, ...], draws: range, plan: SamplingPlan) -> tuple[Tensor, ...]:
+def noisy_inputs(
+    inputs: tuple[Tensor, ...], draws: range, plan: SamplingPlan, share: Share = in_turn
+) -> tuple[Tensor, ...]:
     """X + σε for every example and draw, in NoiseTunnel's order: all draws of example 0 first.
 
     The sum is formed in float32 (float64 for float64 inputs) and then rounded to the input's dtype. All
@@ -81,14 +84,15 @@ def noisy_inputs(inputs: tuple[Tensor, ...], draws: range, plan: SamplingPlan) -
         inputs: Tensors of shape (N, …).
         draws: Draw numbers.
         plan: Seed and standard deviations.
+        share: Runs the making of the noise.
 
     Returns:
         One tensor of shape (N · len(draws), …) for every input.
     """
-    return tuple(_noisy_input(tensor, position, draws, plan) for position, tensor in enumerate(inputs))
+    return tuple(_noisy_input(tensor, position, draws, plan, share) for position, tensor in enumerate(inputs))
 
 
-def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan) -> Tensor:
+def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan, share: Share) -> Tensor:
     stdev = plan.stdevs[position]
     if stdev == 0:
         return tensor.unsqueeze(1).repeat(1, len(draws), *(1,) * (tensor.dim() - 1)).flatten(0, 1)
@@ -101,6 +105,7 @@ def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan
         dtype=dtype,
         device=tensor.device,
         law=plan.law,
+        share=share,
     )
     # Scaled apart from the sum: a fused multiply-add would round differently at the end of a vector register.
     noisy = tensor.to(dtype).unsqueeze(1) + noise.mul_(stdev).unsqueeze(0)

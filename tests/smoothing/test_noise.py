@@ -6,6 +6,7 @@ import torch
 from scipy.stats import kstest
 
 from captum_certified.smoothing import derived_seed, fresh_seed, noise_pass
+from captum_certified.smoothing.companion import Companion
 
 CPU = torch.device("cpu")
 SMALL = [[-0.467596, 0.43052], [1.014898, 1.040928], [0.03503, -1.490563]]
@@ -29,6 +30,15 @@ def test_a_draw_does_not_depend_on_the_pass_it_is_made_in(law, dtype, pass_size,
     ]
     assert torch.equal(torch.cat(parts), whole)
     assert torch.equal(noise(shape, seed=9, draws=range(71, 90), dtype=dtype, law=law), whole[71:90])
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (40_000,)])
+def test_noise_shared_with_another_thread_is_the_same(shape):
+    with Companion(CPU) as companion:
+        shared = noise_pass(
+            shape, seed=9, draws=range(5, 140), tensor=0, dtype=torch.float32, device=CPU, share=companion.share
+        )
+    assert torch.equal(shared, noise(shape, seed=9, draws=range(5, 140)))
 
 
 def test_the_noise_of_a_seed_is_fixed_for_good():
