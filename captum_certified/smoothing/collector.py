@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_certified.smoothing.companion import Share
+from captum_certified.smoothing.companion import Share, in_turn
 from captum_certified.smoothing.features import FeatureLayout
 from captum_certified.smoothing.gram import BlockCovariance, block_bytes
 from captum_certified.smoothing.passes import block_draws
@@ -19,6 +19,7 @@ __all__ = ["CovarianceRequest", "MapCollector"]
 
 CovarianceRequest = Literal["auto"] | bool | int
 
+_CACHED_NUMBERS, _ALL = 2**17, 2**62
 _MOST_BYTES = 1_000_000_000  # of one block, for covariance="auto"
 
 
@@ -50,6 +51,8 @@ class MapCollector:
         self.per_draw_map = per_draw_map
         self.layout = layout
         self.rows = rows
+        # On the CPU as many as stay in a cache; an accelerator is faster with all at once.
+        self._mapped_at_once = max(1, (_CACHED_NUMBERS if device.type == "cpu" else _ALL) // max(n, 1))
         self.statistics = statistics_for(per_draw_map, rows, n, device)
         self.regions = {name: RegionStatistics(mask, device) for name, mask in masks.items()}
         block = block_draws(binary=binary) if isinstance(covariance, (str, bool)) else covariance
@@ -60,16 +63,16 @@ class MapCollector:
             BlockCovariance(rows, n, binary=binary, block=block, device=device, most=most_draws) if wanted else None
         )
 
-    def add(self, magnitudes: Tensor, draws: range, ties: TieCounter, share: Share | None = None) -> None:
+    def add(self, magnitudes: Tensor, draws: range, ties: TieCounter, share: Share = in_turn) -> None:
         """Add the draws of one pass.
 
         Args:
             magnitudes: Feature magnitudes, shape (N · draws, n), all draws of example 0 first.
             draws: Their numbers.
             ties: Counts the choices that only the index rule made.
-            share: Runs the mapping of the draws, where threads are free for it.
+            share: Runs the mapping of the draws.
         """
-        values, placed_by_index = self.per_draw_map(magnitudes) if share is None else self._mapped(magnitudes, share)
+        values, placed_by_index = self._mapped(magnitudes, share)
         by_example = values.view(self.rows, len(draws), -1)
         self.statistics.add(by_example)
         for shares in self.regions.values():
@@ -80,11 +83,11 @@ class MapCollector:
             ties.add(values, placed_by_index)
 
     def _mapped(self, magnitudes: Tensor, share: Share) -> MapDraws:
-        """The maps of all draws, made in two halves."""
-        halves = share([partial(self.per_draw_map, half) for half in magnitudes.chunk(2)])
-        placed_by_index = [half.placed_by_index for half in halves if half.placed_by_index is not None]
+        """The maps of all draws, made of a few at a time."""
+        parts = share([partial(self.per_draw_map, some) for some in torch.split(magnitudes, self._mapped_at_once)])
+        placed_by_index = [part.placed_by_index for part in parts if part.placed_by_index is not None]
         return MapDraws(
-            torch.cat([half.values for half in halves]), torch.cat(placed_by_index) if placed_by_index else None
+            torch.cat([part.values for part in parts]), torch.cat(placed_by_index) if placed_by_index else None
         )
 
     def finish(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import CertificationError
 from captum_certified.smoothing.collector import CovarianceRequest, MapCollector
-from captum_certified.smoothing.companion import Companion, Share
+from captum_certified.smoothing.companion import Companion, Share, in_turn
 from captum_certified.smoothing.features import FeatureLayout, Groups
 from captum_certified.smoothing.passes import SamplingPlan, noisy_inputs
 from captum_certified.smoothing.provenance import DrawRange
@@ -112,7 +112,7 @@ def _collectors(
 
 
 def _count(
-    columns: Tensor, draws: range, collectors: Sequence[MapCollector], ties: TieCounter, share: Share | None = None
+    columns: Tensor, draws: range, collectors: Sequence[MapCollector], ties: TieCounter, share: Share = in_turn
 ) -> None:
     """Add the feature magnitudes of one pass to the statistics of every map."""
     magnitudes = checked_magnitudes(columns, where=f"in draws {draws.start} to {draws.stop - 1}")

@@ -41,9 +41,11 @@ def noise_pass(
     dtype: torch.dtype,
     device: torch.device,
     law: NoiseLaw = "gaussian",
+    scale: float = 1.0,
+    offset: Tensor | None = None,
     share: Share = in_turn,
 ) -> Tensor:
-    """Noise of unit standard deviation for consecutive draws of one input tensor.
+    """Noise for consecutive draws of one input tensor, of unit standard deviation if it is not scaled.
 
     Draws belong to sheaves of a fixed size, one draw each for large inputs. Each sheaf is generated from
     SeedSequence(seed, spawn_key=(sheaf, tensor)) alone, and a draw is a fixed row of its sheaf, so it does not depend
@@ -58,6 +60,8 @@ def noise_pass(
         dtype: float32 or float64.
         device: Where the noise is made.
         law: ``"gaussian"``, or ``"uniform"`` on ±√3.
+        scale: What the noise is multiplied with.
+        offset: What is added to every draw then, of shape ``shape``, ``dtype`` and without gradient.
         share: Runs the making of the sheaves, in any order.
 
     Returns:
@@ -65,6 +69,7 @@ def noise_pass(
     """
     noise = torch.empty((len(draws), *shape), dtype=dtype, device=device)
     rows = noise.view(len(draws), -1)
+    added = None if offset is None else offset.reshape(-1)
     size = _sheaf_size(shape)
     jobs = []
     draw = draws.start
@@ -72,24 +77,34 @@ def noise_pass(
         sheaf, first = divmod(draw, size)
         last = min(size, draws.stop - sheaf * size)
         target = rows[draw - draws.start : draw - draws.start + last - first]
-        jobs.append(partial(_fill_from, target, first, np.random.SeedSequence(seed, spawn_key=(sheaf, tensor)), law))
+        key = np.random.SeedSequence(seed, spawn_key=(sheaf, tensor))
+        jobs.append(partial(_fill_from, target, first, key, law, scale, added))
         draw = sheaf * size + last
     share(jobs)
-    return noise if law == "gaussian" else noise.sub_(0.5).mul_(12**0.5)
+    return noise
 
 
 def _sheaf_size(shape: tuple[int, ...]) -> int:
     return max(1, min(_SHEAF_DRAWS, _SHEAF_NUMBERS // max(math.prod(shape), 1)))
 
 
-def _fill_from(rows: Tensor, first: int, key: np.random.SeedSequence, law: NoiseLaw) -> None:
-    """Fill rows with those of a sheaf from its row ``first`` on."""
+def _fill_from(
+    rows: Tensor, first: int, key: np.random.SeedSequence, law: NoiseLaw, scale: float, offset: Tensor | None
+) -> None:
+    """Fill rows with those of a sheaf from its row ``first`` on, and finish them while they are in the cache."""
     if first == 0:
         _fill(rows, key, law)
-        return
-    whole = rows.new_empty((first + len(rows), rows.shape[1]))
-    _fill(whole, key, law)
-    rows.copy_(whole[first:])
+    else:
+        whole = rows.new_empty((first + len(rows), rows.shape[1]))
+        _fill(whole, key, law)
+        rows.copy_(whole[first:])
+    if law == "uniform":
+        rows.sub_(0.5).mul_(12**0.5)
+    # One by one: a fused multiply-add would round differently at the end of a vector register.
+    if scale != 1:
+        rows.mul_(scale)
+    if offset is not None:
+        rows.add_(offset)
 
 
 def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:

@@ -97,6 +97,9 @@ def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan
     if stdev == 0:
         return tensor.unsqueeze(1).repeat(1, len(draws), *(1,) * (tensor.dim() - 1)).flatten(0, 1)
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    center = tensor.to(dtype)
+    # Several examples share the noise, and a gradient flows through a sum that leaves its terms as they are.
+    added_in_place = len(tensor) == 1 and not tensor.requires_grad
     noise = noise_pass(
         tuple(tensor.shape[1:]),
         seed=plan.seed,
@@ -105,10 +108,11 @@ def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan
         dtype=dtype,
         device=tensor.device,
         law=plan.law,
+        scale=stdev,
+        offset=center[0] if added_in_place else None,
         share=share,
-    )
-    # Scaled apart from the sum: a fused multiply-add would round differently at the end of a vector register.
-    noisy = tensor.to(dtype).unsqueeze(1) + noise.mul_(stdev).unsqueeze(0)
+    ).unsqueeze(0)
+    noisy = noise if added_in_place else center.unsqueeze(1) + noise
     return _laid_out_like(tensor, noisy.flatten(0, 1).to(tensor.dtype))
 
 

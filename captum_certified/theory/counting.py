@@ -50,7 +50,9 @@ def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_],
     threshold = np.partition(values, n - k, axis=1)[:, n - k, None]
     mask = values >= threshold
     placed_by_index = np.zeros(len(values), dtype=np.int64)
-    for row in np.flatnonzero(np.count_nonzero(mask, axis=1) > k):
+    # Every row has k marks or, where values tie with the last of them, more; counting all at once is far faster.
+    tied_rows = np.flatnonzero(np.count_nonzero(mask, axis=1) > k) if np.count_nonzero(mask) > k * len(mask) else ()
+    for row in tied_rows:
         tied = np.flatnonzero(values[row] == threshold[row])
         surplus = np.count_nonzero(mask[row]) - k
         mask[row, tied[len(tied) - surplus :]] = False
