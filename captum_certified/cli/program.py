@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from captum_certified import __version__
 from captum_certified.cli import attack, certify, demo, reproduce, train, verify
+from captum_certified.cli.allocator import keep_freed_memory
 from captum_certified.exceptions import CaptumCertifiedError
 
 __all__ = ["main"]
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if argv is None:  # the process is ours
+        keep_freed_memory()
     try:
         arguments = _parser().parse_args(argv)
         with warnings.catch_warnings():

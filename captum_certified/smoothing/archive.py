@@ -48,7 +48,8 @@ def write_archive(
         header: JSON values.
         arrays: Numeric or boolean arrays.
     """
-    text = json.dumps({"kind": kind, "version": VERSION, **header})
+    # A zip archive with a damaged directory can lose its last members without a word; the header names them all.
+    text = json.dumps({"kind": kind, "version": VERSION, "arrays": sorted(arrays), **header})
     members: dict[str, Any] = {_HEADER: np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
     with atomic_write(path) as file:
         np.savez_compressed(file, **members)
@@ -86,6 +87,8 @@ def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, 
         raise FileFormatError(
             f"Expected {path} to be of version {VERSION} or older, got {version!r}; update captum_certified."
         )
+    if header.get("arrays") != sorted(arrays):
+        raise FileFormatError(f"Expected {path} to hold the arrays {header.get('arrays')!r}, got {sorted(arrays)}.")
     return header, arrays
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_certified.smoothing.companion import Share, in_turn
+from captum_certified.smoothing.gaussian import fill_with_normals
 
 __all__ = ["NoiseLaw", "derived_seed", "fresh_seed", "noise_pass"]
 
@@ -78,7 +79,7 @@ def noise_pass(
         last = min(size, draws.stop - sheaf * size)
         target = rows[draw - draws.start : draw - draws.start + last - first]
         key = np.random.SeedSequence(seed, spawn_key=(sheaf, tensor))
-        jobs.append(partial(_fill_from, target, first, key, law, scale, added))
+        jobs.append(partial(_draw, target, range(first, last), size, key, law, scale, added))
         draw = sheaf * size + last
     share(jobs)
     return noise
@@ -88,16 +89,22 @@ def _sheaf_size(shape: tuple[int, ...]) -> int:
     return max(1, min(_SHEAF_DRAWS, _SHEAF_NUMBERS // max(math.prod(shape), 1)))
 
 
-def _fill_from(
-    rows: Tensor, first: int, key: np.random.SeedSequence, law: NoiseLaw, scale: float, offset: Tensor | None
+def _draw(
+    rows: Tensor,
+    places: range,
+    size: int,
+    key: np.random.SeedSequence,
+    law: NoiseLaw,
+    scale: float,
+    offset: Tensor | None,
 ) -> None:
-    """Fill rows with those of a sheaf from its row ``first`` on, and finish them while they are in the cache."""
-    if first == 0:
+    """Fill rows with those at some places of a sheaf, and finish them while they are in the cache."""
+    if len(places) == size:
         _fill(rows, key, law)
-    else:
-        whole = rows.new_empty((first + len(rows), rows.shape[1]))
-        _fill(whole, key, law)
-        rows.copy_(whole[first:])
+    else:  # a sheaf is always made whole, so that a draw is the same whichever others are wanted
+        sheaf = rows.new_empty((size, rows.shape[1]))
+        _fill(sheaf, key, law)
+        rows.copy_(sheaf[places.start : places.stop])
     if law == "uniform":
         rows.sub_(0.5).mul_(12**0.5)
     # One by one: a fused multiply-add would round differently at the end of a vector register.
@@ -108,13 +115,13 @@ def _fill_from(
 
 
 def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:
-    """Fill rows one after the other: the first rows are the same however many there are."""
+    """Fill all rows of a sheaf."""
     if rows.device.type == "cpu":
-        generator = np.random.Generator(np.random.SFC64(key))
+        numbers, bits = rows.numpy().reshape(-1), np.random.SFC64(key)
         if law == "gaussian":
-            generator.standard_normal(dtype=rows.numpy().dtype.type, out=rows.numpy())
+            fill_with_normals(numbers, bits)
         else:
-            generator.random(dtype=rows.numpy().dtype.type, out=rows.numpy())
+            np.random.Generator(bits).random(dtype=numbers.dtype.type, out=numbers)
         return
     generator_on_device = torch.Generator(rows.device).manual_seed(_word(key))
     for row in rows:  # PyTorch's generators number a kernel's threads: one row at a time

@@ -1,7 +1,9 @@
 """A map's file: the same map back, and a plain refusal of everything else."""
 
 import io
+import itertools
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -154,18 +156,31 @@ def test_no_flipped_byte_changes_a_map_or_raises_anything_else(stored, tmp_path)
     assert refused > len(positions), "most damage must be noticed"
 
 
+def test_a_directory_that_has_lost_members_is_refused(stored, tmp_path):
+    """The comment of a member may cover all entries behind it, which no reader of archives notices."""
+    entries = [match.start() for match in re.finditer(b"PK\x01\x02", stored)]
+    for entry, following in itertools.pairwise(entries):
+        damaged = bytearray(stored)
+        covered = stored.rindex(b"PK\x05\x06") - following
+        damaged[entry + 32 : entry + 34] = covered.to_bytes(2, "little")
+        assert len(zipfile.ZipFile(io.BytesIO(damaged)).namelist()) == entries.index(following)
+        with pytest.raises(FileFormatError, match="to hold the arrays"):
+            load_bytes(bytes(damaged), tmp_path)
+
+
 def rewritten(stored, *, header=None, **arrays):
     """The stored archive with changed header entries and arrays; ``None`` removes one."""
     with np.load(io.BytesIO(stored)) as archive:
         members = {name: archive[name] for name in archive.files}
     text = {**json.loads(members.pop("header").tobytes()), **(header or {})}
     text = {key: value for key, value in text.items() if value is not ...}
-    members |= arrays
+    members = {name: array for name, array in (members | arrays).items() if array is not None}
+    text["arrays"] = sorted(members)
     stream = io.BytesIO()
     np.savez(
         stream,
         header=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8),
-        **{name: array for name, array in members.items() if array is not None},
+        **members,
     )
     return stream.getvalue()
 
@@ -284,7 +299,7 @@ def test_archives_hold_what_was_written(tmp_path):
     arrays = {"a": np.arange(4), "b.c": np.array([[True, False]])}
     write_archive(tmp_path / "x.bin", kind="Thing", header={"n": 3}, arrays=arrays)
     header, read = read_archive(tmp_path / "x.bin", kind="Thing")
-    assert header == {"kind": "Thing", "version": 1, "n": 3}
+    assert header == {"kind": "Thing", "version": 1, "arrays": ["a", "b.c"], "n": 3}
     assert {name: array.tolist() for name, array in read.items()} == {n: a.tolist() for n, a in arrays.items()}
 
 

@@ -42,7 +42,9 @@ def literal_kl_upper(u, c):
     def kl(v):
         return (u * math.log(u / v) if u else 0.0) + ((1 - u) * math.log((1 - u) / (1 - v)) if u < 1 else 0.0)
 
-    return 1.0 if u >= 1 else brentq(lambda v: kl(v) - c, u if u else 1e-300, 1 - 1e-15, xtol=1e-15)
+    if u >= 1 or kl(1 - 1e-15) < c:
+        return 1.0
+    return brentq(lambda v: kl(v) - c, u if u else 1e-300, 1 - 1e-15, xtol=1e-15)
 
 
 def literal_sums(t, lam, u, q, log):
@@ -75,7 +77,7 @@ def literal_short(s, alpha, *, n_samples, pairs, trace, top_eigenvalue):
 def random_evidence(rng, rows):
     """Evidence that fits together: W below q/2, odd q, F̂ and κ̂ at least what λ̂ implies."""
     s = float(rng.integers(1, 2000))
-    q = rng.integers(2, 20000, rows)
+    q = np.maximum(2, 10 ** rng.uniform(0, 6, rows)).astype(int)  # so many that θ leaves its largest value
     top = s * rng.random(rows) ** 4
     evidence = {
         "n_samples": q.astype(float),
@@ -257,6 +259,11 @@ def test_the_radius_inverts_the_displacement_from_below(make):
         found = bound.ratio_below(target)
         assert_close(found.tolist(), [ratio], rtol=3e-9 if ratio > 1e-3 else 1e-6, atol=0)
         assert bound.squared(found)[0, 0] < target[0]
+
+
+def test_what_is_exceeded_at_once_has_radius_zero():
+    still = Displacement(np.array([0.5]), np.array([0.0]), np.array([1.0]))
+    assert still.ratio_below(np.array([[0.0, 0.25]])).tolist() == [[0.0, 0.0]]
 
 
 def test_rows_have_their_own_radii():

@@ -1,0 +1,57 @@
+"""The program keeps the memory that it frees, unless its user has decided otherwise."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource
+import torch
+from captum_certified.cli.allocator import keep_freed_memory
+{call}
+def faults():
+    for _ in range(10):
+        torch.ones(2**24)  # 64 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+print(faults() - before)
+"""
+
+gnu = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+
+
+def page_faults(call, **environment):
+    program = [sys.executable, "-c", FAULTS.format(call=call)]
+    run = subprocess.run(program, capture_output=True, text=True, check=True, env={**os.environ, **environment})  # noqa: S603
+    return int(run.stdout)
+
+
+@gnu
+def test_memory_that_was_freed_is_used_again():
+    assert page_faults("keep_freed_memory()") < 100
+
+
+@gnu
+@pytest.mark.parametrize(
+    ("call", "environment"),
+    [("", {}), ("keep_freed_memory()", {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"})],
+    ids=["by default", "where the user says so"],
+)
+def test_otherwise_the_system_gets_it_back(call, environment):
+    assert page_faults(call, **environment) > 100
+
+
+def test_only_a_process_of_its_own_is_changed(monkeypatch, capsys):
+    from captum_certified.cli import main, program
+
+    called = []
+    monkeypatch.setattr(program, "keep_freed_memory", lambda: called.append(True))
+    assert main(["--version"]) == 0
+    assert not called
+    monkeypatch.setattr(sys, "argv", ["captum-certified", "--version"])
+    assert main() == 0
+    assert called
+    capsys.readouterr()
