@@ -2,6 +2,7 @@
 
 import math
 import secrets
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -70,7 +71,8 @@ def noise_pass(
     """
     noise = torch.empty((len(draws), *shape), dtype=dtype, device=device)
     rows = noise.view(len(draws), -1)
-    added = None if offset is None else offset.reshape(-1)
+    finish = partial(_finish, law=law, scale=scale, offset=None if offset is None else offset.reshape(-1))
+    cached = device.type == "cpu"
     size = _sheaf_size(shape)
     jobs = []
     draw = draws.start
@@ -79,9 +81,11 @@ def noise_pass(
         last = min(size, draws.stop - sheaf * size)
         target = rows[draw - draws.start : draw - draws.start + last - first]
         key = np.random.SeedSequence(seed, spawn_key=(sheaf, tensor))
-        jobs.append(partial(_draw, target, range(first, last), size, key, law, scale, added))
+        jobs.append(partial(_draw, target, range(first, last), size, key, law, finish if cached else None))
         draw = sheaf * size + last
     share(jobs)
+    if not cached:
+        finish(rows)
     return noise
 
 
@@ -95,16 +99,21 @@ def _draw(
     size: int,
     key: np.random.SeedSequence,
     law: NoiseLaw,
-    scale: float,
-    offset: Tensor | None,
+    finish: Callable[[Tensor], None] | None,
 ) -> None:
-    """Fill rows with those at some places of a sheaf, and finish them while they are in the cache."""
+    """Fill rows with those at some places of a sheaf, and finish them at once, while they are in the cache."""
     if len(places) == size:
         _fill(rows, key, law)
     else:  # a sheaf is always made whole, so that a draw is the same whichever others are wanted
         sheaf = rows.new_empty((size, rows.shape[1]))
         _fill(sheaf, key, law)
         rows.copy_(sheaf[places.start : places.stop])
+    if finish is not None:
+        finish(rows)
+
+
+def _finish(rows: Tensor, *, law: NoiseLaw, scale: float, offset: Tensor | None) -> None:
+    """Make noise of unit variance, scale it, and add what it is the noise of."""
     if law == "uniform":
         rows.sub_(0.5).mul_(12**0.5)
     # One by one: a fused multiply-add would round differently at the end of a vector register.

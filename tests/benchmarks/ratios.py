@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from captum_certified.cli.allocator import keep_freed_memory
+
+keep_freed_memory()
+
 PAIRS = 40
 SECONDS = 0.3
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from scipy.optimize import minimize_scalar
 from torch.testing import assert_close
 
-from captum_certified.theory import exchange_costs, spectral_overlap, spectral_ranks
+from captum_certified.theory import exchange, exchange_costs, spectral_overlap, spectral_ranks, staying_costs
 
 EXAMPLE = np.array([0.9, 0.8, 0.6, 0.5, 0.45, 0.3, 0.1, 0.05])
 
@@ -181,6 +181,31 @@ def test_a_budget_that_equals_the_cost_affords_it():
     assert spectral_overlap(EXAMPLE, 4, np.array([cost])) == 2
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_overlap_of_many_features_agrees_with_a_scan(seed):
+    """Where exchanges are too many to list, one is looked for by bisection."""
+    rng = np.random.default_rng(seed)
+    n = 2000
+    mean = rng.random(n) if seed % 2 else rng.integers(0, 300, n) / 300
+    k = int(rng.choice([600, 1000, 1300]))
+    m = np.arange(1, min(k, n - k) + 1)
+    assert len(m) > exchange._AT_ONCE
+    limits = np.maximum.accumulate(exchange_costs(mean, k, m)) * (1 - 1e-8)
+    budgets = np.concatenate([limits[[0, 1, 17, -2, -1]], rng.random(50) * limits[-1] * 1.1, [0.0, np.inf]])
+    assert_array_equal(spectral_overlap(mean, k, budgets), [k - np.count_nonzero(limits <= b) for b in budgets])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_listing_and_looking_agree(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 40))
+    mean, k = rng.random(n), int(rng.integers(1, n + 1))
+    budgets = np.concatenate([rng.random(20) ** 4 * n, [0.0, np.inf]])
+    listed = spectral_overlap(mean, k, budgets)
+    monkeypatch.setattr(exchange, "_AT_ONCE", -1)
+    assert_array_equal(spectral_overlap(mean, k, budgets), listed)
+
+
 # -- S5 -------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +258,13 @@ def test_no_map_within_the_budget_gives_a_worse_rank(seed):
     moved = mean + length * steps / np.where(norms > 0, norms, 1.0)
     worst = (moved[:, None, :] >= moved[:, :, None]).sum(axis=2).max(axis=0)
     assert (worst <= ranks).all()
+
+
+def test_a_budget_that_equals_the_cost_less_its_slack_overtakes():
+    mean = np.array([0.9, 0.5, 0.1])
+    cost = float(staying_costs(mean, 1)[0]) * (1 - 1e-8)
+    assert spectral_ranks(mean, cost)[0] == 2
+    assert spectral_ranks(mean, np.nextafter(cost, 0))[0] == 1
 
 
 def test_ranks_of_many_features_agree_with_a_scan():

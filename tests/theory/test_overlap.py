@@ -2,12 +2,20 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from orderings import least_overlap
 from reference import hoeffding_c, theorem_2
 from scipy.stats import norm
 
-from captum_certified.theory import interval_ladder, overlap_from_ladder, probit, theorem2_ladder, top_k_mask
+from captum_certified.theory import (
+    interval_ladder,
+    overlap_from_bounds,
+    overlap_from_ladder,
+    probit,
+    ratio_from_ladder,
+    theorem2_ladder,
+    top_k_mask,
+)
 
 
 def by_theorem_2(mean, c, k, ratio):
@@ -131,6 +139,28 @@ def test_ladder_is_vectorised_over_examples():
         assert_array_equal(interval_ladder(lower, upper, mean, k), rows)
         rows = [theorem2_ladder(mean[i : i + 1], width[i : i + 1], k)[0] for i in range(5)]
         assert_array_equal(theorem2_ladder(mean, width, k), rows)
+
+
+def test_bounds_of_several_examples_do_not_mix():
+    lower = np.array([[0.1, 0.1, 0.0, 0.0], [0.9, 0.8, 0.0, 0.0]])
+    upper = np.array([[1.0, 1.0, 0.9, 0.9], [1.0, 1.0, 0.2, 0.2]])
+    mean = np.array([[0.9, 0.8, 0.2, 0.1]] * 2)
+    assert overlap_from_bounds(lower, upper, mean, 2).tolist() == [0, 2]
+    ladders = np.array([[0.1, 0.05], [0.9, 0.4]])
+    assert overlap_from_ladder(ladders, np.array([0.3]), closed=False, n_features=9).tolist() == [[0], [2]]
+    assert ratio_from_ladder(ladders, 2, n_features=9).round(6).tolist() == [0.05, 0.4]
+
+
+def test_two_sets_share_what_does_not_fit_outside_both():
+    nothing = np.array([[-np.inf, -np.inf, -np.inf, -np.inf]])
+    mean = np.array([[0.9, 0.8, 0.2, 0.1]])
+    assert [int(overlap_from_bounds(nothing, -nothing, mean, k)[0]) for k in (1, 2, 3, 4)] == [0, 0, 2, 4]
+    ladder = np.array([[0.9, 0.5, 0.1]])
+    assert [float(ratio_from_ladder(ladder, i, n_features=4)[0]) for i in (1, 2)] == [np.inf, np.inf]
+    assert_allclose(ratio_from_ladder(ladder, 3, n_features=4), [0.1])
+    assert_allclose(ratio_from_ladder(ladder, 2, n_features=5), [0.5])
+    assert_allclose(ratio_from_ladder(ladder, 2, n_features=5, violations=1), [0.1])
+    assert ratio_from_ladder(ladder, 3, n_features=5, violations=1).tolist() == [0.0]
 
 
 def test_violations_cost_one_each_and_never_less_than_the_sets_share():
