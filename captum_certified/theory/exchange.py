@@ -138,8 +138,8 @@ def _sides(mean: Floats, k: int) -> tuple[Floats, Floats]:
     """ĥ_[K], ĥ_[K−1], … and ĥ_[K+1], ĥ_[K+2], …, as far as they can be exchanged, from ĥ_[K] on."""
     n = len(mean)
     depth = min(k, n - k)
-    ordered = np.sort(np.partition(mean, n - k)[n - k :])
-    others = np.partition(mean, n - k - 1)[: n - k] if k < n else mean[:0]
+    parted = np.partition(mean, n - k)
+    others, ordered = parted[: n - k], np.sort(parted[n - k :])
     newcomers = -np.sort(-np.partition(others, n - k - depth)[n - k - depth :]) if depth else others
     # Differences to ĥ_[K] are what counts; taking them first keeps the sums exact.
     return ordered[:depth] - ordered[0], newcomers - ordered[0]

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from captum_certified.theory import (
     clopper_pearson_interval,
     empirical_bernstein_interval,
     hoeffding_interval,
+    intervals,
     kl_interval,
     kl_upper,
 )
@@ -324,3 +326,19 @@ def test_kl_intervals_of_many_means_are_those_of_each_mean(q, tail):
     assert (upper >= expected - 4e-12 * (expected - mean) - 2.5e-16).all()
     assert (upper - expected <= 1e-3 * width).all()
     assert_allclose(lower, 1.0 - kl_interval(1.0 - mean, q, tail=tail)[1], rtol=0, atol=1e-300)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_gap_of_a_logarithm_keeps_its_digits(sign):
+    """Newton's method ends 2e-12 above the root, which a wrong seventh term of the series would use up."""
+    sizes = [0.0099999, 0.009, 0.007, 0.005, 0.001, 1e-5, 1e-9]
+    with localcontext() as context:
+        context.prec = 60
+        for size in sizes:
+            x = Decimal(sign * size)
+            exact = x - (1 + x).ln()
+            assert abs(Decimal(float(intervals._gap(np.array(sign * size)))) / exact - 1) < Decimal("1e-14")
+        for size in (0.0100001, 0.02, 0.5, 0.99):
+            x = Decimal(sign * size)
+            exact = x - (1 + x).ln()
+            assert abs(Decimal(float(intervals._gap(np.array(sign * size)))) / exact - 1) < Decimal("1e-13")

@@ -50,3 +50,9 @@ def test_looks_fall_on_block_ends_and_are_never_of_a_single_draw(block):
         assert sizes[-1] == most
         assert all(size % block == 0 for size in sizes[:-1])
         assert all(after - before >= 2 for before, after in itertools.pairwise([0, *sizes]))
+
+
+def test_no_look_is_one_draw_before_the_last():
+    assert [look_sizes(4, most) for most in (3, 4, 5, 6, 8, 9, 10)] == [
+        [3], [4], [5], [4, 6], [4, 8], [4, 9], [4, 8, 10],
+    ]  # fmt: skip
