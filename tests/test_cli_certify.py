@@ -346,6 +346,26 @@ def test_nothing_in_an_array_file_is_executed(tmp_path):
             load_image(tmp_path / name, Framing())
 
 
+def test_images_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):
+    path = save(tmp_path / "one.bmp", np.zeros((1, 1, 3), dtype=np.uint8))
+    data = bytearray(path.read_bytes())
+    data[18:26] = (9000).to_bytes(4, "little") * 2  # width and height
+    path.write_bytes(bytes(data))
+    with pytest.raises(InvalidInputError, match=r"to have at most 60 million pixels, got \(9000, 9000\)"):
+        load_image(path, Framing())
+
+
+def test_an_image_that_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
+    path = save(tmp_path / "one.png", np.zeros((1, 1, 3), dtype=np.uint8))
+
+    def load(_self):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(InvalidInputError, match="it cannot be read: MemoryError"):
+        load_image(path, Framing())
+
+
 def test_a_photograph_is_framed_as_torchvision_does(tmp_path):
     from torchvision import transforms
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import captum_certified
+
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "captum_certified"
+PACKAGE = Path(captum_certified.__file__).parent  # wherever it is installed
 
 RESULTS = [
     *("Eq. 2.4", "Eq. 2.5", "Lemma 1", "Theorem 1", "Corollary 1", "Theorem 2", "Definition 3.1", "Theorem 3"),
@@ -39,7 +41,7 @@ IMPLEMENTED = [label for label, (code, _) in TABLE.items() if code.startswith("c
 def labelled_objects():
     """(label, module, name) of every class and function of the package whose docstring begins with a label."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 found = LABEL.match((ast.get_docstring(node) or "") + " ")

@@ -20,6 +20,9 @@ __all__ = ["Framing", "load_image", "region_mask"]
 
 _ARRAYS = frozenset({".npy", ".pt", ".pth"})
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
+_MOST_BYTES = 480_000_000  # of a decoded file and its copy in another mode
+# What decoders raise; a file of a few bytes can claim tiles of any size.
+_UNREADABLE = (OSError, ValueError, SyntaxError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,20 @@ def region_mask(box: tuple[float, float, float, float], framing: Framing, size: 
 
 def _picture(path: Path, channels: int) -> "Image.Image | Tensor":
     try:
-        with Image.open(path) as file:
-            file.load()
-            picture = file.copy()
+        with Image.open(path) as picture:
+            most = _MOST_BYTES // (12 if picture.mode in _SIXTEEN_BIT else 8)
+            if picture.width * picture.height > most:
+                raise InvalidInputError(
+                    f"Expected {path} to have at most {most // 10**6} million pixels, got {picture.size}."
+                )
+            picture.load()
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidInputError(f"Expected {path} to be an image, but it cannot be read: {error}") from error
+    except InvalidInputError:
+        raise
+    except (*_UNREADABLE, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = str(error) or type(error).__name__
+        raise InvalidInputError(f"Expected {path} to be an image, but it cannot be read: {reason}") from error
     if picture.mode in _SIXTEEN_BIT:
         return torch.from_numpy(np.asarray(picture).astype(np.float32) / (2**16 - 1)).unsqueeze(0)
     return picture.convert("L" if channels == 1 else "RGB")

@@ -65,7 +65,7 @@ def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
     possible = np.zeros(len(squared), dtype=np.int64)  # the largest m known to be affordable
     impossible = np.full(len(squared), len(newcomers) + 1, dtype=np.int64)  # the smallest known not to be
     while np.any(impossible - possible > 1):
-        middle = np.clip((possible + impossible) // 2, 1, max(len(newcomers), 1))
+        middle = np.maximum((possible + impossible) // 2, 1)
         affordable = _exchange_costs(leavers, newcomers, middle) * (1.0 - _SLACK) <= squared
         open_ = impossible - possible > 1
         possible = np.where(open_ & affordable, middle, possible)
@@ -147,8 +147,6 @@ def _sides(mean: Floats, k: int) -> tuple[Floats, Floats]:
 
 def _exchange_costs(leavers: Floats, newcomers: Floats, exchanged: Integers) -> Floats:
     """E_m for leavers in ascending and newcomers in descending order."""
-    if len(newcomers) == 0:
-        return np.full(exchanged.shape, np.inf)
     sums = [np.concatenate([[0.0], np.cumsum(side)]) for side in (leavers, newcomers)]
     squares = [np.concatenate([[0.0], np.cumsum(side**2)]) for side in (leavers, newcomers)]
     falling = -newcomers
