@@ -342,3 +342,7 @@ def test_the_gap_of_a_logarithm_keeps_its_digits(sign):
             x = Decimal(sign * size)
             exact = x - (1 + x).ln()
             assert abs(Decimal(float(intervals._gap(np.array(sign * size)))) / exact - 1) < Decimal("1e-13")
+
+
+def test_no_budget_leaves_the_mean_alone():
+    assert kl_upper([0.0, 0.3, 1.0], 0.0).tolist() == [0.0, 0.3, 1.0]
