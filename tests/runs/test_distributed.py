@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from digits_run import certify, contents, digits
+from digits_run import BLOCKS, certify, contents, digits
 from PIL import Image
 
 from captum_certified import CaptumCertifiedError
 from captum_certified.cli.torchrun import process_group
+from captum_certified.runs.example_run import ExampleRun
 from captum_certified.runs.processes import LostProcessError, Processes
 
 HERE = Path(__file__).parent
@@ -49,13 +50,13 @@ def reports(tmp_path_factory):
     return folder, printed, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-def in_two_processes(folder, *program):
+def in_two_processes(folder, *program, succeed=True):
     """What two processes under torchrun print."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(  # noqa: S603  this program
         [*torchrun, *program], capture_output=True, text=True, check=False, cwd=folder, timeout=300
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode == 0) == succeed, done.stderr
     return done.stdout
 
 
@@ -92,6 +93,20 @@ def test_a_failure_in_one_process_is_known_to_all(reports):
         assert second[kind].startswith("CertificationError: Expected a model that takes")
     assert first["recorded"] == second["recorded"] == ""
     assert "this network is broken" in json.loads((folder / "recorded" / "000000.json").read_text())["error"]
+
+
+def test_a_process_that_is_killed_leaves_what_a_run_goes_on_from(tmp_path, monkeypatch):
+    torch.save(digits(3), tmp_path / "digits.pt")
+    out = tmp_path / "out"
+    in_two_processes(tmp_path, HERE / "killed_process.py", out, tmp_path / "digits.pt", succeed=False)
+    assert not (out / "000001.json").exists()
+    block, drawn = ExampleRun._block, []
+    monkeypatch.setattr(ExampleRun, "_block", lambda run, *rest: drawn.append(run.source.name) or block(run, *rest))
+    certify([digits(3)], out)
+    assert drawn.count("000001") == BLOCKS - 1  # all but the one that was done
+    monkeypatch.undo()
+    certify([digits(3)], tmp_path / "whole")
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_the_command_shares_its_images_and_prints_its_summary_once(reports):
