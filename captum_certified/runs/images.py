@@ -21,8 +21,15 @@ __all__ = ["Framing", "load_image", "region_mask"]
 _ARRAYS = frozenset({".npy", ".pt", ".pth"})
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 _MOST_BYTES = 480_000_000  # of a decoded file and its copy in another mode
-# What decoders raise; a file of a few bytes can claim tiles of any size.
-_UNREADABLE = (OSError, ValueError, SyntaxError, MemoryError)
+# What decoders raise; a file of a few bytes can claim tiles that fit into no memory.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    MemoryError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 @dataclass(frozen=True)
@@ -127,11 +134,9 @@ def _picture(path: Path, channels: int) -> "Image.Image | Tensor":
                     f"Expected {path} to have at most {most // 10**6} million pixels, got {picture.size}."
                 )
             picture.load()
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
+    except (FileNotFoundError, PermissionError, IsADirectoryError, InvalidInputError):
         raise
-    except InvalidInputError:
-        raise
-    except (*_UNREADABLE, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except _UNREADABLE as error:
         reason = str(error) or type(error).__name__
         raise InvalidInputError(f"Expected {path} to be an image, but it cannot be read: {reason}") from error
     if picture.mode in _SIXTEEN_BIT:

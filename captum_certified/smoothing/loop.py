@@ -65,8 +65,8 @@ def smooth(
     ties = TieCounter()
     with Companion(inputs[0].device) as companion:
         counted: Future[None] | None = None
+        make_noisy = partial(noisy_inputs, inputs, plan=plan, share=companion.share)
         for block in plan.blocks():
-            make_noisy = partial(noisy_inputs, inputs, plan=plan, share=companion.share)
             noisy_passes = companion.one_ahead(make_noisy, plan.passes(block))
             for draws, noisy in noisy_passes:
                 outputs = attribute(noisy, draws)
