@@ -93,7 +93,9 @@ class DDNLoss(TrainingLoss):
             [slopes] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
             anywhere = _noise_like(inputs, derived_seed(seed, step))
             norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma)
-            offsets = offsets + self._step(step) * _unit(slopes, anywhere)
+            # Where the gradient vanishes another direction is tried in every step: one of them may lead out.
+            steep = _broadcast(_norms(slopes) > 0, inputs)
+            offsets = torch.where(steep, offsets + self._step(step) * _unit(slopes, anywhere), anywhere)
             points = (inputs + _broadcast(norms, inputs) * _unit(offsets, anywhere)).clamp(
                 self.lower_bound, self.upper_bound
             )

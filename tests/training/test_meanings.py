@@ -196,12 +196,9 @@ def test_ddn_goes_on_where_a_network_is_certain(gap):
     inputs[:, 0] = 1.0  # at distance 1 from the boundary
     targets = torch.zeros(32, dtype=torch.int64)
     nearest = DDNLoss(max_norm=9.0, step_num=300).nearest(model, inputs, targets, 0)
-    adversarial = model(nearest).argmax(dim=1) == 1
+    assert bool((model(nearest).argmax(dim=1) == 1).all())
     if gap < 100:
-        assert bool(adversarial.all())
         torch.testing.assert_close((nearest - inputs).norm(dim=1), torch.ones(32), rtol=0.06, atol=0)
-    else:  # a direction by chance leads to the other class or away from it, half of the time each
-        assert 4 <= int(adversarial.sum()) <= 28
 
 
 def test_ddn_of_an_image_that_is_misclassified_is_the_image():
