@@ -47,7 +47,12 @@ class Sampling:
     ) -> None:
         self.explainers = explainers
         # A gradient that the caller's inputs ask for must not flow through thousands of draws.
-        self.request = replace(request, inputs=tuple(tensor.detach() for tensor in request.inputs))
+        self.request = replace(
+            request,
+            inputs=tuple(tensor.detach() for tensor in request.inputs),
+            # Nobody wants a mean alone before its last draw.
+            plan=request.plan if for_certificates else replace(request.plan, block=request.plan.stop),
+        )
         self.for_certificates = for_certificates
         self.rows_unchecked = check_rows
         self.on_pass = on_pass

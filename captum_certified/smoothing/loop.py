@@ -66,27 +66,28 @@ def smooth(
     with Companion(inputs[0].device) as companion:
         counted: Future[None] | None = None
         make_noisy = partial(noisy_inputs, inputs, plan=plan, share=companion.share)
-        for block in plan.blocks():
-            noisy_passes = companion.one_ahead(make_noisy, plan.passes(block))
-            for draws, noisy in noisy_passes:
-                outputs = attribute(noisy, draws)
-                if not collectors:
-                    collectors = _collectors(outputs, per_draw_maps, rows, plan, groups, region, covariance)
-                if counted is not None:
-                    counted.result()
-                # A copy, made here: the method may hand out the same memory again in the next pass.
-                columns = collectors[0].layout.flatten(outputs.maps, rows)
-                count = partial(_count, columns, draws, collectors, ties)
-                if draws.stop < block.stop:
-                    counted = companion.start(count)
-                else:  # there is no other pass to compute meanwhile
-                    counted = None
-                    count(companion.share)
+        passes = (draws for block in plan.blocks() for draws in plan.passes(block))
+        ends = {block.stop for block in plan.blocks()}
+        for draws, noisy in companion.one_ahead(make_noisy, passes):
+            outputs = attribute(noisy, draws)
+            if not collectors:
+                collectors = _collectors(outputs, per_draw_maps, rows, plan, groups, region, covariance)
+            if counted is not None:
+                counted.result()
+            # A copy, made here: the method may hand out the same memory again in the next pass.
+            columns = collectors[0].layout.flatten(outputs.maps, rows)
+            count = partial(_count, columns, draws, collectors, ties)
+            if draws.stop not in ends:
+                counted = companion.start(count)
                 on_pass(len(draws))
-            if block.stop == plan.stop:
+                continue
+            counted = None
+            count(companion.share)  # the map is wanted now
+            on_pass(len(draws))
+            if draws.stop == plan.stop:
                 for collector in collectors:
                     collector.finish()
-            done = DrawRange(plan.seed, plan.first_draw, block.stop)
+            done = DrawRange(plan.seed, plan.first_draw, draws.stop)
             stdevs = plan.stdevs if len(plan.stdevs) > 1 else plan.stdevs[0]
             yield [{**c.fields(), "stdevs": stdevs, "provenance": ((done,),) * rows} for c in collectors]
     ties.warn()

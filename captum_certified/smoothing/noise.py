@@ -19,8 +19,9 @@ NoiseLaw = Literal["gaussian", "uniform"]
 
 # Spawn keys are (sheaf of draws, tensor); the stream that feeds methods with randomness of their own uses this one.
 _METHOD_STREAM = 2**31
-# Draws of few numbers are made in sheaves: one generator for each of them would cost more than its numbers.
-_SHEAF_NUMBERS = 2**15
+# Draws of few numbers are made in sheaves: one generator for each of them would cost more than its numbers. Sheaves
+# of 1, 2, 4, … draws are not cut by the passes that people choose.
+_SHEAF_NUMBERS = 2**16
 _SHEAF_DRAWS = 64
 
 
@@ -90,7 +91,8 @@ def noise_pass(
 
 
 def _sheaf_size(shape: tuple[int, ...]) -> int:
-    return max(1, min(_SHEAF_DRAWS, _SHEAF_NUMBERS // max(math.prod(shape), 1)))
+    most = max(1, min(_SHEAF_DRAWS, _SHEAF_NUMBERS // max(math.prod(shape), 1)))
+    return 1 << (most.bit_length() - 1)
 
 
 def _draw(
