@@ -5,6 +5,7 @@ from captum_certified.reproduce.certified_figures import (
     DrawsNeeded,
     LecuyerComparison,
     OtherMaps,
+    RelaxedOverTau,
     SparsifiedOverTau,
     SpectralRadii,
 )
@@ -25,6 +26,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         SparsifiedOverTau(),
+        RelaxedOverTau(),
         OtherMaps(),
         MapsUnderAttack(),
         AttacksOnGradients(),

@@ -34,7 +34,7 @@ PEAK_SIGMA, PEAK_TAU = 0.2, 0.1
 RADIUS = 0.03
 RADII = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2)
 HALF = 0.5
-_BATCH = 8
+_BATCH = 64
 _SEED = 0
 _FIXED: Mapping[str, Any] = {
     "k": K,
@@ -56,12 +56,12 @@ class _Size:
 
     Attributes:
         images: Photographs.
-        draws: Of the sparsified map with τ = 0.1 at σ = 0.2.
-        fewer: Smaller numbers of draws of the same map.
+        draws: Of the sparsified and relaxed maps with τ = 0.1 at σ = 0.2.
+        fewer: Smaller numbers of draws of the sparsified one.
         sweep_draws: Of all other maps.
         sweep_block: Draws in a block of their covariance. Small blocks take less time and memory, and their top
             eigenvalue is further above that of the covariance, so the spectral bound is a little weaker.
-        sigmas: Standard deviations at which the sparsified map is sampled for every τ.
+        sigmas: Standard deviations at which both are sampled for every τ.
     """
 
     images: int
@@ -80,7 +80,7 @@ _SIZES: dict[Scale, _Size] = {
         fewer=(512, 1024, 2048, 4096),
         sweep_draws=2048,
         sweep_block=512,
-        sigmas=(0.1, PEAK_SIGMA),
+        sigmas=(0.02, 0.05, 0.1, PEAK_SIGMA, 0.5),
     ),
     "paper": _Size(
         images=64,
@@ -115,10 +115,12 @@ class CertificateExperiment(Experiment):
         photographs = material.photographs(size.images)
         sweep, block = size.sweep_draws, size.sweep_block
         kinds: dict[str, list[tuple[str, float, int, CovarianceRequest, Explainers]]] = {
-            "peak": [("peak", PEAK_SIGMA, size.draws, "auto", _peak)],
-            "fewer": [(f"draws-{draws}", PEAK_SIGMA, draws, "auto", _peak) for draws in size.fewer],
+            "peak": [("peak", PEAK_SIGMA, size.draws, "auto", functools.partial(_both, taus=(PEAK_TAU,)))],
+            "fewer": [(f"draws-{draws}", PEAK_SIGMA, draws, "auto", _sparsified_at_peak) for draws in size.fewer],
             "variants": [("variants", PEAK_SIGMA, sweep, block, _variants)],
-            "sweep": [(f"sigma-{sigma}", sigma, sweep, block, _sparsified) for sigma in size.sigmas],
+            "sweep": [
+                (f"sigma-{sigma}", sigma, sweep, block, functools.partial(_both, taus=TAUS)) for sigma in size.sigmas
+            ],
         }
         return [
             Part(
@@ -138,24 +140,29 @@ def reached(values: Sequence[float], share: float = 0.6) -> float:
     return sorted(values, reverse=True)[fraction_to_count(share, len(values)) - 1]
 
 
-def _peak(method: Saliency) -> list[tuple[Row, Any]]:
-    return [({"map": "sparsified", "tau": PEAK_TAU, "gamma": None}, SparsifiedSmoothGrad(method, tau=PEAK_TAU))]
+def _sparsified(method: Saliency, tau: float) -> tuple[Row, Any]:
+    return {"map": "sparsified", "tau": tau, "gamma": None}, SparsifiedSmoothGrad(method, tau=tau)
 
 
-def _sparsified(method: Saliency) -> list[tuple[Row, Any]]:
-    return [({"map": "sparsified", "tau": tau, "gamma": None}, SparsifiedSmoothGrad(method, tau=tau)) for tau in TAUS]
+def _relaxed(method: Saliency, tau: float, gamma: float = GAMMA) -> tuple[Row, Any]:
+    return {"map": "relaxed", "tau": tau, "gamma": gamma}, RelaxedSparsifiedSmoothGrad(method, tau=tau, gamma=gamma)
+
+
+def _sparsified_at_peak(method: Saliency) -> list[tuple[Row, Any]]:
+    return [_sparsified(method, PEAK_TAU)]
+
+
+def _both(method: Saliency, *, taus: Sequence[float]) -> list[tuple[Row, Any]]:
+    return [make(method, tau) for make in (_sparsified, _relaxed) for tau in taus]
 
 
 def _variants(method: Saliency) -> list[tuple[Row, Any]]:
-    relaxed = [(tau, GAMMA) for tau in TAUS] + [(1.0, 0.0)]
     return [
-        *(
-            ({"map": "relaxed", "tau": t, "gamma": g}, RelaxedSparsifiedSmoothGrad(method, tau=t, gamma=g))
-            for t, g in relaxed
-        ),
+        *(_relaxed(method, tau) for tau in TAUS),
+        _relaxed(method, 1.0, gamma=0.0),
         ({"map": "scaled", "tau": None, "gamma": None}, ScaledSmoothGrad(method)),
         ({"map": "quadratic", "tau": None, "gamma": None}, ScaledQuadraticSmoothGrad(method)),
-        *_peak(method),
+        _sparsified(method, PEAK_TAU),
     ]
 
 

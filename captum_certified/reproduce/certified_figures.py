@@ -19,10 +19,9 @@ from captum_certified.reproduce.certificates import (
 from captum_certified.reproduce.experiment import Row
 from captum_certified.visualization.palette import CURVES
 
-__all__ = ["DrawsNeeded", "LecuyerComparison", "OtherMaps", "SparsifiedOverTau", "SpectralRadii"]
+__all__ = ["DrawsNeeded", "LecuyerComparison", "OtherMaps", "RelaxedOverTau", "SparsifiedOverTau", "SpectralRadii"]
 
 _AT = f"overlap_{RADIUS:g}"
-_BINARY_BOUNDS = ("theorem2", "clopper_pearson", "spectral")
 # Bounds of maps that are not all 0/1: the sharper intervals are other ones where they are.
 _OTHER_BOUNDS = {
     "theorem2": ("theorem2",),
@@ -32,33 +31,38 @@ _OTHER_BOUNDS = {
 _BOUNDS_OF_PEAK = ("spectral", "best", "clopper_pearson", "theorem2")
 
 
-class SparsifiedOverTau(CertificateExperiment):
-    """Figure 2(a). Certified overlap of the sparsified map over τ, for every σ."""
+class _OverTau(CertificateExperiment):
+    """Certified overlap of one map over τ, for every σ.
 
-    name = "sparsified"
-    title = "Figure 2(a): certified overlap of the sparsified map over τ and σ"
-    claim = "At ρ = 0.03 and σ = 0.2, 60 % of images reach about .5 to .6 near τ = 0.1, and less at other τ and σ."
+    Attributes:
+        kind: The map.
+        bounds: What certifies it: the paper's bound, sharper intervals, and the covariance of the draws.
+    """
+
+    kind: str
+    bounds: tuple[str, ...]
     needs = ("sweep", "peak")
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """What 60 % of images reach at every σ and τ, by the paper's bound and by the sharper ones.
+        """What 60 % of images reach at every σ and τ, by each bound.
 
         The sweep is sampled less often than its peak, which is given apart.
         """
-        draws = _draws(rows)
+        rows = _of_map(rows, self.kind)
         return {
             bound: {
                 **{f"σ = {sigma:g}": _over_tau(rows, sigma, bound) for sigma in _sigmas(rows)},
-                f"peak, {draws[-1]} draws": _at_peak(rows, bound),
+                f"peak, {_draws(rows)[-1]} draws": _at_peak(rows, bound),
             }
-            for bound in _BINARY_BOUNDS
+            for bound in self.bounds
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """One curve for each σ: by Theorem 2, by exact intervals, and by the covariance of the draws."""
+        """A panel for each bound, with one curve for each σ."""
+        rows = _of_map(rows, self.kind)
         figure = Figure(figsize=(12.0, 4.2), layout="constrained")
-        panels, draws = figure.subplots(1, len(_BINARY_BOUNDS), sharey=True), _draws(rows)
-        for axes, bound in zip(panels, _BINARY_BOUNDS, strict=True):
+        panels, draws = figure.subplots(1, len(self.bounds), sharey=True), _draws(rows)
+        for axes, bound in zip(panels, self.bounds, strict=True):
             for color, sigma in zip(CURVES, _sigmas(rows), strict=False):
                 curve = _over_tau(rows, sigma, bound)
                 axes.plot(TAUS, list(curve.values()), "o-", color=color, label=f"σ = {sigma:g}, {draws[0]} draws")
@@ -77,12 +81,32 @@ class SparsifiedOverTau(CertificateExperiment):
         return figure
 
 
+class SparsifiedOverTau(_OverTau):
+    """Figure 2(a). Certified overlap of the sparsified map over τ, for every σ."""
+
+    name = "sparsified"
+    title = "Figure 2(a): certified overlap of the sparsified map over τ and σ"
+    claim = "At ρ = 0.03 and σ = 0.2, 60 % of images reach about .5 to .6 near τ = 0.1, and less at other τ and σ."
+    kind = "sparsified"
+    bounds = ("theorem2", "clopper_pearson", "spectral")
+
+
+class RelaxedOverTau(_OverTau):
+    """Figure 2(b). Certified overlap of the relaxed map over τ, for every σ."""
+
+    name = "relaxed"
+    title = "Figure 2(b): certified overlap of the relaxed map over τ and σ"
+    claim = "Relaxed maps are certified slightly less than sparsified ones."
+    kind = "relaxed"
+    bounds = ("theorem2", "empirical_bernstein", "spectral")
+
+
 class OtherMaps(CertificateExperiment):
-    """Figure 2(b). Certified overlap of the other maps beside the sparsified one; also Figure 1(c)."""
+    """Figure 1(c). Certified overlap of scaled SmoothGrad and all other maps beside the sparsified one."""
 
     name = "maps"
-    title = "Figures 1(c), 2(b): certified overlap of sparsified, relaxed, scaled and quadratic maps"
-    claim = "Relaxed maps are certified slightly less than sparsified ones; scaled, quadratic and γ = 0 hardly at all."
+    title = "Figure 1(c): certified overlap of sparsified, relaxed, scaled and quadratic maps"
+    claim = "Scaled and quadratic maps, and relaxed ones with γ = 0, are hardly certified at all."
     needs = ("variants",)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
@@ -116,6 +140,7 @@ class LecuyerComparison(CertificateExperiment):
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Means over the radius, and in how many cases which is larger: photographs, σ, τ, draws and radii."""
+        rows = _of_map(rows)
         pairs = [
             (ours[f"overlap_{r:g}"], theirs[f"overlap_{r:g}"])
             for ours, theirs in zip(_of_bound(rows, "theorem2"), _of_bound(rows, "lecuyer"), strict=True)
@@ -135,6 +160,7 @@ class LecuyerComparison(CertificateExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Both curves at σ = 0.2, τ = 0.1 and the most draws."""
+        rows = _of_map(rows)
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for color, bound in zip(CURVES, ("theorem2", "lecuyer"), strict=False):
@@ -156,6 +182,7 @@ class DrawsNeeded(CertificateExperiment):
 
         Images of which Theorem 2 certifies nothing are left out.
         """
+        rows = _of_map(rows)
         numbers = _draws(rows)
         goal = {row["image"]: row[_AT] for row in _peak_rows(rows, "theorem2") if row[_AT] > 0}
         needed: dict[str, dict[str, int | None]] = {}
@@ -177,6 +204,7 @@ class DrawsNeeded(CertificateExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A curve over the draws for each bound, and a line at what Theorem 2 gets from all of them."""
+        rows = _of_map(rows)
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         numbers = _draws(rows)
@@ -205,6 +233,7 @@ class SpectralRadii(CertificateExperiment):
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Both radii and their ratio for every image, and the median ratio."""
+        rows = _of_map(rows)
         images = {}
         for paper, spectral in zip(
             _at_tau(rows, PEAK_TAU, "theorem2"), _at_tau(rows, PEAK_TAU, "spectral"), strict=True
@@ -218,6 +247,7 @@ class SpectralRadii(CertificateExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Overlap over the radius on the left; on the right both radii of every image."""
+        rows = _of_map(rows)
         figure = Figure(figsize=(10.0, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         for color, bound in zip(CURVES, _BOUNDS_OF_PEAK, strict=False):
@@ -238,8 +268,12 @@ class SpectralRadii(CertificateExperiment):
         return figure
 
 
+def _of_map(rows: Sequence[Row], kind: str = "sparsified") -> list[Row]:
+    return [row for row in rows if row["map"] == kind]
+
+
 def _of_bound(rows: Sequence[Row], bound: str) -> list[Row]:
-    return [row for row in rows if row["bound"] == bound and row["map"] == "sparsified"]
+    return [row for row in rows if row["bound"] == bound]
 
 
 def _at_tau(rows: Sequence[Row], tau: float, bound: str) -> list[Row]:

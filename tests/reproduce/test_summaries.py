@@ -29,15 +29,21 @@ def test_images_without_any_radius_are_counted_apart():
     assert summary["images_without_a_radius"] == 1
 
 
-def test_the_sweep_is_not_mixed_with_its_peak():
+@pytest.mark.parametrize("kind", ["sparsified", "relaxed"])
+def test_the_sweep_is_not_mixed_with_its_peak_or_another_map(kind):
+    other = {"sparsified": "relaxed", "relaxed": "sparsified"}[kind]
+    bounds = ("theorem2", "clopper_pearson", "empirical_bernstein", "spectral")
     rows = [
-        certified(image, bound, value, sigma=sigma, tau=tau, draws=2048)
-        for bound in ("theorem2", "clopper_pearson", "spectral")
+        certified(image, bound, value if of == kind else 0.3, sigma=sigma, tau=tau, draws=2048, kind=of)
+        for of in (kind, other)
+        for bound in bounds
         for sigma in (0.05, 0.2)
         for tau in TAUS
         for image, value in (("a", tau + sigma), ("b", 0.9))
-    ] + [certified(image, bound, 0.7) for bound in ("theorem2", "clopper_pearson", "spectral") for image in "ab"]
-    summary = EXPERIMENTS["sparsified"].summary(rows)
+    ]
+    rows += [certified(i, bound, v, kind=of) for bound in bounds for i in "ab" for of, v in ((kind, 0.7), (other, 0.1))]
+    summary = EXPERIMENTS[kind].summary(rows)
+    assert set(summary) == {"theorem2", "spectral", {"sparsified": "clopper_pearson"}.get(kind, "empirical_bernstein")}
     for of in summary.values():
         assert of["σ = 0.05"] == pytest.approx({f"{tau:g}": tau + 0.05 for tau in TAUS})
         assert of["σ = 0.2"] == pytest.approx({f"{tau:g}": tau + 0.2 for tau in TAUS})
@@ -64,6 +70,7 @@ def test_cases_of_both_bounds_are_counted():
     rows = [
         certified("a", "theorem2", 0.5, **{"overlap_0.01": 0.6}),
         certified("a", "lecuyer", 0.2, **{"overlap_0.01": 0.7}),
+        certified("a", "theorem2", 0.1, kind="relaxed"),
     ]
     summary = EXPERIMENTS["lecuyer"].summary(rows)
     assert summary["theorem2"]["0.03"] == 0.5
