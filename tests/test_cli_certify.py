@@ -65,6 +65,23 @@ def test_a_report_of_each_image_if_asked_for_also_of_results_that_are_kept(folde
             assert "the top 87 of 432 (20.1 %)" in page
 
 
+@pytest.mark.parametrize("command", ["certify", "attack"])
+def test_an_image_that_does_not_exist_ends_the_command_before_it_begins(folder, capsys, command):
+    assert main([command, "one.png", "missing.png", "--model", f"{folder}:already", "--out", "results"]) == 2
+    assert "Expected an image or a folder of images, got missing.png, which does not exist." in capsys.readouterr().err
+    assert not Path("results").exists()
+
+
+@pytest.mark.filterwarnings("default:Results in:UserWarning")
+def test_reports_and_tables_that_are_there_follow_their_result(folder):
+    assert call(folder, "one.png", "--report", "--csv", "--radius", "0.01", "--out", "results") == 0
+    before = {suffix: Path(f"results/one.{suffix}").read_text() for suffix in ("html", "csv")}
+    assert call(folder, "one.png", "--radius", "0.02", "--out", "results", samples=128) == 0
+    for suffix, text in before.items():
+        assert Path(f"results/one.{suffix}").read_text() != text
+    assert "0.02" in Path("results/one.html").read_text()
+
+
 def test_an_image_stops_once_its_overlap_is_certified(folder, capsys):
     assert call(folder, "one.png", "--overlap", "1", "--radius", "0", "--out", "results", samples=5000) == 0
     record = json.loads(Path("results/one.json").read_text())
@@ -140,9 +157,10 @@ def test_local_weights_of_a_torchvision_model(folder, capsys):
 
 def test_a_failing_image_is_recorded_and_the_others_are_certified(folder, capsys):
     Path("junk.png").write_bytes(b"no image")
-    assert call(folder, "one.png", "junk.png", "missing.png", "two.jpg", "--out", "results") == 1
+    Path("dangling.png").write_bytes(b"")
+    assert call(folder, "one.png", "junk.png", "dangling.png", "two.jpg", "--out", "results") == 1
     assert "failed" in capsys.readouterr().out
-    for name in ("junk", "missing"):
+    for name in ("junk", "dangling"):
         record = json.loads(Path(f"results/{name}.json").read_text())
         assert record["kind"] == "failure"
         assert record["error"]
@@ -181,6 +199,7 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
         (["--model", "{folder}:already", "--device", "moon"], "Expected `--device` to be available, got 'moon'"),
         (["--model", "{folder}:already", "--region", "1,2,3"], "expected X0,Y0,X1,Y1"),
         (["--model", "{folder}:already", "--samples", "0"], "expected an integer from 1"),
+        (["--model", "{folder}:already", "--sigma", "0"], "argument --sigma: expected a number above 0, got 0"),
         (["--model", "{folder}:already", "--out", "one.png/results"], "one.png"),
         (["--model", "{folder}:already", "--json", "nowhere/all.json"], "nowhere"),
         ([], "--model"),
@@ -193,9 +212,7 @@ def test_a_bad_call_is_said_in_a_line_and_writes_nothing(folder, capsys, argumen
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
-    after = {p.name for p in Path().iterdir()} - {"__pycache__"}
-    assert after - before <= {"captum-certified-results"}
-    assert not list(Path().glob("captum-certified-results/*"))
+    assert {p.name for p in Path().iterdir()} - {"__pycache__"} == before
 
 
 def test_an_interrupted_run_keeps_what_is_done(folder, capsys, monkeypatch):
@@ -274,7 +291,8 @@ def test_shards_of_a_command_are_a_partition(folder, capsys):
 
 
 def test_why_an_image_failed_is_said_in_full_if_asked(folder, capsys):
-    words = ["certify", "missing.png", "--model", f"{folder}:already", "--samples", "8", "--size", "12", "--json", "-"]
+    Path("junk.png").write_bytes(b"no image")
+    words = ["certify", "junk.png", "--model", f"{folder}:already", "--samples", "8", "--size", "12", "--json", "-"]
     assert main([*words, "-v"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
@@ -283,6 +301,9 @@ def test_names_are_free_whatever_the_files_are_called(folder):
     from captum_certified.cli.image_files import expanded
 
     paths = [Path(name) for name in ("a/x.png", "b/x.png", "x-2.png", "c/x.png", "summary-1.png", ".png")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     names = [name for _, name in expanded(paths, without=None)]
     assert names == ["x", "x-2", "x-2-2", "x-3", "image-summary-1", "png"]
 
@@ -384,6 +405,9 @@ def test_a_region_is_carried_through_resize_and_crop():
     assert torch.equal(mask[0, 0], torch.arange(20)[:, None].lt(10) & torch.arange(20).lt(10))
     with pytest.raises(InvalidInputError, match="`--region` to show in the cropped image"):
         region_mask((0, 0, 10, 40), Framing(resize=20, crop=20), (40, 80))
+    for box in ((0, 0, 81, 40), (0, 0, 80, 41), (-1, 0, 80, 40)):
+        with pytest.raises(InvalidInputError, match="`--region` within the file's 80 × 40 pixels"):
+            region_mask(box, Framing(), (40, 80))
 
 
 @pytest.mark.slow

@@ -63,6 +63,12 @@ def test_what_was_written_agrees(result, name):
     assert verified.differences == ()
 
 
+def test_a_certificate_is_verified_under_any_name(example, tmp_path):
+    certificate, _ = example
+    certificate.save(tmp_path / "certificate")
+    assert verify(tmp_path / "certificate").agrees
+
+
 def test_results_agree_wherever_they_are_moved_together(result, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     for path in (result, result.with_suffix(".npz")):

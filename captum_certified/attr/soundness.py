@@ -34,6 +34,8 @@ __all__ = [
     "wrapped_chain",
 ]
 
+# What Captum and PyTorch raise about inputs, targets and outputs that do not fit.
+_OF_CAPTUM_AND_TORCH = (RuntimeError, ValueError, IndexError, AssertionError, AttributeError)
 # Noise is lost in inputs that spread over so many standard deviations and reach so far: nobody's [0, 1].
 _LOST_IN, _LARGE = 500, 20
 _RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
@@ -112,8 +114,8 @@ def inputs_are_taken(inputs: tuple[Tensor, ...]) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, ValueError, IndexError) as error:
-        if type(error) not in (RuntimeError, ValueError, IndexError) or is_out_of_memory(error):
+    except _OF_CAPTUM_AND_TORCH as error:
+        if type(error) not in _OF_CAPTUM_AND_TORCH or is_out_of_memory(error):
             raise
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise CertificationError(

@@ -1,7 +1,6 @@
 """The Certifier: from an explanation, or a map already sampled, to certificates."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.request import checked_integer
+from captum_certified.attr.sampling import last_of
 from captum_certified.certify.bounds import BEST, BOUNDS, bound_named
 from captum_certified.certify.box import Bound, BoxBound, half_width
 from captum_certified.certify.distance import DistanceCertificate
@@ -35,7 +35,6 @@ from captum_certified.smoothing import (
 
 __all__ = ["Certifier"]
 
-_BELOW_ONE = math.nextafter(1.0, 0.0)
 _VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 features of the top set
 
 
@@ -89,7 +88,7 @@ class Certifier:
         if violations != "auto":
             resolved_count("violations", violations, at_least=0)
         self.attribution_method = attribution_method
-        self.confidence = checked_number("confidence", confidence, above=0, at_most=_BELOW_ONE)
+        self.confidence = checked_number("confidence", confidence, above=0, below=1)
         self.bound = bound
         self.violations = violations
 
@@ -170,8 +169,8 @@ class Certifier:
             **kwargs,
         }
         if overlap is None:
-            smoothed_map = self.attribution_method.sample(inputs, nt_samples=nt_samples, **settings)
-            return self.top_k(smoothed_map, k=k, radius=radius)
+            maps = self.attribution_method.stream(inputs, nt_samples=nt_samples, **settings)
+            return self.top_k(last_of(_with_enough_features(maps, k)), k=k, radius=radius)
         resolved_count("overlap", overlap, most)
         segments = Segments(self.attribution_method, inputs, settings)
         most_draws = checked_integer("nt_samples", nt_samples)
@@ -462,6 +461,13 @@ class Certifier:
 
     def _ratio(self, smoothed_map: SmoothedMap, radius: float) -> float:
         return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
+
+
+def _with_enough_features(maps: Iterable[SmoothedMap], k: float) -> Iterator[SmoothedMap]:
+    """Maps of ever more draws; the first of them shows whether there are K features."""
+    for smoothed_map in maps:
+        resolved_count("k", k, smoothed_map.layout.n_features)
+        yield smoothed_map
 
 
 def _check_draws(n_samples: object) -> None:

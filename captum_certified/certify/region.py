@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.percent import floored_percent
 
 __all__ = ["RegionCertificate"]
 
@@ -40,8 +41,8 @@ class RegionCertificate(Certificate):
     def summaries(self) -> list[str]:
         """One sentence for each example."""
         return [
-            f"at least {float(mass):.1%} of the saliency stays in region {self.name!r} ({float(seen):.1%} observed), "
-            f"proved from {int(draws)} draws"
+            f"at least {floored_percent(float(mass))}% of the saliency stays in region {self.name!r} "
+            f"({float(seen):.1%} observed), proved from {int(draws)} draws"
             for mass, seen, draws in zip(self.mass, self.observed_mass, self.n_samples, strict=True)
         ]
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import score_range
+from captum_certified.certify.percent import floored_percent
 
 __all__ = ["SelectionCertificate"]
 
@@ -59,7 +60,8 @@ class SelectionCertificate(Certificate):
         n = self.map.layout.n_features
         return [
             f"{int(selected)} of {n} features certifiably selected, {int(rejected)} certifiably not, "
-            f"{n - int(selected) - int(rejected)} open ({float(share):.1%} certified), from {int(draws)} draws"
+            f"{n - int(selected) - int(rejected)} open "
+            f"({floored_percent(float(share))}% certified), from {int(draws)} draws"
             for selected, rejected, share, draws in zip(
                 self.feature_selected.sum(1),
                 self.feature_rejected.sum(1),

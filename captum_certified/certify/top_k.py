@@ -8,6 +8,7 @@ from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
+from captum_certified.certify.percent import floored_percent
 from captum_certified.theory import top_k_mask
 
 __all__ = ["TopKCertificate"]
@@ -75,8 +76,8 @@ class TopKCertificate(Certificate):
         """One sentence for each example."""
         plain, stopped = self.plain_overlap, self.stopped
         return [
-            f"at least {int(certified)} of the top {self.k} features ({int(certified) / self.k:.1%}) survive, "
-            f"proved from {int(draws)} draws"
+            f"at least {int(certified)} of the top {self.k} features ({floored_percent(int(certified) / self.k)}%) "
+            f"survive, proved from {int(draws)} draws"
             + ("" if stopped is None else f" ({self.asked_overlap} asked for: {stopped[row]})")
             + ("" if plain is None else f"; {int(plain[row]) / self.k:.1%} of them are in the plain map's top {self.k}")
             for row, (certified, draws) in enumerate(zip(self.overlap, self.n_samples, strict=True))

@@ -1,12 +1,23 @@
 """Types of command line arguments."""
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from captum_certified.runs.images import Framing
 
-__all__ = ["box", "count_or_fraction", "numbers", "part", "positive_integer", "seed", "size", "target"]
+__all__ = [
+    "box",
+    "count_or_fraction",
+    "numbers",
+    "part",
+    "positive_integer",
+    "positive_number",
+    "seed",
+    "size",
+    "target",
+]
 
 
 def count_or_fraction(text: str) -> float:
@@ -24,6 +35,14 @@ def positive_integer(text: str) -> int:
     number = int(text) if text.strip().lstrip("+").isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected an integer from 1, got {text}")
+    return number
+
+
+def positive_number(text: str) -> float:
+    """A finite number above 0."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return number
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from captum_certified.certify.percent import floored_percent
 from captum_certified.cli.arguments import positive_integer
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import add_explanation, add_model, explainer_of, write_json
@@ -74,11 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.seed is None:
         arguments.seed = fresh_seed()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     files = expanded(arguments.images, without=arguments.out)
     check_outputs(files, arguments.out, (".png", ".json", ".npz", "-attacked.npy"))
     loaded = load_model(arguments)
     explainer = explainer_of(loaded, arguments)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     stream = sys.stderr if arguments.json == "-" else sys.stdout
     records = []
     for path, name in files:
@@ -267,6 +268,6 @@ def _sentence(record: Mapping[str, Any]) -> str:
     return (
         f"{record['image']}: class {record['prediction']}, within radius {record['radius']:g} an attack leaves "
         f"{attack['plain_overlap_fraction'][0]:.1%} of the plain map's top {record['k']} and "
-        f"{attack['overlap_fraction'][0]:.1%} of the smoothed one's; {record['overlap_fraction'][0]:.1%} is certified "
-        f"({record['bound']})"
+        f"{attack['overlap_fraction'][0]:.1%} of the smoothed one's; "
+        f"{floored_percent(record['overlap_fraction'][0])}% is certified ({record['bound']})"
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captum_certified.certify.percent import floored_percent
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import add_explanation, add_model, explainer_of, write_json
@@ -100,12 +101,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from captum_certified.runs.processes import Processes
 
     arguments.out = getattr(arguments, "out", None if arguments.json else Path("captum-certified-results"))
-    if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
     files = expanded(arguments.images, without=arguments.out)
     check_outputs(files, arguments.out, (".png", ".json", ".npz", ".csv", ".html"))
     loaded = load_model(arguments)
     job = _job(explainer_of(loaded, arguments), arguments)
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
     stream = sys.stderr if arguments.json == "-" else sys.stdout
 
     def say(result: ExampleResult) -> None:
@@ -177,8 +178,8 @@ def _sentence(record: Mapping[str, Any]) -> str:
     if "error" in record:
         return f"{record['image']}: failed: {record['error']}"
     text = (
-        f"{record['image']}: {_explained(record)}, at least {record['overlap_fraction'][0]:.1%} of the top "
-        f"{record['k']} features survive radius {record['radius']:g} ({record['bound']}, confidence "
+        f"{record['image']}: {_explained(record)}, at least {floored_percent(record['overlap_fraction'][0])}% of "
+        f"the top {record['k']} features survive radius {record['radius']:g} ({record['bound']}, confidence "
         f"{record['confidence']:g})"
     )
     if record["plain_overlap"]:
@@ -188,5 +189,5 @@ def _sentence(record: Mapping[str, Any]) -> str:
     if record["stopped"]:
         text += f", {record['stopped'][0]} after {record['n_samples'][0]} draws"
     if "region" in record:
-        text += f", at least {record['region']['mass'][0]:.1%} of the saliency stays in the region"
+        text += f", at least {floored_percent(record['region']['mass'][0])}% of the saliency stays in the region"
     return text

@@ -26,7 +26,7 @@ def expanded(paths: Sequence[Path], *, without: Path | None) -> list[tuple[Path,
         and with a number where it is taken.
 
     Raises:
-        InvalidInputError: A folder holds no image.
+        InvalidInputError: There is no such file or folder, or a folder holds no image.
     """
     taken: set[str] = set()
     found = []
@@ -62,6 +62,8 @@ def check_outputs(files: Sequence[tuple[Path, str]], out: Path | None, endings: 
 
 
 def _images(path: Path, without: Path | None) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    if not path.exists():
+        raise InvalidInputError(f"Expected an image or a folder of images, got {path}, which does not exist.")
     if not path.is_dir():
         yield path, (path.stem,)
         return

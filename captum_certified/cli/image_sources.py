@@ -63,19 +63,23 @@ def write_pictures(
         certificate: The certificate.
         example: What it is about.
         new: Whether it is; of one that was kept, files that exist are kept as well.
-        csv: Whether to write the table.
-        page: Whether to write the report.
+        csv: Whether to write the table; one that is there is always brought up to date.
+        page: Whether to write the report; as for the table.
     """
     assert isinstance(example.inputs, Tensor)  # noqa: S101  for the type checker: images are no tuples
     image = example.inputs.float().cpu()
     picture, table, html = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "csv", "html"))
-    if new or not picture.exists():
+
+    def due(path: Path, *, wanted: bool) -> bool:
+        return new if path.exists() else wanted
+
+    if due(picture, wanted=True):
         figure, _ = certificate_figure(certificate, image)
         with atomic_write(picture) as file:
             figure.savefig(file, format="png", dpi=150)
-    if csv and (new or not table.exists()):
+    if due(table, wanted=csv):
         certificate.to_csv(table)
-    if page and (new or not html.exists()):
+    if due(html, wanted=page):
         report(certificate, html, image=image, label=stem.name)
 
 

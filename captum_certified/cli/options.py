@@ -6,7 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_certified.cli.arguments import count_or_fraction, numbers, positive_integer, seed, size, target
+from captum_certified.cli.arguments import (
+    count_or_fraction,
+    numbers,
+    positive_integer,
+    positive_number,
+    seed,
+    size,
+    target,
+)
 from captum_certified.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -68,7 +76,7 @@ def add_explanation(group: Any) -> None:
     )
     group.add_argument("--radius", type=float, default=0.03, help="L2 size of the perturbation", **number)
     group.add_argument("--samples", type=positive_integer, default=1024, help="draws of each image", **number)
-    group.add_argument("--sigma", type=float, default=0.2, help="standard deviation of the noise", **number)
+    group.add_argument("--sigma", type=positive_number, default=0.2, help="standard deviation of the noise", **number)
     group.add_argument("--tau", type=float, default=0.1, help="fraction of features salient in a draw", **number)
     group.add_argument("--groups", choices=("channels",), help="make the channels of a pixel one feature")
     group.add_argument("--confidence", type=float, default=0.95, help="for each image", **number)

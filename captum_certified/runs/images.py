@@ -110,8 +110,10 @@ def region_mask(box: tuple[float, float, float, float], framing: Framing, size: 
         Booleans of shape (1, 1, height, width): the pixel's centre lies in the box.
 
     Raises:
-        InvalidInputError: The box is empty, or nothing of it is left.
+        InvalidInputError: The box is not within the file, or nothing of it is left.
     """
+    if min(box) < 0 or box[2] > size[1] or box[3] > size[0]:
+        raise InvalidInputError(f"Expected `--region` within the file's {size[1]} × {size[0]} pixels, got {box}.")
     height, width = framing.resized(*size)
     top, left = framing.offsets(height, width)
     rows, columns = framing.crop or height, framing.crop or width

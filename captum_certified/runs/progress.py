@@ -8,6 +8,7 @@ from typing import Any
 
 from captum_certified._captum import describe_progress, progress_bar
 from captum_certified.certify.outlook import spoken_duration
+from captum_certified.certify.percent import floored_percent
 
 __all__ = ["RunProgress", "run_progress"]
 
@@ -62,7 +63,7 @@ class RunProgress:
         if overlap_fraction is not None:
             self.total += overlap_fraction
             self.certified += 1
-            describe_progress(self.bar, f"mean certified overlap {self.total / self.certified:.1%}")
+            describe_progress(self.bar, f"mean certified overlap {floored_percent(self.total / self.certified)}%")
 
 
 @contextmanager

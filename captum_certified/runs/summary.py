@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_certified.certify import Certificate
+from captum_certified.certify.percent import floored_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import atomic_write
 from captum_certified.visualization import overlap_figure
@@ -124,7 +125,7 @@ class DatasetSummary(Sequence[ExampleResult]):
         return (
             f"{len(self)} examples"
             + (f" ({', '.join(told)})" if told else "")
-            + ("" if mean is None else f": mean certified overlap {mean:.1%} at radius {self.radius:g}")
+            + ("" if mean is None else f": mean certified overlap {floored_percent(mean)}% at radius {self.radius:g}")
         )
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:

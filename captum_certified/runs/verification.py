@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -58,7 +59,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
         OSError: A file cannot be opened.
     """
     source = Path(path)
-    if source.suffix == ".npz":
+    if source.suffix == ".npz" or zipfile.is_zipfile(source):
         stored = Certificate.load(source)
         fresh = _recomputed(stored, source)
         return Verification(source, fresh, _limited(_between(_contents(stored), _contents(fresh))))

@@ -13,7 +13,13 @@ __all__ = ["checked_columns", "checked_norm", "checked_number", "checked_samples
 
 
 def checked_number(
-    name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, at_most: float = math.inf
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    below: float = math.inf,
 ) -> float:
     """A finite number in a range, as float.
 
@@ -21,10 +27,10 @@ def checked_number(
         InvalidInputError: It is not one; the message names the argument, the range and the value.
     """
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if number and math.isfinite(value) and value > above and at_least <= value <= at_most:
+    if number and math.isfinite(value) and above < value < below and at_least <= value <= at_most:
         return float(value)
     low = f"> {above:g}" if above > -math.inf else f">= {at_least:g}"
-    high = f" and <= {at_most:g}" if at_most < math.inf else ""
+    high = f" and <= {at_most:g}" if at_most < math.inf else f" and < {below:g}" if below < math.inf else ""
     raise InvalidInputError(f"Expected `{name}` to be a finite number {low}{high}, got {value!r}.")
 
 

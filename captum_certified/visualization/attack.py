@@ -1,6 +1,5 @@
 """The figure of an attack: the image before and after, its map before and after, and what is left of the top K."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_certified.certify.percent import floored_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import FeatureLayout, resolved_count
 from captum_certified.theory import top_k_mask
@@ -119,4 +119,4 @@ def _sizes(clean: NDArray[Any], attacked: NDArray[Any]) -> str:
 
 def _statement(stayed: int, k: int, certified: float | None) -> str:
     text = f"{100 * stayed // k} % of the top {k} stay"
-    return text if certified is None else f"{text};\n≥ {math.floor(100 * float(certified) + 1e-9)} % were certified"
+    return text if certified is None else f"{text};\n≥ {floored_percent(float(certified), digits=0)} % were certified"

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_certified.certify.percent import floored_percent
 from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["overlap_figure"]
@@ -41,9 +42,9 @@ def overlap_figure(
     Example:
         >>> import torch
         >>> from captum_certified.visualization import overlap_figure
-        >>> _, axes = overlap_figure(torch.tensor([[0.9, 0.4], [0.7, 0.2]]), radii=[0.1, 0.2], confidence=0.95)
+        >>> _, axes = overlap_figure(torch.tensor([[0.875, 0.5], [0.625, 0.25]]), radii=[0.1, 0.2], confidence=0.95)
         >>> [line.get_label() for line in axes.lines if not line.get_label().startswith("_")]
-        ['ρ = 0.1: mean 80.0 %', 'ρ = 0.2: mean 30.0 %']
+        ['ρ = 0.1: mean 75.0 %', 'ρ = 0.2: mean 37.5 %']
     """
     if overlaps.ndim != 2 or len(overlaps) == 0 or overlaps.shape[1] != len(radii):
         raise InvalidInputError(
@@ -55,7 +56,7 @@ def overlap_figure(
     columns = 100 * np.asarray(overlaps, dtype=np.float64)
     for column, radius, color in zip(columns.T, radii, colors, strict=True):
         sorted_column = np.append(np.sort(column)[::-1], column.min())
-        label = f"ρ = {radius:g}: mean {column.mean():.1f} %"
+        label = f"ρ = {radius:g}: mean {floored_percent(column.mean() / 100)} %"
         axes.step(np.arange(len(sorted_column)), sorted_column, where="post", color=color, label=label)
         axes.axhline(column.mean(), color=color, linestyle=":", linewidth=1)
     axes.set(xlim=(0, len(columns)), ylim=(0, 102))

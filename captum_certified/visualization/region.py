@@ -1,6 +1,5 @@
 """The figure of a region: where it lies, and how much of the saliency certifiably stays in it."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import RegionCertificate
+from captum_certified.certify.percent import floored_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.figure import draw_smoothed
 from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable
@@ -93,13 +93,12 @@ def _outline(panel: Axes, mask: NDArray[np.bool_]) -> None:
 
 def _draw_share(panel: Axes, certificate: RegionCertificate, row: int, *, height: float) -> None:
     """The certified share within the observed one, within everything."""
-    # Rounded down: it is a guarantee.
-    certified, observed = math.floor(100 * float(certificate.mass[row]) + 1e-9), float(certificate.observed_mass[row])
+    certified, observed = floored_percent(float(certificate.mass[row]), digits=0), float(certificate.observed_mass[row])
     panel.set(xlim=(-6, 106), ylim=(-1, 1), box_aspect=height)
     bar: dict[str, Any] = {"y": 0, "height": 0.22}
     panel.barh(width=100, color="white", edgecolor="0.4", **bar)
     panel.barh(width=100 * observed, color=FAINT, **bar)
     panel.text(50, -0.24, f"observed: {100 * observed:.0f} %", ha="center", va="top", fontsize=10)
-    panel.barh(width=certified, color=STRONG, **bar)
+    panel.barh(width=float(certified), color=STRONG, **bar)
     panel.text(50, 0.24, f"certified: at least {certified} %", ha="center", va="bottom", fontsize=10)
     panel.set_title(f"of the saliency stay in the region\nfor any ‖δ‖₂ ≤ {certificate.radius:g}", fontsize=10)

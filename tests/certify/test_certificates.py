@@ -131,7 +131,7 @@ def test_repr_of_top_k():
     lines = repr(Certifier(bound="theorem2").top_k(MAP, k=3, radius=0.1)).splitlines()
     assert lines == [
         "TopKCertificate(radius=0.1, confidence=0.95, bound='theorem2')",
-        "  [0] at least 2 of the top 3 features (66.7%) survive, proved from 1000 draws",
+        "  [0] at least 2 of the top 3 features (66.6%) survive, proved from 1000 draws",
     ]
 
 

@@ -97,6 +97,20 @@ def test_certify_samples_and_certifies():
     assert (certificate.bound, certificate.violations) == ("hoeffding", 1)
 
 
+def test_a_top_set_larger_than_the_map_is_refused_after_a_block():
+    rows = []
+
+    def counted(x):
+        rows.append(len(x))
+        return x[:, :1].square()
+
+    with pytest.raises(InvalidInputError, match="number of features from 1 to 6"):
+        Certifier(SparsifiedSmoothGrad(Saliency(counted))).certify(
+            torch.zeros(1, 6), target=0, k=7, radius=0.1, nt_samples=2**20, stdevs=0.2
+        )
+    assert sum(rows) < 3000
+
+
 def test_certify_passes_everything_on():
     explainer = SparsifiedSmoothGrad(Saliency(cnn()), tau=0.2)
     certificate = Certifier(explainer).certify(
@@ -192,7 +206,7 @@ def test_bounds_by_other_names_are_refused(bound):
 
 @pytest.mark.parametrize("confidence", [0, 1, 1.0, 0.0, -0.5, 95, NAN, INF, True, "0.95", None])
 def test_confidence(confidence):
-    with pytest.raises(InvalidInputError, match=r"Expected `confidence` to be a finite number > 0 and <= 1, got "):
+    with pytest.raises(InvalidInputError, match=r"Expected `confidence` to be a finite number > 0 and < 1, got "):
         Certifier(confidence=confidence)
 
 

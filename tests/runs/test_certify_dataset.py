@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
 
 from captum_certified import CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad, Upsampled
+from captum_certified.certify.percent import floored_percent
 from captum_certified.runs import certify_dataset, verify
 from captum_certified.runs.settings import explanation_settings
 from captum_certified.visualization import overlap_figure
@@ -111,7 +112,7 @@ def test_the_summary_is_what_the_results_say(data, tmp_path):
     assert [row["name"] for row in rows] == ["zero", "one", "two"]
     assert [int(row["overlap_at_0.05"]) for row in rows] == [result.overlap for result in summary]
     assert (tmp_path / "new" / "folder" / "summary.png").read_bytes().startswith(b"\x89PNG")
-    assert f"mean certified overlap {summary.mean_overlap_fraction:.1%} at radius 0.05" in repr(summary)
+    assert f"mean certified overlap {floored_percent(summary.mean_overlap_fraction)}% at radius 0.05" in repr(summary)
     assert list(summary) == list(summary[:])
 
 
@@ -162,7 +163,7 @@ def test_progress_shows_draws_and_the_mean(data, tmp_path, capsys):
     certify([data], tmp_path, show_progress=True)
     summary = certify([data], tmp_path, show_progress=True)
     shown = capsys.readouterr().err
-    assert f"mean certified overlap {summary.mean_overlap_fraction:.1%}: 100%" in shown
+    assert f"mean certified overlap {floored_percent(summary.mean_overlap_fraction)}%: 100%" in shown
     assert "387/387" in shown
 
 
