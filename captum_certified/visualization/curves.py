@@ -17,6 +17,7 @@ from captum_certified.visualization.palette import CURVES
 
 __all__ = ["curve_figure"]
 
+_FEW = 20  # radii: each is marked, also the first, whose step would lie on the axis
 _DASHES = ("-", "--", "-.", ":")
 
 
@@ -77,7 +78,7 @@ def curve_figure(
             linestyle=dashes,
             linewidth=1.8,
             drawstyle="steps-pre",
-            marker="." if len(grid) == 1 else None,
+            marker="." if len(grid) <= _FEW else None,
             clip_on=False,
             label=bound,
         )

@@ -16,7 +16,7 @@ from captum_certified.certify.feature_table import top_k_radii
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import checked_number
 from captum_certified.visualization.images import ImageReading, checked_labels, displayable
-from captum_certified.visualization.palette import HEAT, NOTHING
+from captum_certified.visualization.palette import HEAT
 from captum_certified.visualization.panels import canvas, draw_image
 
 __all__ = ["radius_figure"]
@@ -77,7 +77,7 @@ def radius_figure(
     for row, images in enumerate(reading.images):
         draw_image(axes[row, 0], displayable(images))
         axes[row, 0].set_title(titles[row], fontsize=10)
-    colours, scale = matplotlib.colormaps[HEAT].with_extremes(bad=NOTHING), Normalize(0, limit)
+    colours, scale = matplotlib.colormaps[HEAT].with_extremes(bad="white"), Normalize(0, limit)
     for column, (title, radii) in enumerate(maps.items(), start=1):
         axes[0, column].set_title(title, fontsize=10)
         for panel, one in zip(axes[:, column], radii, strict=True):
@@ -114,6 +114,6 @@ def _draw_scale(figure: Figure, colours: ScalarMappable, *, pointed: bool) -> No
     width = min(0.84, _WIDEST / breadth)
     bar = figure.add_axes(((1 - width) / 2, _BASE / length, width, _BAR / length))
     figure.colorbar(colours, cax=bar, orientation="horizontal", extend="max" if pointed else "neither")
-    bar.set_xlabel("certified L2 radius, in the units of the input · grey: none", fontsize=9)
+    bar.set_xlabel("certified L2 radius, in the units of the input · white: none", fontsize=9)
     bar.tick_params(labelsize=9)
     bar.locator_params(nbins=5)

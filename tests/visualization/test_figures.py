@@ -49,7 +49,7 @@ def test_radii_are_those_of_the_feature_table_on_one_scale_for_all_examples():
         assert drawn.get_clim() == (0.0, pytest.approx(table.max()))
         np.testing.assert_array_equal(np.ma.getmaskarray(drawn.get_array()), table[row] == 0)
         np.testing.assert_allclose(np.ma.filled(drawn.get_array(), 0), table[row])
-        assert to_hex(drawn.cmap.get_bad()) == NOTHING.lower()
+        assert to_hex(drawn.cmap.get_bad()) == "#ffffff"
 
 
 def test_radii_of_a_selection_are_drawn_by_the_side_of_the_decision():
