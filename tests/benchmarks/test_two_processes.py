@@ -13,7 +13,7 @@ from captum_certified import SparsifiedSmoothGrad
 
 pytestmark = pytest.mark.benchmark
 
-SIZE, DRAWS, ROUNDS = 8, 16, 24
+SIZE, DRAWS, ROUNDS = 8, 32, 48
 
 
 def work(folder, pipe):
