@@ -187,6 +187,7 @@ def _draw_attacks(results: list[DigitResult], digits: Digits, directory: Path) -
         k=certificates[0].k,
         certified=[float(certificate.overlap_fraction[0]) for certificate in certificates],
         labels=_labels(results),
+        names=[f"smoothed over {int(certificate.n_samples[0])} draws" for certificate in certificates],
     )
     return _saved(figure, directory / "attacks.png")
 
