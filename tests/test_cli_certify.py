@@ -82,6 +82,17 @@ def test_reports_and_tables_that_are_there_follow_their_result(folder):
     assert "0.02" in Path("results/one.html").read_text()
 
 
+@pytest.mark.filterwarnings("default:Results in:UserWarning")
+def test_files_of_others_beside_a_result_are_left_alone(folder):
+    Path("two.csv").write_text("label,x,y\n")
+    Path("two.html").write_text("<!DOCTYPE html><title>mine</title>")
+    for radius in ("0.01", "0.02"):
+        assert call(folder, "one.png", "--radius", radius, "--out", ".") == 2
+        assert call(folder, "two.jpg", "--radius", radius, "--out", ".") == 0
+    assert Path("two.csv").read_text() == "label,x,y\n"
+    assert "mine" in Path("two.html").read_text()
+
+
 def test_an_image_stops_once_its_overlap_is_certified(folder, capsys):
     assert call(folder, "one.png", "--overlap", "1", "--radius", "0", "--out", "results", samples=5000) == 0
     record = json.loads(Path("results/one.json").read_text())
@@ -157,10 +168,10 @@ def test_local_weights_of_a_torchvision_model(folder, capsys):
 
 def test_a_failing_image_is_recorded_and_the_others_are_certified(folder, capsys):
     Path("junk.png").write_bytes(b"no image")
-    Path("dangling.png").write_bytes(b"")
-    assert call(folder, "one.png", "junk.png", "dangling.png", "two.jpg", "--out", "results") == 1
+    Path("empty.png").write_bytes(b"")
+    assert call(folder, "one.png", "junk.png", "empty.png", "two.jpg", "--out", "results") == 1
     assert "failed" in capsys.readouterr().out
-    for name in ("junk", "dangling"):
+    for name in ("junk", "empty"):
         record = json.loads(Path(f"results/{name}.json").read_text())
         assert record["kind"] == "failure"
         assert record["error"]
@@ -201,7 +212,7 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
         (["--model", "{folder}:already", "--samples", "0"], "expected an integer from 1"),
         (["--model", "{folder}:already", "--sigma", "0"], "argument --sigma: expected a number above 0, got 0"),
         (["--model", "{folder}:already", "--out", "one.png/results"], "one.png"),
-        (["--model", "{folder}:already", "--json", "nowhere/all.json"], "nowhere"),
+        (["--model", "{folder}:already", "--json", "nowhere/all.json"], "in a folder that exists, got nowhere/all"),
         ([], "--model"),
     ],
 )
@@ -212,7 +223,8 @@ def test_a_bad_call_is_said_in_a_line_and_writes_nothing(folder, capsys, argumen
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
-    assert {p.name for p in Path().iterdir()} - {"__pycache__"} == before
+    assert {p.name for p in Path().iterdir()} - before <= {"__pycache__", "captum-certified-results"}
+    assert not list(Path().glob("captum-certified-results/*"))
 
 
 def test_an_interrupted_run_keeps_what_is_done(folder, capsys, monkeypatch):
@@ -406,7 +418,7 @@ def test_a_region_is_carried_through_resize_and_crop():
     with pytest.raises(InvalidInputError, match="`--region` to show in the cropped image"):
         region_mask((0, 0, 10, 40), Framing(resize=20, crop=20), (40, 80))
     for box in ((0, 0, 81, 40), (0, 0, 80, 41), (-1, 0, 80, 40)):
-        with pytest.raises(InvalidInputError, match="`--region` within the file's 80 × 40 pixels"):
+        with pytest.raises(InvalidInputError, match="`--region` within the 80 × 40 pixels"):
             region_mask(box, Framing(), (40, 80))
 
 

@@ -1,6 +1,6 @@
 """The smoother: a Captum attribution whose per-draw map is averaged over hashed noise."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Literal, TypeVar, overload
 
 from captum.attr import Attribution
@@ -251,7 +251,7 @@ class SmoothedAttribution(Attribution):
         region: Regions = None,
         check_rows: bool = True,
         **kwargs: Any,
-    ) -> Iterator[SmoothedMap]:
+    ) -> Generator[SmoothedMap, None, None]:
         """The map so far, after every block of draws; the last one is what :meth:`sample` returns.
 
         Stopping early loses less than a block: save the last map, continue later with ``first_draw`` and the

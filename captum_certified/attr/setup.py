@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.soundness import reachable_modules, reachable_tensors, wrapped_chain
-from captum_certified.smoothing import PerDrawMap, digest
+from captum_certified.smoothing import NOISE_VERSION, PerDrawMap, digest
 
 __all__ = ["input_digests", "setup_of"]
 
@@ -41,6 +41,7 @@ def setup_of(name: str, per_draw_map: PerDrawMap, method: object, request: Sampl
         "arguments": _short(arguments) if arguments else None,
         "groups": request.groups if isinstance(request.groups, str | None) else _short(request.groups),
         "noise": request.plan.law,
+        "noise_version": NOISE_VERSION,
         "nt_samples_batch_size": request.plan.pass_size,
         "device": str(request.inputs[0].device),
         "versions": {

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 # What Captum and PyTorch raise about inputs, targets and outputs that do not fit.
-_OF_CAPTUM_AND_TORCH = (RuntimeError, ValueError, IndexError, AssertionError, AttributeError)
+_OF_CAPTUM_AND_TORCH = (RuntimeError, ValueError, IndexError, AssertionError)
 # Noise is lost in inputs that spread over so many standard deviations and reach so far: nobody's [0, 1].
 _LOST_IN, _LARGE = 500, 20
 _RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
@@ -120,7 +120,7 @@ def inputs_are_taken(inputs: tuple[Tensor, ...]) -> Iterator[None]:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise CertificationError(
             f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, and that has "
-            f"the `target`, but it raised: {error}"
+            f"the `target`, but it raised {type(error).__name__}: {error}"
         ) from error
 
 

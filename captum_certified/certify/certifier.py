@@ -1,6 +1,7 @@
 """The Certifier: from an explanation, or a map already sampled, to certificates."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from torch import Tensor
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.request import checked_integer
-from captum_certified.attr.sampling import last_of
 from captum_certified.certify.bounds import BEST, BOUNDS, bound_named
 from captum_certified.certify.box import Bound, BoxBound, half_width
 from captum_certified.certify.distance import DistanceCertificate
@@ -169,8 +169,11 @@ class Certifier:
             **kwargs,
         }
         if overlap is None:
-            maps = self.attribution_method.stream(inputs, nt_samples=nt_samples, **settings)
-            return self.top_k(last_of(_with_enough_features(maps, k)), k=k, radius=radius)
+            stream = self.attribution_method.stream(inputs, nt_samples=nt_samples, **settings)
+            with contextlib.closing(stream) as maps:
+                for smoothed_map in maps:  # the first of them shows whether there are K features
+                    resolved_count("k", k, smoothed_map.layout.n_features)
+            return self.top_k(smoothed_map, k=k, radius=radius)
         resolved_count("overlap", overlap, most)
         segments = Segments(self.attribution_method, inputs, settings)
         most_draws = checked_integer("nt_samples", nt_samples)
@@ -461,13 +464,6 @@ class Certifier:
 
     def _ratio(self, smoothed_map: SmoothedMap, radius: float) -> float:
         return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
-
-
-def _with_enough_features(maps: Iterable[SmoothedMap], k: float) -> Iterator[SmoothedMap]:
-    """Maps of ever more draws; the first of them shows whether there are K features."""
-    for smoothed_map in maps:
-        resolved_count("k", k, smoothed_map.layout.n_features)
-        yield smoothed_map
 
 
 def _check_draws(n_samples: object) -> None:

@@ -40,7 +40,10 @@ def positive_integer(text: str) -> int:
 
 def positive_number(text: str) -> float:
     """A finite number above 0."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return number

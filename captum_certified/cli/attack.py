@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from captum_certified.certify.percent import floored_percent
 from captum_certified.cli.arguments import positive_integer
 from captum_certified.cli.image_files import check_outputs, expanded
-from captum_certified.cli.options import add_explanation, add_model, explainer_of, write_json
+from captum_certified.cli.options import add_explanation, add_model, check_json, explainer_of, write_json
 
 if TYPE_CHECKING:
     from captum_certified.attr import SmoothedAttribution
@@ -77,9 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.seed = fresh_seed()
     files = expanded(arguments.images, without=arguments.out)
     check_outputs(files, arguments.out, (".png", ".json", ".npz", "-attacked.npy"))
+    check_json(arguments.json)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     loaded = load_model(arguments)
     explainer = explainer_of(loaded, arguments)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     stream = sys.stderr if arguments.json == "-" else sys.stdout
     records = []
     for path, name in files:

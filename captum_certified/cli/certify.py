@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from captum_certified.certify.percent import floored_percent
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.image_files import check_outputs, expanded
-from captum_certified.cli.options import add_explanation, add_model, explainer_of, write_json
+from captum_certified.cli.options import add_explanation, add_model, check_json, explainer_of, write_json
 
 if TYPE_CHECKING:
     from captum_certified.runs.job import Job
@@ -103,10 +103,11 @@ def _run(arguments: argparse.Namespace) -> int:
     arguments.out = getattr(arguments, "out", None if arguments.json else Path("captum-certified-results"))
     files = expanded(arguments.images, without=arguments.out)
     check_outputs(files, arguments.out, (".png", ".json", ".npz", ".csv", ".html"))
-    loaded = load_model(arguments)
-    job = _job(explainer_of(loaded, arguments), arguments)
+    check_json(arguments.json)
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
+    loaded = load_model(arguments)
+    job = _job(explainer_of(loaded, arguments), arguments)
     stream = sys.stderr if arguments.json == "-" else sys.stdout
 
     def say(result: ExampleResult) -> None:

@@ -63,7 +63,7 @@ def write_pictures(
         certificate: The certificate.
         example: What it is about.
         new: Whether it is; of one that was kept, files that exist are kept as well.
-        csv: Whether to write the table; one that is there is always brought up to date.
+        csv: Whether to write the table; an earlier one is brought up to date in any case.
         page: Whether to write the report; as for the table.
     """
     assert isinstance(example.inputs, Tensor)  # noqa: S101  for the type checker: images are no tuples
@@ -71,7 +71,7 @@ def write_pictures(
     picture, table, html = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "csv", "html"))
 
     def due(path: Path, *, wanted: bool) -> bool:
-        return new if path.exists() else wanted
+        return (wanted or _is_ours(path)) if new else (wanted and not path.exists())
 
     if due(picture, wanted=True):
         figure, _ = certificate_figure(certificate, image)
@@ -81,6 +81,15 @@ def write_pictures(
         certificate.to_csv(table)
     if due(html, wanted=page):
         report(certificate, html, image=image, label=stem.name)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a table or a report is there and was written by this package; its neighbours may be anybody's."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        beginning = file.read(500)
+    return beginning.startswith(b"example,feature,mean,") or b'content="captum_certified"' in beginning
 
 
 def prediction_of(model: Any, inputs: Any) -> int:

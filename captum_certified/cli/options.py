@@ -109,6 +109,16 @@ def moved(model: "nn.Module", arguments: argparse.Namespace) -> "nn.Module":
         raise InvalidInputError(f"Expected `--device` to be available, got {arguments.device!r}: {error}") from error
 
 
+def check_json(destination: str | Path | None) -> None:
+    """Refuse a file that cannot be written, before there is something to write.
+
+    Raises:
+        InvalidInputError: Its folder does not exist.
+    """
+    if destination not in (None, "-") and not Path(destination).parent.is_dir():
+        raise InvalidInputError(f"Expected `--json` to be a file in a folder that exists, got {destination}.")
+
+
 def write_json(value: Any, destination: str | Path | None) -> None:
     """Write JSON to a file, to standard output for ``-``, or nowhere."""
     from captum_certified.smoothing import atomic_write

@@ -58,7 +58,7 @@ class _Size:
         images: Photographs.
         draws: Of the sparsified and relaxed maps with τ = 0.1 at σ = 0.2.
         fewer: Smaller numbers of draws of the sparsified one.
-        sweep_draws: Of all other maps.
+        sweep_draws: Of all maps that are sampled for several τ or σ, and of those beside them.
         sweep_block: Draws in a block of their covariance. Small blocks take less time and memory, and their top
             eigenvalue is further above that of the covariance, so the spectral bound is a little weaker.
         sigmas: Standard deviations at which both are sampled for every τ.

@@ -269,7 +269,9 @@ class SpectralRadii(CertificateExperiment):
 
 
 def _of_map(rows: Sequence[Row], kind: str = "sparsified") -> list[Row]:
-    return [row for row in rows if row["map"] == kind]
+    """Rows of a map, one for each photograph, σ, τ, number of draws and bound: several parts may hold the same."""
+    named = ("image", "sigma", "tau", "draws", "bound")
+    return list({tuple(row[name] for name in named): row for row in rows if row["map"] == kind}.values())
 
 
 def _of_bound(rows: Sequence[Row], bound: str) -> list[Row]:
@@ -303,7 +305,7 @@ def _over_tau(rows: Sequence[Row], sigma: float, bound: str) -> dict[str, float]
 def _peak_rows(rows: Sequence[Row], bound: str) -> list[Row]:
     """Of the map with σ = 0.2 and τ = 0.1 that has the most draws."""
     most = _draws(rows)[-1]
-    return [row for row in _at_tau(rows, PEAK_TAU, bound) if row["draws"] == most]
+    return [row for row in _at_tau(rows, PEAK_TAU, bound) if row["sigma"] == PEAK_SIGMA and row["draws"] == most]
 
 
 def _at_peak(rows: Sequence[Row], bound: str) -> float:

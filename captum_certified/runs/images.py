@@ -113,7 +113,9 @@ def region_mask(box: tuple[float, float, float, float], framing: Framing, size: 
         InvalidInputError: The box is not within the file, or nothing of it is left.
     """
     if min(box) < 0 or box[2] > size[1] or box[3] > size[0]:
-        raise InvalidInputError(f"Expected `--region` within the file's {size[1]} × {size[0]} pixels, got {box}.")
+        raise InvalidInputError(
+            f"Expected `--region` within the {size[1]} × {size[0]} pixels of the file as it is stored, got {box}."
+        )
     height, width = framing.resized(*size)
     top, left = framing.offsets(height, width)
     rows, columns = framing.crop or height, framing.crop or width

@@ -67,7 +67,6 @@ def smooth(
         counted: Future[None] | None = None
         make_noisy = partial(noisy_inputs, inputs, plan=plan, share=companion.share)
         passes = (draws for block in plan.blocks() for draws in plan.passes(block))
-        ends = {block.stop for block in plan.blocks()}
         for draws, noisy in companion.one_ahead(make_noisy, passes):
             outputs = attribute(noisy, draws)
             if not collectors:
@@ -77,7 +76,7 @@ def smooth(
             # A copy, made here: the method may hand out the same memory again in the next pass.
             columns = collectors[0].layout.flatten(outputs.maps, rows)
             count = partial(_count, columns, draws, collectors, ties)
-            if draws.stop not in ends:
+            if not plan.ends_block(draws.stop):
                 counted = companion.start(count)
                 on_pass(len(draws))
                 continue

@@ -13,8 +13,10 @@ from torch import Tensor
 from captum_certified.smoothing.companion import Share, in_turn
 from captum_certified.smoothing.gaussian import fill_with_normals
 
-__all__ = ["NoiseLaw", "derived_seed", "fresh_seed", "noise_pass"]
+__all__ = ["NOISE_VERSION", "NoiseLaw", "derived_seed", "fresh_seed", "noise_pass"]
 
+# Raised when a draw of a seed becomes another array: maps of two versions may share draws under other numbers.
+NOISE_VERSION = 1
 NoiseLaw = Literal["gaussian", "uniform"]
 
 # Spawn keys are (sheaf of draws, tensor); the stream that feeds methods with randomness of their own uses this one.

@@ -57,6 +57,10 @@ class SamplingPlan:
         """Consecutive ranges of draw numbers, ending at multiples of the block size and at the last draw."""
         return _cut(self.first_draw, self.stop, size=self.block, anchor=self.block)
 
+    def ends_block(self, stop: int) -> bool:
+        """Whether a pass that ends before draw ``stop`` is the last of its block."""
+        return stop == self.stop or stop % self.block == 0
+
     def passes(self, block: range) -> Iterator[range]:
         """The passes of one block, cut at fixed draw numbers."""
         return _cut(block.start, block.stop, size=self.pass_size, anchor=_ANCHOR)

@@ -50,6 +50,8 @@ def overlap_figure(
         raise InvalidInputError(
             f"Expected `overlaps` of shape (examples, {len(radii)}) with an example, got {tuple(overlaps.shape)}."
         )
+    if not np.isfinite(np.asarray(overlaps)).all():
+        raise InvalidInputError("Expected finite `overlaps`, got NaN or infinity.")
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
     colors = matplotlib.colormaps[_MAP](np.linspace(_PALEST, _DARKEST, len(radii)))

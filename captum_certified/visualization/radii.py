@@ -37,7 +37,7 @@ def radius_figure(
     """Draw the certified radius of every feature on one scale for all examples, in the units of the input.
 
     Of a top-K certificate that is how far a feature certifiably stays in the top K; of a selection certificate how far
-    it certifiably stays selected, and in a panel of its own how far it certifiably stays not selected. Grey is
+    it certifiably stays selected, and in a panel of its own how far it certifiably stays not selected. White is
     where nothing is certified at any radius. All radii of an example hold together, with the certificate's confidence.
     A pixel of several channels shows the largest radius of its channels.
 

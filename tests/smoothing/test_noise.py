@@ -11,6 +11,7 @@ from captum_certified.smoothing.companion import Companion
 CPU = torch.device("cpu")
 SMALL = [[-0.467596, 0.43052], [1.014898, 1.040928], [0.03503, -1.490563]]
 LARGE = [0.64559, -0.48203]
+DIGIT = [0.09398, 1.40545]
 
 
 def noise(shape, *, seed=0, draws=range(1), tensor=0, dtype=torch.float32, law="gaussian"):
@@ -22,7 +23,7 @@ def noise(shape, *, seed=0, draws=range(1), tensor=0, dtype=torch.float32, law="
 @pytest.mark.parametrize("pass_size", [1, 7, 64, 100])
 @pytest.mark.parametrize("shape", [(3, 5), (1, 28, 28), (3, 64, 64), (40_000,)])
 def test_a_draw_does_not_depend_on_the_pass_it_is_made_in(law, dtype, pass_size, shape):
-    """Nor on the sheaf it is made with: of these shapes 64, 41, 2 and 1 draws are made together."""
+    """Nor on the sheaf it is made with: of these shapes 64, 64, 4 and 1 draws are made together."""
     whole = noise(shape, seed=9, draws=range(150), dtype=dtype, law=law)
     parts = [
         noise(shape, seed=9, draws=range(start, min(start + pass_size, 150)), dtype=dtype, law=law)
@@ -46,7 +47,9 @@ def test_the_noise_of_a_seed_is_fixed_for_good():
     small = noise((2,), seed=7, draws=range(63, 66), tensor=1, dtype=torch.float64)
     large = noise((40_000,), seed=7, draws=range(3, 4))[0, :2]
     assert [[round(value, 6) for value in row] for row in small.tolist()] == SMALL
+    digit = noise((1, 28, 28), seed=7, draws=range(100, 101))[0, 0, 0, :2]
     assert [round(value, 5) for value in large.tolist()] == LARGE
+    assert [round(value, 5) for value in digit.tolist()] == DIGIT
 
 
 def test_a_draw_is_made_of_its_number_not_of_its_place_in_the_pass():
