@@ -11,7 +11,8 @@ from torch import Tensor
 
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.soundness import reachable_modules, reachable_tensors, wrapped_chain
-from captum_certified.smoothing import NOISE_VERSION, PerDrawMap, digest
+from captum_certified.smoothing import PerDrawMap, digest
+from captum_certified.smoothing.noise import NOISE_VERSION
 
 __all__ = ["input_digests", "setup_of"]
 

@@ -8,7 +8,7 @@ from captum_certified.smoothing.digest import digest
 from captum_certified.smoothing.features import FeatureLayout, Groups
 from captum_certified.smoothing.loop import Attributions, checked_magnitudes, smooth
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
-from captum_certified.smoothing.noise import NOISE_VERSION, NoiseLaw, derived_seed, fresh_seed, noise_pass
+from captum_certified.smoothing.noise import NoiseLaw, derived_seed, fresh_seed, noise_pass
 from captum_certified.smoothing.passes import SamplingPlan, block_draws, noisy_inputs
 from captum_certified.smoothing.regions import Regions, region_masks
 from captum_certified.smoothing.rows import select_rows
@@ -19,7 +19,6 @@ from captum_certified.smoothing.untrusted import load_array, load_arrays, load_t
 from captum_certified.smoothing.validation import checked_columns, checked_number, checked_samples, checked_stdev
 
 __all__ = [
-    "NOISE_VERSION",
     "Attributions",
     "CovarianceRequest",
     "CovarianceSummary",
