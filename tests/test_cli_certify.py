@@ -211,6 +211,7 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
         (["--model", "{folder}:already", "--region", "1,2,3"], "expected X0,Y0,X1,Y1"),
         (["--model", "{folder}:already", "--samples", "0"], "expected an integer from 1"),
         (["--model", "{folder}:already", "--sigma", "0"], "argument --sigma: expected a number above 0, got 0"),
+        (["--model", "{folder}:already", "--sigma", "much"], "argument --sigma: expected a number above 0, got much"),
         (["--model", "{folder}:already", "--out", "one.png/results"], "one.png"),
         (["--model", "{folder}:already", "--json", "nowhere/all.json"], "in a folder that exists, got nowhere/all"),
         ([], "--model"),

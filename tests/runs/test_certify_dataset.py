@@ -240,6 +240,8 @@ def test_layers_options_and_functions_are_part_of_the_settings():
 def test_the_figure_needs_a_column_for_each_radius():
     with pytest.raises(InvalidInputError, match=re.escape("`overlaps` of shape (examples, 2) with an example")):
         overlap_figure(torch.rand(3, 1), radii=[0.1, 0.2], confidence=0.95)
+    with pytest.raises(InvalidInputError, match="Expected finite `overlaps`"):
+        overlap_figure(torch.tensor([[0.5], [torch.nan]]), radii=[0.1], confidence=0.95)
     _, axes = overlap_figure(torch.tensor([[0.2], [0.6]]), radii=[0.1], confidence=0.95)
     steps, mean = axes.lines
     torch.testing.assert_close(
