@@ -80,7 +80,7 @@ _SIZES: dict[Scale, _Size] = {
         fewer=(512, 1024, 2048, 4096),
         sweep_draws=2048,
         sweep_block=512,
-        sigmas=(0.05, 0.1, PEAK_SIGMA, 0.5),
+        sigmas=(0.1, PEAK_SIGMA, 0.5),
     ),
     "paper": _Size(
         images=64,
