@@ -76,13 +76,14 @@ def smooth(
             # A copy, made here: the method may hand out the same memory again in the next pass.
             columns = collectors[0].layout.flatten(outputs.maps, rows)
             count = partial(_count, columns, draws, collectors, ties)
-            if not plan.ends_block(draws.stop):
+            if plan.ends_block(draws.stop):  # the map is wanted now
+                counted = None
+                count(companion.share)
+            else:
                 counted = companion.start(count)
-                on_pass(len(draws))
-                continue
-            counted = None
-            count(companion.share)  # the map is wanted now
             on_pass(len(draws))
+            if counted is not None:
+                continue
             if draws.stop == plan.stop:
                 for collector in collectors:
                     collector.finish()
