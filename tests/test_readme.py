@@ -27,7 +27,8 @@ def test_there_are_two_commands_for_continuous_integration():
     assert block("tests").strip().endswith(".venv/bin/pytest")
 
 
-def test_python_runs_as_written_and_certifies(capsys):
+def test_python_runs_as_written_and_certifies(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     [code] = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
     names = {}
     exec(compile(code, "README.md", "exec"), names)  # noqa: S102  the README's own code
@@ -36,6 +37,7 @@ def test_python_runs_as_written_and_certifies(capsys):
     assert names["curve"].shape == (3, 3)
     torch.testing.assert_close(names["curve"][:, 1], names["certificate"].overlap)
     assert "at least" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"certificate.npz", "certificate.png", "report.html"}
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
