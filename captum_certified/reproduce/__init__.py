@@ -4,10 +4,12 @@ from captum_certified.reproduce.attacks import AttacksOnGradients, MapsUnderAtta
 from captum_certified.reproduce.certified_figures import (
     DrawsNeeded,
     LecuyerComparison,
-    OtherMaps,
     RelaxedOverTau,
+    ScaledMaps,
+    ScaledMapsOverSigma,
     SparsifiedOverTau,
     SpectralRadii,
+    UnclippedOverTau,
 )
 from captum_certified.reproduce.experiment import Experiment, Part
 from captum_certified.reproduce.gallery import DigitGallery, ImageGallery
@@ -27,7 +29,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         SparsifiedOverTau(),
         RelaxedOverTau(),
-        OtherMaps(),
+        ScaledMaps(),
+        UnclippedOverTau(),
+        ScaledMapsOverSigma(),
         MapsUnderAttack(),
         AttacksOnGradients(),
         CertifiedAndAttacked(),

@@ -80,7 +80,7 @@ _SIZES: dict[Scale, _Size] = {
         fewer=(512, 1024, 2048, 4096),
         sweep_draws=2048,
         sweep_block=512,
-        sigmas=(0.1, PEAK_SIGMA, 0.5),
+        sigmas=(0.02, 0.05, 0.1, PEAK_SIGMA, 0.5),
     ),
     "paper": _Size(
         images=64,
@@ -97,7 +97,7 @@ class CertificateExperiment(Experiment):
     """An experiment on certificates of photographs. All of them share their parts.
 
     Attributes:
-        needs: Which parts it is made of: ``"peak"``, ``"fewer"``, ``"variants"`` or ``"sweep"``.
+        needs: Which parts it is made of: ``"peak"``, ``"fewer"``, ``"sweep"`` or ``"unclipped"``.
     """
 
     store = "certificates"
@@ -117,10 +117,10 @@ class CertificateExperiment(Experiment):
         kinds: dict[str, list[tuple[str, float, int, CovarianceRequest, Explainers]]] = {
             "peak": [("peak", PEAK_SIGMA, size.draws, "auto", functools.partial(_both, taus=(PEAK_TAU,)))],
             "fewer": [(f"draws-{draws}", PEAK_SIGMA, draws, "auto", _sparsified_at_peak) for draws in size.fewer],
-            "variants": [("variants", PEAK_SIGMA, sweep, block, _variants)],
             "sweep": [
                 (f"sigma-{sigma}", sigma, sweep, block, functools.partial(_both, taus=TAUS)) for sigma in size.sigmas
             ],
+            "unclipped": [(f"unclipped-{sigma}", sigma, sweep, block, _unclipped) for sigma in size.sigmas],
         }
         return [
             Part(
@@ -144,8 +144,8 @@ def _sparsified(method: Saliency, tau: float) -> tuple[Row, Any]:
     return {"map": "sparsified", "tau": tau, "gamma": None}, SparsifiedSmoothGrad(method, tau=tau)
 
 
-def _relaxed(method: Saliency, tau: float, gamma: float = GAMMA) -> tuple[Row, Any]:
-    return {"map": "relaxed", "tau": tau, "gamma": gamma}, RelaxedSparsifiedSmoothGrad(method, tau=tau, gamma=gamma)
+def _relaxed(method: Saliency, tau: float) -> tuple[Row, Any]:
+    return {"map": "relaxed", "tau": tau, "gamma": GAMMA}, RelaxedSparsifiedSmoothGrad(method, tau=tau, gamma=GAMMA)
 
 
 def _sparsified_at_peak(method: Saliency) -> list[tuple[Row, Any]]:
@@ -156,13 +156,15 @@ def _both(method: Saliency, *, taus: Sequence[float]) -> list[tuple[Row, Any]]:
     return [make(method, tau) for make in (_sparsified, _relaxed) for tau in taus]
 
 
-def _variants(method: Saliency) -> list[tuple[Row, Any]]:
+def _unclipped(method: Saliency) -> list[tuple[Row, Any]]:
+    """Maps in which every draw is divided by its largest gradient: γ = 0 for every τ, for all features, and squared."""
     return [
-        *(_relaxed(method, tau) for tau in TAUS),
-        _relaxed(method, 1.0, gamma=0.0),
+        *(
+            ({"map": "unclipped", "tau": tau, "gamma": 0.0}, RelaxedSparsifiedSmoothGrad(method, tau=tau, gamma=0.0))
+            for tau in TAUS
+        ),
         ({"map": "scaled", "tau": None, "gamma": None}, ScaledSmoothGrad(method)),
         ({"map": "quadratic", "tau": None, "gamma": None}, ScaledQuadraticSmoothGrad(method)),
-        _sparsified(method, PEAK_TAU),
     ]
 
 

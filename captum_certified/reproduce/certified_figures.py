@@ -16,10 +16,20 @@ from captum_certified.reproduce.certificates import (
     CertificateExperiment,
     reached,
 )
-from captum_certified.reproduce.experiment import Row
+from captum_certified.reproduce.experiment import Part, Row, Scale
+from captum_certified.reproduce.material import Material
 from captum_certified.visualization.palette import CURVES
 
-__all__ = ["DrawsNeeded", "LecuyerComparison", "OtherMaps", "RelaxedOverTau", "SparsifiedOverTau", "SpectralRadii"]
+__all__ = [
+    "DrawsNeeded",
+    "LecuyerComparison",
+    "RelaxedOverTau",
+    "ScaledMaps",
+    "ScaledMapsOverSigma",
+    "SparsifiedOverTau",
+    "SpectralRadii",
+    "UnclippedOverTau",
+]
 
 _AT = f"overlap_{RADIUS:g}"
 # Bounds of maps that are not all 0/1: the sharper intervals are other ones where they are.
@@ -32,41 +42,38 @@ _BOUNDS_OF_PEAK = ("spectral", "best", "clopper_pearson", "theorem2")
 
 
 class _OverTau(CertificateExperiment):
-    """Certified overlap of one map over τ, for every σ.
+    """Certified overlap of one map, by whose name the experiment goes, over τ, for every σ.
 
     Attributes:
-        kind: The map.
         bounds: What certifies it: the paper's bound, sharper intervals, and the covariance of the draws.
     """
 
-    kind: str
     bounds: tuple[str, ...]
-    needs = ("sweep", "peak")
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What 60 % of images reach at every σ and τ, by each bound.
 
-        The sweep is sampled less often than its peak, which is given apart.
+        The sweep is sampled less often than its peak, which is given apart where there is one.
         """
-        rows = _of_map(rows, self.kind)
+        rows, has_peak = _of_map(rows, self.name), "peak" in self.needs
         return {
             bound: {
                 **{f"σ = {sigma:g}": _over_tau(rows, sigma, bound) for sigma in _sigmas(rows)},
-                f"peak, {_draws(rows)[-1]} draws": _at_peak(rows, bound),
+                **({f"peak, {_draws(rows)[-1]} draws": _at_peak(rows, bound)} if has_peak else {}),
             }
             for bound in self.bounds
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A panel for each bound, with one curve for each σ."""
-        rows = _of_map(rows, self.kind)
+        rows = _of_map(rows, self.name)
         figure = Figure(figsize=(12.0, 4.2), layout="constrained")
         panels, draws = figure.subplots(1, len(self.bounds), sharey=True), _draws(rows)
         for axes, bound in zip(panels, self.bounds, strict=True):
             for color, sigma in zip(CURVES, _sigmas(rows), strict=False):
                 curve = _over_tau(rows, sigma, bound)
                 axes.plot(TAUS, list(curve.values()), "o-", color=color, label=f"σ = {sigma:g}, {draws[0]} draws")
-                if sigma == PEAK_SIGMA:
+                if sigma == PEAK_SIGMA and "peak" in self.needs:
                     label = f"σ = {sigma:g}, {draws[-1]} draws"
                     axes.plot(PEAK_TAU, _at_peak(rows, bound), "*", color=color, markersize=13, label=label)
             axes.set_xscale("log")
@@ -87,7 +94,7 @@ class SparsifiedOverTau(_OverTau):
     name = "sparsified"
     title = "Figure 2(a): certified overlap of the sparsified map over τ and σ"
     claim = "At ρ = 0.03 and σ = 0.2, 60 % of images reach about .5 to .6 near τ = 0.1, and less at other τ and σ."
-    kind = "sparsified"
+    needs = ("sweep", "peak")
     bounds = ("theorem2", "clopper_pearson", "spectral")
 
 
@@ -97,17 +104,31 @@ class RelaxedOverTau(_OverTau):
     name = "relaxed"
     title = "Figure 2(b): certified overlap of the relaxed map over τ and σ"
     claim = "Relaxed maps are certified slightly less than sparsified ones."
-    kind = "relaxed"
+    needs = ("sweep", "peak")
     bounds = ("theorem2", "empirical_bernstein", "spectral")
 
 
-class OtherMaps(CertificateExperiment):
+class UnclippedOverTau(_OverTau):
+    """Figure 12. Certified overlap of the relaxed map with γ = 0 over τ, for every σ."""
+
+    name = "unclipped"
+    title = "Figure 12: certified overlap of the relaxed map with γ = 0 over τ and σ"
+    claim = "Without clipping, γ = 0, nothing is certified."
+    needs = ("unclipped",)
+    bounds = ("theorem2", "empirical_bernstein", "spectral")
+
+
+class ScaledMaps(CertificateExperiment):
     """Figure 1(c). Certified overlap of scaled SmoothGrad and all other maps beside the sparsified one."""
 
     name = "maps"
     title = "Figure 1(c): certified overlap of sparsified, relaxed, scaled and quadratic maps"
     claim = "Scaled and quadratic maps, and relaxed ones with γ = 0, are hardly certified at all."
-    needs = ("variants",)
+    needs = ("sweep", "unclipped")
+
+    def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
+        """Those at the paper's σ."""
+        return [part for part in super().parts(material, scale) if (part.settings or {})["sigma"] == PEAK_SIGMA]
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What 60 % of images reach at ρ = 0.03 for every map, by the paper's bound and by ours."""
@@ -121,20 +142,60 @@ class OtherMaps(CertificateExperiment):
         figure = Figure(figsize=(12.0, 4.4), layout="constrained")
         panels = figure.subplots(1, len(_OTHER_BOUNDS), sharey=True)
         for axes, (kind, bounds) in zip(panels, _OTHER_BOUNDS.items(), strict=True):
-            groups = _by_map(rows, bounds).items()
-            shown = {name: group for name, group in groups if group[0]["tau"] in (None, PEAK_TAU, 1.0)}
-            for color, (name, group) in zip(CURVES, shown.items(), strict=False):
+            for color, (name, group) in zip(CURVES, _by_map(_at_peak_tau(rows), bounds).items(), strict=False):
                 _draw_over_radius(axes, group, color, name)
             _finish_over_radius(axes, f"{kind}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
             axes.label_outer()
         return figure
 
 
+class ScaledMapsOverSigma(CertificateExperiment):
+    """Figure 14. Certified overlap of scaled and quadratic SmoothGrad over σ, with other maps beside them."""
+
+    name = "scaled"
+    title = "Figure 14: certified overlap of scaled and quadratic maps over σ"
+    claim = "Quadratic maps are certified .001 at most, scaled ones nothing, at every σ."
+    needs = ("sweep", "unclipped")
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What 60 % of images reach at ρ = 0.03 over σ, and the most that any image reaches at any radius."""
+        rows = _at_peak_tau(rows)
+        return {
+            kind: {
+                name: {
+                    **_over_sigma(group),
+                    "any": max(row[f"overlap_{radius:g}"] for row in group for radius in RADII),
+                }
+                for name, group in _by_map(rows, bounds).items()
+            }
+            for kind, bounds in _OTHER_BOUNDS.items()
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """One curve over σ for each map: by Theorem 2, by sharper intervals, and by the draws' covariance."""
+        rows = _at_peak_tau(rows)
+        figure = Figure(figsize=(12.0, 4.4), layout="constrained")
+        panels, sigmas = figure.subplots(1, len(_OTHER_BOUNDS), sharey=True), _sigmas(rows)
+        for axes, (kind, bounds) in zip(panels, _OTHER_BOUNDS.items(), strict=True):
+            for color, (name, group) in zip(CURVES, _by_map(rows, bounds).items(), strict=False):
+                axes.plot(sigmas, list(_over_sigma(group).values()), "o-", color=color, label=name)
+            axes.set_xscale("log")
+            axes.set_xticks(sigmas, [f"{sigma:g}" for sigma in sigmas])
+            axes.minorticks_off()
+            axes.set_xlabel("σ")
+            axes.set_title(f"{kind}, ρ = {RADIUS:g}, {rows[0]['draws']} draws", fontsize=10)
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0].set_ylabel("certified overlap that 60 % of images reach")
+        panels[0].set_ylim(-0.02, 1)
+        panels[0].legend(frameon=False)
+        return figure
+
+
 class LecuyerComparison(CertificateExperiment):
-    """The shift of Theorem 1, in Theorem 2, beside the bound of Lecuyer et al.: Appendix K."""
+    """Figure 15. The shift of Theorem 1, in Theorem 2, beside the bound of Lecuyer et al. of Appendix K."""
 
     name = "lecuyer"
-    title = "Appendix K: Theorem 1 beside the bound of Lecuyer et al."
+    title = "Figure 15: Theorem 1 beside the bound of Lecuyer et al."
     claim = "Theorem 1 certifies more than the bound of Lecuyer et al. everywhere."
     needs = ("peak", "sweep")
 
@@ -282,6 +343,11 @@ def _at_tau(rows: Sequence[Row], tau: float, bound: str) -> list[Row]:
     return [row for row in _of_bound(rows, bound) if row["tau"] == tau]
 
 
+def _at_peak_tau(rows: Sequence[Row]) -> list[Row]:
+    """Every map with τ = 0.1, and those that have no τ."""
+    return [row for row in rows if row["tau"] in (None, PEAK_TAU)]
+
+
 def _sigmas(rows: Sequence[Row]) -> list[float]:
     return sorted({row["sigma"] for row in rows})
 
@@ -293,6 +359,10 @@ def _draws(rows: Sequence[Row]) -> list[int]:
 def _over_draws(rows: Sequence[Row], bound: str) -> dict[str, float]:
     own = _of_bound(rows, bound)
     return {f"{n}": reached([row[_AT] for row in own if row["draws"] == n]) for n in _draws(rows)}
+
+
+def _over_sigma(rows: Sequence[Row]) -> dict[str, float]:
+    return {f"{sigma:g}": reached([row[_AT] for row in rows if row["sigma"] == sigma]) for sigma in _sigmas(rows)}
 
 
 def _over_tau(rows: Sequence[Row], sigma: float, bound: str) -> dict[str, float]:

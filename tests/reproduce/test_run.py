@@ -156,6 +156,14 @@ def test_certificate_figures_share_their_maps(arguments, tmp_path):
     assert summary["lecuyer_larger"] == 0
 
 
+def test_the_figure_at_one_sigma_needs_no_other(arguments, tmp_path):
+    assert main(["reproduce", "maps", *arguments, "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "maps.json").read_text())
+    assert {row["sigma"] for row in record["rows"]} == {0.2}
+    assert {row["map"] for row in record["rows"]} == {"sparsified", "relaxed", "unclipped", "scaled", "quadratic"}
+    assert len(list((tmp_path / "certificates-parts").iterdir())) == 4
+
+
 def test_what_a_share_of_images_reaches():
     """Of ten images, six reach the sixth largest value; the authors' code takes the one that four reach."""
     values = [0.1 * n for n in range(10)]

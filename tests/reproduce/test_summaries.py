@@ -59,14 +59,38 @@ def test_maps_are_told_apart_by_their_parameters_and_0_1_maps_have_intervals_of_
         certified("a", "clopper_pearson", 0.2),
         certified("a", "theorem2", 0.3, kind="relaxed", gamma=0.01),
         certified("a", "empirical_bernstein", 0.4, kind="relaxed", gamma=0.01),
-        certified("a", "theorem2", 0.5, kind="relaxed", tau=1.0, gamma=0.0),
+        certified("a", "theorem2", 0.5, kind="unclipped", gamma=0.0),
         certified("a", "theorem2", 0.6, kind="scaled", tau=None),
     ]
     summary = EXPERIMENTS["maps"].summary(rows)
     assert summary["theorem2"] == {
-        "sparsified τ = 0.1": 0.1, "relaxed τ = 0.1, γ = 0.01": 0.3, "relaxed τ = 1, γ = 0": 0.5, "scaled": 0.6
+        "sparsified τ = 0.1": 0.1, "relaxed τ = 0.1, γ = 0.01": 0.3, "unclipped τ = 0.1, γ = 0": 0.5, "scaled": 0.6
     }  # fmt: skip
     assert summary["sharper intervals"] == {"sparsified τ = 0.1": 0.2, "relaxed τ = 0.1, γ = 0.01": 0.4}
+
+
+def test_maps_over_sigma_and_the_most_that_any_image_reaches():
+    """Of two images 60 % are both, and what one of them has at another radius is told apart."""
+    rows = [
+        certified("a", "theorem2", 0.001, kind="quadratic", tau=None, sigma=0.1),
+        certified("b", "theorem2", 0.002, kind="quadratic", tau=None, sigma=0.1, **{"overlap_0.01": 0.004}),
+        certified("a", "theorem2", 0.0, kind="quadratic", tau=None, sigma=0.5),
+        certified("b", "theorem2", 0.003, kind="quadratic", tau=None, sigma=0.5),
+        certified("a", "empirical_bernstein", 0.2, kind="scaled", tau=None, sigma=0.5),
+        certified("a", "theorem2", 0.9, tau=0.2, sigma=0.5),
+    ]
+    summary = EXPERIMENTS["scaled"].summary(rows)
+    assert summary["theorem2"] == {"quadratic": {"0.1": 0.001, "0.5": 0.0, "any": 0.004}}
+    assert summary["sharper intervals"] == {"scaled": {"0.5": 0.2, "any": 0.2}}
+
+
+def test_a_sweep_without_a_peak_has_none():
+    bounds = ("theorem2", "empirical_bernstein", "spectral")
+    rows = [
+        certified("a", bound, tau, kind="unclipped", tau=tau, gamma=0.0, draws=2048) for bound in bounds for tau in TAUS
+    ]
+    summary = EXPERIMENTS["unclipped"].summary(rows)
+    assert summary == {bound: {"σ = 0.2": {f"{tau:g}": tau for tau in TAUS}} for bound in bounds}
 
 
 def test_cases_of_both_bounds_are_counted():
