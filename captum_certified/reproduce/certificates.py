@@ -24,7 +24,7 @@ from captum_certified.runs.results import file_digest
 from captum_certified.smoothing import CovarianceRequest
 from captum_certified.theory import fraction_to_count, lecuyer_overlap
 
-__all__ = ["CertificateExperiment", "reached"]
+__all__ = ["CertificateExperiment"]
 
 K = 0.2
 CONFIDENCE = 0.95
@@ -98,12 +98,14 @@ class CertificateExperiment(Experiment):
 
     Attributes:
         needs: Which parts it is made of: ``"peak"``, ``"fewer"``, ``"sweep"`` or ``"unclipped"``.
+        only_sigma: The only σ of them that it shows; ``None``: all.
     """
 
     store = "certificates"
     uses = ("network",)
     default_model = "resnet50"
     needs: tuple[str, ...] = ("peak",)
+    only_sigma: float | None = None
 
     def settings(self, scale: Scale) -> Mapping[str, Any]:
         """Sizes, and what is certified."""
@@ -131,13 +133,9 @@ class CertificateExperiment(Experiment):
             )
             for need in self.needs
             for kind, sigma, draws, covariance, make in kinds[need]
+            if self.only_sigma in (None, sigma)
             for name, path in photographs
         ]
-
-
-def reached(values: Sequence[float], share: float = 0.6) -> float:
-    """The largest value that at least a share of all values reach; the paper's text plots it for 60 % of images."""
-    return sorted(values, reverse=True)[fraction_to_count(share, len(values)) - 1]
 
 
 def _sparsified(method: Saliency, tau: float) -> tuple[Row, Any]:

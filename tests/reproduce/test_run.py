@@ -13,7 +13,7 @@ from torch import nn
 from captum_certified import FileFormatError
 from captum_certified.cli import main
 from captum_certified.reproduce import EXPERIMENTS, Experiment, Material, Part, run_experiment
-from captum_certified.reproduce.certificates import reached
+from captum_certified.reproduce.certificate_rows import reached
 from captum_certified.reproduce.pixels import holm_decided
 
 
