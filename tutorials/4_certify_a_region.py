@@ -87,7 +87,7 @@ models = {
 for name, model in models.items():
     honest = (model(tagged(digits.test_images, test_odd)).argmax(1) == test_odd).double().mean()
     turned = (model(tagged(digits.test_images, 1 - test_odd)).argmax(1) == test_odd).double().mean()
-    print(f"{name}: {honest:.0%} correct with the tag as in training, {turned:.0%} with the tag turned round")
+    print(f"{name}: {honest:.0%} correct with the tag telling the answer, {turned:.0%} with the tag turned round")
 
 # %% [markdown]
 # ## Regions are fixed before the draws
@@ -141,14 +141,14 @@ for row, name in zip(axes[1:], models, strict=True):
 
 # %%
 radii = [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
-figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+figure, axes = plt.subplots(figsize=(8.2, 4), layout="constrained")
 for region, color in (("tag", ORANGE), ("digit", BLUE)):
     for name, style in zip(models, ("-", "--"), strict=True):
         mass = [Certifier().region(maps[name], name=region, radius=r).mass.mean() for r in radii]
         axes.plot(radii, mass, color=color, linestyle=style, label=f"{region}; {name}")
 axes.set(xlabel="radius ρ", ylabel="certified share of the saliency", xlim=(0, 0.3), ylim=(0, 1.03))
 axes.spines[["top", "right"]].set_visible(False)
-_ = axes.legend(frameon=False, title="region; model", fontsize=9, loc="center right")
+_ = axes.legend(frameon=False, title="region; model", fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 # %% [markdown]
 # Each certificate holds with its confidence by itself. To state two regions together, ask each for half of the error

@@ -41,9 +41,9 @@ saliency = Saliency(model)
 # %% [markdown]
 # ## σ: the noise that the model bears
 #
-# A certificate depends on the radius only through ρ/σ, so more noise reaches farther. But the smoothed map explains
-# noisy copies. When the model no longer recognises them, or when the smoothed map no longer resembles the plain one,
-# the certificate is about something nobody asked for.
+# A certificate depends on the radius only through ρ/σ, so at equal scores more noise reaches farther. But the smoothed
+# map explains noisy copies. When the model no longer recognises them, or when the smoothed map no longer resembles the
+# plain one, the certificate is about something nobody asked for.
 
 # %%
 sigmas = [0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7]
@@ -71,8 +71,10 @@ axes.spines[["top", "right"]].set_visible(False)
 _ = axes.legend(frameon=False)
 
 # %% [markdown]
-# Take the largest σ at which the upper two curves are still where you need them. If that is too small for the radius
-# you care about, no choice of the other numbers will help much: train the model on noisy images, as this one was.
+# Here the forecast hardly rises beyond σ = 0.1: noise also blurs the scores, and pays only while they keep their gaps.
+# Take the largest σ that still gains, and at which the other two curves are where you need them. If that is too small
+# for the radius you care about, no choice of the other numbers will help much: train the model on noisy images, as
+# this one was.
 #
 # ## τ: how much is salient in each copy
 #

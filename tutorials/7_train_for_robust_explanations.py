@@ -51,9 +51,9 @@ test_images, test_labels = enlarged(digits.test_images), digits.test_labels
 # %% [markdown]
 # ## Two networks from one
 #
-# Both begin with the same plainly trained network, and are trained for as long again: one with the cross-entropy alone
-# (noise of standard deviation 0), one with cross-entropy plus the squared distance between the saliency map of
-# an image and that of its attacked copy. `fit` is a plain training loop; any other will do.
+# Both begin with the same plainly trained network, and are trained for some epochs more: one with the cross-entropy
+# alone (noise of standard deviation 0), one with cross-entropy plus the squared distance between the saliency map of an
+# image and that of its attacked copy. `fit` is a plain training loop; any other will do.
 
 
 # %%

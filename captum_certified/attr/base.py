@@ -199,8 +199,8 @@ class SmoothedAttribution(Attribution):
             show_progress: Show a progress bar on stderr.
             first_draw: Number of the first draw; continues a run of the same seed.
             covariance: Whether to take the draws' covariance, which spectral certificates need; ``"auto"`` does where
-                one block fits into 1 GB. An integer is the number of draws in a block: larger blocks certify
-                slightly more, and cost memory in proportion and time in the square.
+                one block of all examples fits into 1 GB, and warns elsewhere. An integer is the number of draws in a
+                block: larger blocks certify slightly more, and cost memory in proportion and time in the square.
             region: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of them: their
                 share of every draw is recorded for :meth:`Certifier.region`.
             check_rows: Check on the first pass that a row attributed alone is what it is in the pass.

@@ -122,7 +122,7 @@ class Certifier:
             nt_samples_batch_size: Draws computed together; by default as many as keep a pass at 64 rows or fewer.
             groups: What a feature is; see :meth:`SmoothedAttribution.attribute`.
             covariance: Whether to take the draws' covariance, which spectral certificates need; ``"auto"`` does where
-                one block of draws fits into 1 GB.
+                one block of draws of all examples fits into 1 GB, and warns elsewhere.
             region: A region, or several by name, whose share of every draw is recorded for :meth:`region`.
             overlap: Certify sequentially: look after 1, 2, 4, … blocks of draws and at the last, and end the draws of
                 an example as soon as so much of its top K is certified, or is out of reach. An int is a number of

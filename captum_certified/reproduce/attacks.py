@@ -21,7 +21,7 @@ from captum_certified import (
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.explanations import BETA, SETTINGS, K, attacked, explanations, measured_map
 from captum_certified.reproduce.material import BOX, Material
-from captum_certified.visualization.palette import CURVES
+from captum_certified.visualization.palette import BESIDE, CURVES
 
 __all__ = ["AttacksOnGradients", "MapsUnderAttack", "mean_and_interval"]
 
@@ -138,13 +138,26 @@ class MapsUnderAttack(_AttackExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """For each map what the worse of both attacks leaves, and dashed what random noise leaves."""
+        """A panel for each radius: for each map what the worse of both attacks leaves, and what random noise leaves."""
         summary = self.summary(rows)
-        figure = _curves(summary["worst"], "overlap left of the top quarter, mean")
-        [axes] = figure.axes
-        for color, curve in zip(CURVES, summary["random"].values(), strict=False):
-            axes.plot([float(radius) for radius in curve], list(curve.values()), "--", color=color, linewidth=1)
-        axes.set_title("under the worse of both attacks; dashed: random noise of the same size", fontsize=10)
+        worst, random = summary["worst"], summary["random"]
+        names, radii = list(worst), list(next(iter(worst.values())))
+        figure = Figure(figsize=(4.4 * len(radii) + 0.8, 3.4), layout="constrained")
+        panels = figure.subplots(1, len(radii), sharey=True, squeeze=False)[0]
+        for axes, radius in zip(panels, radii, strict=True):
+            for place, name in enumerate(names):
+                left, noise = worst[name][radius], random[name][radius]
+                axes.plot([left, noise], [place, place], color=BESIDE, linewidth=1, zorder=1)
+                attack = axes.scatter(left, place, color=CURVES[0], zorder=2)
+                chance = axes.scatter(noise, place, facecolor="white", edgecolor=CURVES[1], zorder=2)
+            axes.set_xlim(0, 1)
+            axes.set_xlabel("overlap left of the top quarter, mean")
+            axes.set_title(f"ρ = {radius}", fontsize=10)
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0].set_yticks(range(len(names)), names)
+        panels[0].invert_yaxis()
+        labels = ["the worse of both attacks", "random noise of the same size"]
+        figure.legend([attack, chance], labels, loc="outside lower center", ncols=2, frameon=False)
         return figure
 
 

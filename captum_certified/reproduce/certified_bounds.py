@@ -20,7 +20,7 @@ from captum_certified.reproduce.certificate_rows import (
 )
 from captum_certified.reproduce.certificates import PEAK_SIGMA, PEAK_TAU, RADII, RADIUS, CertificateExperiment
 from captum_certified.reproduce.experiment import Row
-from captum_certified.visualization.palette import CURVES
+from captum_certified.visualization.palette import BESIDE, BOUNDS
 
 __all__ = ["DrawsNeeded", "LecuyerComparison", "SpectralRadii"]
 
@@ -60,8 +60,11 @@ class LecuyerComparison(CertificateExperiment):
         rows = of_map(rows)
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
-        for color, bound in zip(CURVES, ("theorem2", "lecuyer"), strict=False):
-            draw_over_radius(axes, peak_rows(rows, bound), color, bound)
+        for color, bound, label in (
+            (BOUNDS["theorem2"], "theorem2", "theorem2"),
+            ("#000000", "lecuyer", "Lecuyer et al."),
+        ):
+            draw_over_radius(axes, peak_rows(rows, bound), color, label)
         finish_over_radius(axes, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {draws_of(rows)[-1]} draws")
         return figure
 
@@ -105,10 +108,10 @@ class DrawsNeeded(CertificateExperiment):
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         numbers = draws_of(rows)
-        for color, bound in zip(CURVES, _BOUNDS_OF_PEAK, strict=False):
-            axes.plot(numbers, list(_over_draws(rows, bound).values()), "o-", color=color, label=bound)
+        for bound in _BOUNDS_OF_PEAK:
+            axes.plot(numbers, list(_over_draws(rows, bound).values()), "o-", color=BOUNDS[bound], label=bound)
         goal = _over_draws(rows, "theorem2")[f"{numbers[-1]}"]
-        axes.axhline(goal, color="#999999", linewidth=1, linestyle=":")
+        axes.axhline(goal, color=BESIDE, linewidth=1, linestyle=":", label=f"theorem2, {numbers[-1]} draws")
         title = f"ρ = {RADIUS:g}, τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}"
         finish_over_values(axes, numbers, "draws", title, base=2)
         axes.set_ylim(0, 1)
@@ -141,16 +144,15 @@ class SpectralRadii(CertificateExperiment):
         rows = of_map(rows)
         figure = Figure(figsize=(10.0, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for color, bound in zip(CURVES, _BOUNDS_OF_PEAK, strict=False):
-            draw_over_radius(left, at_tau(rows, PEAK_TAU, bound), color, bound)
+        for bound in _BOUNDS_OF_PEAK:
+            draw_over_radius(left, at_tau(rows, PEAK_TAU, bound), BOUNDS[bound], bound)
         finish_over_radius(left, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
         images = self.summary(rows)["images"]
         for place, radii in enumerate(images.values()):
-            right.plot([radii["theorem2"], radii["spectral"]], [place, place], color="#BBBBBB", zorder=1)
-        colors = dict(zip(_BOUNDS_OF_PEAK, CURVES, strict=False))
+            right.plot([radii["theorem2"], radii["spectral"]], [place, place], color=BESIDE, zorder=1)
         for bound in ("theorem2", "spectral"):
             values = [radii[bound] for radii in images.values()]
-            right.scatter(values, range(len(values)), color=colors[bound], label=bound, zorder=2)
+            right.scatter(values, range(len(values)), color=BOUNDS[bound], label=bound, zorder=2)
         right.set_yticks(range(len(images)), list(images), fontsize=8)
         right.set_xlabel("radius at which half of the top fifth is certified")
         right.set_xlim(left=0)

@@ -17,7 +17,7 @@ from captum_certified.reproduce.explanations import BETA, SETTINGS, SIGMA, TAU, 
 from captum_certified.reproduce.material import BOX, Material
 from captum_certified.robust import challenge_certificate
 from captum_certified.theory import clopper_pearson_interval, fraction_to_count, top_k_mask
-from captum_certified.visualization.palette import CURVES, STAYED
+from captum_certified.visualization.palette import BESIDE, BOUNDS
 
 __all__ = ["CertifiedAndAttacked", "shared_top"]
 
@@ -102,13 +102,12 @@ class CertifiedAndAttacked(Experiment):
         radii = sorted({row["radius"] for row in rows})
         attacked_overlap = [_mean(rows, radius, "attacked") for radius in radii]
         floor = [_mean(rows, radius, "remeasured") for radius in radii]
-        axes.plot(radii, floor, ":", color="#999999", label="fresh draws, no attack")
-        axes.plot(radii, attacked_overlap, "s-", color=STAYED, label="left by the worse attack")
-        certified = zip((color for color in CURVES if color != STAYED), _BOUNDS, strict=False)
-        for color, bound in certified:
-            axes.plot(radii, [_mean(rows, radius, bound) for radius in radii], "o-", color=color, label=bound)
+        axes.plot(radii, floor, ":", color=BESIDE, label="fresh draws, no attack")
+        axes.plot(radii, attacked_overlap, "ks-", label="left by the worse attack")
+        for bound in _BOUNDS:
+            axes.plot(radii, [_mean(rows, radius, bound) for radius in radii], "o-", color=BOUNDS[bound], label=bound)
         best = [_mean(rows, radius, "best") for radius in radii]
-        axes.fill_between(radii, best, attacked_overlap, color="#999999", alpha=0.15, linewidth=0)
+        axes.fill_between(radii, best, attacked_overlap, color=BESIDE, alpha=0.15, linewidth=0)
         axes.set_xlabel("radius ρ (pixels in [0, 1])")
         axes.set_ylabel("overlap of the top quarter, mean over images")
         axes.set_ylim(-0.02, 1)

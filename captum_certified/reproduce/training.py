@@ -34,6 +34,7 @@ from captum_certified.training import (
     TrainingLoss,
     top_hessian_eigenvalue,
 )
+from captum_certified.visualization.palette import BESIDE, CURVES
 
 __all__ = ["RobustTraining"]
 
@@ -163,17 +164,16 @@ class RobustTraining(Experiment):
             unused.set_axis_off()
         for axes, (measure, label) in zip(panels, _MEASURES.items(), strict=False):
             plain = statistics.fmean(row[measure] for row in rows if row["loss"] == "plain")
-            axes.axvline(plain, color="#999999", linewidth=1, linestyle=":")
+            axes.axvline(plain, color=BESIDE, linewidth=1, linestyle=":")
             for row in rows:
                 ours = row["loss"].startswith("saliency")
-                axes.plot(
-                    row[measure], names.index(row["loss"]), "o", color="#D55E00" if ours else "#0072B2", alpha=0.7
-                )
+                axes.plot(row[measure], names.index(row["loss"]), "o", color=CURVES[not ours], alpha=0.7)
             axes.set_xlabel(label.replace(", ", ",\n", 1), fontsize=9)
             axes.spines[["top", "right"]].set_visible(False)
             axes.locator_params(axis="x", nbins=4)
         panels[0].set_yticks(range(len(names)), names)
         panels[0].invert_yaxis()
+        figure.suptitle("a dot for each network; dotted: mean of plain training", fontsize=10)
         return figure
 
 

@@ -94,11 +94,11 @@ class TransferOfAttacks(Experiment):
         values = np.array([[of[name] for name in columns] for of in table.values()])
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
-        axes.imshow(values, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
+        axes.imshow(values, cmap=HEAT, aspect="auto")
+        middle = (values.min() + values.max()) / 2
         for i, j in itertools.product(*map(range, values.shape)):
-            axes.text(
-                j, i, f"{values[i, j]:.2f}", ha="center", va="center", color="black" if values[i, j] > 0.5 else "white"
-            )
+            color = "black" if values[i, j] > middle else "white"
+            axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=color)
         axes.set_xticks(range(len(columns)), [name.replace(", ", "\n") for name in columns])
         norms = summary["norm"]
         lines = [f"{name}\n‖δ‖ = {norms[name]:.2f}".replace(", ", "\n") for name in table]

@@ -1,5 +1,6 @@
 """Everything that is kept of one map's draws."""
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
@@ -31,7 +32,8 @@ class MapCollector:
         layout: What its features are.
         rows: Number of examples.
         masks: Regions by name.
-        covariance: ``"auto"``: if a block fits into 1 GB; or whether; or the number of draws in a block.
+        covariance: ``"auto"``: if a block of all examples fits into 1 GB, and a warning if not; or whether; or the
+            number of draws in a block.
         most_draws: Number of draws of the run.
         device: Where the draws are.
     """
@@ -58,6 +60,14 @@ class MapCollector:
         block = block_draws(binary=binary) if isinstance(covariance, (str, bool)) else covariance
         size = block_bytes(rows, n, binary=binary, block=block) * (8 if binary and device.type != "cpu" else 1)
         fits = size < _MOST_BYTES  # accelerators keep a 0/1 map as bytes
+        if covariance == "auto" and not fits:
+            warnings.warn(
+                f"The covariance of the draws is not kept, so `best` is the intervals alone: a block of {block} draws "
+                f"of {rows} examples takes {size / 1e9:.1f} GB, more than {_MOST_BYTES / 1e9:g}. Pass fewer examples "
+                "at a time, or `covariance` as True or as a smaller number of draws.",
+                UserWarning,
+                stacklevel=2,
+            )
         wanted = fits if covariance == "auto" else covariance is not False
         self.covariance = (
             BlockCovariance(rows, n, binary=binary, block=block, device=device, most=most_draws) if wanted else None

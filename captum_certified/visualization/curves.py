@@ -13,7 +13,7 @@ from torch import Tensor
 from captum_certified.certify import Certifier
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import SmoothedMap, resolved_count
-from captum_certified.visualization.palette import CURVES
+from captum_certified.visualization.palette import BOUNDS
 
 __all__ = ["curve_figure"]
 
@@ -68,13 +68,13 @@ def curve_figure(
     count, rows = resolved_count("k", k, smoothed_map.layout.n_features), len(smoothed_map)
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
-    for bound, colour, dashes in zip(bounds, itertools.cycle(CURVES), itertools.cycle(_DASHES)):
+    for bound, dashes in zip(bounds, itertools.cycle(_DASHES)):
         overlaps = Certifier(confidence=confidence, bound=bound).top_k_curve(smoothed_map, k=count, radii=grid.tolist())
         share = 100 * overlaps.double().mean(dim=0).numpy() / count
         axes.plot(
             grid,
             share,
-            color=colour,
+            color=BOUNDS[bound],
             linestyle=dashes,
             linewidth=1.8,
             drawstyle="steps-pre",

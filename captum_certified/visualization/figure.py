@@ -98,9 +98,12 @@ def _draw_plain(column: NDArray[Any], certificate: Certificate, reading: ImageRe
 
 
 def _draw_legend(figure: Figure, certificate: Certificate, handles: list[Patch]) -> None:
+    # A share that allows violations does not hold together with the names, which allow none.
+    apart = isinstance(certificate, TopKCertificate) and certificate.violations > 0
+    what = "image, share and names apart" if apart else "image"
     figure.legend(
         handles=handles,
-        title=f"confidence {100 * certificate.confidence:g} % for each image · bound {certificate.bound}",
+        title=f"confidence {100 * certificate.confidence:g} % for each {what} · bound {certificate.bound}",
         title_fontsize=10,
         fontsize=10,
         loc="lower center",

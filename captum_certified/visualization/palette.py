@@ -1,6 +1,6 @@
 """The colours of all figures: cividis, viridis, and the palette of Okabe and Ito, which the colour-blind can read."""
 
-__all__ = ["CURVES", "FAINT", "HEAT", "LEFT", "NEW", "NOTHING", "OPEN", "STAYED", "STRONG"]
+__all__ = ["BESIDE", "BOUNDS", "CURVES", "FAINT", "HEAT", "LEFT", "NEW", "NOTHING", "OPEN", "STAYED", "STRONG"]
 
 # Vermillion, orange and sky blue of Okabe and Ito: apart in lightness as well, so also in grey print.
 STRONG = "#D55E00"  # what is certified
@@ -15,3 +15,14 @@ NOTHING = "#D9D9D9"  # where nothing is certified
 HEAT = "cividis"
 # Bluish green, blue, reddish purple and the colours above, the one for the certificate first.
 CURVES = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
+# A bound has the same colour in every figure, and what is beside a curve is grey.
+BOUNDS = {
+    "spectral": "#D55E00",
+    "best": "#0072B2",
+    "clopper_pearson": "#009E73",
+    "theorem2": "#E69F00",
+    "kl": "#56B4E9",
+    "empirical_bernstein": "#CC79A7",
+    "hoeffding": "#000000",
+}
+BESIDE = "#999999"

@@ -217,7 +217,8 @@ def test_auto_keeps_under_its_limit(x, monkeypatch):
     monkeypatch.setattr(collector, "_MOST_BYTES", needed + 1)
     assert explainer.sample(x, nt_samples=4, **SETTINGS).covariance is not None
     monkeypatch.setattr(collector, "_MOST_BYTES", needed)
-    assert explainer.sample(x, nt_samples=4, **SETTINGS).covariance is None
+    with pytest.warns(UserWarning, match="a block of 2048 draws of 2 examples takes"):
+        assert explainer.sample(x, nt_samples=4, **SETTINGS).covariance is None
     for asked in (True, 2048):
         assert explainer.sample(x, nt_samples=4, covariance=asked, **SETTINGS).covariance is not None
 
@@ -238,7 +239,8 @@ def test_auto_is_off_for_maps_whose_block_would_be_enormous():
     saliency, settings = Saliency(Linear()), {"nt_samples": 2, "stdevs": 0.1, "seed": 0}
     assert SparsifiedSmoothGrad(saliency, tau=0.1).sample(image, **settings).covariance is not None
     # 1024 · 270 000 floats are 1.1 GB.
-    assert ScaledSmoothGrad(saliency).sample(image, **settings).covariance is None
+    with pytest.warns(UserWarning, match=r"a block of 1024 draws of 1 examples takes 1\.1 GB, more than 1\."):
+        assert ScaledSmoothGrad(saliency).sample(image, **settings).covariance is None
 
 
 def test_one_draw_has_no_covariance(x):
