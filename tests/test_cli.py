@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from captum_certified import __version__
+from captum_certified import Certifier, SmoothedMap, __version__
 from captum_certified.cli import main
 from captum_certified.demo import DemoSettings, run_demo
 
@@ -70,6 +71,21 @@ def test_verify_says_that_results_agree(results, capsys):
     printed = capsys.readouterr()
     assert printed.out.count(": agrees (L2 radius 0.2, confidence 0.95)\n  at least ") == 3
     assert printed.err == ""
+
+
+def test_verify_takes_certificates_of_every_kind(tmp_path, capsys):
+    smoothed_map = SmoothedMap.from_counts(torch.tensor([[90, 50, 10]]), n_samples=100, stdevs=0.2, max_squared_norm=2)
+    certifier = Certifier()
+    kinds = {
+        "selection": certifier.selection(smoothed_map, radius=0.1),
+        "rank": certifier.rank(smoothed_map, radius=0.1),
+        "distance": certifier.distance(smoothed_map, radius=0.1),
+        "median": certifier.median_rank(smoothed_map, radius=0.1),
+    }
+    for name, certificate in kinds.items():
+        certificate.save(tmp_path / f"{name}.npz")
+    assert main(["verify", *(str(tmp_path / f"{name}.npz") for name in kinds)]) == 0
+    assert capsys.readouterr().out.count(": agrees (L2 radius 0.1, confidence 0.95)") == len(kinds)
 
 
 def test_verify_names_what_differs(tampered, results, capsys):

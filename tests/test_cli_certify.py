@@ -363,6 +363,7 @@ def test_every_kind_of_image_becomes_pixels_in_the_unit_interval(tmp_path, name,
         ("flat.npy", np.zeros(5), "of shape (H, W), (H, W, C) or (C, H, W)"),
         ("five.npy", np.zeros((6, 6, 5)), "1, 3 or 4 channels, got 5"),
         ("signed.npy", np.zeros((4, 4), dtype=np.int64), "8 or 16-bit unsigned integers or floats, got torch.int64"),
+        ("bytes.npy", np.full((4, 4), 200, np.int32), "8 or 16-bit unsigned integers or floats, got torch.int32"),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(tmp_path, name, array, message):
@@ -421,6 +422,17 @@ def test_a_region_is_carried_through_resize_and_crop():
     for box in ((0, 0, 81, 40), (0, 0, 80, 41), (-1, 0, 80, 40)):
         with pytest.raises(InvalidInputError, match="`--region` within the 80 × 40 pixels"):
             region_mask(box, Framing(), (40, 80))
+
+
+@pytest.mark.parametrize("size", range(25, 40))
+def test_a_region_is_where_the_crop_puts_it(tmp_path, size):
+    """As torchvision pads and cuts, which round differently."""
+    array = np.zeros((size, size + 3, 3), np.uint8)
+    array[10:15, 15:19] = 255
+    Image.fromarray(array).save(tmp_path / "photo.png")
+    image, stored = load_image(tmp_path / "photo.png", Framing(crop=32))
+    mask = region_mask((15, 10, 19, 15), Framing(crop=32), stored)
+    assert torch.equal(mask, image[:, :1] > 0.5)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from torch import nn
 
 from captum_certified import Certifier, FileFormatError, InvalidInputError, SmoothedMap, SparsifiedSmoothGrad
 from captum_certified.runs import input_digest, verify, write_result
+from captum_certified.smoothing import digest
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,13 @@ def test_input_digest_begins_with_the_one_recorded_when_sampling(example, result
     assert input_digest((image[0],)) == input_digest(image[0])
     assert input_digest(image[0]) != input_digest(image[0].double())
     assert input_digest(torch.zeros(0)) != input_digest(torch.zeros(0, 1))
+    assert digest((1, 1, 11)) != digest((1, 11, 1)) != digest((11, 1, 1))
+    assert digest(("a", "b")) != digest(("ab",)) != digest(["ab"])
+    assert digest({"a": 1, "b": {}}) == digest({"b": {}, "a": 1}) != digest({"a": {"b": 1}})
+    assert digest(np.int64(5)) == digest(5) != digest(np.int64(6))
+    assert digest(np.zeros(3)) != digest(np.ones(3)) != digest(np.ones(3, np.float32))
+    assert digest({3, 1}) == digest({1, 3}) != digest({1, 4})
+    assert digest(torch.float32) != digest(torch.float64)
     assert input_digest(torch.tensor(5).expand(1)) == input_digest(torch.tensor([5]))
 
 

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from captum_certified.smoothing import seeds_from_generator
+
 __all__ = ["IsolatedRandomness"]
 
 
 class IsolatedRandomness:
     """Seeds Python's, NumPy's and PyTorch's global generators for the length of a block.
+
+    Seeds that a smoother within the block would choose for itself are drawn from them as well. A generator that a
+    method keeps for itself is not seen.
 
     Attributes:
         used: Whether any of them was ever drawn from.
@@ -34,7 +39,8 @@ class IsolatedRandomness:
                 with torch.cuda.device(self.device):
                     torch.cuda.manual_seed(seed)
             seeded = self._states()
-            yield
+            with seeds_from_generator():
+                yield
             self.used = self.used or not _same(seeded, self._states())
         finally:
             self._restore(before)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from captum_certified.attr.parts import joined, rows_of_draws
 from captum_certified.smoothing import Attributions
 
 __all__ = ["WithinMemory", "is_out_of_memory"]
@@ -20,7 +21,7 @@ class WithinMemory:
     """Attributes passes whole, or in parts once one of them was too large.
 
     What is returned has the order of the whole pass, and so do all statistics: only the model's own rounding tells the
-    size of the parts, and the random numbers of methods that draw some, which are seeded for each part.
+    size of the parts.
 
     Args:
         attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
@@ -41,13 +42,10 @@ class WithinMemory:
             # Here, and not above, where the error still holds what the model had computed.
             self._shrink(noisy[0], len(draws))
         middle = draws.start + (len(draws) + 1) // 2
-        first, second = (
-            self(tuple(_of_draws(tensor, draws, part) for tensor in noisy), part)
-            for part in (range(draws.start, middle), range(middle, draws.stop))
+        halves = (range(draws.start, middle), range(middle, draws.stop))
+        return joined(
+            [self(rows_of_draws(noisy, draws, half), half) for half in halves], rows=len(noisy[0]) // len(draws)
         )
-        rows = len(noisy[0]) // len(draws)
-        maps = tuple(_joined(a, b, rows) for a, b in zip(first.maps, second.maps, strict=True))
-        return Attributions(maps, first.is_tuple)
 
     def _shrink(self, noisy: Tensor, draws: int) -> None:
         self.most = (draws + 1) // 2
@@ -64,15 +62,3 @@ class WithinMemory:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the machine or of an accelerator."""
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(text in str(error) for text in _TEXTS)
-
-
-def _of_draws(tensor: Tensor, draws: range, part: range) -> Tensor:
-    """The rows of some draws of a pass; a copy, whose gradient is its own."""
-    by_draw = tensor.detach().reshape(-1, len(draws), *tensor.shape[1:])
-    return by_draw[:, part.start - draws.start : part.stop - draws.start].flatten(0, 1).clone()
-
-
-def _joined(first: Tensor, second: Tensor, rows: int) -> Tensor:
-    """The rows of two parts in the order of their pass."""
-    parts = [part.reshape(rows, -1, *part.shape[1:]) for part in (first, second)]
-    return torch.cat(parts, dim=1).flatten(0, 1)

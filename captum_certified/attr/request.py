@@ -86,7 +86,7 @@ class SamplingRequest:
             arguments=_merged_arguments(kwargs, attribution_kwargs),
             groups=groups,
             region=region,
-            covariance=covariance,
+            covariance=covariance if isinstance(covariance, (bool, str)) else plan.block,
             draw_baseline_from_distrib=draw_baseline_from_distrib,
             show_progress=show_progress,
         )

@@ -11,8 +11,15 @@ _PER_EXAMPLE = frozenset({"target", "additional_forward_args", "baselines", "fea
 
 
 def arguments_of_rows(arguments: Mapping[str, Any], total: int, rows: list[int]) -> dict[str, Any]:
-    """A wrapped method's arguments for ``rows`` of a batch of ``total`` examples."""
-    return {name: _part(value, total, rows) if name in _PER_EXAMPLE else value for name, value in arguments.items()}
+    """A wrapped method's arguments for ``rows`` of a batch of ``total`` examples.
+
+    Only of ``target`` a list has an item for each example; elsewhere Captum passes it on as it is.
+    """
+    chosen = {name: _part(value, total, rows) if name in _PER_EXAMPLE else value for name, value in arguments.items()}
+    target = arguments.get("target")
+    if isinstance(target, list) and len(target) == total:
+        chosen["target"] = [target[row] for row in rows]
+    return chosen
 
 
 def masks_of_rows(masks: Any, total: int, rows: list[int]) -> Any:
@@ -39,6 +46,4 @@ def separable(arguments: Mapping[str, Any], total: int) -> bool:
 def _part(value: Any, total: int, rows: list[int]) -> Any:
     if isinstance(value, tuple):
         return tuple(_part(item, total, rows) if isinstance(item, Tensor) else item for item in value)
-    if isinstance(value, list) and len(value) == total:
-        return [value[row] for row in rows]
     return value[rows] if isinstance(value, Tensor) and value.dim() > 0 and len(value) == total else value

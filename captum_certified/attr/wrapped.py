@@ -17,6 +17,7 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, expand_arguments, run_forward
 from captum_certified.attr.isolation import IsolatedRandomness
+from captum_certified.attr.parts import joined, rows_of_draws
 from captum_certified.attr.rows import arguments_of_rows
 from captum_certified.attr.soundness import entries_that_differ, inputs_are_taken, wrapped_chain
 from captum_certified.exceptions import CertificationError, InvalidInputError
@@ -74,9 +75,19 @@ class WrappedMethod:
 
     def __call__(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
         """Attributions of N · len(draws) noisy inputs, all draws of example 0 first."""
-        rows = len(self.inputs[0])
+        if not self.randomness.used:
+            known = len(self.deltas)
+            outputs = self._of_draws(noisy, draws)
+            if not self.randomness.used or len(draws) == 1:
+                return outputs
+            del self.deltas[known:]
+        # Draws must be independent, and a method may draw one random number for all rows of a call.
+        each = (range(draw, draw + 1) for draw in draws)
+        return joined([self._of_draws(rows_of_draws(noisy, draws, one), one) for one in each], rows=len(self.inputs[0]))
+
+    def _of_draws(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
         outputs = self._attribute(noisy, len(draws), derived_seed(self.seed, draws.start))
-        _check_batch_first(outputs.maps, rows * len(draws))
+        _check_batch_first(outputs.maps, len(self.inputs[0]) * len(draws))
         return outputs
 
     def clean(self) -> Attributions:

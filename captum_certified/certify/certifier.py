@@ -90,7 +90,7 @@ class Certifier:
         self.attribution_method = attribution_method
         self.confidence = checked_number("confidence", confidence, above=0, below=1)
         self.bound = bound
-        self.violations = violations
+        self.violations = violations.item() if isinstance(violations, np.generic) else violations
 
     def certify(
         self,
@@ -171,8 +171,8 @@ class Certifier:
         if overlap is None:
             stream = self.attribution_method.stream(inputs, nt_samples=nt_samples, **settings)
             with contextlib.closing(stream) as maps:
-                for smoothed_map in maps:  # the first of them shows whether there are K features
-                    resolved_count("k", k, smoothed_map.layout.n_features)
+                for smoothed_map in maps:  # the first of them shows whether it can be certified at all
+                    self.check(smoothed_map, k=k)
             return self.top_k(smoothed_map, k=k, radius=radius)
         resolved_count("overlap", overlap, most)
         segments = Segments(self.attribution_method, inputs, settings)
@@ -309,6 +309,9 @@ class Certifier:
                 "Expected a sparsified map with a known number of ones in each draw, got one without counts or without "
                 "`max_squared_norm`."
             )
+        refusal = unbounded_length(smoothed_map)
+        if refusal is not None:
+            raise CertificationError(f"Expected {refusal}.")
         n, ratio = smoothed_map.layout.n_features, self._ratio(smoothed_map, radius)
         weights = np.ones(int(most_ones))
         salient = self._stated(
@@ -440,6 +443,25 @@ class Certifier:
     def _stated(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], Array]) -> Tensor:
         """What is stated of every row, at the row's level."""
         return torch.from_numpy(by_level(smoothed_map, 1 - self.confidence, statement))
+
+    def check(self, smoothed_map: SmoothedMap, *, k: float) -> None:
+        """Refuse a map of which no top set of this size can be certified, however many draws follow.
+
+        Args:
+            smoothed_map: A map of some of the draws.
+            k: Size of the top set.
+
+        Raises:
+            InvalidInputError: There are fewer features than ``k``, or more violations are allowed.
+            CertificationError: The bound does not apply to the map.
+
+        Example:
+            >>> import torch
+            >>> from captum_certified import Certifier, SmoothedMap
+            >>> smoothed_map = SmoothedMap.from_counts(torch.tensor([[90, 50, 10]]), n_samples=100, stdevs=0.2)
+            >>> Certifier().check(smoothed_map, k=2)
+        """
+        self._prepared(smoothed_map, k)
 
     def _prepared(self, smoothed_map: SmoothedMap, k: float) -> tuple[Bound, int, int]:
         bound = self._checked_bound(smoothed_map)

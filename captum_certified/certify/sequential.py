@@ -65,7 +65,7 @@ class Goal:
     def done(self, smoothed_map: SmoothedMap) -> Tensor:
         """Which rows need no more draws than they have at this look, bool, shape (N,)."""
         if int(smoothed_map.n_samples.max()) >= self.sizes[-1]:
-            return torch.ones(len(smoothed_map), dtype=torch.bool)
+            return torch.ones(len(smoothed_map), dtype=torch.bool, device="cpu")
         done = self.certified(smoothed_map)
         return done if bool(done.all()) else done | self.hopeless(smoothed_map)
 
@@ -84,7 +84,7 @@ class Goal:
         draws = int(smoothed_map.n_samples.min())
         radius = self.radius - _ALLOWANCE * smoothed_map.sigma / math.sqrt(draws)
         if radius <= 0:
-            return torch.zeros(len(smoothed_map), dtype=torch.bool)
+            return torch.zeros(len(smoothed_map), dtype=torch.bool, device="cpu")
         return self._forecast(replace(smoothed_map, looks=None), radius, _EXACT * self.sizes[-1]) < self.asked(
             smoothed_map
         )
@@ -130,7 +130,7 @@ def sampled_in_looks(draw: Draw, goal: Goal, *, tell: bool = False) -> SmoothedM
     """
     begun = time.perf_counter()
     present = draw(range(goal.sizes[0]))
-    rows, ended = torch.arange(len(present)), []
+    rows, ended = torch.arange(len(present), device="cpu"), []
     for look, size in enumerate(goal.sizes, start=1):
         if look > 1:
             present = present.merge(draw(range(goal.sizes[look - 2], size), rows), assume_independent=True)

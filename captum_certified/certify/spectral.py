@@ -157,9 +157,11 @@ def unbounded_length(smoothed_map: SmoothedMap) -> str | None:
         return f"a map of draws >= 0, got means from {low:g}"
     if smoothed_map.max_squared_norm is None and high > 1:
         return f"a map with values in [0, 1] or a `max_squared_norm`, got means up to {high:g}"
-    longest = float(smoothed_map.features.square().sum(dim=1).max())
+    mean = smoothed_map.features
+    moments = (mean.square(), mean if smoothed_map.binary else smoothed_map.second_moment)
+    longest = max(float(moment.sum(dim=1).max()) for moment in moments if moment is not None)
     if longest > _squared_norm(smoothed_map) * (1 + _SLACK):
-        return f"means whose squares add up to at most `max_squared_norm`, got {longest:g}"
+        return f"draws whose squares add up to at most `max_squared_norm`, got {longest:g} in the mean"
     return None
 
 

@@ -52,7 +52,7 @@ def _verified(path: Path) -> int:
         return _UNREADABLE
     if verification.agrees:
         certificate = verification.certificate
-        print(f"{path}: agrees (L2 radius {certificate.radius:g}, confidence {certificate.confidence:g})")
+        print(f"{path}: agrees (L2 radius {certificate.at_radius:g}, confidence {certificate.confidence:g})")
         for summary in certificate.summaries():
             print(f"  {summary}")
         return _AGREES

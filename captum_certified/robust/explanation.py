@@ -63,7 +63,7 @@ class AttackedExplanation:
         self.takes_gradients = any(isinstance(one, GradientAttribution) for one in wrapped_chain(attribution_method))
         self.rows = len(inputs[0])
         self.centers = torch.cat([t.reshape(self.rows, -1) for t in self.inputs if t.is_floating_point()], dim=1)
-        self.clean_classes = self._outputs(self.centers, torch.arange(self.rows))
+        self.clean_classes = self._outputs(self.centers, torch.arange(self.rows, device="cpu"))
         if self.arguments.get("target") is None and self.clean_classes is not None:
             self.arguments["target"] = self.clean_classes
         self.objective: Objective
@@ -82,10 +82,10 @@ class AttackedExplanation:
             CertificationError: The clean map is not finite.
             InvalidInputError: The reference does not fit.
         """
-        maps = self._attributions(self.centers, torch.arange(self.rows))
+        maps = self._attributions(self.centers, torch.arange(self.rows, device="cpu"))
         groups = self.arguments.get("groups") if isinstance(self.method, SmoothedAttribution) else None
         self.layout = FeatureLayout.of(maps, is_tuple=len(maps) > 1, rows=self.rows, groups=groups)
-        features = self._features_of(maps, torch.arange(self.rows))
+        features = self._features_of(maps, torch.arange(self.rows, device="cpu"))
         if not bool(torch.isfinite(features).all()):
             raise CertificationError("Expected finite attributions at the clean inputs, got NaN or infinity.")
         self.k = k_of(self.layout.n_features)
@@ -99,7 +99,7 @@ class AttackedExplanation:
 
     def overlap(self, points: Tensor) -> Tensor:
         """How many features of the clean top K stay in it at points of shape (N, d), shape (N,)."""
-        features = self._features(points, torch.arange(self.rows)).nan_to_num()
+        features = self._features(points, torch.arange(self.rows, device="cpu")).nan_to_num()
         return (top_k_rows(features, self.k)[0] & self.clean.members).sum(dim=1).cpu()
 
     def gradients(self, points: Tensor, rows: Tensor, *, step: int) -> Tensor:
@@ -127,12 +127,12 @@ class AttackedExplanation:
         """Whether the model predicts what it does at the clean inputs, shape (R,); always without classes."""
         classes = self._outputs(points, rows)
         if classes is None or self.clean_classes is None:
-            return torch.ones(len(rows), dtype=torch.bool)
+            return torch.ones(len(rows), dtype=torch.bool, device="cpu")
         return (classes == self.clean_classes[rows.to(classes.device)]).cpu()
 
     def structured(self, points: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Points of all rows as the caller's inputs were structured."""
-        return self._structured(points, torch.arange(self.rows))
+        return self._structured(points, torch.arange(self.rows, device="cpu"))
 
     def _structured(self, points: Tensor, rows: Tensor) -> Tensor | tuple[Tensor, ...]:
         sizes = [t[0].numel() for t in self.inputs if t.is_floating_point()]

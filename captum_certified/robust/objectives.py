@@ -176,7 +176,7 @@ def _positions(layout: FeatureLayout, rows: int) -> Tensor:
         )
     [shape] = layout.shapes
     axes = shape[1:] if len(shape) > 2 else shape
-    grid = torch.meshgrid(*(torch.arange(s, dtype=torch.float64) for s in axes), indexing="ij")
+    grid = torch.meshgrid(*(torch.arange(s, dtype=torch.float64, device="cpu") for s in axes), indexing="ij")
     return torch.stack([layout.group_means([axis.expand(rows, *shape)]) for axis in grid], dim=-1)
 
 

@@ -49,7 +49,7 @@ class AttackResult:
 
 def result_of(explanation: AttackedExplanation, best: Best) -> AttackResult:
     """The outcome of a search."""
-    rows = torch.arange(explanation.rows)
+    rows = torch.arange(explanation.rows, device="cpu")
     overlap = explanation.overlap(best.points)
     return AttackResult(
         perturbed=explanation.structured(best.points),

@@ -29,13 +29,13 @@ class Best:
 
     def __post_init__(self) -> None:
         self.points = self.points.clone()
-        self.values = torch.full((len(self.points),), -torch.inf, dtype=torch.float64)
+        self.values = torch.full((len(self.points),), -torch.inf, dtype=torch.float64, device="cpu")
 
     @classmethod
     def of_inputs(cls, explanation: AttackedExplanation) -> "Best":
         """The inputs themselves, where nothing else is allowed."""
         best = cls(explanation.centers)
-        rows = torch.arange(explanation.rows)
+        rows = torch.arange(explanation.rows, device="cpu")
         best.offer(explanation.centers, explanation.values(explanation.centers, rows), rows)
         return best
 
@@ -72,7 +72,7 @@ class RandomStarts:
         self.ball = ball
         self.n_draws = n_draws
         self.keep_class = keep_class
-        self.used = torch.zeros(explanation.rows, dtype=torch.int64)
+        self.used = torch.zeros(explanation.rows, dtype=torch.int64, device="cpu")
         self.seeds = _seeds_of(explanation.centers, seed)
 
     def next(self) -> tuple[Tensor, Tensor]:
@@ -83,15 +83,15 @@ class RandomStarts:
         """
         centers = self.explanation.centers
         points = centers.clone()
-        missing = torch.arange(len(centers))
-        found = torch.zeros(len(centers), dtype=torch.bool)
+        missing = torch.arange(len(centers), device="cpu")
+        found = torch.zeros(len(centers), dtype=torch.bool, device="cpu")
         while True:
             missing = missing[self.used[missing] < self.n_draws]
             if not len(missing):
                 break
             drawn = torch.stack([self._draw(row) for row in missing.tolist()])
             self.used[missing] += 1
-            kept = torch.ones(len(missing), dtype=torch.bool)
+            kept = torch.ones(len(missing), dtype=torch.bool, device="cpu")
             if self.keep_class:
                 kept = self.explanation.keeps_class(drawn, missing)
             points[missing[kept].to(points.device)] = drawn[kept.to(drawn.device)]
@@ -197,7 +197,7 @@ def sign_steps(
     Returns:
         The largest D over all iterates that keep the class; at least the input itself.
     """
-    rows = torch.arange(explanation.rows)
+    rows = torch.arange(explanation.rows, device="cpu")
     points, seeds = explanation.centers, _seeds_of(explanation.centers, seed)
     best = Best.of_inputs(explanation)
     for step in range(1, step_num + 1):

@@ -103,6 +103,7 @@ class ExampleRun:
                 so_far = new if so_far is None else so_far.merge(new)
             self.progress.reach(shared[-1].stop)
             self._in_first(functools.partial(self._save, request, cast(SmoothedMap, so_far)))
+            self.job.certifier.check(cast(SmoothedMap, so_far), k=self.job.k)
             if done == 0 and shared[0].start == 0 and shared[-1].stop < request.plan.stop:
                 self.progress.expect(
                     self.source.name,

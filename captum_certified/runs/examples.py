@@ -108,7 +108,8 @@ def _named(loaders: Iterator[Callable[[], Example]], names: Sequence[str] | None
 
 
 def _check_order(data: Any) -> None:
-    sampler = getattr(data, "sampler", None)
+    given = getattr(data, "batch_sampler", None)
+    sampler = getattr(given, "sampler", getattr(data, "sampler", None))
     if isinstance(data, DataLoader) and isinstance(sampler, _SHUFFLED):
         raise InvalidInputError(
             f"Expected `data` whole and in a fixed order, got a DataLoader with a {type(sampler).__name__}: examples "

@@ -63,7 +63,12 @@ class Framing:
         """Where the crop begins in the resized image; negative where the image is padded."""
         if self.crop is None:
             return 0, 0
-        return round((height - self.crop) / 2.0), round((width - self.crop) / 2.0)
+        return _offset(height, self.crop), _offset(width, self.crop)
+
+
+def _offset(length: int, crop: int) -> int:
+    """As torchvision: padding is rounded towards the beginning, a cut to the nearest, and to even."""
+    return -((crop - length) // 2) if length < crop else round((length - crop) / 2.0)
 
 
 def load_image(path: str | os.PathLike[str], framing: Framing, *, channels: int = 3) -> tuple[Tensor, tuple[int, int]]:
@@ -119,8 +124,8 @@ def region_mask(box: tuple[float, float, float, float], framing: Framing, size: 
     height, width = framing.resized(*size)
     top, left = framing.offsets(height, width)
     rows, columns = framing.crop or height, framing.crop or width
-    y = (torch.arange(rows) + top + 0.5) * size[0] / height
-    x = (torch.arange(columns) + left + 0.5) * size[1] / width
+    y = (torch.arange(rows, device="cpu") + top + 0.5) * size[0] / height
+    x = (torch.arange(columns, device="cpu") + left + 0.5) * size[1] / width
     mask = ((y >= box[1]) & (y < box[3])).unsqueeze(1) & ((x >= box[0]) & (x < box[2]))
     if not bool(mask.any()):
         raise InvalidInputError(
@@ -169,13 +174,13 @@ def _array(path: Path) -> Tensor:
 
 
 def _torch_ready(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.int32) if array.dtype == np.uint16 else array
+    return array.astype(np.float32) / (2**16 - 1) if array.dtype == np.uint16 else array
 
 
 def _in_unit_interval(array: Tensor, path: Path) -> Tensor:
     if array.dtype == torch.uint8:
         return array.float() / 255
-    if array.dtype in (torch.int32, torch.uint16):
+    if array.dtype == torch.uint16:
         array = array.float() / (2**16 - 1)
     if not array.is_floating_point():
         raise InvalidInputError(f"Expected {path} of 8 or 16-bit unsigned integers or floats, got {array.dtype}.")

@@ -1,8 +1,10 @@
 """The settings that determine a result, as JSON values, and what differs between two sets of them."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +19,7 @@ __all__ = ["differences", "explanation_settings", "json_digest", "sampling_setti
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
+_EMPTY = CellType()  # of a name that has no value yet
 _OPTIONS = (bool, int, float, str, type(None), list, tuple, Tensor)
 
 
@@ -105,11 +108,29 @@ def _option(value: Any) -> Any:
 
 
 def _code(function: Any) -> str | None:
-    """Identifies what a plain function does by its code; ``None`` for anything else."""
+    """Identifies what a plain function does by its code and what it holds; ``None`` for anything else."""
+    if isinstance(function, functools.partial):
+        return digest(_code(function.func), _held(function.args), _held(function.keywords))[:32]
     code = getattr(function, "__code__", None)
     if code is None:
         return None
-    return digest(code.co_code.hex(), _ADDRESS.sub("", repr(code.co_consts)), code.co_names)[:32]
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY]
+    return digest(_bytes_of(code), _held(function.__defaults__), _held(function.__kwdefaults__), _held(cells))[:32]
+
+
+def _bytes_of(code: CodeType) -> tuple[Any, ...]:
+    """What a code object does, wherever it is written: that of functions within it as well."""
+    constants = [_bytes_of(item) if isinstance(item, CodeType) else repr(item) for item in code.co_consts]
+    return code.co_code, constants, code.co_names
+
+
+def _held(values: Any) -> Any:
+    """Values that a function holds; of functions among them the code."""
+    if isinstance(values, Mapping):
+        return {name: _held(value) for name, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_held(value) for value in values]
+    return _bytes_of(values.__code__) if isinstance(values, FunctionType) else values
 
 
 def _layer_name(method: object) -> str | None:

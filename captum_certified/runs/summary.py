@@ -115,7 +115,7 @@ class DatasetSummary(Sequence[ExampleResult]):
     def curves(self) -> Tensor:
         """Certified overlap fractions of those that did not fail, float64, shape (examples, radii)."""
         rows = [[count / result.record["k"] for count in result.curve.values()] for result in self.certified]
-        return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(self.radii))
+        return torch.tensor(rows, dtype=torch.float64, device="cpu").reshape(len(rows), len(self.radii))
 
     def __repr__(self) -> str:
         mean, failures = self.mean_overlap_fraction, len(self) - len(self.certified)

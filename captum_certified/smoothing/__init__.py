@@ -8,7 +8,7 @@ from captum_certified.smoothing.digest import digest
 from captum_certified.smoothing.features import FeatureLayout, Groups
 from captum_certified.smoothing.loop import Attributions, checked_magnitudes, smooth
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
-from captum_certified.smoothing.noise import NoiseLaw, derived_seed, fresh_seed, noise_pass
+from captum_certified.smoothing.noise import NoiseLaw, derived_seed, fresh_seed, noise_pass, seeds_from_generator
 from captum_certified.smoothing.passes import SamplingPlan, block_draws, noisy_inputs
 from captum_certified.smoothing.regions import Regions, region_masks
 from captum_certified.smoothing.rows import select_rows
@@ -50,6 +50,7 @@ __all__ = [
     "read_archive",
     "region_masks",
     "resolved_count",
+    "seeds_from_generator",
     "select_rows",
     "smooth",
     "top_k_rows",

@@ -109,7 +109,7 @@ class MapCollector:
         """Statistics so far, as fields of a :class:`SmoothedMap`."""
         return {
             "layout": self.layout,
-            "n_samples": torch.full((self.rows,), self.statistics.n_samples, dtype=torch.int64),
+            "n_samples": torch.full((self.rows,), self.statistics.n_samples, dtype=torch.int64, device="cpu"),
             "max_squared_norm": float(self.per_draw_map.max_squared_norm(self.layout.n_features)),
             "covariance": None if self.covariance is None else self.covariance.summary,
             "regions": {name: shares.state() for name, shares in self.regions.items()},

@@ -140,7 +140,7 @@ def _channel_ids(shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
                 f"Expected maps of shape (N, C, ...) with at least 3 dimensions for `groups`='channels', "
                 f"got (N, {', '.join(map(str, shape))})."
             )
-        positions = torch.arange(_numel(shape[1:])) + offset
+        positions = torch.arange(_numel(shape[1:]), device="cpu") + offset
         ids.append(positions.reshape(1, 1, *shape[1:]).expand(1, *shape).contiguous())
         offset += positions.numel()
     return tuple(ids)

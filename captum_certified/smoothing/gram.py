@@ -64,9 +64,8 @@ class BlockCovariance:
         """Reduce the draws that are kept; a single one says nothing of a covariance."""
         if self.filled >= 2:
             rows = [_summary_of_block(self._matrix(row), self.n_features) for row in self.store[:, : self.filled]]
-            pairs = torch.full((len(rows),), self.filled // 2, dtype=torch.float64)
-            top, frobenius, fourth = (torch.tensor(values, dtype=torch.float64) for values in zip(*rows, strict=True))
-            block = CovarianceSummary(pairs, top, frobenius, fourth)
+            pairs = torch.full((len(rows),), self.filled // 2, dtype=torch.float64, device="cpu")
+            block = CovarianceSummary(pairs, *torch.tensor(rows, dtype=torch.float64, device="cpu").unbind(dim=1))
             self.summary = block if self.summary is None else self.summary.merge(block)
         self.filled = 0
 

@@ -125,7 +125,7 @@ def _region(mask: Tensor, shares: Tensor, layout: FeatureLayout, samples: Tensor
     )
     _require(shares.dtype == torch.float64 and shares.dim() == 2 and len(shares) == len(samples), "shares")
     _require(shares.shape[1] == int(samples.max()), "shares")
-    drawn = torch.arange(shares.shape[1]) < samples.unsqueeze(1)
+    drawn = torch.arange(shares.shape[1], device="cpu") < samples.unsqueeze(1)
     _require(torch.equal(drawn, (shares >= 0) & (shares <= 1)), "shares")
     _require(torch.equal(drawn, ~shares.isnan()), "shares")
     return mask, shares

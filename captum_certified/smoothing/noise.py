@@ -2,7 +2,9 @@
 
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Literal
 
@@ -13,7 +15,7 @@ from torch import Tensor
 from captum_certified.smoothing.companion import Share, in_turn
 from captum_certified.smoothing.gaussian import fill_with_normals
 
-__all__ = ["NOISE_VERSION", "NoiseLaw", "derived_seed", "fresh_seed", "noise_pass"]
+__all__ = ["NOISE_VERSION", "NoiseLaw", "derived_seed", "fresh_seed", "noise_pass", "seeds_from_generator"]
 
 # Raised when a draw of a seed becomes another array: maps of two versions may share draws under other numbers.
 NOISE_VERSION = 1
@@ -25,11 +27,24 @@ _METHOD_STREAM = 2**31
 # of 1, 2, 4, … draws are not cut by the passes that people choose.
 _SHEAF_NUMBERS = 2**16
 _SHEAF_DRAWS = 64
+_FROM_GENERATOR: ContextVar[bool] = ContextVar("_FROM_GENERATOR", default=False)
 
 
 def fresh_seed() -> int:
     """A new random seed; 53 bits, so that every JSON reader keeps it exact."""
+    if _FROM_GENERATOR.get():
+        return int(torch.randint(2**53, (), device="cpu"))
     return secrets.randbits(53)
+
+
+@contextmanager
+def seeds_from_generator() -> Iterator[None]:
+    """Draw fresh seeds from PyTorch's global generator, so that whoever seeds that has seeded everything."""
+    token = _FROM_GENERATOR.set(True)
+    try:
+        yield
+    finally:
+        _FROM_GENERATOR.reset(token)
 
 
 def derived_seed(seed: int, draw: int) -> int:

@@ -74,7 +74,7 @@ def report(
     """
     _check(certificate, example)
     reading = ImageReading(image, certificate.map.layout, len(certificate.map))
-    smoothed_map = select_rows(certificate.map, torch.tensor([example]))
+    smoothed_map = select_rows(certificate.map, torch.tensor([example], device="cpu"))
     picture = reading.images[example]
     sets = top_sets(certificate, smoothed_map, sizes)
     grid = radius_grid(sets, radius=certificate.radius, sigma=smoothed_map.sigma)

@@ -6,7 +6,7 @@ from captum.attr import Saliency
 from torch import nn
 from torch.testing import assert_close
 
-from captum_certified import InterpretationAttack, SparsifiedSmoothGrad
+from captum_certified import Certifier, InterpretationAttack, SparsifiedSmoothGrad
 
 X = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -70,6 +70,27 @@ def test_sparse_batches_are_refused(layout):
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_a_default_device_moves_no_statistics():
+    """The device "meta" has no numbers at all; people set "cuda"."""
+    model = network()
+    explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.1)
+    settings = {"target": 0, "nt_samples": 8, "stdevs": 0.2, "seed": 0}
+    expected = Certifier(explainer).certify(X, k=5, radius=0.01, covariance=4, **settings)
+    torch.set_default_device("meta")
+    try:
+        certificate = Certifier(explainer).certify(X, k=5, radius=0.01, covariance=4, **settings)
+        sequential = Certifier(explainer).certify(X, k=5, radius=0.01, covariance=4, overlap=5, **settings)
+        mean = explainer.attribute(X, **settings)
+        attack = InterpretationAttack(model, Saliency(model))
+        moved = attack.attack(X, 0.1, k=5, target=0, step_num=1, n_restarts=1, seed=0)
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(certificate.overlap, expected.overlap)
+    assert torch.equal(certificate.map.mean, expected.map.mean)
+    assert sequential.stopped is not None
+    assert mean.shape == moved.perturbed.shape == X.shape
 
 
 def test_empty_batches_are_refused():

@@ -17,7 +17,7 @@ from methods import METHODS, plain
 from networks import GateNet, ScalarOutput, TwoDimensionalOutput, Watched, cnn, images, mlp
 from torch.testing import assert_close
 
-from captum_certified import ScaledSmoothGrad, SparsifiedSmoothGrad, sample_many
+from captum_certified import Certifier, ScaledSmoothGrad, SparsifiedSmoothGrad, sample_many
 from captum_certified.smoothing import noise_pass
 
 methods = pytest.mark.parametrize("method", list(METHODS))
@@ -293,6 +293,46 @@ def test_random_methods_run_under_a_derived_seed(wrapped, arguments):
     assert torch.equal(one.mean, two.mean)
     assert one.setup["stochastic"] is True
     assert not torch.equal(one.mean, explainer.sample(x, nt_samples=4, stdevs=0.2, seed=9, target=1, **arguments).mean)
+
+
+class Product(torch.nn.Module):
+    """x₀x₁: each of both orders of its features gives all of it to the other."""
+
+    def forward(self, inputs):
+        return inputs[:, :1] * inputs[:, 1:2] * torch.ones(1, 2)
+
+
+def test_draws_are_independent_whatever_a_method_shares_within_a_call():
+    """One permutation for all rows of a call: the mean is ½ at every input; in passes of 64 there were 8 of 512."""
+    explainer = SparsifiedSmoothGrad(ShapleyValueSampling(Product()), tau=0.5)
+    sampling = {"target": 0, "n_samples": 1, "nt_samples": 512, "stdevs": 0.2, "covariance": False}
+    certifier, missed = Certifier(), 0
+    for seed in range(20):
+        smoothed_map = explainer.sample(torch.ones(1, 2), seed=seed, **sampling)
+        columns = certifier.rank(smoothed_map, radius=0.0).columns()
+        missed += any(low > 0.5 or high < 0.5 for low, high in zip(columns["lower"], columns["upper"], strict=True))
+        assert int(certifier.top_k(smoothed_map, k=1, radius=0.05).overlap[0]) == 0
+    assert missed <= 2
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "arguments"),
+    [
+        (GradientShap, {"baselines": torch.zeros(4, 6, dtype=torch.float64), "n_samples": 3}),
+        (ShapleyValueSampling, {"n_samples": 2}),
+        (lambda model: NoiseTunnel(Saliency(model)), {"attribution_kwargs": {"nt_samples": 2, "stdevs": 0.1}}),
+        (lambda model: ScaledSmoothGrad(Saliency(model)), {"attribution_kwargs": {"nt_samples": 2, "stdevs": 0.1}}),
+    ],
+    ids=["GradientShap", "ShapleyValueSampling", "NoiseTunnel", "a smoother"],
+)
+def test_the_size_of_passes_does_not_change_what_is_random(wrapped, arguments):
+    explainer = SparsifiedSmoothGrad(wrapped(mlp()), tau=0.4)
+    x = torch.rand(2, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    run = {"nt_samples": 12, "stdevs": 0.2, "seed": 8, "target": 1, **arguments}
+    maps = [explainer.sample(x, nt_samples_batch_size=size, **run) for size in (1, 5, 12)]
+    assert all(one.setup["stochastic"] for one in maps)
+    assert all(torch.equal(one.feature_counts, maps[0].feature_counts) for one in maps)
+    assert torch.equal(maps[0].mean.float(), explainer.attribute(x, **run).float())
 
 
 def test_plain_methods_are_not_said_to_be_stochastic():

@@ -1,5 +1,6 @@
 """Every request that is malformed, or that no sound certificate could come of, is refused in plain words."""
 
+import functools
 import re
 
 import pytest
@@ -143,6 +144,17 @@ def test_inputs_that_are_no_tensors(entry, x):
 def test_inputs_without_a_common_batch(entry, x):
     with pytest.raises(InvalidInputError, match=r"Expected `inputs` of shape \(N, \.\.\.\) with one batch size N >= 1"):
         call(entry, x)
+
+
+def test_a_list_that_belongs_to_no_example_is_not_cut_by_rows():
+    """Captum passes it on as it is, also if it happens to have an item for each row."""
+
+    def weighted(inputs, weights):
+        return inputs.flatten(1) * sum(weights)
+
+    explainer = SparsifiedSmoothGrad(Saliency(weighted), tau=0.1)
+    sample = functools.partial(explainer.sample, nt_samples=4, stdevs=0.1, target=0, seed=0)
+    assert len(sample(torch.rand(2, 8), additional_forward_args=[1.0, 3.0])) == 2
 
 
 @everywhere

@@ -41,7 +41,7 @@ def literal(counts, *, q, ones, ratio, alpha):
 def test_ranks_are_theorem_3(radius, confidence):
     rng = np.random.default_rng(0)
     draws = torch.tensor([1000, 200, 9000])
-    counts = torch.from_numpy(np.stack([rng.binomial(int(q), rng.beta(0.3, 1.5, 40)) for q in draws]))
+    counts = torch.from_numpy(np.stack([rng.binomial(int(q), rng.beta(0.3, 3.0, 40)) for q in draws]))
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=draws, stdevs=0.2, max_squared_norm=8.0)
     certificate = Certifier(confidence=confidence).median_rank(smoothed_map, radius=radius)
     assert isinstance(certificate, RankCertificate)
@@ -83,7 +83,7 @@ def test_the_ranks_are_never_below_definition_3_1(radius):
 def test_nothing_is_certified_far_away_or_from_few_draws():
     smoothed_map = with_ones([[9, 1, 0, 0]], ones=1, n_samples=10)
     assert Certifier().median_rank(smoothed_map, radius=0.0).rank.tolist() == [[5, 5, 5, 5]]
-    certain = with_ones([[10**6, 1, 0, 0]], ones=1, n_samples=10**6)
+    certain = with_ones([[10**6 - 1, 1, 0, 0]], ones=1, n_samples=10**6)
     assert Certifier().median_rank(certain, radius=0.0).rank.tolist() == [[3, 5, 5, 5]]
     assert Certifier().median_rank(certain, radius=1e300).rank.tolist() == [[5, 5, 5, 5]]
 
@@ -104,6 +104,15 @@ def test_maps_without_counts_or_bound_on_the_ones_are_refused():
     for smoothed_map in (unknown, means, scaled):
         with pytest.raises(CertificationError, match=message):
             Certifier().median_rank(smoothed_map, radius=0.0)
+
+
+def test_more_ones_than_a_draw_can_have_are_refused():
+    """Two ones in the mean of all draws: Theorem 3 for one of them proves nothing."""
+    impossible = with_ones([[500, 500, 500, 500]], ones=1)
+    message = "Expected draws whose squares add up to at most `max_squared_norm`, got 2 in the mean"
+    for certificate in (Certifier().median_rank, Certifier().distance):
+        with pytest.raises(CertificationError, match=message):
+            certificate(impossible, radius=0.0)
 
 
 def test_arguments_are_refused():

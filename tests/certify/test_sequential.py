@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from captum.attr import DeepLiftShap, InputXGradient, IntegratedGradients, Lime, Saliency
+from captum.attr import DeepLiftShap, InputXGradient, IntegratedGradients, Saliency, ShapleyValueSampling
 from ensembles import HalfSpaces, incoherent, least_overlap, rivals
 from networks import GateNet, Watched, cnn, images
 from scipy.special import ndtri
@@ -304,8 +304,9 @@ def test_reference_distributions_stay_whole_when_rows_are_left_out():
 
 @pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")  # by chance, in eight draws
 def test_stochastic_methods_and_argmax_and_tuples_take_part():
-    lime = certified(X[:2], of=explainer(method=Lime), nt_samples=8, covariance=4, overlap=1, n_samples=3, seed=5)
-    assert lime.map.setup["stochastic"]
+    sampling = {"nt_samples": 8, "covariance": 4, "overlap": 1, "n_samples": 1, "seed": 5}
+    shapley = certified(X[:2], of=explainer(method=ShapleyValueSampling), **sampling)
+    assert shapley.map.setup["stochastic"]
     argmax = certified(X, target="argmax")
     assert argmax.map.setup["target"] == ["argmax"] * len(X)
     assert len(set(argmax.n_samples.tolist())) > 1

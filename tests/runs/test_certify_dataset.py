@@ -1,19 +1,30 @@
 """Runs over data sets of every kind: what is read, what is written, what is refused."""
 
 import csv
+import functools
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Saliency
 from digits_run import certifier, certify, contents, digits, small_model
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+)
 
 from captum_certified import CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad, Upsampled
 from captum_certified.certify.percent import floored_percent
 from captum_certified.runs import certify_dataset, verify
+from captum_certified.runs.example_run import ExampleRun
 from captum_certified.runs.settings import explanation_settings
 from captum_certified.visualization import overlap_figure
 
@@ -205,6 +216,7 @@ def test_one_draw_is_refused(data, tmp_path):
     [
         (lambda data: DataLoader(data, shuffle=True), "got a DataLoader with a RandomSampler"),
         (lambda data: DataLoader(data, sampler=DistributedSampler(data, 2, 0)), "with a DistributedSampler"),
+        (lambda data: DataLoader(data, batch_sampler=BatchSampler(RandomSampler(data), 2, False)), "a RandomSampler"),
         (lambda data: 3, "`data` to be a Dataset, a DataLoader or an iterable of (inputs, target), got int"),
         (lambda data: [data[0][0]], "`data` of pairs (inputs, target), got Tensor"),
         (lambda data: iter([data[0][0]]), "`data` of pairs (inputs, target), got Tensor"),
@@ -215,6 +227,62 @@ def test_one_draw_is_refused(data, tmp_path):
 def test_other_data_are_refused(data, kind, message):
     with pytest.raises(InvalidInputError, match=re.escape(message)):
         certify(kind(TensorDataset(*data)), None, nt_samples=8)
+
+
+@pytest.mark.parametrize(
+    ("of", "changes", "message"),
+    [
+        ({}, {"k": 65}, "`k` to be a number of features from 1 to 64"),
+        ({"violations": 14}, {}, "`violations` to be a number of features from 0 to 13"),
+        ({"bound": "spectral"}, {"covariance": False}, "a map with `covariance` and a trace"),
+    ],
+)
+def test_what_cannot_be_certified_is_refused_after_one_block(data, monkeypatch, of, changes, message):
+    blocks, sample = [], ExampleRun._block
+    monkeypatch.setattr(ExampleRun, "_block", lambda *arguments: blocks.append(1) or sample(*arguments))
+    with pytest.raises((InvalidInputError, CertificationError), match=message):
+        certify([data], None, certifier=certifier(**of), **{"nt_samples": 5000, "covariance": 64, **changes})
+    assert len(blocks) == 1
+
+
+def test_numbers_of_numpy_are_settings_too(data, tmp_path):
+    results = certify([data], tmp_path, certifier=certifier(violations=np.int64(1)), covariance=np.int64(64))
+    again = certify([data], tmp_path, certifier=certifier(violations=1), covariance=64)
+    assert {result.outcome for result in results} == {"sampled"}
+    assert {result.outcome for result in again} == {"kept"}
+
+
+def powered(inputs, power=2.0):
+    return inputs.flatten(1) ** power
+
+
+def with_default(power):
+    def function(inputs, power=power):
+        return inputs.flatten(1) ** power
+
+    return function
+
+
+def with_name_from_outside(power):
+    return lambda inputs: inputs.flatten(1) ** power
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda power: functools.partial(powered, power=power),
+        with_default,
+        with_name_from_outside,
+        lambda power: functools.partial(with_name_from_outside(power)),
+        lambda power: {2.0: lambda x: (lambda y: y**2)(x), 3.0: lambda x: (lambda y: y**3)(x)}[power],
+    ],
+    ids=["partial", "default", "closure", "partial of a closure", "function within"],
+)
+def test_what_a_function_holds_is_part_of_the_settings(made):
+    def of(power):
+        return explanation_settings(SparsifiedSmoothGrad(Saliency(made(power)), tau=0.2))["function"]
+
+    assert of(2.0) == of(2.0) != of(3.0)
 
 
 def test_layers_options_and_functions_are_part_of_the_settings():
