@@ -68,6 +68,7 @@ def attacked(
     steps: int,
     restarts: int,
     objective: str = "top_k",
+    keep_class: bool = True,
 ) -> AttackResult:
     """Algorithm 1 within an L2 radius, or another objective; ``arguments`` are those of the explanation."""
     attack = InterpretationAttack(model, explainer, objective=objective, surrogate_beta=BETA, **BOX)
@@ -78,6 +79,7 @@ def attacked(
         step_num=steps,
         n_restarts=restarts,
         target=arguments["target"],
+        keep_class=keep_class,
         attribution_kwargs={name: value for name, value in arguments.items() if name != "target"},
         seed=_ATTACK_SEED,
     )

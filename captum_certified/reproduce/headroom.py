@@ -156,7 +156,14 @@ def _rows(material: Material, size: _Size, first: int) -> list[Row]:
             **BOX,
         )
         on_smoothgrad: Any = attacked(
-            model, smoothgrad, images, arguments, radius=radius, steps=size.steps, restarts=size.restarts
+            model,
+            smoothgrad,
+            images,
+            {**arguments, "nt_samples": _ATTACK_DRAWS},
+            radius=radius,
+            steps=size.steps,
+            restarts=size.restarts,
+            keep_class=False,
         ).perturbed
         own, own_possible = shared_top(members, challenge.map, k)
         other, other_possible = shared_top(members, sample(on_smoothgrad, seed=3, covariance=False), k)

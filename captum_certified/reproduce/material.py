@@ -1,7 +1,7 @@
 """Networks and images that experiments are made with."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = ["BOX", "Material"]
 BOX: Mapping[str, Any] = {"lower_bound": 0.0, "upper_bound": 1.0}
 
 _PHOTOGRAPHS = ("imagenet", "imagenet64")
-_LOOKED_AT = 2  # images of a data set that tell it from another
+_LOOKED_AT = 64  # images of a data set that tell it from another
 _SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 
@@ -43,8 +43,8 @@ class Material:
         """Digests of what an experiment uses, by which its parts are known again."""
         of: dict[str, Callable[[], object]] = {
             "mnist": lambda: [self.mnist(train=train) for train in (True, False)],
-            "cifar": lambda: [self._cifar()[i][0] for i in range(_LOOKED_AT)],
-            "network": lambda: self._network().state_dict(),
+            "cifar": self._first_of_cifar,
+            "network": self._described,
         }
         return {name: digest(of[name]()) for name in uses}
 
@@ -62,7 +62,7 @@ class Material:
         Raises:
             InvalidInputError: There is no network, or no CIFAR-10 in the folder.
         """
-        model, images = self._network(), self._cifar()
+        model, images = self._loaded()[0], self._cifar()
         pixels = torch.stack([images[i][0] for i in range(first, first + number)])
         return model, pixels.to(next(model.parameters()))
 
@@ -90,10 +90,18 @@ class Material:
         """
         # Half the time of a draw on a processor, and less on an accelerator.
         last = torch.channels_last
-        model = self._network().to(memory_format=last)
-        assert self.classifier is not None  # noqa: S101  for the type checker
-        image = load_image(path, self.classifier()[1])[0].to(next(model.parameters()))
-        return model, image.to(memory_format=last)
+        model, framing = self._loaded()
+        image = load_image(path, framing)[0].to(next(model.parameters()))
+        return model.to(memory_format=last), image.to(memory_format=last)
+
+    def _described(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        """What the network computes, and of which pixels of a photograph."""
+        model, framing = self._loaded()
+        return str(model), model.state_dict(), asdict(framing)
+
+    def _first_of_cifar(self) -> list[Tensor]:
+        images = self._cifar()
+        return [images[i][0] for i in range(min(_LOOKED_AT, len(images)))]
 
     def _cifar(self) -> Any:
         return self._data_set("cifar10_test.npz", "cifar10", train=False)
@@ -105,10 +113,10 @@ class Material:
             return labelled_images(path, train=train)
         return labelled_images(name, root=self.data, train=train)
 
-    def _network(self) -> nn.Module:
+    def _loaded(self) -> tuple[nn.Module, Framing]:
         if self.classifier is None:
             raise InvalidInputError("Expected a network for this experiment, got none.")
-        return self.classifier()[0]
+        return self.classifier()
 
 
 def _stacked(images: Any) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from captum_certified.cli import main
 from captum_certified.reproduce import EXPERIMENTS, Experiment, Material, Part, run_experiment
 from captum_certified.reproduce.certificate_rows import reached
 from captum_certified.reproduce.pixels import holm_decided
+from captum_certified.runs.images import Framing
 
 
 class Squares(Experiment):
@@ -69,12 +70,20 @@ def test_what_is_there_is_not_computed_again(tmp_path):
         run_experiment(first, Material(data=tmp_path), scale="smoke", out=tmp_path)
     assert run_experiment(second, Material(data=tmp_path), scale="smoke", out=tmp_path) is not None
     assert (first.computed, second.computed) == ([0, 1], [2, 3])
-    for change in ({"scale": "cpu"}, {"about": "another image"}, {"network": nn.Linear(2, 2)}):
+    network = nn.Linear(2, 2)
+    changes = (
+        {"scale": "cpu"},
+        {"about": "another image"},
+        {"network": network},
+        {"network": network, "framing": Framing(resize=16)},
+        {"network": nn.Sequential(network)},
+    )
+    for change in changes:
         other = Squares()
         other.about = change.get("about", "")
-        network = change.get("network")
+        network, framing = change.get("network"), change.get("framing", Framing())
         other.uses = ("network",) if network else ()
-        material = Material(data=tmp_path, classifier=None if network is None else lambda: (network, None))  # noqa: B023
+        material = Material(data=tmp_path, classifier=None if network is None else lambda: (network, framing))  # noqa: B023
         run_experiment(other, material, scale=change.get("scale", "smoke"), out=tmp_path)
         assert other.computed == [0, 1, 2, 3]
 
