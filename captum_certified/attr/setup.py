@@ -29,7 +29,8 @@ def setup_of(name: str, per_draw_map: PerDrawMap, method: object, request: Sampl
         request: The call.
 
     Returns:
-        class, its parameters, method, target, digests of model, inputs, arguments and groups, versions, device.
+        class, its parameters, method, target, digests of model, inputs, arguments and groups, number of values of an
+        input, versions, device.
     """
     arguments = {key: value for key, value in request.arguments.items() if key != "target"}
     setup = {
@@ -39,6 +40,7 @@ def setup_of(name: str, per_draw_map: PerDrawMap, method: object, request: Sampl
         "model": _fingerprint(method),
         "target": _per_row(request.arguments.get("target"), len(request.inputs[0])),
         "inputs": input_digests(request.inputs),
+        "input_values": sum(tensor[0].numel() for tensor in request.inputs),
         "arguments": _short(arguments) if arguments else None,
         "groups": request.groups if isinstance(request.groups, str | None) else _short(request.groups),
         "noise": request.plan.law,

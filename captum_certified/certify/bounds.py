@@ -1,11 +1,11 @@
 """The bounds by name."""
 
-from captum_certified.certify.box import BOXES, Bound, Theorem2Bound
+from captum_certified.certify.box import BOXES, Bound, BoxBound, Theorem2Bound
 from captum_certified.certify.spectral import BestBound, SpectralBound
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import SmoothedMap
 
-__all__ = ["BEST", "BOUNDS", "bound_named"]
+__all__ = ["BEST", "BOUNDS", "bound_named", "box_of"]
 
 BEST = "best"
 
@@ -28,6 +28,19 @@ def bound_named(name: str, smoothed_map: SmoothedMap) -> Bound:
     if refusal is not None:
         raise CertificationError(f"Expected {refusal}; `bound`={name!r} does not apply.")
     return BOUNDS[name]
+
+
+def box_of(bound: Bound) -> BoxBound:
+    """The intervals of a bound, for statements about freshly sampled maps.
+
+    Raises:
+        InvalidInputError: It has none.
+    """
+    if isinstance(bound, BestBound):
+        return bound.box
+    if not isinstance(bound, BoxBound):
+        raise InvalidInputError(f"Expected a `bound` from intervals for `fresh_draws`, got {bound.name!r}.")
+    return bound
 
 
 def _best(smoothed_map: SmoothedMap) -> Bound:

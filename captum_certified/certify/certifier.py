@@ -11,8 +11,8 @@ from torch import Tensor
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.request import checked_integer
-from captum_certified.certify.bounds import BEST, BOUNDS, bound_named
-from captum_certified.certify.box import Bound, BoxBound, half_width
+from captum_certified.certify.bounds import BEST, BOUNDS, bound_named, box_of
+from captum_certified.certify.box import Bound, half_width
 from captum_certified.certify.distance import DistanceCertificate
 from captum_certified.certify.levels import Array, by_level, levels
 from captum_certified.certify.rank import THEOREM3, RankCertificate
@@ -20,7 +20,7 @@ from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.segments import Segments
 from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.sequential import certify_in_looks
-from captum_certified.certify.spectral import BestBound, distance_bound, unbounded_length
+from captum_certified.certify.spectral import distance_bound, unbounded_length
 from captum_certified.certify.top_k import TopKCertificate
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import (
@@ -205,7 +205,7 @@ class Certifier:
         def overlaps(part: SmoothedMap, level: float) -> Array:
             if fresh_draws is None:
                 return bound.overlaps(part, count, np.array([ratio]), level, violations)[:, 0]
-            ends = _box(bound).release(part, ratio, level, fresh_draws)
+            ends = box_of(bound).release(part, ratio, level, fresh_draws)
             return theory.overlap_from_bounds(*ends, part.features.numpy(), count)
 
         return TopKCertificate(
@@ -255,7 +255,7 @@ class Certifier:
         def ranks(part: SmoothedMap, level: float) -> Array:
             if fresh_draws is None:
                 return bound.ranks(part, ratio, level)
-            return theory.ranks_from_bounds(*_box(bound).release(part, ratio, level, fresh_draws))
+            return theory.ranks_from_bounds(*box_of(bound).release(part, ratio, level, fresh_draws))
 
         return RankCertificate(
             fresh_draws=fresh_draws,
@@ -495,11 +495,3 @@ def _check_draws(n_samples: object) -> None:
 
 def _checked_fresh(fresh_draws: object) -> int | None:
     return None if fresh_draws is None else int(checked_samples("fresh_draws", fresh_draws, 1))
-
-
-def _box(bound: Bound) -> BoxBound:
-    if isinstance(bound, BestBound):
-        return bound.box
-    if not isinstance(bound, BoxBound):
-        raise InvalidInputError(f"Expected a `bound` from intervals for `fresh_draws`, got {bound.name!r}.")
-    return bound

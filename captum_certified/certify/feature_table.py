@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_certified.certify.bounds import bound_named
+from captum_certified.certify.bounds import bound_named, box_of
 from captum_certified.certify.levels import by_level
 from captum_certified.smoothing import FeatureLayout, SmoothedMap
 
@@ -25,12 +25,16 @@ def feature_names_of(layout: FeatureLayout) -> list[str]:
     ]
 
 
-def score_range(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float) -> tuple[Tensor, Tensor]:
-    """Between which values every exact score stays within the radius, each of shape (N, n)."""
+def score_range(
+    smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float, fresh_draws: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Between which values every score stays within the radius, the exact or that of fresh draws, shape (N, n)."""
     named, ratio = bound_named(bound, smoothed_map), radius / smoothed_map.sigma
 
     def ends(part: SmoothedMap, level: float) -> NDArray[np.float64]:
-        return np.stack(named.score_range(part, ratio, level), axis=1)
+        if fresh_draws is None:
+            return np.stack(named.score_range(part, ratio, level), axis=1)
+        return np.stack(box_of(named).release(part, ratio, level, fresh_draws), axis=1)
 
     lower, upper = torch.from_numpy(by_level(smoothed_map, alpha, ends)).unbind(dim=1)
     return lower, upper

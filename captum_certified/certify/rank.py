@@ -75,5 +75,5 @@ class RankCertificate(Certificate):
 
     def _feature_tables(self) -> dict[str, Tensor]:
         bound = "hoeffding" if self.bound == THEOREM3 else self.bound
-        lower, upper = score_range(self.map, bound, self.at_radius, 1 - self.confidence)
+        lower, upper = score_range(self.map, bound, self.at_radius, 1 - self.confidence, self.fresh_draws)
         return {"lower": lower, "upper": upper, "rank": self.feature_rank}

@@ -9,7 +9,7 @@ from torch import Tensor
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
 from captum_certified.certify.percent import floored_percent
-from captum_certified.theory import top_k_mask
+from captum_certified.theory import ranks_from_bounds, top_k_mask
 
 __all__ = ["TopKCertificate"]
 
@@ -99,7 +99,10 @@ class TopKCertificate(Certificate):
 
     def _feature_tables(self) -> dict[str, Tensor]:
         alpha = 1 - self.confidence
-        lower, upper = score_range(self.map, self.bound, self.at_radius, alpha)
+        lower, upper = score_range(self.map, self.bound, self.at_radius, alpha, self.fresh_draws)
+        if self.fresh_draws is not None:  # no radius is known at which a fresh map still has a feature on top
+            ranks = ranks_from_bounds(lower.numpy(), upper.numpy())
+            return {"lower": lower, "upper": upper, "rank": torch.from_numpy(ranks)}
         return {
             "lower": lower,
             "upper": upper,

@@ -46,9 +46,9 @@ def load_digits() -> Digits:
             "run: pip install 'captum-certified[demo]'"
         ) from error
     stored = datasets.load_digits()
-    images = torch.as_tensor(stored.images, dtype=torch.float32).unsqueeze(1) / 16
-    labels = torch.as_tensor(stored.target, dtype=torch.int64)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    images = torch.as_tensor(stored.images, dtype=torch.float32, device="cpu").unsqueeze(1) / 16
+    labels = torch.as_tensor(stored.target, dtype=torch.int64, device="cpu")
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0), device="cpu")
     test, train = order[:_TEST_IMAGES], order[_TEST_IMAGES:]
     return Digits(images[train], labels[train], images[test], labels[test])
 
@@ -65,8 +65,8 @@ def train_classifier(digits: Digits, *, sigma: float, seed: int, show_progress: 
     Returns:
         The network, in evaluation mode.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
         model = nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),
             nn.Softplus(),
@@ -79,10 +79,10 @@ def train_classifier(digits: Digits, *, sigma: float, seed: int, show_progress: 
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     with progress_bar(total=_EPOCHS, description="training a classifier", show=show_progress) as bar:
         for _ in range(_EPOCHS):
-            order = torch.randperm(len(digits.train_labels), generator=generator)
+            order = torch.randperm(len(digits.train_labels), generator=generator, device="cpu")
             for batch in torch.split(order, _BATCH):
                 images = digits.train_images[batch]
-                noisy = images + sigma * torch.randn(images.shape, generator=generator)
+                noisy = images + sigma * torch.randn(images.shape, generator=generator, device="cpu")
                 loss = nn.functional.cross_entropy(model(noisy), digits.train_labels[batch])
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)

@@ -21,6 +21,7 @@ _POSITIONAL = (
 )
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _EXPLAINED = ("target", "additional_forward_args")
+_OF_ATTACKS = frozenset({*_EXPLAINED, "seed", "show_progress"})  # given to them by themselves, or their own
 
 
 class Perturbation:
@@ -31,9 +32,14 @@ class Perturbation:
             keyword with those of ``target``, ``additional_forward_args`` and ``seed`` that it names. What a
             ``functools.partial`` holds is left as it is.
         radius: Size of the perturbation, in the function's own norm and in the units of the inputs.
+        explained_by: The explanation that is measured. An attack on the same method gets all of its arguments, as
+            ``attribution_kwargs``.
+        k: Size of the top set that is measured, for such an attack; ``None`` if another similarity is.
     """
 
-    def __init__(self, function: Callable[..., Any], *, radius: float) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, radius: float, explained_by: object = None, k: float | None = None
+    ) -> None:
         function = _by_method(function)
         self.function = function
         passed_by_name = {*_EXPLAINED, "seed"}
@@ -41,6 +47,11 @@ class Perturbation:
         self.sizes = tuple(radius for parameter in second if parameter.name not in passed_by_name)
         self.explained = tuple(name for name in _EXPLAINED if names_keyword(function, name))
         self.takes_seed = names_keyword(function, "seed")
+        attacked = _attacked(function)
+        attacks_it = attacked is not None and attacked is getattr(_unbound(explained_by), "__self__", None)
+        self.held = explained_by.keywords if isinstance(explained_by, functools.partial) else {}
+        self.takes_rest = attacks_it and names_keyword(function, "attribution_kwargs")
+        self.k = {"k": k} if attacks_it and k is not None and names_keyword(function, "k") else {}
 
     def __call__(
         self, inputs: tuple[Tensor, ...], *, is_tuple: bool, arguments: Mapping[str, Any], seed: int | None
@@ -60,7 +71,11 @@ class Perturbation:
             InvalidInputError: The function returned something else.
         """
         shapes = [tuple(x.shape) for x in inputs]
-        keywords = {name: arguments[name] for name in self.explained if name in arguments}
+        keywords: dict[str, Any] = {name: arguments[name] for name in self.explained if name in arguments}
+        keywords |= self.k
+        rest = {name: value for name, value in {**self.held, **arguments}.items() if name not in _OF_ATTACKS}
+        if self.takes_rest and rest:
+            keywords["attribution_kwargs"] = rest
         if self.takes_seed and seed is not None:
             keywords["seed"] = seed
         returned = as_tuple(self.function(inputs if is_tuple else inputs[0], *self.sizes, **keywords))
@@ -76,6 +91,16 @@ def _by_method(function: Callable[..., Any]) -> Callable[..., Any]:
     if isinstance(function, functools.partial) and isinstance(function.func, captum.robust.Perturbation):
         return functools.partial(function.func.perturb, *function.args, **function.keywords)
     return function.perturb if isinstance(function, captum.robust.Perturbation) else function
+
+
+def _attacked(function: Callable[..., Any]) -> object:
+    """The method whose explanations an attack of this package changes."""
+    space = getattr(getattr(_unbound(function), "__self__", None), "space", None)
+    return getattr(space, "attribution_method", None)
+
+
+def _unbound(function: object) -> object:
+    return function.func if isinstance(function, functools.partial) else function
 
 
 def names_keyword(function: Callable[..., Any], name: str) -> bool:

@@ -43,7 +43,8 @@ def attribution_robustness(
         perturb_func: Returns perturbed inputs. It is called with the inputs, every example repeated as often as it
             has samples in the call, all copies of example 0 first; with ``perturb_radius`` if it takes a second
             positional argument; and by keyword with those of ``target``, ``additional_forward_args`` and ``seed``
-            that it names, so that an attack attacks the explanation that is measured. Arguments bound by
+            that it names. An attack of this package on the method whose ``attribute`` is measured also gets ``k`` and
+            all other ``kwargs``, so that it attacks the explanation that is measured. Arguments bound by
             ``functools.partial`` are left alone.
         perturb_radius: Size of the perturbation, in the norm of ``perturb_func`` and in the units of the inputs.
         n_perturb_samples: Number of perturbed copies of every example.
@@ -91,7 +92,12 @@ def attribution_robustness(
         at_once = max(1, rows // len(tensors[0]))
     experiment = Experiment(
         explanation_func,
-        Perturbation(perturb_func, radius=checked_number("perturb_radius", perturb_radius, at_least=0)),
+        Perturbation(
+            perturb_func,
+            radius=checked_number("perturb_radius", perturb_radius, at_least=0),
+            explained_by=explanation_func,
+            k=k if similarity == "top_k" else None,
+        ),
         Comparison(similarity, k=k),
         inputs=tensors,
         is_tuple=isinstance(inputs, tuple),

@@ -99,6 +99,7 @@ def challenge_certificate(
         >>> from captum.attr import Saliency
         >>> from captum_certified import Certifier, SparsifiedSmoothGrad
         >>> from captum_certified.robust import challenge_certificate
+        >>> _ = torch.manual_seed(0)
         >>> model = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Softplus(), torch.nn.Linear(8, 3))
         >>> images, explainer = torch.rand(2, 16), SparsifiedSmoothGrad(Saliency(model), tau=0.25)
         >>> certificate = Certifier(explainer).certify(

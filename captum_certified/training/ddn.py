@@ -92,7 +92,7 @@ class DDNLoss(TrainingLoss):
                 break
             [slopes] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
             anywhere = _noise_like(inputs, derived_seed(seed, step))
-            norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma)
+            norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma).to(norms.dtype)
             # Where the gradient vanishes another direction is tried in every step: one of them may lead out.
             steep = _broadcast(_norms(slopes) > 0, inputs)
             offsets = torch.where(steep, offsets + self._step(step) * _unit(slopes, anywhere), anywhere)

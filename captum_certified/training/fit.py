@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from captum_certified._captum import describe_progress, progress_bar
 from captum_certified.attr.isolation import IsolatedRandomness
 from captum_certified.attr.request import checked_integer
 from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
-from captum_certified.smoothing import derived_seed, fresh_seed
+from captum_certified.smoothing import derived_seed, digest, fresh_seed
 from captum_certified.training.loss import TrainingLoss
 from captum_certified.training.saved_state import read_state, write_state
 
@@ -25,6 +26,8 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 # What is random belongs to one of these streams of the seed, and there to an epoch or a step.
 _ORDER, _STEP = 0, 1
+# What schedulers of torch change as they go.
+_COUNTED = frozenset({"T_cur", "T_i", "best", "cooldown_counter", "last_epoch", "num_bad_epochs"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +119,10 @@ def fit(
     epochs = checked_integer("epochs", epochs, at_least=1)
     if resume:
         training.go_on()
+    if training.epoch > epochs:
+        raise InvalidInputError(
+            f"Expected `epochs` of at least the {training.epoch} that the checkpoint {checkpoint} has, got {epochs}."
+        )
     modes = [(module, module.training) for module in model.modules()]
     try:
         with progress_bar(total=epochs * training.steps_per_epoch, description="training", show=show_progress) as bar:
@@ -175,7 +182,7 @@ class _Training:
             raise InvalidInputError(f"Expected `model` to have parameters, got {type(self.model).__name__} without.")
         self.device, self.dtype = first.device, first.dtype
         # As they are given: what is scheduled changes while it trains.
-        groups = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        groups = [_constants_of(group) for group in self.optimizer.param_groups]
         self.rates = f"{type(self.optimizer).__name__} {groups}"
         self.schedule = f"{type(self.scheduler).__name__} {_constants(self.scheduler)}"
 
@@ -207,7 +214,7 @@ class _Training:
     def _batches(self) -> Iterator[list[int]]:
         """The examples of every step that is left of this epoch."""
         generator = torch.Generator().manual_seed(self._seed_of(_ORDER, self.epoch))
-        order = torch.randperm(self.examples, generator=generator)
+        order = torch.randperm(self.examples, generator=generator, device="cpu")
         for batch in torch.split(order, self.batch_size)[self.step - self.epoch * self.steps_per_epoch :]:
             yield batch.tolist()
 
@@ -233,11 +240,24 @@ class _Training:
         return {
             "batch_size": self.batch_size,
             "examples": self.examples,
+            "data": self.looked_at,
             "loss": repr(self.loss) if isinstance(self.loss, TrainingLoss) else _name_of(self.loss),
+            "layer": self._name_of_layer(),
             "optimizer": self.rates,
             "scheduler": self.schedule,
             "seed": self.seed,
         }
+
+    @cached_property
+    def looked_at(self) -> str:
+        """Identifies the data by its first, middle and last example; what is random in them is seeded."""
+        with IsolatedRandomness(self.device)(0):
+            return digest([self.dataset[i] for i in sorted({0, self.examples // 2, self.examples - 1})])
+
+    def _name_of_layer(self) -> str | None:
+        """The layer that the loss explains, by its name in the model."""
+        layer = getattr(self.loss, "layer", None)
+        return next((name for name, module in self.model.named_modules() if module is layer), None)
 
     def save(self) -> None:
         """Write the checkpoint, if there is one."""
@@ -283,9 +303,16 @@ def _state_of(part: Any) -> dict[str, Any]:
 
 
 def _constants(scheduler: Any) -> dict[str, Any]:
-    """The numbers of a scheduler at the start, as ``step_size``; not those that count."""
+    """The numbers of a scheduler that stay, as ``step_size``."""
     state = scheduler.state_dict() if scheduler is not None else {}
-    return {name: value for name, value in state.items() if isinstance(value, (int, float)) and name[0] != "_"}
+    constant = {name: value for name, value in state.items() if name not in _COUNTED and name[0] != "_"}
+    return {name: value for name, value in constant.items() if isinstance(value, (int, float))}
+
+
+def _constants_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a group of parameters at the start: a scheduler changes the rate, and keeps the first one."""
+    constants = {name: value for name, value in group.items() if name not in ("params", "initial_lr")}
+    return {**constants, "lr": group.get("initial_lr", group["lr"])} if "lr" in group else constants
 
 
 def _name_of(loss: Any) -> str:

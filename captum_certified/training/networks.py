@@ -30,8 +30,8 @@ def mnist_network(seed: int | None = None) -> nn.Sequential:
     """
     if seed is None:
         return _network()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(checked_integer("seed", seed, below=2**64))
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(checked_integer("seed", seed, below=2**64))
         return _network()
 
 

@@ -14,7 +14,7 @@ from captum_certified.certify.percent import floored_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import FeatureLayout, resolved_count
 from captum_certified.theory import top_k_mask
-from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable
+from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable, literal
 from captum_certified.visualization.palette import LEFT, NEW, STAYED
 from captum_certified.visualization.panels import canvas, draw_heat, draw_image, draw_marks
 
@@ -70,7 +70,7 @@ def attack_figure(
         raise InvalidInputError(
             f"Expected `after` of the shape of `before`, {tuple(before.shape)}, got {tuple(after.shape)}."
         )
-    entries, rows = [torch.as_tensor(m).detach().cpu() for m in (before, after)], len(before)
+    entries, rows = [torch.as_tensor(m, device="cpu").detach() for m in (before, after)], len(before)
     layout = FeatureLayout.of(entries[:1], is_tuple=False, rows=rows)
     clean, attacked = (ImageReading(images, layout, rows) for images in (image, perturbed))
     notes = [None] * rows if certified is None else list(certified)
@@ -90,7 +90,7 @@ def attack_figure(
     for column, features, state in zip((2, 3), maps, ("", ",\nattacked"), strict=True):
         draw_heat(axes[:, column], clean.on_pixels(features))
         for row, name in enumerate(["map"] if names is None else names):
-            axes[row, column].set_title(f"{name}{state}", fontsize=10)
+            axes[row, column].set_title(literal(f"{name}{state}"), fontsize=10)
     pixels = [any_channel(clean.on_pixels(torch.from_numpy(mask))) for mask in (*top, top[0] & top[1])]
     for row, panel in enumerate(axes[:, 4]):
         was, became, stayed = (mask[row] for mask in pixels)

@@ -14,7 +14,8 @@ from torch import Tensor
 from captum_certified.certify import SelectionCertificate, TopKCertificate
 from captum_certified.certify.feature_table import feature_names_of, score_range, top_k_radii
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.visualization.images import checked_labels
+from captum_certified.visualization.images import checked_labels, literal
+from captum_certified.visualization.lookups import check_exact
 from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STRONG
 
 __all__ = ["bar_figure"]
@@ -68,7 +69,7 @@ def bar_figure(
     if len(names) != n:
         raise InvalidInputError(f"Expected {n} `feature_names`, got {len(names)}.")
     titles, shown = checked_labels(labels, rows) if labels is not None else [""] * rows, _shown(most, n)
-    names = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names]
+    names = [literal(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…") for name in names]
     lower, upper = score_range(smoothed, certificate.bound, certificate.at_radius, 1 - certificate.confidence)
     figure = Figure(figsize=(6.4, rows * (shown * _BAR + _BESIDE) + _FOOT), layout="constrained")
     axes: NDArray[Any] = np.atleast_1d(figure.subplots(rows, 1, sharex=True))
@@ -98,6 +99,7 @@ def bar_figure(
 def _kinds(certificate: object) -> tuple[list[list[str]], dict[str, str]]:
     """The colour of every feature of every example, and what the colours mean."""
     if isinstance(certificate, TopKCertificate):
+        check_exact(certificate)
         radii = top_k_radii(certificate.map, certificate.bound, certificate.k, 1 - certificate.confidence)
         named = (radii > 0) & (radii >= certificate.at_radius)
         legend = {STRONG: "certified to stay in the top K", FAINT: "in the top K, not certified", NOTHING: "not in it"}

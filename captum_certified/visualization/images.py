@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import FeatureLayout
 
-__all__ = ["ImageReading", "any_channel", "checked_labels", "displayable"]
+__all__ = ["ImageReading", "any_channel", "checked_labels", "displayable", "is_in_unit_interval", "literal"]
 
 _COLOURS = (1, 3)
 
@@ -67,6 +67,16 @@ def displayable(image: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((values - low) / max(high - low, np.finfo(np.float64).tiny))
 
 
+def is_in_unit_interval(image: NDArray[Any]) -> bool:
+    """Whether 0 is black and 1 is white, as far as can be seen."""
+    return bool(np.issubdtype(image.dtype, np.floating) and image.min() >= 0 and image.max() <= 1)
+
+
+def literal(text: str) -> str:
+    """Text that Matplotlib does not read as mathematics."""
+    return text.replace("$", r"\$")
+
+
 def checked_labels(labels: Sequence[str] | None, rows: int) -> list[str]:
     """A title of each image, ``"image"`` where none are given.
 
@@ -75,7 +85,7 @@ def checked_labels(labels: Sequence[str] | None, rows: int) -> list[str]:
     """
     if labels is not None and len(labels) != rows:
         raise InvalidInputError(f"Expected {rows} `labels`, one for each example, got {len(labels)}.")
-    return ["image"] * rows if labels is None else list(labels)
+    return ["image"] * rows if labels is None else [literal(label) for label in labels]
 
 
 def _matched(image: NDArray[Any], shape: tuple[int, ...]) -> tuple[int | None, NDArray[Any]]:

@@ -11,13 +11,26 @@ from numpy.typing import NDArray
 
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.feature_table import top_k_radii
+from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import SmoothedMap, resolved_count
 from captum_certified.theory import top_k_mask
 
-__all__ = ["TopSet", "packed", "radius_grid", "top_sets"]
+__all__ = ["TopSet", "check_exact", "packed", "radius_grid", "top_sets"]
 
 _STEPS = 100
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+def check_exact(certificate: TopKCertificate) -> None:
+    """Refuse a certificate about freshly sampled maps: radii and names are those of the exact one.
+
+    Raises:
+        InvalidInputError: It is one.
+    """
+    if certificate.fresh_draws is not None:
+        raise InvalidInputError(
+            f"Expected a certificate about the exact map, got one with `fresh_draws`={certificate.fresh_draws}."
+        )
 
 
 @dataclass(frozen=True)

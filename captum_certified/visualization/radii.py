@@ -16,6 +16,7 @@ from captum_certified.certify.feature_table import top_k_radii
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import checked_number
 from captum_certified.visualization.images import ImageReading, checked_labels, displayable
+from captum_certified.visualization.lookups import check_exact
 from captum_certified.visualization.palette import HEAT
 from captum_certified.visualization.panels import canvas, draw_image
 
@@ -89,6 +90,7 @@ def radius_figure(
 def _radii(certificate: object) -> dict[str, Tensor]:
     """Radii of the features, shape (N, n), by what they are the radii of."""
     if isinstance(certificate, TopKCertificate):
+        check_exact(certificate)
         radii = top_k_radii(certificate.map, certificate.bound, certificate.k, 1 - certificate.confidence)
         return {f"stays in the top {certificate.k}\nup to radius": radii}
     if isinstance(certificate, SelectionCertificate):

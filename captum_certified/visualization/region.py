@@ -15,7 +15,7 @@ from captum_certified.certify import RegionCertificate
 from captum_certified.certify.percent import floored_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.figure import draw_smoothed
-from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable
+from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable, literal
 from captum_certified.visualization.palette import FAINT, STRONG
 from captum_certified.visualization.panels import canvas, draw_image
 
@@ -69,7 +69,7 @@ def region_figure(
             _outline(panel, masks[row])
         _draw_share(axes[row, 2], certificate, row, height=images.shape[0] / images.shape[1])
     figure.legend(
-        handles=[Line2D([], [], color=FAINT, linewidth=2, label=f"region {certificate.name!r}")],
+        handles=[Line2D([], [], color=FAINT, linewidth=2, label=literal(f"region {certificate.name!r}"))],
         title=f"confidence {100 * certificate.confidence:g} % for each image",
         title_fontsize=10,
         fontsize=10,

@@ -22,8 +22,8 @@ from torch import Tensor
 from captum_certified.certify import TopKCertificate
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import SmoothedMap, atomic_write, select_rows
-from captum_certified.visualization.images import ImageReading, displayable
-from captum_certified.visualization.lookups import TopSet, packed, radius_grid, top_sets
+from captum_certified.visualization.images import ImageReading, displayable, is_in_unit_interval
+from captum_certified.visualization.lookups import TopSet, check_exact, packed, radius_grid, top_sets
 from captum_certified.visualization.palette import FAINT, HEAT, STRONG
 from captum_certified.visualization.panels import faded, heat_limit
 
@@ -102,10 +102,7 @@ def report(
 def _check(certificate: object, example: object) -> None:
     if not isinstance(certificate, TopKCertificate):
         raise InvalidInputError(f"Expected `certificate` to be a TopKCertificate, got {type(certificate).__name__}.")
-    if certificate.fresh_draws is not None:
-        raise InvalidInputError(
-            f"Expected a certificate about the exact map, got one with `fresh_draws`={certificate.fresh_draws}."
-        )
+    check_exact(certificate)
     if isinstance(example, bool) or not isinstance(example, int) or not 0 <= example < len(certificate.map):
         raise InvalidInputError(f"Expected `example` from 0 to {len(certificate.map) - 1}, got {example!r}.")
 
@@ -122,14 +119,19 @@ def _data(
     picture: NDArray[Any],
 ) -> dict[str, Any]:
     """What the page looks up."""
-    values = math.prod(picture.shape)
     return {
         "radii": [_decimal(radius, digits=9) for radius in grid],
-        "even": [_rounded_down(radius / math.sqrt(values)) for radius in grid],
+        "even": [_rounded_down(radius / math.sqrt(_values_of_input(smoothed_map, picture))) for radius in grid],
         "place": [round(radius / grid[-1], 5) for radius in grid],
         "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT)],
         "sets": [_set_data(one, smoothed_map, grid, picture) for one in sets],
     }
+
+
+def _values_of_input(smoothed_map: SmoothedMap, picture: NDArray[Any]) -> int:
+    """In how many values a perturbation lies; of a map that does not say, at least as many as are seen of its input."""
+    seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
+    return int(smoothed_map.setup.get("input_values", seen))
 
 
 def _rounded_down(size: float) -> str:
@@ -198,7 +200,7 @@ def _choices(sets: Sequence[TopSet], own: int, n: int) -> str:
 
 def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDArray[Any]) -> dict[str, str]:
     """Parts of sentences that depend on the certificate."""
-    height, width, channels = picture.shape
+    height, width, _ = picture.shape
     noun, feature = _features_named(smoothed_map, picture)
     target = smoothed_map.setup.get("target")
     target = target[0] if isinstance(target, list) and len(target) == 1 else target
@@ -214,7 +216,8 @@ def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDA
         "feature": feature,
         "answer": "" if target is None or target == "argmax" else f" (class {target})",
         "method": str(smoothed_map.setup.get("method", "an attribution method")),
-        "values": str(height * width * channels),
+        "values": str(_values_of_input(smoothed_map, picture)),
+        "scale": ", of which 0 is black and 1 is white" if is_in_unit_interval(picture) else "",
         "error": f"{error:.3g} %",
         "confidence": f"{confidence:g} %",
         "together": together,

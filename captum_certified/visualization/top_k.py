@@ -26,7 +26,7 @@ def draw_top_k(column: NDArray[Any], certificate: TopKCertificate, reading: Imag
         What belongs in the legend.
     """
     certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound)
-    ranks = certifier.rank(certificate.map, radius=certificate.radius)
+    ranks = certifier.rank(certificate.map, radius=certificate.radius, fresh_draws=certificate.fresh_draws)
     counts, entries = ranks.features_in_top_k(certificate.k).sum(dim=1), ranks.in_top_k(certificate.k)
     assert isinstance(entries, Tensor)  # noqa: S101  for the type checker: the reading refused tuples
     named = any_channel(reading.entries_on_pixels(entries))

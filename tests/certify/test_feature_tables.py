@@ -27,7 +27,7 @@ MAKERS = {
 }
 COLUMNS = {
     "top_k": ["rank", "radius"],
-    "top_k of fresh draws": ["rank", "radius"],
+    "top_k of fresh draws": ["rank"],
     "rank": ["rank"],
     "rank of fresh draws": ["rank"],
     "median_rank": ["rank"],
@@ -55,6 +55,17 @@ def test_one_row_for_each_feature_of_each_example(kind):
     assert frame["feature"].tolist()[:12] == frame["feature"].tolist()[12:]
     for position, mean in zip(frame["feature"][12:], frame["mean"][12:], strict=True):
         assert mean == MAP.mean[1][tuple(map(int, position.split(",")))]
+
+
+def test_tables_about_fresh_maps_say_what_is_certified_of_those():
+    """Wider than of the exact map, and the ranks are those of the rank certificate."""
+    fresh, exact = (MAKERS[kind](Certifier(), MAP).columns() for kind in ("top_k of fresh draws", "top_k"))
+    ranks = MAKERS["rank of fresh draws"](Certifier(), MAP).columns()
+    assert fresh["rank"] == ranks["rank"]
+    assert fresh["lower"] == ranks["lower"]
+    assert (np.array(fresh["lower"]) <= np.array(exact["lower"])).all()
+    assert (np.array(fresh["upper"]) >= np.array(exact["upper"])).all()
+    assert fresh["rank"] != exact["rank"]
 
 
 def test_the_region_of_a_region_certificate():

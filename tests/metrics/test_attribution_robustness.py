@@ -13,6 +13,7 @@ from networks import GateNet, Watched, cnn, images, mlp
 from torch.testing import assert_close
 
 from captum_certified import (
+    InterpretationAttack,
     SparsifiedSmoothGrad,
     attribution_robustness,
     cosine_similarity,
@@ -185,6 +186,27 @@ def test_an_attack_is_given_the_target_that_is_explained(steps):
     expected = cosine_similarity(gradient(saliency, X), gradient(saliency, attacked))
     assert_close(measured, expected, rtol=1e-9, atol=1e-9)
     assert bool((measured < 1).all())
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_an_attack_on_the_same_method_is_given_all_that_explains(bound):
+    """And k; an attack on another method is left with its own arguments."""
+    integrated, settings = IntegratedGradients(cnn()), {"baselines": torch.ones_like(X[:1]), "n_steps": 4}
+    explanation, arguments = integrated.attribute, settings
+    if bound:
+        explanation, arguments = partial(integrated.attribute, **settings), {}
+    measure = partial(attribution_robustness, explanation, X, perturb_radius=0.5, target=TARGET, k=9, seed=1)
+    seen = {}
+    for name, method in (("same", integrated), ("other", IntegratedGradients(cnn()))):
+        attack = InterpretationAttack(integrated.forward_func, method)
+        attack.attack = lambda *inputs, name=name, of=attack.attack, **named: (
+            seen.setdefault(name, named) and of(*inputs, **named)
+        )
+        measure(partial(attack.perturb, step_num=1, n_restarts=1), **arguments)
+    assert seen["same"]["k"] == 9
+    assert seen["same"]["attribution_kwargs"] == settings
+    assert seen["other"]["k"] == 0.2
+    assert seen["other"]["attribution_kwargs"] is None
 
 
 def test_fgsm_with_forward_arguments():

@@ -15,7 +15,14 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from captum_certified import CaptumCertifiedError, FileFormatError
-from captum_certified.training import AdversarialLoss, GaussianAugmentationLoss, SaliencyAdversarialLoss, fit
+from captum_certified.training import (
+    AdversarialLoss,
+    GaussianAugmentationLoss,
+    IGNormLoss,
+    SaliencyAdversarialLoss,
+    fit,
+    mnist_network,
+)
 
 HERE = Path(__file__).parent
 
@@ -23,8 +30,8 @@ HERE = Path(__file__).parent
 class Augmented(Dataset):
     """Shifts its images by chance, from the global generators."""
 
-    def __init__(self, n=30):
-        generator = torch.Generator().manual_seed(0)
+    def __init__(self, n=30, seed=0):
+        generator = torch.Generator().manual_seed(seed)
         self.images = torch.rand(n, 6, generator=generator)
 
     def __len__(self):
@@ -189,6 +196,7 @@ def test_modes_and_generators_are_as_before():
         ({"seed": 6}, "its seed is 5, not 6"),
         ({"dataset": Augmented(31)}, "its examples is 30, not 31"),
         ({"loss": GaussianAugmentationLoss(stdev=0.3)}, r"its loss is 'GaussianAugmentationLoss\(stdev=0.2"),
+        ({"dataset": Augmented(seed=1)}, "its data is"),
         ({"scheduler": None}, r"its scheduler is .StepLR .*, not .NoneType"),
     ],
 )
@@ -196,6 +204,60 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path, changes, messag
     trained(tmp_path / "state.pt", epochs=1)
     with pytest.raises(ValueError, match=message):
         trained(tmp_path / "state.pt", epochs=2, **changes)
+
+
+def test_the_checkpoint_of_a_loss_at_another_layer_is_refused(tmp_path):
+    def once(place):
+        model = nn.Sequential(nn.Linear(6, 4), nn.Softplus(), nn.Linear(4, 3))
+        layer = None if place is None else model[place]
+        loss = IGNormLoss(radius=0.1, step_num=1, n_steps=2, search_n_steps=2, layer=layer)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        return fit(model, Augmented(7), loss, optimizer=optimizer, epochs=1, seed=0, checkpoint=tmp_path / "state.pt")
+
+    assert once(0).losses == once(0).losses
+    for other in (None, 2):
+        with pytest.raises(ValueError, match="its layer is '0', not"):
+            once(other)
+
+
+def test_a_checkpoint_of_more_epochs_is_refused(tmp_path):
+    trained(tmp_path / "state.pt", epochs=3)
+    with pytest.raises(ValueError, match=r"`epochs` of at least the 3 that the checkpoint .*state.pt has, got 2"):
+        trained(tmp_path / "state.pt", epochs=2)
+
+
+def test_the_same_objects_go_on(tmp_path):
+    """As in a notebook: the scheduler has changed the rate since the first call."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    settings = {
+        "optimizer": optimizer,
+        "scheduler": torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5),
+        "seed": 0,
+        "checkpoint": tmp_path / "state.pt",
+    }
+    loss = GaussianAugmentationLoss(stdev=0.1, seed=0)
+    assert len(fit(model, Augmented(), loss, epochs=1, **settings).losses) == 1
+    assert len(fit(model, Augmented(), loss, epochs=2, **settings).losses) == 2
+
+
+def test_a_default_device_is_not_that_of_the_order():
+    """The device "meta" has no numbers at all; people set "cuda"."""
+    model, data = network(), TensorDataset(torch.rand(10, 6), torch.arange(10) % 3)
+    settings = {"optimizer": torch.optim.SGD(model.parameters(), lr=0.1), "epochs": 1, "seed": 0}
+    torch.set_default_device("meta")
+    try:
+        fit(model, data, GaussianAugmentationLoss(stdev=0.1, seed=0), **settings)
+        assert mnist_network(seed=0)[0].weight.device.type == "cpu"
+    finally:
+        torch.set_default_device(None)
+
+
+def test_networks_are_seeded_without_touching_accelerators(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    mnist_network(seed=3)
+    assert not seeds
 
 
 def test_the_checkpoint_of_another_network_is_refused(tmp_path):

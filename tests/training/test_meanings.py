@@ -324,10 +324,12 @@ def test_every_copy_has_noise_of_its_own():
     assert abs(float(seen[0].std()) - 0.3) < 0.01
 
 
-def test_half_precision_networks_are_trained_with_noise_too():
-    model = nn.Linear(6, 4).bfloat16()
-    inputs = torch.zeros(3, 6, dtype=torch.bfloat16)
-    assert GaussianAugmentationLoss(stdev=0.3)(model, inputs, torch.tensor([0, 1, 2])).dtype == torch.bfloat16
+@pytest.mark.parametrize("loss", [GaussianAugmentationLoss(stdev=0.3), DDNLoss(max_norm=0.5, step_num=4)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_networks_are_trained_too(loss, dtype):
+    model = nn.Linear(6, 4).to(dtype)
+    inputs = torch.zeros(3, 6, dtype=dtype)
+    assert loss(model, inputs, torch.tensor([0, 1, 2])).dtype == dtype
 
 
 def test_the_network_of_the_paper():

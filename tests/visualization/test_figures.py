@@ -22,6 +22,25 @@ def marked(axes, colour):
     return (np.abs(np.asarray(axes.images[0].get_array()) - to_rgb(colour)) < 1e-9).all(axis=2)
 
 
+def test_figures_of_fresh_draws_name_what_is_certified_of_those():
+    fresh = Certifier(bound="clopper_pearson").top_k(smoothed(blob()), k=16, radius=0.1, fresh_draws=20)
+    _, axes = certificate_figure(fresh, image())
+    assert not marked(axes[0, 3], STRONG).any()
+    for figure in (lambda: bar_figure(fresh), lambda: radius_figure(fresh, image())):
+        with pytest.raises(InvalidInputError, match="about the exact map, got one with `fresh_draws`=20"):
+            figure()
+
+
+def test_dollars_are_dollars(tmp_path):
+    certificate = Certifier().top_k(smoothed(blob()), k=16, radius=0.1)
+    figure, axes = certificate_figure(certificate, image(), labels=["$^$ or US$"])
+    figure.savefig(tmp_path / "figure.png")
+    names = ["$$", "tax_$_in_$", *map(str, range(782))]
+    figure, axes = bar_figure(certificate, feature_names=names, labels=["$\\frac$"], most=784)
+    figure.savefig(tmp_path / "bars.png", dpi=10)
+    assert axes[0].get_title() == r"\$\frac\$"
+
+
 def test_selected_rejected_and_abstained_features_look_different():
     certificate = Certifier().selection(smoothed(blob(rows=2)), radius=0.05)
     _, axes = certificate_figure(certificate, image(rows=2).numpy())

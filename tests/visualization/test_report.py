@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,25 @@ def test_examples_of_change_are_rounded_down(tmp_path):
     data = data_of(page_of(tmp_path, Certifier().top_k(smoothed(blob()), k=0.2, radius=0.05), image()))
     for radius, even in zip(data["radii"], data["even"], strict=True):
         assert 0.9 * float(radius) <= 28 * float(even) <= float(radius) * (1 + 1e-8)
+
+
+def test_examples_of_change_are_spread_over_the_input_and_not_over_the_picture(tmp_path):
+    """A grey picture of an image in colour: a third of the values, and 0.012 in each of all would be too much."""
+    grey = data_of(page_of(tmp_path, Certifier().top_k(smoothed(blob(channels=3)), k=0.2, radius=0.05), image()))
+    colour = data_of(
+        page_of(tmp_path, Certifier().top_k(smoothed(blob(channels=3)), k=0.2, radius=0.05), image(channels=3))
+    )
+    assert grey["even"] == colour["even"]
+    smoothed_map = replace(smoothed(blob()), setup={"input_values": 12 * 784})
+    page = page_of(tmp_path, Certifier().top_k(smoothed_map, k=0.2, radius=0.05), image())
+    assert f"norm over the {12 * 784} values" in page
+    assert max(float(even) for even in data_of(page)["even"]) < max(float(even) for even in grey["even"])
+
+
+def test_only_of_pixels_it_is_said_what_black_and_white_are(tmp_path):
+    certificate = Certifier().top_k(smoothed(blob()), k=0.2, radius=0.05)
+    assert "of which 0 is black and 1 is white" in page_of(tmp_path, certificate, image())
+    assert "is black" not in page_of(tmp_path, certificate, 4 * image() - 2)
 
 
 @pytest.mark.parametrize(
