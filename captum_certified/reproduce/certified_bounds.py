@@ -24,20 +24,34 @@ from captum_certified.visualization.palette import BESIDE, BOUNDS
 
 __all__ = ["DrawsNeeded", "LecuyerComparison", "SpectralRadii"]
 
-_BOUNDS_OF_PEAK = ("spectral", "best", "clopper_pearson", "theorem2")
+_BOUNDS = ("spectral", "best", "clopper_pearson", "theorem2")
 
 
-class LecuyerComparison(CertificateExperiment):
+class _OfSparsified(CertificateExperiment):
+    """Bounds of the sparsified map.
+
+    Attributes:
+        bounds: Which.
+    """
+
+    bounds: tuple[str, ...] = _BOUNDS
+
+    def own(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of its map and its bounds."""
+        return [row for row in of_map(rows) if row["bound"] in self.bounds]
+
+
+class LecuyerComparison(_OfSparsified):
     """Figure 15. The shift of Theorem 1, in Theorem 2, beside the bound of Lecuyer et al. of Appendix K."""
 
     name = "lecuyer"
     title = "Figure 15: Theorem 1 beside the bound of Lecuyer et al."
     claim = "Theorem 1 certifies more than the bound of Lecuyer et al. everywhere."
     needs = ("peak", "sweep")
+    bounds = ("theorem2", "lecuyer")
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Means over the radius, and in how many cases which is larger: photographs, σ, τ, draws and radii."""
-        rows = of_map(rows)
         pairs = [
             (ours[f"overlap_{r:g}"], theirs[f"overlap_{r:g}"])
             for ours, theirs in zip(of_bound(rows, "theorem2"), of_bound(rows, "lecuyer"), strict=True)
@@ -45,7 +59,7 @@ class LecuyerComparison(CertificateExperiment):
         ]
         peak = {
             bound: {f"{r:g}": statistics.fmean(row[f"overlap_{r:g}"] for row in peak_rows(rows, bound)) for r in RADII}
-            for bound in ("theorem2", "lecuyer")
+            for bound in self.bounds
         }
         return {
             **peak,
@@ -57,7 +71,6 @@ class LecuyerComparison(CertificateExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Both curves at σ = 0.2, τ = 0.1 and the most draws."""
-        rows = of_map(rows)
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for color, bound, label in (
@@ -69,7 +82,7 @@ class LecuyerComparison(CertificateExperiment):
         return figure
 
 
-class DrawsNeeded(CertificateExperiment):
+class DrawsNeeded(_OfSparsified):
     """Beyond the paper: how few draws certify as much as Theorem 2 does from all of them."""
 
     name = "draws"
@@ -82,18 +95,17 @@ class DrawsNeeded(CertificateExperiment):
 
         Images of which Theorem 2 certifies nothing are left out.
         """
-        rows = of_map(rows)
         numbers = draws_of(rows)
         goal = {row["image"]: row[AT_RADIUS] for row in peak_rows(rows, "theorem2") if row[AT_RADIUS] > 0}
         needed: dict[str, dict[str, int | None]] = {}
-        for bound in _BOUNDS_OF_PEAK:
+        for bound in _BOUNDS:
             enough: dict[str, int] = {}
             for row in sorted(of_bound(rows, bound), key=lambda row: row["draws"]):
                 if row["image"] in goal and row[AT_RADIUS] >= goal[row["image"]]:
                     enough.setdefault(row["image"], row["draws"])
             needed[bound] = {image: enough.get(image) for image in goal}
         return {
-            "reached": {bound: _over_draws(rows, bound) for bound in _BOUNDS_OF_PEAK},
+            "reached": {bound: _over_draws(rows, bound) for bound in _BOUNDS},
             "images_that_need_at_most": {
                 bound: {f"{n}": sum(m is not None and m <= n for m in of.values()) for n in numbers}
                 for bound, of in needed.items()
@@ -104,11 +116,10 @@ class DrawsNeeded(CertificateExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A curve over the draws for each bound, and a line at what Theorem 2 gets from all of them."""
-        rows = of_map(rows)
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         numbers = draws_of(rows)
-        for bound in _BOUNDS_OF_PEAK:
+        for bound in _BOUNDS:
             axes.plot(numbers, list(_over_draws(rows, bound).values()), "o-", color=BOUNDS[bound], label=bound)
         goal = _over_draws(rows, "theorem2")[f"{numbers[-1]}"]
         axes.axhline(goal, color=BESIDE, linewidth=1, linestyle=":", label=f"theorem2, {numbers[-1]} draws")
@@ -120,7 +131,7 @@ class DrawsNeeded(CertificateExperiment):
         return figure
 
 
-class SpectralRadii(CertificateExperiment):
+class SpectralRadii(_OfSparsified):
     """Beyond the paper: the radius at which half of the top K is certified, image by image."""
 
     name = "spectral"
@@ -129,7 +140,6 @@ class SpectralRadii(CertificateExperiment):
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Both radii and their ratio for every image, and the median ratio."""
-        rows = of_map(rows)
         images = {}
         for paper, spectral in zip(at_tau(rows, PEAK_TAU, "theorem2"), at_tau(rows, PEAK_TAU, "spectral"), strict=True):
             ratio = spectral["half_radius"] / paper["half_radius"] if paper["half_radius"] else None
@@ -141,10 +151,9 @@ class SpectralRadii(CertificateExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Overlap over the radius on the left; on the right both radii of every image."""
-        rows = of_map(rows)
         figure = Figure(figsize=(10.0, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for bound in _BOUNDS_OF_PEAK:
+        for bound in _BOUNDS:
             draw_over_radius(left, at_tau(rows, PEAK_TAU, bound), BOUNDS[bound], bound)
         finish_over_radius(left, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
         images = self.summary(rows)["images"]

@@ -59,6 +59,10 @@ class Experiment(ABC):
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Everything that is to be computed."""
 
+    def own(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows of its parts that it shows, each once; what is below is made of these."""
+        return list(rows)
+
     @abstractmethod
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The numbers that answer the claim, JSON values."""

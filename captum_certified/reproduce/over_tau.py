@@ -30,12 +30,16 @@ class _OverTau(CertificateExperiment):
 
     bounds: tuple[str, ...]
 
+    def own(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of its map and its bounds."""
+        return [row for row in of_map(rows, self.name) if row["bound"] in self.bounds]
+
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What 60 % of images reach at every σ and τ, by each bound.
 
         The sweep is sampled less often than its peak, which is given apart where there is one.
         """
-        rows, has_peak = of_map(rows, self.name), "peak" in self.needs
+        has_peak = "peak" in self.needs
         return {
             bound: {
                 **{f"σ = {sigma:g}": _over_tau(rows, sigma, bound) for sigma in sigmas_of(rows)},
@@ -46,8 +50,7 @@ class _OverTau(CertificateExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A panel for each bound, with one curve for each σ."""
-        rows = of_map(rows, self.name)
-        figure = Figure(figsize=(12.0, 4.2), layout="constrained")
+        figure = Figure(figsize=(12.0, 4.8), layout="constrained")
         panels, draws = figure.subplots(1, len(self.bounds), sharey=True), draws_of(rows)
         for axes, bound in zip(panels, self.bounds, strict=True):
             for color, sigma in zip(CURVES, sigmas_of(rows), strict=False):
@@ -60,7 +63,7 @@ class _OverTau(CertificateExperiment):
             finish_over_values(axes, TAUS, "τ, the share of features salient in a draw", title)
         panels[0].set_ylabel("certified overlap that 60 % of images reach")
         panels[0].set_ylim(bottom=0)
-        panels[0].legend(frameon=False)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
         return figure
 
 

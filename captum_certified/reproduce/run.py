@@ -76,7 +76,7 @@ def run_experiment(
     if any(part is None for part in stored):
         return None
     found = [part for part in stored if part is not None]
-    rows = [row for part in found for row in part["rows"]]
+    rows = experiment.own([row for part in found for row in part["rows"]])
     record = {
         "name": experiment.name,
         "title": experiment.title,

@@ -26,13 +26,23 @@ _OTHER_BOUNDS = {
 }
 
 
-class ScaledMaps(CertificateExperiment):
+class _MapsAtPeakTau(CertificateExperiment):
+    """All maps with τ = 0.1, and those that have no τ."""
+
+    needs = ("sweep", "unclipped")
+
+    def own(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of its τ and its bounds."""
+        bounds = {bound for some in _OTHER_BOUNDS.values() for bound in some}
+        return [row for row in rows if row["tau"] in (None, PEAK_TAU) and row["bound"] in bounds]
+
+
+class ScaledMaps(_MapsAtPeakTau):
     """Figure 1(c). Certified overlap of scaled SmoothGrad and all other maps beside the sparsified one."""
 
     name = "maps"
     title = "Figure 1(c): certified overlap of sparsified, relaxed, scaled and quadratic maps"
     claim = "Scaled and quadratic maps, and relaxed ones with γ = 0, are hardly certified at all."
-    needs = ("sweep", "unclipped")
     only_sigma = PEAK_SIGMA
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
@@ -47,24 +57,22 @@ class ScaledMaps(CertificateExperiment):
         figure = Figure(figsize=(12.0, 4.4), layout="constrained")
         panels = figure.subplots(1, len(_OTHER_BOUNDS), sharey=True)
         for axes, (kind, bounds) in zip(panels, _OTHER_BOUNDS.items(), strict=True):
-            for color, (name, group) in zip(CURVES, _by_map(_at_peak_tau(rows), bounds).items(), strict=False):
+            for color, (name, group) in zip(CURVES, _by_map(rows, bounds).items(), strict=False):
                 draw_over_radius(axes, group, color, name)
             finish_over_radius(axes, f"{kind}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
             axes.label_outer()
         return figure
 
 
-class ScaledMapsOverSigma(CertificateExperiment):
+class ScaledMapsOverSigma(_MapsAtPeakTau):
     """Figure 14. Certified overlap of scaled and quadratic SmoothGrad over σ, with other maps beside them."""
 
     name = "scaled"
     title = "Figure 14: certified overlap of scaled and quadratic maps over σ"
     claim = "Quadratic maps are certified .001 at most, scaled ones nothing, at every σ."
-    needs = ("sweep", "unclipped")
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What 60 % of images reach at ρ = 0.03 over σ, and the most that any image reaches at any radius."""
-        rows = _at_peak_tau(rows)
         return {
             kind: {
                 name: {
@@ -78,7 +86,6 @@ class ScaledMapsOverSigma(CertificateExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """One curve over σ for each map: by Theorem 2, by sharper intervals, and by the draws' covariance."""
-        rows = _at_peak_tau(rows)
         figure = Figure(figsize=(12.0, 4.4), layout="constrained")
         panels, sigmas = figure.subplots(1, len(_OTHER_BOUNDS), sharey=True), sigmas_of(rows)
         for axes, (kind, bounds) in zip(panels, _OTHER_BOUNDS.items(), strict=True):
@@ -89,11 +96,6 @@ class ScaledMapsOverSigma(CertificateExperiment):
         panels[0].set_ylim(-0.02, 1)
         panels[0].legend(frameon=False)
         return figure
-
-
-def _at_peak_tau(rows: Sequence[Row]) -> list[Row]:
-    """Every map with τ = 0.1, and those that have no τ."""
-    return [row for row in rows if row["tau"] in (None, PEAK_TAU)]
 
 
 def _over_sigma(rows: Sequence[Row]) -> dict[str, float]:

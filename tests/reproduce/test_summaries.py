@@ -17,6 +17,11 @@ def certified(image, bound, at_03, *, sigma=0.2, tau=0.1, draws=8192, kind="spar
     return {**of, **overlaps}
 
 
+def summary_of(name, rows):
+    """What an experiment makes of all rows of its parts."""
+    return EXPERIMENTS[name].summary(EXPERIMENTS[name].own(rows))
+
+
 def test_images_without_any_radius_are_counted_apart():
     bounds = [("theorem2", 0.0, 0.1), ("spectral", 0.0, 0.4)]
     rows = [
@@ -24,7 +29,7 @@ def test_images_without_any_radius_are_counted_apart():
         for bound, *radii in bounds
         for image, radius in zip("ab", radii, strict=True)
     ]
-    summary = EXPERIMENTS["spectral"].summary(rows)
+    summary = summary_of("spectral", rows)
     assert summary["median_ratio"] == pytest.approx(4.0)
     assert summary["images_without_a_radius"] == 1
 
@@ -44,7 +49,7 @@ def test_the_sweep_is_not_mixed_with_its_peak_or_another_map(kind, draws):
         for image, value in (("a", tau + sigma), ("b", 0.9))
     ]
     rows += [certified(i, bound, v, kind=of) for bound in bounds for i in "ab" for of, v in ((kind, 0.7), (other, 0.1))]
-    summary = EXPERIMENTS[kind].summary(rows)
+    summary = summary_of(kind, rows)
     assert set(summary) == {"theorem2", "spectral", {"sparsified": "clopper_pearson"}.get(kind, "empirical_bernstein")}
     for of in summary.values():
         assert of["σ = 0.05"] == pytest.approx({f"{tau:g}": tau + 0.05 for tau in TAUS})
@@ -62,7 +67,7 @@ def test_maps_are_told_apart_by_their_parameters_and_0_1_maps_have_intervals_of_
         certified("a", "theorem2", 0.5, kind="unclipped", gamma=0.0),
         certified("a", "theorem2", 0.6, kind="scaled", tau=None),
     ]
-    summary = EXPERIMENTS["maps"].summary(rows)
+    summary = summary_of("maps", rows)
     assert summary["theorem2"] == {
         "sparsified τ = 0.1": 0.1, "relaxed τ = 0.1, γ = 0.01": 0.3, "unclipped τ = 0.1, γ = 0": 0.5, "scaled": 0.6
     }  # fmt: skip
@@ -79,7 +84,7 @@ def test_maps_over_sigma_and_the_most_that_any_image_reaches():
         certified("a", "empirical_bernstein", 0.2, kind="scaled", tau=None, sigma=0.5),
         certified("a", "theorem2", 0.9, tau=0.2, sigma=0.5),
     ]
-    summary = EXPERIMENTS["scaled"].summary(rows)
+    summary = summary_of("scaled", rows)
     assert summary["theorem2"] == {"quadratic": {"0.1": 0.001, "0.5": 0.0, "any": 0.004}}
     assert summary["sharper intervals"] == {"scaled": {"0.5": 0.2, "any": 0.2}}
 
@@ -89,7 +94,7 @@ def test_a_sweep_without_a_peak_has_none():
     rows = [
         certified("a", bound, tau, kind="unclipped", tau=tau, gamma=0.0, draws=2048) for bound in bounds for tau in TAUS
     ]
-    summary = EXPERIMENTS["unclipped"].summary(rows)
+    summary = summary_of("unclipped", rows)
     assert summary == {bound: {"σ = 0.2": {f"{tau:g}": tau for tau in TAUS}} for bound in bounds}
 
 
@@ -99,7 +104,7 @@ def test_cases_of_both_bounds_are_counted():
         certified("a", "lecuyer", 0.2, **{"overlap_0.01": 0.7}),
         certified("a", "theorem2", 0.1, kind="relaxed"),
     ]
-    summary = EXPERIMENTS["lecuyer"].summary(rows)
+    summary = summary_of("lecuyer", rows)
     assert summary["theorem2"]["0.03"] == 0.5
     assert (summary["cases"], summary["theorem2_larger"], summary["lecuyer_larger"]) == (len(RADII), 1, 1)
     assert summary["both_zero"] == len(RADII) - 2
@@ -114,7 +119,7 @@ def test_the_fewest_draws_are_those_of_the_same_image():
     bounds = ("spectral", "best", "clopper_pearson")
     rows = [certified(i, b, v, draws=n) for b in bounds for n, of in values.items() for i, v in of.items()]
     rows += [certified(i, "theorem2", goals[i] * n / 8192, draws=n) for n in values for i in goals]
-    summary = EXPERIMENTS["draws"].summary(rows)
+    summary = summary_of("draws", rows)
     assert summary["images"] == 1
     assert summary["needed"]["spectral"] == {"a": 1024}
     assert summary["needed"]["theorem2"] == {"a": 8192}
