@@ -309,9 +309,7 @@ class Certifier:
                 "Expected a sparsified map with a known number of ones in each draw, got one without counts or without "
                 "`max_squared_norm`."
             )
-        refusal = unbounded_length(smoothed_map)
-        if refusal is not None:
-            raise CertificationError(f"Expected {refusal}.")
+        _check_length(smoothed_map)
         n, ratio = smoothed_map.layout.n_features, self._ratio(smoothed_map, radius)
         weights = np.ones(int(most_ones))
         salient = self._stated(
@@ -400,9 +398,7 @@ class Certifier:
             CertificationError: The map has negative values.
         """
         self._check_map(smoothed_map)
-        refusal = unbounded_length(smoothed_map)
-        if refusal is not None:
-            raise CertificationError(f"Expected {refusal}.")
+        _check_length(smoothed_map)
         ratio = self._ratio(smoothed_map, radius)
         l2 = self._stated(smoothed_map, lambda part, level: distance_bound(part, ratio, level))
         share = l2 / smoothed_map.features.norm(dim=1)  # infinite or NaN for the map of zeros
@@ -486,6 +482,12 @@ class Certifier:
 
     def _ratio(self, smoothed_map: SmoothedMap, radius: float) -> float:
         return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
+
+
+def _check_length(smoothed_map: SmoothedMap) -> None:
+    refusal = unbounded_length(smoothed_map)
+    if refusal is not None:
+        raise CertificationError(f"Expected {refusal}.")
 
 
 def _check_draws(n_samples: object) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_certified._captum import progress_bar
+from captum_certified.attr.isolation import IsolatedRandomness
 from captum_certified.exceptions import CaptumCertifiedError
 
 __all__ = ["Digits", "load_digits", "train_classifier"]
@@ -65,8 +66,8 @@ def train_classifier(digits: Digits, *, sigma: float, seed: int, show_progress: 
     Returns:
         The network, in evaluation mode.
     """
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(seed)
+    cpu = torch.device("cpu")
+    with IsolatedRandomness(cpu)(seed), cpu:
         model = nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),
             nn.Softplus(),

@@ -156,11 +156,7 @@ def _picture(path: Path, channels: int) -> "Image.Image | Tensor":
 def _array(path: Path) -> Tensor:
     with path.open("rb") as file:
         try:
-            array = (
-                torch.from_numpy(_torch_ready(load_array(file)))
-                if path.suffix.lower() == ".npy"
-                else load_tensors(file)
-            )
+            array = torch.from_numpy(load_array(file)) if path.suffix.lower() == ".npy" else load_tensors(file)
         except (FileFormatError, TypeError) as error:
             raise InvalidInputError(f"Expected {path} to be an array, but it cannot be read.") from error
     if not isinstance(array, Tensor) or array.dim() not in (2, 3):
@@ -171,10 +167,6 @@ def _array(path: Path) -> Tensor:
         array = array.permute(2, 0, 1)
     array = array.unsqueeze(0) if array.dim() == 2 else array
     return _in_unit_interval(array, path)
-
-
-def _torch_ready(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) / (2**16 - 1) if array.dtype == np.uint16 else array
 
 
 def _in_unit_interval(array: Tensor, path: Path) -> Tensor:

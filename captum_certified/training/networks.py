@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from captum_certified.attr.isolation import IsolatedRandomness
 from captum_certified.attr.request import checked_integer
 
 __all__ = ["mnist_network"]
@@ -30,8 +31,8 @@ def mnist_network(seed: int | None = None) -> nn.Sequential:
     """
     if seed is None:
         return _network()
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(checked_integer("seed", seed, below=2**64))
+    cpu = torch.device("cpu")
+    with IsolatedRandomness(cpu)(checked_integer("seed", seed, below=2**64)), cpu:
         return _network()
 
 

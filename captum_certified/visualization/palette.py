@@ -16,13 +16,6 @@ HEAT = "cividis"
 # Bluish green, blue, reddish purple and the colours above, the one for the certificate first.
 CURVES = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
 # A bound has the same colour in every figure, and what is beside a curve is grey.
-BOUNDS = {
-    "spectral": "#D55E00",
-    "best": "#0072B2",
-    "clopper_pearson": "#009E73",
-    "theorem2": "#E69F00",
-    "kl": "#56B4E9",
-    "empirical_bernstein": "#CC79A7",
-    "hoeffding": "#000000",
-}
+_BOUNDS = ("spectral", "best", "clopper_pearson", "theorem2", "kl", "empirical_bernstein", "hoeffding")
+BOUNDS = dict(zip(_BOUNDS, CURVES, strict=True))
 BESIDE = "#999999"

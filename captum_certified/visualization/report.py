@@ -119,9 +119,10 @@ def _data(
     picture: NDArray[Any],
 ) -> dict[str, Any]:
     """What the page looks up."""
+    spread = math.sqrt(_values_of_input(smoothed_map, picture))
     return {
         "radii": [_decimal(radius, digits=9) for radius in grid],
-        "even": [_rounded_down(radius / math.sqrt(_values_of_input(smoothed_map, picture))) for radius in grid],
+        "even": [_rounded_down(radius / spread) for radius in grid],
         "place": [round(radius / grid[-1], 5) for radius in grid],
         "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT)],
         "sets": [_set_data(one, smoothed_map, grid, picture) for one in sets],
