@@ -13,7 +13,7 @@ from captum_certified.exceptions import InvalidInputError
 __all__ = [
     "as_tuple",
     "describe_progress",
-    "expand_arguments",
+    "drawn_baselines",
     "log_usage",
     "progress_bar",
     "run_forward",
@@ -33,37 +33,11 @@ def as_tuple(tensors: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tensors if isinstance(tensors, tuple) else (tensors,)
 
 
-def expand_arguments(
-    arguments: Mapping[str, Any],
-    inputs: tuple[Tensor, ...],
-    draws: int,
-    *,
-    draw_baseline_from_distrib: bool = False,
-) -> dict[str, Any]:
-    """Repeat per-example arguments of a Captum method for every draw, in the order of NoiseTunnel.
-
-    Baselines whose first dimension is neither 1 nor the batch are a reference distribution and stay whole,
-    unless one of them is to be drawn for every row.
-    """
-    expanded = dict(arguments)
-    _common._expand_and_update_additional_forward_args(draws, expanded)
-    _common._expand_and_update_target(draws, expanded)
-    _common._expand_and_update_feature_mask(draws, expanded)
-    if draw_baseline_from_distrib or not _is_distribution(expanded.get("baselines"), len(inputs[0])):
-        _common._expand_and_update_baselines(
-            inputs, draws, expanded, draw_baseline_from_distrib=draw_baseline_from_distrib
-        )
-        if isinstance(expanded.get("baselines"), tuple) and not isinstance(arguments["baselines"], tuple):
-            expanded["baselines"] = expanded["baselines"][0]
-    return expanded
-
-
-def _is_distribution(baselines: Any, rows: int) -> bool:
-    if callable(baselines):
-        return True
-    return any(
-        isinstance(b, Tensor) and b.dim() > 0 and len(b) not in (1, rows) for b in _common._format_inputs(baselines)
-    )
+def drawn_baselines(baselines: Any, inputs: tuple[Tensor, ...], draws: int) -> tuple[Any, ...]:
+    """One of the baselines for every row, drawn as NoiseTunnel's ``draw_baseline_from_distrib`` does."""
+    arguments = {"baselines": baselines}
+    _common._expand_and_update_baselines(inputs, draws, arguments, draw_baseline_from_distrib=True)
+    return cast(tuple[Any, ...], arguments["baselines"])
 
 
 def run_forward(forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], arguments: Mapping[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Captum attributions averaged over hashed noise, made to be certified."""
 
 from captum_certified.attr.base import SmoothedAttribution
+from captum_certified.attr.row_arguments import Shared
 from captum_certified.attr.sample_many import sample_many
 from captum_certified.attr.smoothgrad import (
     NormalizedSmoothGrad,
@@ -17,6 +18,7 @@ __all__ = [
     "RelaxedSparsifiedSmoothGrad",
     "ScaledQuadraticSmoothGrad",
     "ScaledSmoothGrad",
+    "Shared",
     "SmoothedAttribution",
     "SparsifiedSmoothGrad",
     "UniformGradient",

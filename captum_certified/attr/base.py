@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, log_usage
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.sampling import Sampling, last_of
+from captum_certified.attr.run import SamplingRun
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import (
     CovarianceRequest,
@@ -141,7 +141,7 @@ class SmoothedAttribution(Attribution):
             InvalidInputError: An argument is not what was expected.
             CertificationError: Integer inputs with noise, or attributions that are not finite.
         """
-        request = self._request(
+        request = self.request(
             inputs,
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
@@ -159,11 +159,11 @@ class SmoothedAttribution(Attribution):
                 f"Expected `return_convergence_delta` only of methods that have one, got "
                 f"{type(self.attribution_method).__name__}."
             )
-        sampling = Sampling([self], request, for_certificates=False)
-        [smoothed] = sampling.last()
-        maps = tuple(m.to(sampling.device, sampling.dtype) for m in as_tuple(smoothed.mean))
+        run = SamplingRun([self], request, for_certificates=False)
+        [smoothed] = run.last()
+        maps = tuple(m.to(run.device, run.dtype) for m in as_tuple(smoothed.mean))
         mean = maps if smoothed.layout.is_tuple else maps[0]
-        return (mean, sampling.convergence_delta) if returns_delta else mean
+        return (mean, run.convergence_delta) if returns_delta else mean
 
     def sample(
         self,
@@ -215,24 +215,22 @@ class SmoothedAttribution(Attribution):
                 attributions that are not finite or depend on other rows, or a model with batch-norm or dropout
                 in training mode.
         """
-        return last_of(
-            self.stream(
-                inputs,
-                nt_samples,
-                nt_samples_batch_size,
-                stdevs,
-                draw_baseline_from_distrib,
-                groups=groups,
-                seed=seed,
-                attribution_kwargs=attribution_kwargs,
-                show_progress=show_progress,
-                first_draw=first_draw,
-                covariance=covariance,
-                region=region,
-                check_rows=check_rows,
-                **kwargs,
-            )
+        request = self.request(
+            inputs,
+            nt_samples=nt_samples,
+            nt_samples_batch_size=nt_samples_batch_size,
+            stdevs=stdevs,
+            draw_baseline_from_distrib=draw_baseline_from_distrib,
+            groups=groups,
+            seed=seed,
+            attribution_kwargs=attribution_kwargs,
+            show_progress=show_progress,
+            first_draw=first_draw,
+            covariance=covariance,
+            region=region,
+            kwargs=kwargs,
         )
+        return SamplingRun([self], request, check_rows=check_rows).last()[0]
 
     def stream(
         self,
@@ -281,7 +279,7 @@ class SmoothedAttribution(Attribution):
             InvalidInputError: As :meth:`sample`, already here.
             CertificationError: As :meth:`sample`.
         """
-        request = self._request(
+        request = self.request(
             inputs,
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
@@ -296,7 +294,7 @@ class SmoothedAttribution(Attribution):
             region=region,
             kwargs=kwargs,
         )
-        return (maps[0] for maps in Sampling([self], request, check_rows=check_rows))
+        return (maps[0] for maps in SamplingRun([self], request, check_rows=check_rows))
 
     def check_certifiable(self) -> None:
         """Refuse what no certificate can be given for; subclasses that are mere baselines do.
@@ -305,7 +303,13 @@ class SmoothedAttribution(Attribution):
             CertificationError: This class cannot be certified.
         """
 
-    def _request(self, inputs: Tensor | tuple[Tensor, ...], **arguments: Any) -> SamplingRequest:
+    def request(self, inputs: Tensor | tuple[Tensor, ...], **arguments: Any) -> SamplingRequest:
+        """The arguments of a call, checked.
+
+        Args:
+            inputs: As in :meth:`sample`.
+            **arguments: Further arguments of :meth:`SamplingRequest.checked`.
+        """
         block = block_draws(binary=self.per_draw_map.binary)
         return SamplingRequest.checked(inputs, block=block, law=self.noise_law, **arguments)
 

@@ -1,14 +1,15 @@
 """One call, checked: inputs, draws, noise, features, and the wrapped method's arguments."""
 
 import operator
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from captum_certified._captum import as_tuple
+from captum_certified.attr.row_arguments import arguments_of_rows, check_targets, masks_of_rows
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import (
     CovarianceRequest,
@@ -77,18 +78,36 @@ class SamplingRequest:
             stdevs=_checked_stdevs(stdevs, tensors),
             law=law,
         )
+        arguments = _merged_arguments(kwargs, attribution_kwargs)
+        check_targets(arguments.get("target"), len(tensors[0]))
         if isinstance(groups, str) and groups != "channels":
             raise InvalidInputError(f"Expected `groups` to be None, 'channels', or integer masks, got {groups!r}.")
         return cls(
             inputs=tensors,
             is_tuple=isinstance(inputs, tuple),
             plan=plan,
-            arguments=_merged_arguments(kwargs, attribution_kwargs),
+            arguments=arguments,
             groups=groups,
             region=region,
             covariance=covariance if isinstance(covariance, (bool, str)) else plan.block,
             draw_baseline_from_distrib=draw_baseline_from_distrib,
             show_progress=show_progress,
+        )
+
+    def of_rows(self, rows: Sequence[int], *, distribution: bool) -> "SamplingRequest":
+        """The same call on some of its rows.
+
+        Args:
+            rows: Their numbers.
+            distribution: Whether the baselines are a reference distribution, which belongs to no row.
+        """
+        total = len(self.inputs[0])
+        return replace(
+            self,
+            inputs=tuple(tensor[list(rows)] for tensor in self.inputs),
+            arguments=arguments_of_rows(self.arguments, total, rows, distribution=distribution),
+            groups=masks_of_rows(self.groups, total, rows),
+            region=masks_of_rows(self.region, total, rows),
         )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from captum_certified.attr.base import SmoothedAttribution
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.sampling import Sampling
+from captum_certified.attr.run import SamplingRun
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import CovarianceRequest, Groups, Regions, SmoothedMap, block_draws
 
@@ -90,4 +90,4 @@ def sample_many(
         block=block_draws(binary=all(e.per_draw_map.binary for e in explainers)),
         kwargs=kwargs,
     )
-    return Sampling(explainers, request, check_rows=check_rows).last()
+    return SamplingRun(explainers, request, check_rows=check_rows).last()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.attr.request import checked_integer
+from captum_certified.attr.run import SamplingRun
 from captum_certified.certify.bounds import BEST, BOUNDS, bound_named, box_of
 from captum_certified.certify.box import Bound, half_width
 from captum_certified.certify.distance import DistanceCertificate
@@ -157,27 +157,36 @@ class Certifier:
         checked_number("radius", radius, at_least=0)
         most = resolved_count("k", k)
         _check_draws(nt_samples)
-        settings = {
-            "stdevs": stdevs,
-            "nt_samples_batch_size": nt_samples_batch_size,
-            "groups": groups,
-            "covariance": covariance,
-            "region": region,
-            "attribution_kwargs": attribution_kwargs,
-            "seed": seed,
-            "show_progress": show_progress,
-            **kwargs,
-        }
-        if overlap is None:
-            stream = self.attribution_method.stream(inputs, nt_samples=nt_samples, **settings)
-            with contextlib.closing(stream) as maps:
-                for smoothed_map in maps:  # the first of them shows whether it can be certified at all
-                    self.check(smoothed_map, k=k)
-            return self.top_k(smoothed_map, k=k, radius=radius)
-        resolved_count("overlap", overlap, most)
-        segments = Segments(self.attribution_method, inputs, settings)
-        most_draws = checked_integer("nt_samples", nt_samples)
-        return certify_in_looks(self, segments, k=k, radius=radius, overlap=overlap, most_draws=most_draws)
+        if overlap is not None:
+            resolved_count("overlap", overlap, most)
+            if "first_draw" in kwargs:
+                raise InvalidInputError(
+                    f"Expected no `first_draw` with `overlap`, got {kwargs['first_draw']!r}: its looks count from draw "
+                    "0."
+                )
+        check_rows = kwargs.pop("check_rows", True)
+        request = self.attribution_method.request(
+            inputs,
+            nt_samples=nt_samples,
+            nt_samples_batch_size=nt_samples_batch_size,
+            stdevs=stdevs,
+            groups=groups,
+            covariance=covariance,
+            region=region,
+            attribution_kwargs=attribution_kwargs,
+            seed=seed,
+            show_progress=show_progress,
+            first_draw=kwargs.pop("first_draw", 0),
+            draw_baseline_from_distrib=kwargs.pop("draw_baseline_from_distrib", False),
+            kwargs=kwargs,
+        )
+        run = SamplingRun([self.attribution_method], request, check_rows=check_rows)
+        if overlap is not None:
+            return certify_in_looks(self, Segments(run), k=k, radius=radius, overlap=overlap)
+        with contextlib.closing(run.maps()) as maps:
+            for [smoothed_map] in maps:  # the first of them shows whether it can be certified at all
+                self.check(smoothed_map, k=k)
+        return self.top_k(smoothed_map, k=k, radius=radius)
 
     def top_k(
         self, smoothed_map: SmoothedMap, *, k: float, radius: float, fresh_draws: int | None = None

@@ -98,7 +98,7 @@ class Goal:
 
 
 def certify_in_looks(
-    certifier: "Certifier", segments: "Segments", *, k: float, radius: float, overlap: float, most_draws: int
+    certifier: "Certifier", segments: "Segments", *, k: float, radius: float, overlap: float
 ) -> "TopKCertificate":
     """Sample in looks, and certify what was sampled.
 
@@ -108,13 +108,13 @@ def certify_in_looks(
         k: Size of the top set.
         radius: L2 size of the perturbation.
         overlap: Overlap to certify.
-        most_draws: The most draws.
 
     Returns:
         The certificate, each row at the level of the look that ended it.
     """
-    goal = Goal(certifier, k, radius, overlap, look_sizes(segments.block, most_draws))
-    return goal.certificate(sampled_in_looks(segments, goal, tell=bool(segments.settings["show_progress"])))
+    request = segments.run.request
+    goal = Goal(certifier, k, radius, overlap, look_sizes(segments.block, request.plan.n_samples))
+    return goal.certificate(sampled_in_looks(segments, goal, tell=request.show_progress))
 
 
 def sampled_in_looks(draw: Draw, goal: Goal, *, tell: bool = False) -> SmoothedMap:

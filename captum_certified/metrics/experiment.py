@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_certified._captum import as_tuple, expand_arguments
+from captum_certified._captum import as_tuple
 from captum_certified.attr.isolation import IsolatedRandomness
+from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.metrics.comparison import Comparison
 from captum_certified.metrics.pairs import Maps, paired_rows
@@ -53,6 +54,8 @@ class Experiment:
         self.arguments = arguments
         self.seed = seed
         self.randomness = IsolatedRandomness(inputs[0].device)
+        explained = getattr(explanation_func, "__self__", None)
+        self.has_distribution = has_reference_distribution(explained, arguments)
         self.takes_seed = names_keyword(explanation_func, "seed")
 
     def worst(self, samples: int, *, at_once: int) -> Tensor:
@@ -68,7 +71,7 @@ class Experiment:
 
     def _compared(self, maps: Maps, copies: int, *, call: int) -> Tensor:
         """Values of shape (N, copies)."""
-        arguments = expand_arguments(self.arguments, self.inputs, copies)
+        arguments = expanded_arguments(self.arguments, self.inputs, copies, distribution=self.has_distribution)
         with self._seeded(call) as seed:
             perturbed = self.perturbation(self._copies(copies), is_tuple=self.is_tuple, arguments=arguments, seed=seed)
         others = self._explained(tuple(x.clone() for x in as_tuple(perturbed)), arguments, call=call + 1)

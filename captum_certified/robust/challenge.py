@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.fingerprint import input_digests
 from captum_certified.attr.request import checked_inputs
-from captum_certified.attr.setup import input_digests
 from captum_certified.certify import TopKCertificate
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.attack import InterpretationAttack

@@ -12,9 +12,9 @@ from torch import Tensor
 from captum_certified._captum import selected_outputs
 from captum_certified.attr import SmoothedAttribution, SparsifiedSmoothGrad
 from captum_certified.attr.per_draw_maps import Relaxed
+from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.soundness import wrapped_chain
-from captum_certified.attr.wrapped import WrappedMethod
+from captum_certified.attr.wrapped_method import WrappedMethod
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import FeatureLayout, PerDrawMap, noisy_inputs
 

@@ -12,8 +12,13 @@ from torch import Tensor
 from captum_certified._captum import as_tuple, run_forward
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.isolation import IsolatedRandomness
-from captum_certified.attr.rows import arguments_of_rows
-from captum_certified.attr.soundness import wrapped_chain
+from captum_certified.attr.reachable import wrapped_chain
+from captum_certified.attr.row_arguments import (
+    arguments_of_rows,
+    has_reference_distribution,
+    masks_of_rows,
+    unshared,
+)
 from captum_certified.exceptions import CertificationError
 from captum_certified.robust.differentiable import differentiable
 from captum_certified.robust.objectives import Clean, Objective, Reference, objective_named, shares_of
@@ -144,11 +149,18 @@ class AttackedExplanation:
         return tensors if self.is_tuple else tensors[0]
 
     def _arguments(self, rows: Tensor) -> dict[str, Any]:
-        arguments = arguments_of_rows(self.arguments, self.rows, rows.tolist())
-        wrapped = arguments.get("attribution_kwargs")
-        if wrapped is not None:
-            arguments["attribution_kwargs"] = arguments_of_rows(wrapped, self.rows, rows.tolist())
-        return arguments
+        arguments, hidden = self.arguments, self.arguments.get("attribution_kwargs")
+        given = {**arguments, **(hidden or {})}
+        distribution = has_reference_distribution(self.method, given)
+        chosen = arguments_of_rows(arguments, self.rows, rows.tolist(), distribution=distribution)
+        if hidden is not None:
+            chosen["attribution_kwargs"] = arguments_of_rows(
+                hidden, self.rows, rows.tolist(), distribution=distribution
+            )
+        if isinstance(self.method, SmoothedAttribution):
+            chosen["groups"] = masks_of_rows(arguments.get("groups"), self.rows, rows.tolist())
+            return chosen  # it has to know which arguments are shared
+        return {name: unshared(value) for name, value in chosen.items()}
 
     def _repeatable(self, compute: Compute, points: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """What ``compute`` returns for points of ``rows`` under the seed, the same for a row in any batch."""
@@ -189,7 +201,8 @@ class AttackedExplanation:
 
     def _predicted(self, points: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            outputs = run_forward(self.forward_func, as_tuple(self._structured(points, rows)), self._arguments(rows))
+            arguments = {name: unshared(value) for name, value in self._arguments(rows).items()}
+            outputs = run_forward(self.forward_func, as_tuple(self._structured(points, rows)), arguments)
         return (outputs.argmax(dim=1),) if isinstance(outputs, Tensor) and outputs.dim() == 2 else ()
 
     def _seeded(self) -> dict[str, Any]:

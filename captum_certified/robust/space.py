@@ -7,8 +7,9 @@ from typing import Any
 from captum.attr import Attribution
 from torch import Tensor
 
+from captum_certified.attr.reachable import Reachable
+from captum_certified.attr.refusals import inputs_are_taken
 from captum_certified.attr.request import checked_inputs, checked_integer
-from captum_certified.attr.soundness import inputs_are_taken, reachable_modules
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.balls import Ball, ball_named, check_bounds, check_within
 from captum_certified.robust.differentiable import check_differentiable
@@ -62,7 +63,7 @@ class AttackSpace:
             check_differentiable(self.attribution_method)
         if self.surrogate_beta is not None:
             checked_number("surrogate_beta", self.surrogate_beta, above=0)
-            check_unscripted(list(reachable_modules(self.attribution_method)))
+            check_unscripted(Reachable(self.attribution_method).modules)
 
     def ball(self, radius: float) -> Ball:
         """The ball of the perturbations."""

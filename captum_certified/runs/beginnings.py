@@ -2,22 +2,24 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captum_certified.exceptions import FileFormatError
+from captum_certified.attr.run import SamplingRun
+from captum_certified.exceptions import CertificationError, FileFormatError
 from captum_certified.runs.checkpoint import read_checkpoint
 from captum_certified.runs.examples import Example
 from captum_certified.runs.job import Job
 from captum_certified.runs.settings import differences
 from captum_certified.runs.stored import StoredResult, read_result
 from captum_certified.runs.summary import Outcome
-from captum_certified.smoothing import SmoothedMap, fresh_seed
+from captum_certified.smoothing import SmoothedMap, digest, fresh_seed
 
-__all__ = ["Beginning", "ResultFiles", "beginning", "leftovers"]
+__all__ = ["Beginning", "KeptResults", "ResultFiles", "beginning", "leftovers"]
 
+_CHOSEN = 3
 _TEMPORARY = re.compile(r"\.(.+)\.(?:json|npz|checkpoint|png|csv|html)\.[a-z0-9_]{8}")
 
 
@@ -59,6 +61,47 @@ def leftovers(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+class KeptResults:
+    """Which results of a folder are looked at before they are kept.
+
+    Equal settings do not say that the model is the same: a closure, or a network's code, is no setting. The first
+    result that would be kept, the last and three others are compared with what the explainer does now; and all of
+    them once one was of another explainer.
+
+    Args:
+        folder: Where the results are, or ``None``.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        there = () if folder is None else folder.glob("*.json")
+        names = sorted(path.stem for path in there if path.with_suffix(".npz").is_file())
+        self.chosen = {*names[-1:], *sorted(names, key=digest)[:_CHOSEN]}
+        self.doubted = False
+        self.first_seen = False
+        self.on_trust: list[str] = []
+
+    def are_checked(self, name: str) -> bool:
+        """Whether this one is to be looked at; otherwise it is kept on trust."""
+        checked = self.doubted or not self.first_seen or name in self.chosen
+        self.first_seen = True
+        if not checked:
+            self.on_trust.append(name)
+        return checked
+
+    def check(self) -> None:
+        """Refuse a folder in which a result turned out to be of another explainer after others were kept on trust.
+
+        Raises:
+            CertificationError: It is one.
+        """
+        if self.doubted and self.on_trust:
+            raise CertificationError(
+                f"Expected results of one explainer in a folder, got some of another, which are redone; but "
+                f"{len(self.on_trust)} were kept before that was seen, such as {self.on_trust[0]!r}. "
+                "Redo all of them with `resume`=False."
+            )
+
+
 @dataclass(frozen=True)
 class Beginning:
     """Where to begin.
@@ -76,63 +119,94 @@ class Beginning:
     finished: StoredResult | None = None
 
 
-def beginning(job: Job, example: Example, files: ResultFiles | None, notices: set[str]) -> Beginning:
+def beginning(
+    job: Job,
+    example: Example,
+    files: ResultFiles | None,
+    *,
+    kept: KeptResults,
+    notices: set[str],
+    run_of: Callable[[int], SamplingRun],
+) -> Beginning:
     """Where to begin with an example.
 
     Args:
         job: The run.
         example: The example.
         files: Its files, if results are written.
+        kept: Which results are looked at.
         notices: What was said already about files that are not used; more is added.
+        run_of: What would sample the example's draws of a seed.
     """
     fresh = Beginning(fresh_seed() if job.seed is None else job.seed)
     if files is None or not job.resume:
         return fresh
-    notice = _Notices(files, notices)
-    request = job.request(example, seed=job.seed)
-    wanted = job.sampling_settings(request)
-    stored = _stored(job, files, wanted, notice)
-    if stored is not None:
+    found = _Found(job, files, kept, notices, run_of)
+    return found.result() or found.checkpoint(list(job.request(example, seed=job.seed).plan.blocks())) or fresh
+
+
+class _Found:
+    """What was found on disk of an example, compared with what is wanted."""
+
+    def __init__(
+        self,
+        job: Job,
+        files: ResultFiles,
+        kept: KeptResults,
+        notices: set[str],
+        run_of: Callable[[int], SamplingRun],
+    ) -> None:
+        self.job = job
+        self.files = files
+        self.kept = kept
+        self.notice = _Notices(files, notices)
+        self.run_of = run_of
+
+    def result(self) -> Beginning | None:
+        """A finished result, to be kept or certified anew."""
+        try:
+            stored = read_result(self.files.json)
+        except FileNotFoundError:
+            return None
+        except (FileFormatError, OSError) as error:
+            self.notice.of_file("The result", error)
+            return None
+        if stored is None:
+            return None
         smoothed_map = stored.certificate.map
-        changed = list(differences(stored.settings.get("certificate"), job.certificate_settings))
-        if not changed:
+        recertified = list(differences(stored.settings.get("certificate"), self.job.certificate_settings))
+        looked_at = bool(recertified) or self.kept.are_checked(self.files.name)
+        if not self._is_of_this_run(smoothed_map, stored.settings.get("sampling"), looked_at=looked_at):
+            return None
+        if not recertified:
             return Beginning(smoothed_map.seed or 0, "kept", finished=stored)
-        notice.of_settings("certified anew, without new draws", changed)
+        self.notice.of_settings("certified anew, without new draws", recertified)
         return Beginning(smoothed_map.seed or 0, "recertified", smoothed_map)
-    return _from_checkpoint(job, files, wanted, list(request.plan.blocks()), notice) or fresh
 
+    def checkpoint(self, blocks: list[range]) -> Beginning | None:
+        """The first draws of an unfinished one."""
+        try:
+            smoothed_map, settings = read_checkpoint(self.files.checkpoint, blocks)
+        except FileNotFoundError:
+            return None
+        except (FileFormatError, OSError) as error:
+            self.notice.of_file("The checkpoint", error)
+            return None
+        if not self._is_of_this_run(smoothed_map, settings, looked_at=True):
+            return None
+        return Beginning(smoothed_map.seed or 0, "continued", smoothed_map)
 
-def _stored(job: Job, files: ResultFiles, wanted: Mapping[str, Any], notice: "_Notices") -> StoredResult | None:
-    try:
-        stored = read_result(files.json)
-    except FileNotFoundError:
-        return None
-    except (FileFormatError, OSError) as error:
-        notice.of_file("The result", error)
-        return None
-    if stored is None:
-        return None
-    changed = [*differences(stored.settings.get("sampling"), wanted), *_other_seed(job, stored.certificate.map)]
-    if changed:
-        notice.of_settings("redone", changed)
-    return None if changed else stored
-
-
-def _from_checkpoint(
-    job: Job, files: ResultFiles, wanted: Mapping[str, Any], blocks: list[range], notice: "_Notices"
-) -> Beginning | None:
-    try:
-        smoothed_map, settings = read_checkpoint(files.checkpoint, blocks)
-    except FileNotFoundError:
-        return None
-    except (FileFormatError, OSError) as error:
-        notice.of_file("The checkpoint", error)
-        return None
-    changed = [*differences(settings, wanted), *_other_seed(job, smoothed_map)]
-    if changed:
-        notice.of_settings("redone", changed)
-        return None
-    return Beginning(smoothed_map.seed or 0, "continued", smoothed_map)
+    def _is_of_this_run(self, smoothed_map: SmoothedMap, settings: Any, *, looked_at: bool) -> bool:
+        run = self.run_of(smoothed_map.seed or 0)
+        changed = [*differences(settings, self.job.sampling_settings(run)), *_other_seed(self.job, smoothed_map)]
+        if not changed and smoothed_map.probe is None:
+            changed = ["what the model did was not recorded"]
+        elif not changed and looked_at and not run.behaves_like(smoothed_map):
+            self.kept.doubted = True
+            changed = ["the model does something else"]
+        if changed:
+            self.notice.of_settings("redone", changed)
+        return not changed
 
 
 def _other_seed(job: Job, smoothed_map: SmoothedMap) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.certify import Certifier
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, InvalidInputError
-from captum_certified.runs.beginnings import leftovers
+from captum_certified.runs.beginnings import KeptResults, leftovers
 from captum_certified.runs.example_run import ExampleRun
 from captum_certified.runs.examples import SUMMARY, Source, sources_of
 from captum_certified.runs.job import Job, OnFailure
@@ -224,12 +224,13 @@ def _results(
     on_result: Callable[[ExampleResult], None] | None,
 ) -> Iterator[tuple[int, ExampleResult]]:
     notices: set[str] = set()
+    kept = KeptResults(job.out if job.resume and workers.is_first else None)
     temporary = leftovers(job.out) if job.out is not None and workers.is_first else {}
     for position, source in own:
         for path in temporary.get(source.name, ()):
             path.unlink(missing_ok=True)
         try:
-            result = ExampleRun(job, source, workers, progress, notices).result()
+            result = ExampleRun(job, source, workers, progress, kept=kept, notices=notices).result()
         except LostProcessError:
             raise
         except FAILURES as error:
@@ -240,6 +241,7 @@ def _results(
         if on_result is not None and workers.is_first:
             on_result(result)
         yield position, result
+    kept.check()
 
 
 def _failure(job: Job, source: Source, error: Exception, *, write: bool) -> ExampleResult:

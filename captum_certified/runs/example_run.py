@@ -2,15 +2,13 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
-from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.sampling import Sampling
+from captum_certified.attr.run import SamplingRun
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.sequential import Goal, at_look
-from captum_certified.runs.beginnings import Beginning, ResultFiles, beginning
+from captum_certified.runs.beginnings import Beginning, KeptResults, ResultFiles, beginning
 from captum_certified.runs.checkpoint import write_checkpoint
 from captum_certified.runs.examples import Example, Source
 from captum_certified.runs.job import Job
@@ -36,15 +34,27 @@ class ExampleRun:
         source: The example.
         workers: The processes that share its draws; the first of them reads and writes its files.
         progress: Told of every pass.
+        kept: Which results are looked at before they are kept.
         notices: What was said already about files that are not used.
     """
 
-    def __init__(self, job: Job, source: Source, workers: Processes, progress: RunProgress, notices: set[str]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        source: Source,
+        workers: Processes,
+        progress: RunProgress,
+        *,
+        kept: KeptResults,
+        notices: set[str],
+    ) -> None:
         self.job = job
         self.source = source
         self.workers = workers
         self.progress = progress
+        self.kept = kept
         self.notices = notices
+        self._run: SamplingRun | None = None
         self.files = None if job.out is None else ResultFiles(job.out, source.name)
 
     @cached_property
@@ -70,39 +80,48 @@ class ExampleRun:
 
     def _begin(self) -> Beginning | None:
         example = self.example  # read by all processes, so that all know if it cannot be
-        return beginning(self.job, example, self.files, self.notices) if self.workers.is_first else None
+        if not self.workers.is_first:
+            return None
+        return beginning(self.job, example, self.files, kept=self.kept, notices=self.notices, run_of=self._run_of)
+
+    def _run_of(self, seed: int | None) -> SamplingRun:
+        """What samples the draws of a seed; made once, so that it knows its first draw when the last is made."""
+        if self._run is None or self._run.request.plan.seed != seed:
+            self._run = self.job.run(self.job.request(self.example, seed=seed), on_pass=self.progress.add)
+        return self._run
 
     def _sampled(self, start: Beginning) -> SmoothedMap:
         """The map of all draws that are needed: maps of single blocks, merged in the order of their draws.
 
         Whoever samples a block, and whenever, the sums are formed in one order, so that all results are equal.
         """
-        request = self.job.request(self.example, seed=start.seed)
-        goal = self.job.goal(request)
+        run = self._run_of(start.seed)
+        goal = self.job.goal(run.request)
         so_far = start.smoothed_map
         if goal is None:
-            return self._sampled_until(request.plan.stop, request, so_far)
+            return self._sampled_until(run.request.plan.stop, run, so_far)
         for look, size in enumerate(goal.sizes, start=1):
             if so_far is not None and int(so_far.n_samples[0]) > size:
                 continue  # looked at before an interruption, and gone on from
-            so_far = self._sampled_until(size, request, so_far)
+            so_far = self._sampled_until(size, run, so_far)
             looked_at = at_look(so_far, look)
             if self._in_first(functools.partial(_is_done, goal, looked_at)):
                 return looked_at
         raise AssertionError("the last look ends the draws")
 
-    def _sampled_until(self, stop: int, request: SamplingRequest, so_far: SmoothedMap | None) -> SmoothedMap:
+    def _sampled_until(self, stop: int, run: SamplingRun, so_far: SmoothedMap | None) -> SmoothedMap:
         """The map of all draws before ``stop``, the end of a block."""
+        request = run.request
         done = 0 if so_far is None else int(so_far.n_samples[0])
         self.progress.reach(done)
         blocks = [block for block in request.plan.blocks() if block.stop <= stop]
         for shared in rounds(blocks, done=done, processes=self.workers.size):
-            parts = self.workers.together(functools.partial(self._block, request, shared))
+            parts = self.workers.together(functools.partial(self._block, run, shared))
             for part in parts[: len(shared)]:
                 new = cast(SmoothedMap, part)
                 so_far = new if so_far is None else so_far.merge(new)
             self.progress.reach(shared[-1].stop)
-            self._in_first(functools.partial(self._save, request, cast(SmoothedMap, so_far)))
+            self._in_first(functools.partial(self._save, run, cast(SmoothedMap, so_far)))
             self.job.certifier.check(cast(SmoothedMap, so_far), k=self.job.k)
             if done == 0 and shared[0].start == 0 and shared[-1].stop < request.plan.stop:
                 self.progress.expect(
@@ -110,6 +129,7 @@ class ExampleRun:
                     functools.partial(self._forecast, cast(SmoothedMap, so_far), request.plan.stop),
                     shared[-1].stop,
                 )
+        self.workers.together(run.check_later)
         return cast(SmoothedMap, so_far)
 
     def _forecast(self, smoothed_map: SmoothedMap, draws: int) -> float:
@@ -118,18 +138,15 @@ class ExampleRun:
         expected = job.certifier.forecast(smoothed_map, k=job.k, radius=job.radius, nt_samples=draws)
         return float(expected[0]) / resolved_count("k", job.k, smoothed_map.layout.n_features)
 
-    def _block(self, request: SamplingRequest, blocks: list[range]) -> SmoothedMap | None:
+    def _block(self, run: SamplingRun, blocks: list[range]) -> SmoothedMap | None:
         """The map of this process's block of a round, if there is one."""
         if self.workers.rank >= len(blocks):
             return None
-        block = blocks[self.workers.rank]
-        part = replace(request, plan=replace(request.plan, first_draw=block.start, n_samples=len(block)))
-        sampling = Sampling([self.job.explainer], part, check_rows=self.job.check_rows, on_pass=self.progress.add)
-        return sampling.last()[0]
+        return run.last(blocks[self.workers.rank], check_later=False)[0]
 
-    def _save(self, request: SamplingRequest, smoothed_map: SmoothedMap) -> None:
+    def _save(self, run: SamplingRun, smoothed_map: SmoothedMap) -> None:
         if self.files is not None:
-            write_checkpoint(self.files.checkpoint, smoothed_map, self.job.sampling_settings(request))
+            write_checkpoint(self.files.checkpoint, smoothed_map, self.job.sampling_settings(run))
 
     def _keep(self, start: Beginning) -> ExampleResult:
         stored, files = start.finished, self.files
@@ -140,7 +157,7 @@ class ExampleRun:
 
     def _finish(self, smoothed_map: SmoothedMap, outcome: Outcome) -> ExampleResult:
         job, files = self.job, self.files
-        goal = job.goal(job.request(self.example, seed=smoothed_map.seed))
+        goal = job.goal(self._run_of(smoothed_map.seed).request)
         if goal is None:
             certificate = job.certifier.top_k(smoothed_map, k=job.k, radius=job.radius)
         else:
@@ -150,7 +167,7 @@ class ExampleRun:
             record = {**certificate.to_dict(), **notes}
             return ExampleResult(name=self.source.name, record=record, outcome=outcome)
         if outcome == "recertified":  # or a kill between the two files of the result would cost all draws
-            self._save(job.request(self.example, seed=smoothed_map.seed), smoothed_map)
+            self._save(self._run_of(smoothed_map.seed), smoothed_map)
         if job.beside is not None:
             job.beside(files.stem, certificate, self.example, True)
         path = write_result(files.json, certificate, self.example.inputs, notes=notes)
@@ -161,7 +178,7 @@ class ExampleRun:
         job, smoothed_map = self.job, certificate.map
         radii = list(job.radii or ())
         curve = job.certifier.top_k_curve(smoothed_map, k=job.k, radii=radii)
-        sampling = job.sampling_settings(job.request(self.example, seed=smoothed_map.seed))
+        sampling = job.sampling_settings(self._run_of(smoothed_map.seed))
         settings = {"sampling": sampling, "certificate": job.certificate_settings}
         return {
             **self.source.notes,

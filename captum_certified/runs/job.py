@@ -9,12 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.fingerprint import DeclaredSettings, setup_of
 from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.run import SamplingRun
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.sequential import Goal
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.runs.examples import Example
-from captum_certified.runs.settings import explanation_settings, sampling_settings
+from captum_certified.runs.settings import sampling_settings
 from captum_certified.smoothing import block_draws, checked_number, resolved_count
 from captum_certified.theory import look_sizes
 
@@ -40,6 +42,7 @@ class Job:
         on_failure: Whether an example that cannot be certified ends the run.
         sampling: Further arguments of :meth:`SamplingRequest.checked`.
         check_rows: As in ``sample``.
+        declared: What the explainer says of itself, once an example was explained.
         beside: Writes further files of an example, before its JSON; told the files' path without a suffix, the
             certificate, the example, and whether the result is new.
     """
@@ -56,11 +59,11 @@ class Job:
     on_failure: OnFailure = "raise"
     sampling: Mapping[str, Any] = field(default_factory=dict)
     check_rows: bool = True
+    declared: list[DeclaredSettings] = field(default_factory=list)
     beside: Callable[[Path, TopKCertificate, Example, bool], None] | None = None
 
     def __post_init__(self) -> None:
-        # Asked before the first draw: methods may keep notes in their attributes while they run.
-        _ = self.explanation
+        _ = self.explainer
         radius = checked_number("radius", self.radius, at_least=0)
         resolved_count("k", self.k)
         if self.overlap is not None:
@@ -84,11 +87,6 @@ class Job:
         if method is None:
             raise InvalidInputError("Expected a Certifier with an `attribution_method` to sample from, got None.")
         return method
-
-    @cached_property
-    def explanation(self) -> dict[str, Any]:
-        """Settings of the explainer."""
-        return explanation_settings(self.explainer)
 
     def goal(self, request: SamplingRequest) -> Goal | None:
         """When to look whether an example is done; ``None`` if its draws are fixed."""
@@ -130,12 +128,18 @@ class Job:
             **sampling,
         )
 
-    def sampling_settings(self, request: SamplingRequest) -> dict[str, Any]:
+    def run(self, request: SamplingRequest, *, on_pass: Callable[[int], object] | None = None) -> SamplingRun:
+        """What samples the draws of an example."""
+        declared = self.declared[0] if self.declared else None
+        return SamplingRun([self.explainer], request, check_rows=self.check_rows, on_pass=on_pass, declared=declared)
+
+    def sampling_settings(self, run: SamplingRun) -> dict[str, Any]:
         """Settings that determine the draws: sequential ones depend on what is to be certified."""
-        settings = {
-            **sampling_settings(self.explainer, request, self.explanation),
-            "check_rows": self.check_rows,
-        }
+        if not self.declared:  # all weights are hashed, once: lazy modules have theirs after a first call
+            self.declared.append(run.beginning.declared)
+        explainer = self.explainer
+        setup = setup_of(type(explainer).__name__, explainer.per_draw_map, self.declared[0], run.request)
+        settings = {**sampling_settings(setup, run.request), "check_rows": self.check_rows}
         if self.overlap is not None:
             asked = {name: value for name, value in self.certificate_settings.items() if name != "radii"}
             settings["sequential"] = {"overlap": self.overlap, **asked}

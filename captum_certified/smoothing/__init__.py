@@ -10,6 +10,7 @@ from captum_certified.smoothing.loop import Attributions, checked_magnitudes, sm
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
 from captum_certified.smoothing.noise import NoiseLaw, derived_seed, fresh_seed, noise_pass, seeds_from_generator
 from captum_certified.smoothing.passes import SamplingPlan, block_draws, noisy_inputs
+from captum_certified.smoothing.provenance import difference_of_maps, same_behaviour, setup_of_rows
 from captum_certified.smoothing.regions import Regions, region_masks
 from captum_certified.smoothing.rows import select_rows
 from captum_certified.smoothing.smoothed_map import SmoothedMap
@@ -38,6 +39,7 @@ __all__ = [
     "checked_samples",
     "checked_stdev",
     "derived_seed",
+    "difference_of_maps",
     "digest",
     "fields_from_parts",
     "fresh_seed",
@@ -50,8 +52,10 @@ __all__ = [
     "read_archive",
     "region_masks",
     "resolved_count",
+    "same_behaviour",
     "seeds_from_generator",
     "select_rows",
+    "setup_of_rows",
     "smooth",
     "top_k_rows",
     "write_archive",

@@ -35,7 +35,7 @@ def parts_of_map(smoothed_map: "SmoothedMap") -> tuple[dict[str, Any], dict[str,
         "setup": dict(smoothed_map.setup),
     }
     tensors: dict[str, Tensor | None] = {name: getattr(smoothed_map, name) for name in _TABLES}
-    tensors |= {name: getattr(smoothed_map, name) for name in ("n_samples", "given_trace", "looks")}
+    tensors |= {name: getattr(smoothed_map, name) for name in ("n_samples", "given_trace", "looks", "probe")}
     tensors |= {f"group_ids.{i}": ids for i, ids in enumerate(layout.group_ids or ())}
     for i, (mask, shares) in enumerate(smoothed_map.regions.values()):
         tensors |= {f"region.{i}.mask": mask, f"region.{i}.shares": shares}
@@ -86,6 +86,11 @@ def _fields(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, 
     if "given_trace" in tensors:
         _require(tensors["given_trace"].shape == (rows,), "given_trace")
         fields["given_trace"] = tensors["given_trace"]
+    if "probe" in tensors:
+        probe = tensors["probe"]
+        _require(probe.shape == (rows, layout.n_features), "probe")
+        _require(probe.dtype == torch.bool or (probe.is_floating_point() and bool((probe >= 0).all())), "probe")
+        fields["probe"] = probe
     if "looks" in tensors:
         looks = tensors["looks"]
         _require(looks.dtype == torch.int64 and looks.shape == (rows,) and bool((looks >= 0).all()), "looks")

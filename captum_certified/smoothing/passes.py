@@ -1,7 +1,8 @@
 """Where the draws are cut into blocks and passes, and the noisy inputs of one pass."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -52,6 +53,15 @@ class SamplingPlan:
     def stop(self) -> int:
         """The number after the last draw."""
         return self.first_draw + self.n_samples
+
+    @property
+    def largest_pass(self) -> int:
+        """Number of draws of the largest pass."""
+        return max(len(draws) for block in islice(self.blocks(), 2) for draws in self.passes(block))
+
+    def of_draws(self, draws: range) -> "SamplingPlan":
+        """The plan of some of the draws."""
+        return replace(self, first_draw=draws.start, n_samples=len(draws))
 
     def blocks(self) -> Iterator[range]:
         """Consecutive ranges of draw numbers, ending at multiples of the block size and at the last draw."""

@@ -14,7 +14,13 @@ from captum_certified.smoothing.archive import read_archive, write_archive
 from captum_certified.smoothing.covariance import CovarianceSummary
 from captum_certified.smoothing.features import FeatureLayout
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
-from captum_certified.smoothing.provenance import Provenance, joined_draws, merged_setup, stacked_setup
+from captum_certified.smoothing.provenance import (
+    Provenance,
+    joined_draws,
+    merged_setup,
+    same_behaviour,
+    stacked_setup,
+)
 from captum_certified.smoothing.regions import merged_regions, stacked_regions
 from captum_certified.smoothing.validation import (
     checked_columns,
@@ -28,6 +34,7 @@ __all__ = ["SmoothedMap"]
 Maps = Tensor | tuple[Tensor, ...]
 
 _KIND = "SmoothedMap"
+_BEHAVIOUR = {"plain": "plain maps", "probe": "probe draws"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,6 +56,8 @@ class SmoothedMap:
         regions: For every region recorded its name, the mask of its features, bool, shape (1 or N, n), and its share T
             of the map's sum in every draw, float64, shape (N, q), NaN where a row has fewer than q draws.
         plain: Feature magnitudes of the plain attribution at the clean input, shape (N, n), or ``None``.
+        probe: The map of one draw under a seed that all runs share, shape (N, n), bool for a 0/1 map, or ``None``. It
+            is no part of the mean; with ``plain`` it shows whether two maps are of one explanation.
         provenance: The draws of every example, or ``None`` if unknown.
         setup: What was sampled and how: class, method, target, digests, versions, device.
         looks: For draws that ended when a sequential run said so, at which of its looks, int64, shape (N,); 0 for a row
@@ -73,6 +82,7 @@ class SmoothedMap:
     covariance: CovarianceSummary | None = None
     regions: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     plain: Tensor | None = None
+    probe: Tensor | None = None
     provenance: Provenance | None = None
     setup: Mapping[str, Any] = field(default_factory=dict)
     looks: Tensor | None = None
@@ -287,8 +297,8 @@ class SmoothedMap:
             The merged map.
 
         Raises:
-            InvalidInputError: The maps share draws, come from different settings, shapes or noise, their draws
-                are unknown, or were ended by a sequential run.
+            InvalidInputError: The maps share draws, come from different settings, shapes or noise, their plain maps or
+                their probe draws differ, their draws are unknown, or were ended by a sequential run.
 
         Example:
             >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
@@ -311,6 +321,8 @@ class SmoothedMap:
                 "Expected maps whose draws are known, got one made from numbers; "
                 "pass `assume_independent=True` if its draws are distinct from the other map's."
             )
+        setup = merged_setup(self.setup, other.setup)
+        self._check_behaves_like(other, assume=assume_independent)
         samples = self.n_samples + other.n_samples
 
         def averaged(one: Tensor | None, two: Tensor | None) -> Tensor | None:
@@ -330,7 +342,7 @@ class SmoothedMap:
             covariance=self._merged_covariance(other),
             regions=merged_regions(self.regions, other.regions),
             provenance=provenance,
-            setup=merged_setup(self.setup, other.setup),
+            setup=setup,
         )
 
     @staticmethod
@@ -377,6 +389,7 @@ class SmoothedMap:
             feature_mean=joined("feature_mean"),
             second_moment=joined("second_moment"),
             plain=joined("plain"),
+            probe=joined("probe"),
             given_trace=joined("trace") if any(m.given_trace is not None for m in maps) else None,
             covariance=CovarianceSummary.stack(covariances) if len(covariances) == len(maps) else None,
             regions=stacked_regions([(m.regions, len(m)) for m in maps]),
@@ -426,6 +439,21 @@ class SmoothedMap:
             if getattr(self, name) != getattr(other, name):
                 raise InvalidInputError(
                     f"Expected maps of the same {name}, got {getattr(self, name)} and {getattr(other, name)}."
+                )
+
+    def _check_behaves_like(self, other: "SmoothedMap", *, assume: bool) -> None:
+        for name in ("plain", "probe"):
+            one, two = getattr(self, name), getattr(other, name)
+            if one is not None and two is not None:
+                if not same_behaviour(one, two):
+                    raise InvalidInputError(
+                        f"Expected maps of one explanation, got maps of equal settings whose {_BEHAVIOUR[name]} "
+                        "differ: the model, or a function among the arguments, is another."
+                    )
+            elif not assume and (self.setup or other.setup):
+                raise InvalidInputError(
+                    f"Expected maps whose {_BEHAVIOUR[name]} are known, got one without, which an earlier version "
+                    "made; pass `assume_independent=True` if both are of one explanation and of distinct draws."
                 )
 
     def _merged_covariance(self, other: "SmoothedMap") -> CovarianceSummary | None:

@@ -291,7 +291,7 @@ def test_maps_that_depend_on_the_batch_are_refused():
             return ((x - x.mean(0)) ** 3).sum(1, keepdim=True)
 
     explainer = ScaledSmoothGrad(Saliency(Centred()))
-    with pytest.raises(CertificationError, match="change when the row is attributed without the rest of its pass"):
+    with pytest.raises(CertificationError, match="whose maps change with the other rows of their pass"):
         explainer.sample(torch.rand(2, 6), nt_samples=8, stdevs=0.3, target=0)
     assert explainer.sample(torch.rand(2, 6), nt_samples=8, stdevs=0.3, target=0, check_rows=False) is not None
 

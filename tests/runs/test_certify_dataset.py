@@ -1,14 +1,13 @@
 """Runs over data sets of every kind: what is read, what is written, what is refused."""
 
 import csv
-import functools
 import json
 import re
 
 import numpy as np
 import pytest
 import torch
-from captum.attr import IntegratedGradients, LayerGradCam, Saliency
+from captum.attr import IntegratedGradients, Saliency
 from digits_run import certifier, certify, contents, digits, small_model
 from torch import nn
 from torch.utils.data import (
@@ -21,11 +20,10 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from captum_certified import CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad, Upsampled
+from captum_certified import CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad
 from captum_certified.certify.percent import floored_percent
 from captum_certified.runs import certify_dataset, verify
 from captum_certified.runs.example_run import ExampleRun
-from captum_certified.runs.settings import explanation_settings
 from captum_certified.visualization import overlap_figure
 
 
@@ -250,59 +248,6 @@ def test_numbers_of_numpy_are_settings_too(data, tmp_path):
     again = certify([data], tmp_path, certifier=certifier(violations=1), covariance=64)
     assert {result.outcome for result in results} == {"sampled"}
     assert {result.outcome for result in again} == {"kept"}
-
-
-def powered(inputs, power=2.0):
-    return inputs.flatten(1) ** power
-
-
-def with_default(power):
-    def function(inputs, power=power):
-        return inputs.flatten(1) ** power
-
-    return function
-
-
-def with_name_from_outside(power):
-    return lambda inputs: inputs.flatten(1) ** power
-
-
-@pytest.mark.parametrize(
-    "made",
-    [
-        lambda power: functools.partial(powered, power=power),
-        with_default,
-        with_name_from_outside,
-        lambda power: functools.partial(with_name_from_outside(power)),
-        lambda power: {2.0: lambda x: (lambda y: y**2)(x), 3.0: lambda x: (lambda y: y**3)(x)}[power],
-    ],
-    ids=["partial", "default", "closure", "partial of a closure", "function within"],
-)
-def test_what_a_function_holds_is_part_of_the_settings(made):
-    def of(power):
-        return explanation_settings(SparsifiedSmoothGrad(Saliency(made(power)), tau=0.2))["function"]
-
-    assert of(2.0) == of(2.0) != of(3.0)
-
-
-def test_layers_options_and_functions_are_part_of_the_settings():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU())
-
-    def of(method):
-        return explanation_settings(SparsifiedSmoothGrad(method, tau=0.2))
-
-    assert of(LayerGradCam(model, model[1])) != of(LayerGradCam(model, model[3]))
-    assert of(LayerGradCam(model, model[3]))["layers"] == ["3"]
-    assert of(IntegratedGradients(model)) != of(IntegratedGradients(model, multiply_by_inputs=False))
-    assert of(Saliency(torch.sin))["architecture"] is None
-    sizes = [of(Upsampled(LayerGradCam(model, model[3]), size=size)) for size in ((8, 8), (4, 4), None)]
-    assert sizes[0] != sizes[1] != sizes[2]
-    assert of(Saliency(lambda x: x.sum(1))) != of(Saliency(lambda x: x.mean(1)))
-    pruned = small_model()
-    with torch.no_grad():
-        pruned[0].weight.view(-1)[1] = 0  # a single weight
-    assert of(Saliency(pruned)) != of(Saliency(small_model()))
-    assert of(Saliency(small_model())) == of(Saliency(small_model()))
 
 
 def test_the_figure_needs_a_column_for_each_radius():

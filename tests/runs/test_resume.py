@@ -13,6 +13,7 @@ from digits_run import BLOCKS, SETTINGS, certifier, certify, contents, digits, s
 from matplotlib.figure import Figure
 
 from captum_certified import Certifier, FileFormatError, SmoothedMap, SparsifiedSmoothGrad
+from captum_certified.attr.run import SamplingRun
 from captum_certified.runs import certify_dataset, example_run, summary, verify
 from captum_certified.runs.checkpoint import read_checkpoint, write_checkpoint
 from captum_certified.runs.results import file_digest
@@ -182,7 +183,7 @@ def other_map():
     ("other", "message"),
     [
         (other_weights, "model is another"),
-        (other_architecture, "architecture is another"),
+        (other_architecture, "the model does something else"),
         (other_map, "tau was 0.2 and is 0.3"),
     ],
 )
@@ -216,7 +217,7 @@ def test_another_certificate_needs_no_new_draws(data, tmp_path, monkeypatch, cha
         changes = {"certifier": certifier(bound=changes["certifier"])}
     certify(data, tmp_path / "one")
     certify(data, tmp_path / "two", **changes)
-    monkeypatch.setattr(example_run, "Sampling", None)
+    monkeypatch.setattr(SamplingRun, "maps", None)
     with pytest.warns(UserWarning, match=message):
         assert outcomes(certify(data, tmp_path / "one", **changes)) == ["recertified"] * 2
     assert contents(tmp_path / "one") == contents(tmp_path / "two")

@@ -210,8 +210,9 @@ def test_what_only_says_how_draws_were_computed_may_differ():
         {"class": "A", "stochastic": s, "device": d, "versions": {"torch": d}, "nt_samples_batch_size": 3}
         for s, d in ((False, "cpu"), (True, "cuda:0"))
     ]
+    plain = map_of(draws()).features
     one, two = (
-        dataclasses.replace(map_of(draws(), first=first), setup=setup)
+        dataclasses.replace(map_of(draws(), first=first), setup=setup, plain=plain, probe=plain > 0.5)
         for first, setup in zip((0, 30), setups, strict=True)
     )
     merged = one.merge(two)

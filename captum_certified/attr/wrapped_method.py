@@ -15,13 +15,16 @@ from captum.attr import (
 )
 from torch import Tensor
 
-from captum_certified._captum import as_tuple, expand_arguments, run_forward
+from captum_certified._captum import as_tuple, run_forward
+from captum_certified.attr.fingerprint import BEHAVIOUR_SEED
 from captum_certified.attr.isolation import IsolatedRandomness
+from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.parts import joined, rows_of_draws
-from captum_certified.attr.rows import arguments_of_rows
-from captum_certified.attr.soundness import entries_that_differ, inputs_are_taken, wrapped_chain
+from captum_certified.attr.reachable import wrapped_chain
+from captum_certified.attr.refusals import OF_CAPTUM_AND_TORCH, inputs_are_taken
+from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution, has_rows
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import Attributions, derived_seed
+from captum_certified.smoothing import Attributions, derived_seed, same_behaviour
 
 __all__ = ["ARGMAX", "WrappedMethod"]
 
@@ -29,7 +32,6 @@ ARGMAX = "argmax"
 
 # Methods that are one gradient of one output: the largest output can be selected in the same forward pass.
 _ONE_GRADIENT = (Saliency, InputXGradient, GuidedBackprop, Deconvolution)
-_CLEAN = 2**31 - 1  # number of the "draw" that stands for the clean input
 
 
 class WrappedMethod:
@@ -71,6 +73,7 @@ class WrappedMethod:
             del self.arguments["target"]
             if type(method) in _ONE_GRADIENT:
                 self.method = _with_largest_output(method)
+        self.has_distribution = has_reference_distribution(method, self.arguments)
         self.sets_gradients = any(isinstance(inner, GradientAttribution) for inner in wrapped_chain(method))
 
     def __call__(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
@@ -97,45 +100,47 @@ class WrappedMethod:
             CertificationError: The model does not take them.
         """
         with inputs_are_taken(self.inputs):
-            outputs = self._attribute(
-                tuple(x.detach().clone() for x in self.inputs), 1, derived_seed(self.seed, _CLEAN)
-            )
+            return self.under_fixed_seed(tuple(x.detach().clone() for x in self.inputs))
+
+    def under_fixed_seed(self, inputs: tuple[Tensor, ...]) -> Attributions:
+        """Attributions of N inputs, with the same random numbers in every run."""
+        outputs = self._attribute(inputs, 1, BEHAVIOUR_SEED)
         _check_batch_first(outputs.maps, len(self.inputs[0]))
         return outputs
 
-    def check_rows(self, noisy: tuple[Tensor, ...], outputs: Attributions, draws: range) -> None:
-        """Refuse a method for which rows of the pass are not what they are alone.
+    def check_arguments(self, clean: Attributions) -> None:
+        """Refuse arguments that are no rows of the examples, although their first dimension is their number.
+
+        Args:
+            clean: Attributions of the clean inputs, made with the arguments as they were given.
 
         Raises:
-            CertificationError: It is not.
+            CertificationError: Two copies of every example, and of every row of the arguments, give other attributions.
         """
-        if self.randomness.used or len(noisy[0]) == 1:
+        given = {n: v for n, v in self.arguments.items() if not (n == "baselines" and self.has_distribution)}
+        if self.randomness.used or not has_rows(given, len(self.inputs[0])):
             return
-        # A network's kinks make a rare row of a pass differ by rounding alone; a map of the batch differs in every row.
-        rows = len(noisy[0])
-        for row in sorted({rows - 1, 0, rows // 2}, reverse=True):
-            example = row // len(draws)
-            alone = self._for_example(example)
-            outputs_alone = alone(tuple(x.detach()[row : row + 1].clone() for x in noisy), draws[:1])
-            differing = entries_that_differ(outputs.maps, outputs_alone.maps, row)
-            if not differing:
-                return
-        raise CertificationError(
-            f"Expected attributions that depend on one input alone, got {differing} of "
-            f"{sum(m[0].numel() for m in outputs.maps)} entries of a row that change when the row is attributed "
-            "without the rest of its pass."
-        )
+        twice = tuple(x.detach().repeat_interleave(2, dim=0) for x in self.inputs)
+        try:
+            outputs = self._attribute(twice, 2, BEHAVIOUR_SEED)
+            same = all(
+                same_behaviour(one.repeat_interleave(2, dim=0).flatten(1).abs(), two.flatten(1).abs())
+                for one, two in zip(clean.maps, outputs.maps, strict=True)
+            )
+        except OF_CAPTUM_AND_TORCH as error:
+            if is_out_of_memory(error):
+                raise
+            same = False
+        if not same:
+            raise CertificationError(
+                "Expected arguments whose first dimension is the number of examples to have a row for each of them, "
+                "got other attributions when every example and every row is there twice. Mark a tensor that belongs to "
+                "no example as captum_certified.Shared(tensor)."
+            )
 
-    def _for_example(self, example: int) -> "WrappedMethod":
-        alone = WrappedMethod(
-            self.method,
-            tuple(x[example : example + 1] for x in self.inputs),
-            is_tuple=self.is_tuple,
-            arguments=arguments_of_rows(self.arguments, len(self.inputs[0]), [example]),
-            seed=self.seed,
-        )
-        alone.chooses_class = self.chooses_class
-        return alone
+    def rows_in_a_call(self, draws: range) -> int:
+        """How many rows share a call of the method in a pass of some draws."""
+        return len(self.inputs[0]) * (1 if self.randomness.used else len(draws))
 
     def _attribute(self, inputs: tuple[Tensor, ...], draws: int, seed: int) -> Attributions:
         if self.sets_gradients:
@@ -143,8 +148,12 @@ class WrappedMethod:
                 if tensor.is_floating_point():
                     tensor.requires_grad_()
         with self.randomness(seed):
-            arguments = expand_arguments(
-                self.arguments, self.inputs, draws, draw_baseline_from_distrib=self.draw_baseline_from_distrib
+            arguments = expanded_arguments(
+                self.arguments,
+                self.inputs,
+                draws,
+                distribution=self.has_distribution,
+                draw_baseline_from_distrib=self.draw_baseline_from_distrib,
             )
             if self.chooses_class and type(self.method) not in _ONE_GRADIENT:
                 arguments["target"] = self._largest_outputs(inputs, arguments)

@@ -1,0 +1,157 @@
+"""Refusals: what would make a per-draw map something else than a function of its noisy input."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from captum.attr import (
+    LRP,
+    DataLoaderAttribution,
+    Deconvolution,
+    DeepLift,
+    FeaturePermutation,
+    GuidedBackprop,
+    LayerDeepLift,
+    LayerFeaturePermutation,
+    LayerLRP,
+    LimeBase,
+    LLMAttribution,
+    LLMGradientAttribution,
+    NeuronDeconvolution,
+    NeuronDeepLift,
+    NeuronDeepLiftShap,
+    NeuronGuidedBackprop,
+)
+from torch import Tensor, fx, nn
+
+from captum_certified.attr.memory import is_out_of_memory
+from captum_certified.attr.reachable import Reachable, wrapped_chain
+from captum_certified.exceptions import CertificationError, InvalidInputError
+
+__all__ = ["OF_CAPTUM_AND_TORCH", "check_method", "check_reachable", "check_scale", "inputs_are_taken"]
+
+# What Captum and PyTorch raise about inputs, targets and outputs that do not fit.
+OF_CAPTUM_AND_TORCH = (RuntimeError, ValueError, IndexError, AssertionError)
+# Noise is lost in inputs that spread over so many standard deviations and reach so far: nobody's [0, 1].
+_LOST_IN, _LARGE = 500, 20
+_OTHERWISE_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
+# Methods that replace the gradient or relevance of a module by hooks on it.
+_HOOKED = (
+    *(GuidedBackprop, Deconvolution, DeepLift, LRP, LayerDeepLift, LayerLRP),
+    *(NeuronGuidedBackprop, NeuronDeconvolution, NeuronDeepLift, NeuronDeepLiftShap),
+)
+_REFUSED: dict[type, str] = {
+    FeaturePermutation: "permutes features between the rows of a batch",
+    LayerFeaturePermutation: "permutes features between the rows of a batch",
+    DataLoaderAttribution: "explains a whole data set",
+    LLMAttribution: "explains text, to which no Gaussian noise can be added",
+    LLMGradientAttribution: "explains text, to which no Gaussian noise can be added",
+}
+
+
+def check_method(method: object) -> None:
+    """Refuse methods whose map is not a function of one noisy input.
+
+    Raises:
+        CertificationError: The method is one of them.
+    """
+    for inner in wrapped_chain(method):
+        if type(inner) is LimeBase:
+            raise CertificationError(
+                "Expected a map of the input's entries, got LimeBase, which has a space of its own."
+            )
+        for refused, reason in _REFUSED.items():
+            if isinstance(inner, refused):
+                raise CertificationError(
+                    f"Expected a method whose map depends on one input alone, got {type(inner).__name__}, "
+                    f"which {reason}."
+                )
+
+
+def check_reachable(method: object, reachable: Reachable) -> None:
+    """Refuse models that are something else than one function of one input, as far as their parts show it.
+
+    Raises:
+        CertificationError: A part is in training mode and would couple or randomise the rows, keeps a random generator
+            for itself, or cannot be hooked by a method that needs hooks.
+    """
+    for name, module in reachable.named_modules():
+        if module.training and _differs_in_training(module):
+            raise CertificationError(
+                f"Expected the model in evaluation mode, got {_kind(module)} {name!r} in training mode; "
+                "call model.eval() first."
+            )
+    for generator, holder in reachable.generators:
+        raise CertificationError(
+            "Expected random numbers from the global generators, which are seeded for every draw, got a "
+            f"{type(generator).__name__} that {holder} keeps for itself."
+        )
+    hooked = next((inner for inner in wrapped_chain(method) if isinstance(inner, _HOOKED)), None)
+    for _, module in reachable.named_modules():
+        if hooked is not None and _takes_no_hooks(module):
+            raise CertificationError(
+                f"Expected a model of ordinary modules for {type(hooked).__name__}, which sets hooks on them, got "
+                f"{_kind(module)}, which is scripted, exported or compiled and ignores them."
+            )
+
+
+def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
+    """Refuse inputs that are not finite, and warn of noise that is lost in them: pixels up to 255, as a rule.
+
+    Raises:
+        InvalidInputError: They are not finite.
+    """
+    for tensor, stdev in zip(inputs, stdevs, strict=True):
+        if stdev == 0:
+            continue
+        low, high = float(tensor.min()), float(tensor.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise InvalidInputError("Expected finite `inputs`, got NaN or infinity.")
+        if high - low > _LOST_IN * stdev and max(abs(low), abs(high)) > _LARGE:
+            warnings.warn(
+                f"Inputs from {low:g} to {high:g} under noise of standard deviation {stdev:g}: `stdevs` and radius are "
+                "in the units of the inputs. Pixels are usually brought into [0, 1] first.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+@contextmanager
+def inputs_are_taken(inputs: tuple[Tensor, ...]) -> Iterator[None]:
+    """Say of which inputs a model's error is; that it ran out of memory, and errors of our own, say enough.
+
+    Raises:
+        CertificationError: The model does not take them, or does not have the target.
+    """
+    try:
+        yield
+    except OF_CAPTUM_AND_TORCH as error:
+        if type(error) not in OF_CAPTUM_AND_TORCH or is_out_of_memory(error):
+            raise
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        raise CertificationError(
+            f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, and that has "
+            f"the `target`, but it raised {type(error).__name__}: {error}"
+        ) from error
+
+
+def _differs_in_training(module: nn.Module) -> bool:
+    if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)):
+        return module.dropout > 0
+    if isinstance(module, nn.modules.instancenorm._InstanceNorm):
+        return module.track_running_stats
+    # Within a scripted model every module has the same class.
+    kind = getattr(nn, _kind(module), type(module)) if isinstance(module, torch.jit.ScriptModule) else type(module)
+    return issubclass(kind, _OTHERWISE_IN_TRAINING)
+
+
+def _takes_no_hooks(module: nn.Module) -> bool:
+    if isinstance(module, fx.GraphModule):  # traced with its modules, or exported as operators
+        return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
+    return isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
+
+
+def _kind(module: nn.Module) -> str:
+    return str(getattr(module, "original_name", type(module).__name__))

@@ -1,0 +1,486 @@
+"""The probe: maps that other rows reach, and maps that change while they are sampled, are refused."""
+
+import itertools
+import warnings
+from collections import deque
+
+import pytest
+import torch
+from captum.attr import (
+    FeatureAblation,
+    GradientShap,
+    InputXGradient,
+    IntegratedGradients,
+    KernelShap,
+    NoiseTunnel,
+    Saliency,
+    ShapleyValueSampling,
+)
+from networks import Watched
+from torch import nn
+from torch.nn import functional
+
+from captum_certified import (
+    CertificationError,
+    Certifier,
+    NormalizedSmoothGrad,
+    ScaledSmoothGrad,
+    SparsifiedSmoothGrad,
+    sample_many,
+)
+from captum_certified.attr.per_draw_maps import Scaled, Sparsified
+from captum_certified.attr.probe import Probe
+from captum_certified.attr.reachable import Reachable
+
+D = 12
+X = torch.rand(3, D, generator=torch.Generator().manual_seed(0))
+ROWS = "whose maps change with the other rows of their pass"
+LATER = "that stay the same while they are sampled, got other maps of draws"
+
+
+def network(*, sharpness=3.0):
+    torch.manual_seed(1)
+    made = nn.Sequential(nn.Linear(D, 16), nn.Tanh(), nn.Linear(16, 3)).eval()
+    with torch.no_grad():
+        made[0].weight.mul_(sharpness)
+    return made
+
+
+NET = network()
+
+
+def sampled(forward, x=X, *, method=Saliency, make=None, **settings):
+    explainer = (make or (lambda m: SparsifiedSmoothGrad(m, tau=0.25)))(method(forward))
+    return explainer.sample(x, **{"target": 0, "nt_samples": 128, "stdevs": 0.3, "seed": 0, **settings})
+
+
+# -- other rows ------------------------------------------------------------------------------------------------
+
+
+class RecurrentOverTheBatch(nn.Module):
+    """The usual slip: without ``batch_first`` the recurrence runs over the rows."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.lstm, self.out = nn.LSTM(D, 24), nn.Linear(24, 3)
+        with torch.no_grad():
+            for parameter in self.lstm.parameters():
+                parameter.mul_(3)
+
+    def forward(self, x):
+        return self.out(self.lstm(x.unsqueeze(1))[0][:, 0])
+
+
+class Attention(nn.Module):
+    """Attends over the rows of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.attention, self.out = nn.MultiheadAttention(D, 2), nn.Linear(D, 3)
+
+    def forward(self, x):
+        rows = (4 * x).unsqueeze(1)
+        return self.out(torch.tanh(self.attention(rows, rows, rows, need_weights=False)[0][:, 0]))
+
+
+def behind_a_dominant_column(x):
+    """Statistics of the batch in all features but one, whose gradient is three thousand times as large."""
+    others = x[:, 1:] - x[:, 1:].mean(0)
+    return torch.stack([30 * x[:, 0] + 0.01 * (others**3).sum(1), x[:, 1]], dim=1)
+
+
+def sorted_by_the_batch(x):
+    return NET(x - x.sort(dim=0).values[len(x) // 2])
+
+
+def with_the_maximum_of_the_batch(x):
+    return NET(x / x.abs().amax())
+
+
+def every_tenth_row_sees_its_neighbour(x):
+    seen = torch.arange(len(x)) % 10 == 0
+    return NET(x + seen.unsqueeze(1) * x.roll(1, dims=0).detach() ** 2)
+
+
+COUPLED = {
+    "last row": lambda x: NET(x - x[-1:].detach()),
+    "first row": lambda x: NET(x + x[:1].detach()),
+    "running sum": lambda x: NET(x.cumsum(0)),
+    "recurrence": RecurrentOverTheBatch().eval(),
+    "attention": Attention().eval(),
+    "batch statistics": nn.Sequential(nn.BatchNorm1d(D, track_running_stats=False), *network()).eval(),
+    "dominant column": behind_a_dominant_column,
+    "median": sorted_by_the_batch,
+    "maximum": with_the_maximum_of_the_batch,
+    "few rows": every_tenth_row_sees_its_neighbour,
+}
+
+
+@pytest.mark.parametrize("x", [X, X[:1]], ids=["three examples", "one example"])
+@pytest.mark.parametrize("name", COUPLED)
+def test_rows_that_reach_each_other_are_refused(name, x):
+    with pytest.raises(CertificationError, match=f"{ROWS}|Expected more than 1 value per channel"):
+        sampled(COUPLED[name], x)
+
+
+@pytest.mark.parametrize("make", [ScaledSmoothGrad, NormalizedSmoothGrad])
+def test_so_are_they_in_maps_that_are_not_of_zeros_and_ones(make):
+    for name in ("dominant column", "last row"):
+        with pytest.raises(CertificationError, match=ROWS):
+            sampled(COUPLED[name], make=make)
+
+
+def test_a_perturbation_method_is_asked_as_well():
+    with pytest.raises(CertificationError, match=ROWS):
+        sampled(COUPLED["recurrence"], method=FeatureAblation)
+
+
+RANDOM = {
+    "NoiseTunnel": (lambda f: NoiseTunnel(Saliency(f)), {"attribution_kwargs": {"nt_samples": 2, "stdevs": 0.02}}),
+    "GradientShap": (GradientShap, {"baselines": torch.zeros(4, D), "n_samples": 2}),
+    "ShapleyValueSampling, two at a time": (ShapleyValueSampling, {"n_samples": 2, "perturbations_per_eval": 2}),
+    "ShapleyValueSampling": (ShapleyValueSampling, {"n_samples": 2}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")
+@pytest.mark.parametrize("name", RANDOM)
+def test_methods_with_random_numbers_are_asked_too(name):
+    method, settings = RANDOM[name]
+    with pytest.raises(CertificationError, match=ROWS):
+        sampled(COUPLED["batch statistics"], X, method=method, nt_samples=32, **settings)
+    assert sampled(network(), X, method=method, nt_samples=32, **settings).setup["stochastic"]
+
+
+def test_a_method_that_explains_row_by_row_hides_a_coupling_and_needs_not_be_refused():
+    assert sampled(COUPLED["last row"], X, method=KernelShap, n_samples=20, nt_samples=16).setup["stochastic"]
+
+
+def test_baselines_that_are_an_average_of_the_batch_are_refused():
+    with pytest.raises(CertificationError, match=ROWS):
+        sampled(network(), method=GradientShap, baselines=lambda x: x.mean(0, keepdim=True), n_samples=2)
+
+
+@pytest.mark.parametrize("first_draw", [0, 62, 63, 64])
+def test_the_largest_pass_is_asked_wherever_a_run_begins(first_draw):
+    with pytest.raises(CertificationError, match=ROWS):
+        sampled(COUPLED["last row"], X[:1], first_draw=first_draw)
+
+
+def test_a_pass_of_one_row_has_no_other_rows():
+    alone = sampled(COUPLED["last row"], X[:1], nt_samples_batch_size=1)
+    assert alone.counts.sum() > 0
+    assert not sampled(COUPLED["last row"], X[:1], nt_samples=1, covariance=False).setup["stochastic"]
+
+
+def test_several_maps_are_each_asked():
+    method = Saliency(behind_a_dominant_column)
+    explainers = [ScaledSmoothGrad(method), SparsifiedSmoothGrad(method, tau=0.5)]
+    with pytest.raises(CertificationError, match=ROWS):
+        sample_many(explainers, X, target=0, nt_samples=64, stdevs=0.3, seed=0)
+
+
+def recorded(rows, *, seed=0):
+    """Which rows each pass of the probe replaces, for a method that gives its input back."""
+    made = torch.rand(rows, 4, generator=torch.Generator().manual_seed(seed))
+    passes = []
+
+    def again(noisy, draws):
+        passes.append((noisy[0] != made).any(dim=1))
+        return made
+
+    probe = Probe(
+        lambda draws: (made.clone(),), [True], [Sparsified(0.5)], seed=seed, most_draws=rows, reachable=Reachable(None)
+    )
+    probe.check_other_rows(range(rows), made, again, move=False)
+    return passes
+
+
+@pytest.mark.parametrize("rows", [2, 3, 6, 64])
+def test_a_half_then_the_other_half_then_another_half(rows):
+    first, second, *third = recorded(rows)
+    assert torch.equal(second, ~first)
+    assert first.sum() == (rows + 1) // 2
+    assert len(third) == (rows > 2)
+    if rows == 64:
+        pairs = set(itertools.permutations(range(rows), 2))
+        found = [{(i, j) for i, j in pairs if not part[i] and part[j]} for part in (first, second, *third)]
+        for number in range(3):  # every pass sees pairs of rows that no other sees
+            assert found[number] - set.union(*(found[:number] + found[number + 1 :]))
+        assert len(set.union(*found)) > 0.6 * len(pairs)
+
+
+def test_the_place_of_a_row_in_its_pass_does_not_reach_it():
+    """A generator that begins anew in every call gives every place its own numbers, the same in every pass."""
+
+    def dithered(x):
+        numbers = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
+        return NET(x + 2 * numbers)
+
+    for x in (X, X[:1]):
+        with pytest.raises(CertificationError, match="got other maps of rows that stand elsewhere in their pass"):
+            sampled(dithered, x)
+        assert sampled(dithered, x, nt_samples_batch_size=1).n_samples.tolist() == [128] * len(x)
+    with pytest.raises(CertificationError, match=r"stand elsewhere|change with the other rows"):
+        sampled(lambda x: NET(x * (1 + torch.arange(len(x)).unsqueeze(1) % 3)), X)
+
+
+def test_rounding_may_depend_on_the_place():
+    class Rounded(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            Rounded.calls += 1
+            last = torch.arange(len(x)).unsqueeze(1) >= len(x) - 3
+            return NET(torch.where(last, x * (1 + 1e-7), x))
+
+    for make in (None, ScaledSmoothGrad):
+        assert sampled(Rounded(), make=make).n_samples.tolist() == [128] * 3
+
+
+def test_which_rows_are_replaced_depends_on_the_seed():
+    assert len({tuple(recorded(64, seed=seed)[0].tolist()) for seed in range(4)}) == 4
+
+
+def test_replaced_rows_are_far_and_within_the_range():
+    for seed, perturbed in itertools.product(range(4), ([True, True], [True, False])):
+        made = [torch.rand(8, 3, 5, generator=torch.Generator().manual_seed(seed)) for _ in range(2)]
+        seen = []
+
+        def again(noisy, draws, seen=seen):
+            seen.append(noisy)
+            return made[0].flatten(1)  # noqa: B023
+
+        Probe(
+            lambda draws, made=made: tuple(t.clone() for t in made),
+            perturbed,
+            [Scaled()],
+            seed=seed,
+            most_draws=8,
+            reachable=Reachable(None),
+        ).check_other_rows(range(8), made[0].flatten(1), again, move=False)
+        for noisy in seen:
+            for tensor, original, moves in zip(noisy, made, perturbed, strict=True):
+                assert original.min() <= tensor.min() <= tensor.max() <= original.max()
+                moved = (tensor - original).abs().flatten(1).mean(1)
+                assert bool((moved > 0.1).any()) is moves
+                assert bool((moved[moved > 0] > 0.1).all())
+
+
+def test_a_model_that_takes_only_its_own_values_is_asked_more_gently():
+    """An index among the features: elsewhere it would be out of range."""
+    table = torch.rand(4, D, generator=torch.Generator().manual_seed(2))
+    x = torch.cat([torch.full((2, 1), 30.0), torch.rand(2, D - 1)], dim=1)
+
+    def looked_up(z):
+        return NET(z * table[(z[:, 0] - 28).round().long()])
+
+    assert sampled(looked_up, x, stdevs=0.2, method=InputXGradient).n_samples.tolist() == [128, 128]
+
+    def last_row_but_its_index(z):
+        return torch.cat([torch.zeros(1, 1), z[-1:, 1:].detach()], dim=1)
+
+    with pytest.raises(CertificationError, match=ROWS):
+        sampled(lambda z: looked_up(z + last_row_but_its_index(z)), x, stdevs=0.2, method=InputXGradient)
+
+
+class Noisy(nn.Module):
+    """Arithmetic that is not reproducible: now and then one entry of a thousand is another."""
+
+    def __init__(self, *, coupled=False, often=1):
+        super().__init__()
+        self.calls, self.coupled, self.often = 0, coupled, often
+
+    def forward(self, x):
+        self.calls += 1
+        weights = torch.arange(x.shape[1], 0, -1.0).repeat(len(x), 1)
+        for entry in range(self.often):
+            weights[self.calls % len(x), 500 + entry] = 1e-3 * (self.calls % 7)
+        if self.coupled:
+            weights = weights.roll(int(x[-1].sum() * 1e4) % 900, dims=1)
+        return (x * weights).sum(1, keepdim=True)
+
+
+def test_arithmetic_that_is_not_reproducible_may_differ_a_little():
+    x = torch.rand(2, 2000, generator=torch.Generator().manual_seed(4))
+    make = lambda m: SparsifiedSmoothGrad(m, tau=0.5)  # noqa: E731
+    assert sampled(Noisy(), x, make=make, nt_samples=64).n_samples.tolist() == [64, 64]
+    with pytest.raises(CertificationError, match=LATER):
+        sampled(Noisy(often=40), x, make=make, nt_samples=64)
+    with pytest.raises(CertificationError, match=ROWS):
+        sampled(Noisy(coupled=True), x, make=make, nt_samples=64)
+
+
+def test_rows_that_are_gathered_may_be_rounded_otherwise():
+    """A mixture of experts computes the rows that chose an expert together: the other rows decide how many."""
+    torch.manual_seed(0)
+    experts = nn.ModuleList(nn.Sequential(nn.Linear(40, 64), nn.Tanh(), nn.Linear(64, 3)) for _ in range(3))
+
+    def mixed(x):
+        chosen, out = x[:, :3].argmax(1), x.new_zeros(len(x), 3)
+        for number, expert in enumerate(experts):
+            out = out.index_add(0, torch.nonzero(chosen == number)[:, 0], expert(x[chosen == number]))
+        return out
+
+    x = torch.rand(2, 40)
+    for make in (ScaledSmoothGrad, NormalizedSmoothGrad, None):
+        assert sampled(mixed, x, make=make).n_samples.tolist() == [128, 128]
+
+
+# -- later -----------------------------------------------------------------------------------------------------
+
+
+class KeepsItsState(nn.Module):
+    """Keeps its hidden state while the batch size stays the same."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.out, self.state = nn.Linear(D, 12), nn.Linear(12, 4), None
+
+    def forward(self, x):
+        kept = self.state if self.state is not None and len(self.state) == len(x) else x.new_zeros(len(x), 12)
+        hidden = 0.9 * kept + torch.tanh(3 * self.inner(x) * (1 + kept))
+        self.state = hidden.detach()
+        return self.out(torch.tanh(hidden))
+
+
+class Averages(nn.Module):
+    """A running mean that is updated in every forward pass, in evaluation mode too."""
+
+    def __init__(self, slowness):
+        super().__init__()
+        self.inner, self.slowness = network(), slowness
+        self.register_buffer("mean", torch.zeros(D))
+
+    def forward(self, x):
+        self.mean.mul_(self.slowness).add_(x.detach().mean(0), alpha=1 - self.slowness)
+        return self.inner(4 * (x - self.mean))
+
+
+class Counts(nn.Module):
+    """Another function from some call on."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.inner, self.calls, self.call = network(), 0, call
+
+    def forward(self, x):
+        self.calls += 1
+        return self.inner(x if self.calls < self.call else torch.sin(5 * x))
+
+
+def taking_turns():
+    first, second = network(), network(sharpness=9.0)
+    turn = itertools.cycle([first, second])
+    return lambda x: next(turn)(x)
+
+
+CHANGING = {
+    "state": KeepsItsState,
+    "running mean": lambda: Averages(0.9),
+    "slow running mean": lambda: Averages(0.99),
+    "counter": lambda: Counts(8),
+    "turns": taking_turns,
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+@pytest.mark.parametrize("x", [X, X[:1]], ids=["three examples", "one example"])
+def test_models_that_change_are_refused(name, x):
+    with pytest.raises(CertificationError, match=f"{LATER}|{ROWS}"):
+        sampled(CHANGING[name](), x, nt_samples=512, nt_samples_batch_size=16)
+
+
+def test_a_model_that_changes_late_is_refused_at_the_end():
+    # The clean input, the probe draw, 16 passes and three of the probe: the call after them is the repetition.
+    model = Counts(20)
+    with pytest.raises(CertificationError, match=f"{LATER} 0 to 31 when they were computed again"):
+        sampled(model, X[:1], nt_samples=512, nt_samples_batch_size=32)
+    assert model.calls > 21
+
+
+def test_every_map_of_a_stream_is_checked():
+    explainer = SparsifiedSmoothGrad(Saliency(Counts(12)), tau=0.25)
+    stream = explainer.stream(X, nt_samples=64, nt_samples_batch_size=8, covariance=8, target=0, stdevs=0.3, seed=0)
+    with pytest.raises(CertificationError, match=LATER):
+        deque(stream, maxlen=1)
+
+
+def test_a_sequential_run_is_checked_at_every_look():
+    certifier = Certifier(SparsifiedSmoothGrad(Saliency(Counts(30)), tau=0.25))
+    with pytest.raises(CertificationError, match=LATER):
+        certifier.certify(
+            X, k=3, radius=0.2, overlap=3, nt_samples=1024, covariance=64, target=0, stdevs=0.3, nt_samples_batch_size=8
+        )
+
+
+def test_a_buffer_that_does_not_matter_is_said():
+    class Counter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network()
+            self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+        def forward(self, x):
+            self.calls += 1
+            return self.inner(x)
+
+    with pytest.warns(UserWarning, match="buffers 'calls' changed while it was sampled, and its maps did not"):
+        one = sampled(Counter())
+    with pytest.warns(UserWarning, match="'calls'"):
+        two = sampled(Counter(), seed=1)
+    assert one.merge(two).n_samples.tolist() == [256] * 3
+
+
+def test_dropout_of_its_own_is_a_function_of_the_draw():
+    def dropped(x):
+        return NET(functional.dropout(x, 0.2, training=True))
+
+    assert sampled(dropped).setup["stochastic"]
+
+
+class LittleMemory(nn.Module):
+    """Runs out of memory where a pass is too large, from some call on."""
+
+    def __init__(self, rows, *, call=0):
+        super().__init__()
+        self.inner, self.rows, self.call, self.calls = network(), rows, call, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if len(x) > self.rows and self.calls > self.call:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("call", [0, 9])
+def test_a_pass_in_halves_is_repeated_in_halves(call):
+    with pytest.warns(UserWarning, match="does not fit into memory"):
+        smoothed = sampled(LittleMemory(20, call=call), X, nt_samples=256)
+    assert torch.equal(smoothed.counts, sampled(network(), X, nt_samples=256).counts)
+
+
+# -- what it costs ---------------------------------------------------------------------------------------------
+
+
+def test_it_takes_four_passes_at_most():
+    with_probe, without = Watched(network()), Watched(network())
+    one = sampled(with_probe, X, nt_samples=210)
+    two = sampled(without, X, nt_samples=210, check_rows=False)
+    assert torch.equal(one.counts, two.counts)
+    assert with_probe.rows - without.rows == 4 * 63
+    assert without.rows == 3 * 210 + 2 * 3  # the clean input and the probe draw
+
+
+def test_whoever_does_not_want_it_is_not_asked():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for forward in (COUPLED["last row"], KeepsItsState()):
+            assert sampled(forward, check_rows=False).n_samples.tolist() == [128] * 3
+
+
+def test_integrated_gradients_of_an_honest_network_pass():
+    assert sampled(network(), method=IntegratedGradients, n_steps=3).n_samples.tolist() == [128] * 3

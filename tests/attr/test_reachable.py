@@ -1,0 +1,320 @@
+"""What a model hides: training mode, generators and modules that ignore hooks are found wherever they are."""
+
+import collections
+import functools
+import random
+import types
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import (
+    LRP,
+    Deconvolution,
+    DeepLift,
+    DeepLiftShap,
+    FeatureAblation,
+    GuidedBackprop,
+    LayerDeepLift,
+    NeuronGuidedBackprop,
+    Saliency,
+)
+from torch import nn
+
+from captum_certified import CertificationError, SparsifiedSmoothGrad
+from captum_certified.attr.reachable import Reachable, called_modules
+
+X = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+
+
+def cnn(*, training=False):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.1), nn.Flatten(), nn.Linear(144, 5)
+    return nn.Sequential(*layers).train(training)
+
+
+def sampled(forward, *, method=Saliency, **settings):
+    explainer = SparsifiedSmoothGrad(method(forward), tau=0.2)
+    return explainer.sample(X, **{"target": 1, "nt_samples": 16, "stdevs": 0.2, "seed": 0, **settings})
+
+
+class Service:
+    def __init__(self, network):
+        self.network = network
+
+    def predict(self, x):
+        return self.network(x)
+
+    @classmethod
+    def of_the_class(cls, x):
+        return cls.shared(x)
+
+
+class InSlots:
+    __slots__ = ("__network", "other")
+
+    def __init__(self, network):
+        self.__network = network
+        self.other = None
+
+    def __call__(self, x):
+        return self.__network(x)
+
+
+class Callable:
+    def __init__(self, network):
+        self.held = {"a": [(network,)]}
+
+    def __call__(self, x):
+        return self.held["a"][0][0](x)
+
+
+class Lists(nn.Module):
+    """Its networks are in a plain list, which PyTorch does not look into."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.networks = [network]
+
+    def forward(self, x):
+        return self.networks[0](x)
+
+
+NETWORKS = {}
+
+
+def of_a_global(x):
+    return NETWORKS["a"](x)
+
+
+def within_a_function(x):
+    return [NETWORKS[name](x) for name in ("a",)][0]  # noqa: RUF015
+
+
+def in_a_class(network):
+    class Named:
+        net = network
+
+    return lambda x: Named.net(x)
+
+
+def of_the_class(network):
+    Service.shared = network
+    return Service.of_the_class
+
+
+def in_a_global(network):
+    NETWORKS["a"] = network
+    return of_a_global
+
+
+def in_a_comprehension(network):
+    NETWORKS["a"] = network
+    return within_a_function
+
+
+def cached(network):
+    return functools.lru_cache(lambda x: network(x))
+
+
+HIDDEN = {
+    "module": lambda n: n,
+    "bound method": lambda n: Service(n).predict,
+    "class method": of_the_class,
+    "forward of a module": lambda n: n.forward,
+    "closure": lambda n: lambda x: n(x),
+    "dictionary in a closure": lambda n: (lambda known: lambda x: known["a"](x))({"a": n}),
+    "default": lambda n: lambda x, *, net=n: net(x),
+    "partial": lambda n: functools.partial(lambda net, x: net(x), n),
+    "partial of a method": lambda n: functools.partial(Service(n).predict),
+    "callable object": Callable,
+    "slots": InSlots,
+    "plain list": Lists,
+    "global": in_a_global,
+    "comprehension": in_a_comprehension,
+    "class attribute": in_a_class,
+    "wrapper": cached,
+    "named tuple": lambda n: (lambda held: lambda x: held.net(x))(collections.namedtuple("Held", "net")(n)),
+    "deque": lambda n: (lambda held: lambda x: held[0](x))(collections.deque([n])),
+    "mapping proxy": lambda n: (lambda held: lambda x: held["a"](x))(types.MappingProxyType({"a": n})),
+    "namespace": lambda n: (lambda held: lambda x: held.net(x))(types.SimpleNamespace(net=n)),
+}
+
+
+@pytest.mark.parametrize("hide", HIDDEN)
+def test_training_mode_is_seen(hide):
+    with pytest.raises(CertificationError, match=r"got BatchNorm2d '.*1' in training mode; call model.eval\(\) first"):
+        sampled(HIDDEN[hide](cnn(training=True)))
+    assert sampled(HIDDEN[hide](cnn())).n_samples.tolist() == [16, 16]
+
+
+def test_a_weak_reference_hides_nothing():
+    network = cnn(training=True)
+    held = weakref.ref(network)
+    with pytest.raises(CertificationError, match="in training mode"):
+        sampled(lambda x: held()(x))
+
+
+def test_what_cannot_be_reached_is_seen_when_it_is_called():
+    def made(network):
+        def hidden():  # what a generator holds cannot be read from it
+            while True:
+                yield network
+
+        networks = hidden()
+        return lambda x: next(networks)(x)
+
+    assert not Reachable(Saliency(made(cnn()))).modules
+    with pytest.raises(CertificationError, match="got BatchNorm2d '1' in training mode"):
+        sampled(made(cnn(training=True)))
+
+
+def test_modules_that_another_thread_calls_are_not_this_thread_s():
+    import threading
+
+    network = cnn()
+    with called_modules(watch=True) as called:
+        thread = threading.Thread(target=network, args=(X,))
+        thread.start()
+        thread.join()
+    assert called == []
+    with called_modules(watch=True) as called:
+        network(X)
+    assert called == [network]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.LSTM(8, 8, num_layers=2, dropout=0.5, batch_first=True),
+        nn.MultiheadAttention(8, 2, dropout=0.5),
+        nn.RReLU(),
+        nn.InstanceNorm2d(3, track_running_stats=True),
+        nn.BatchNorm2d(3),
+        nn.AlphaDropout(),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_that_are_others_in_training_mode(layer):
+    holder = nn.ModuleDict({"a": layer}).train()
+    with pytest.raises(CertificationError, match=f"got {type(layer).__name__} 'a' in training mode"):
+        sampled(lambda x: x.flatten(1) * len(holder))
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM(8, 8), nn.InstanceNorm2d(3), nn.GroupNorm(1, 3), nn.ReLU(), nn.Linear(8, 8)])
+def test_layers_that_are_the_same_in_training_mode(layer):
+    holder = nn.ModuleDict({"a": layer}).train()
+    assert sampled(lambda x: x.flatten(1) * len(holder)).n_samples.tolist() == [16, 16]
+
+
+def test_training_mode_within_a_scripted_model():
+    with pytest.raises(CertificationError, match="got BatchNorm2d '1' in training mode"):
+        sampled(torch.jit.script(cnn(training=True)))
+    assert sampled(torch.jit.script(cnn())).n_samples.tolist() == [16, 16]
+
+
+# -- generators ------------------------------------------------------------------------------------------------
+
+
+class Keeps(nn.Module):
+    def __init__(self, generator):
+        super().__init__()
+        self.net, self.generator = cnn(), generator
+
+    def forward(self, x):
+        return self.net(x)
+
+
+GENERATORS = {
+    "Generator": lambda: torch.Generator(),
+    "numpy Generator": lambda: np.random.default_rng(0),
+    "RandomState": lambda: np.random.RandomState(0),
+    "PCG64": lambda: np.random.PCG64(0),
+    "Random": lambda: random.Random(0),  # noqa: S311
+}
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generator_that_is_kept_is_refused_by_name(kind):
+    name = kind.rpartition(" ")[2]
+    with pytest.raises(CertificationError, match=f"from the global generators, .* got a {name} that Keeps keeps"):
+        sampled(Keeps(GENERATORS[kind]()))
+
+
+def test_so_is_one_of_a_function_of_a_method_or_among_the_arguments():
+    generator = torch.Generator()
+    with pytest.raises(CertificationError, match="Generator that the function <lambda> keeps"):
+        sampled(lambda x: cnn()(x + 0 * torch.rand(1, generator=generator)))
+
+    class Jittered(Saliency):
+        def __init__(self, forward_func):
+            super().__init__(forward_func)
+            self.jitter = np.random.default_rng(0).normal  # a method of the generator
+
+    with pytest.raises(CertificationError, match="Generator that Jittered keeps"):
+        sampled(cnn(), method=Jittered)
+    with pytest.raises(CertificationError, match="Generator that the arguments keeps"):
+        sampled(cnn(), method=FeatureAblation, additional_forward_args=(generator,))
+
+
+def test_the_global_generators_are_everybody_s():
+    def noisy(x):
+        return cnn()(x) * (1 + 0 * random.random() + 0 * np.random.rand() + 0 * torch.rand(()))  # noqa: NPY002, S311
+
+    held = [random.random, np.random.rand, torch.default_generator]
+    assert sampled(lambda x: noisy(x) * len(held)).setup["stochastic"]
+
+
+# -- hooks -----------------------------------------------------------------------------------------------------
+
+
+def plain():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+
+
+HOOKED = {
+    "GuidedBackprop": GuidedBackprop,
+    "Deconvolution": Deconvolution,
+    "DeepLift": DeepLift,
+    "LRP": LRP,
+    "DeepLiftShap": DeepLiftShap,
+    "LayerDeepLift": lambda f: LayerDeepLift(f, next(iter(f.children()))),
+    "NeuronGuidedBackprop": lambda f: NeuronGuidedBackprop(f, next(iter(f.children()))),
+}
+
+
+@pytest.mark.parametrize("name", HOOKED)
+def test_methods_that_set_hooks_refuse_scripted_models(name):
+    with pytest.raises(CertificationError, match=f"ordinary modules for {name}, which sets hooks .*got Sequential"):
+        sampled(torch.jit.trace(plain(), X), method=HOOKED[name])
+    assert sampled(torch.jit.trace(plain(), X)).n_samples.tolist() == [16, 16]
+
+
+def test_methods_that_set_hooks_refuse_exported_and_compiled_models():
+    exported = torch.export.export(plain(), (X,)).module()
+    with pytest.raises(CertificationError, match="for GuidedBackprop, which sets hooks on them, got "):
+        sampled(exported, method=GuidedBackprop)
+    with pytest.raises(CertificationError, match="for GuidedBackprop, which sets hooks on them, got OptimizedModule"):
+        sampled(torch.compile(plain(), backend="eager"), method=GuidedBackprop)
+    traced = torch.fx.symbolic_trace(plain())  # keeps its modules
+    one, two = (sampled(f, method=GuidedBackprop) for f in (traced, plain()))
+    assert torch.equal(one.counts, two.counts)
+
+
+# -- what the search costs -------------------------------------------------------------------------------------
+
+
+def test_a_data_set_in_a_list_is_not_searched():
+    network, images = cnn(), [object() for _ in range(200_000)]
+    reachable = Reachable(Saliency(lambda x: network(x) * len(images)))
+    assert reachable.modules == [network]
+
+
+def test_parts_of_a_model_are_no_models_of_their_own():
+    network = cnn()
+    both = Reachable(Saliency(lambda x: network(network[0](x))))
+    assert both.modules == [network]
+    assert [name for name, _ in both.named_modules()][:2] == ["", "0"]

@@ -1,0 +1,234 @@
+"""What is kept of an earlier run: only results of the same explanation, whatever it is made of."""
+
+import dataclasses
+import functools
+
+import pytest
+import torch
+from captum.attr import GradientShap, IntegratedGradients, LayerGradCam, Saliency
+from torch import nn
+
+from captum_certified import CertificationError, SmoothedMap, SparsifiedSmoothGrad, Upsampled
+from captum_certified.runs import certify_dataset
+from captum_certified.runs.beginnings import KeptResults
+from captum_certified.smoothing import digest
+
+X = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+SETTINGS = {"k": 8, "radius": 0.01, "nt_samples": 32, "stdevs": 0.2}
+ANOTHER = "the first of them: the model does something else"
+
+
+def certify(forward, out, x=X[:2], *, method=Saliency, **settings):
+    explainer = SparsifiedSmoothGrad(method(forward), tau=0.25)
+    return [result.outcome for result in certify_dataset(explainer, [(x, 0)], out=out, **{**SETTINGS, **settings})]
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.Softplus(), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)
+    )
+
+
+WEIGHTS = [torch.randn(64, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(2)]
+
+
+def model_of(weights):
+    return lambda x: torch.tanh(x.flatten(1) @ weights) ** 2
+
+
+class Callable:
+    def __init__(self, weights):
+        self.weights = weights
+
+    def __call__(self, x):
+        return torch.tanh(x.flatten(1) @ self.weights) ** 2
+
+    def method(self, x):
+        return self(x)
+
+
+def with_default(weights):
+    def function(x, weights=weights):
+        return model_of(weights)(x)
+
+    return function
+
+
+def with_weights(weights, x):
+    return model_of(weights)(x)
+
+
+FUNCTIONS = {
+    "closure": model_of,
+    "callable object": Callable,
+    "bound method": lambda weights: Callable(weights).method,
+    "default": with_default,
+    "partial": lambda weights: functools.partial(with_weights, weights),
+    "partial of a closure": lambda weights: functools.partial(model_of(weights)),
+    "function within": lambda weights: lambda x: (lambda y: model_of(weights)(y))(x),
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_results_of_another_function_are_redone(kind, tmp_path):
+    made = FUNCTIONS[kind]
+    assert certify(made(WEIGHTS[0]), tmp_path) == ["sampled"] * 2
+    assert certify(made(WEIGHTS[0].clone()), tmp_path) == ["kept"] * 2
+    with pytest.warns(UserWarning, match=ANOTHER):
+        assert certify(made(WEIGHTS[1]), tmp_path) == ["sampled"] * 2
+    assert certify(made(WEIGHTS[1]), tmp_path) == ["kept"] * 2
+
+
+SETTINGS_OF_A_METHOD = {
+    "one weight": (Saliency, lambda m: m[0].weight.data.view(-1)[1].zero_(), "model is another"),
+    "activation": (Saliency, lambda m: m.__setitem__(1, nn.Tanh()), "the model does something else"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS_OF_A_METHOD)
+def test_results_of_another_network_are_redone(name, tmp_path):
+    method, change, message = SETTINGS_OF_A_METHOD[name]
+    certify(network(), tmp_path, method=method)
+    other = network()
+    change(other)
+    with pytest.warns(UserWarning, match=message):
+        assert certify(other, tmp_path, method=method) == ["sampled"] * 2
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "message"),
+    [
+        (IntegratedGradients, lambda m: IntegratedGradients(m, multiply_by_inputs=False), "options is another"),
+        (lambda m: Upsampled(LayerGradCam(m, m[1])), lambda m: Upsampled(LayerGradCam(m, m[3])), "layers is another"),
+        (
+            lambda m: Upsampled(LayerGradCam(m, m[3]), size=(8, 8)),
+            lambda m: Upsampled(LayerGradCam(m, m[3]), size=(8, 8), mode="nearest"),
+            "options is another",
+        ),
+    ],
+    ids=["option", "layer", "interpolation"],
+)
+@pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")
+def test_results_of_another_method_are_redone(one, two, message, tmp_path):
+    certify(network(), tmp_path, method=one)
+    with pytest.warns(UserWarning, match=message):
+        assert certify(network(), tmp_path, method=two) == ["sampled"] * 2
+
+
+def test_results_of_another_baseline_function_are_redone(tmp_path):
+    settings = {"method": GradientShap, "attribution_kwargs": {"n_samples": 2}}
+    certify(network(), tmp_path, baselines=lambda x: torch.zeros_like(x[:1]), **settings)
+    with pytest.warns(UserWarning, match=ANOTHER):
+        certify(network(), tmp_path, baselines=lambda x: torch.full_like(x[:1], 3.0), **settings)
+
+
+def test_an_unfinished_result_of_another_function_is_redone(tmp_path):
+    class Interrupted(Callable):
+        calls = 0
+
+        def __call__(self, x):
+            self.calls += 1
+            if self.calls == 9:
+                raise KeyboardInterrupt
+            return super().__call__(x)
+
+    settings = {"covariance": 8, "nt_samples_batch_size": 8, "x": X[:1]}
+    with pytest.raises(KeyboardInterrupt):
+        certify(Interrupted(WEIGHTS[0]), tmp_path, **settings)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
+    with pytest.warns(UserWarning, match=ANOTHER):
+        assert certify(Callable(WEIGHTS[1]), tmp_path, **settings) == ["sampled"]
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        certify(Interrupted(WEIGHTS[1]), tmp_path, **settings)
+    assert certify(Interrupted(WEIGHTS[1]), tmp_path, **settings) == ["continued"]
+
+
+def test_certificates_are_not_made_anew_from_maps_of_another_function(tmp_path):
+    certify(model_of(WEIGHTS[0]), tmp_path)
+    with pytest.warns(UserWarning, match=ANOTHER):
+        assert certify(model_of(WEIGHTS[1]), tmp_path, radius=0.02) == ["sampled"] * 2
+
+
+def test_results_that_do_not_say_what_the_model_did_are_redone(tmp_path, monkeypatch):
+    original = SmoothedMap.__init__
+    with monkeypatch.context() as patch:  # as earlier versions wrote them
+        patch.setattr(SmoothedMap, "__init__", lambda self, *a, **k: original(self, *a, **{**k, "probe": None}))
+        certify(network(), tmp_path)
+    with pytest.warns(UserWarning, match="redone, '000000' the first of them: what the model did was not recorded"):
+        assert certify(network(), tmp_path) == ["sampled"] * 2
+
+
+# -- which of them are looked at -------------------------------------------------------------------------------
+
+
+class CountingRows(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.rows = model, 0
+
+    def forward(self, x):
+        self.rows += len(x)
+        return self.model(x)
+
+
+def test_the_first_the_last_and_three_others_are_looked_at(tmp_path):
+    certify(CountingRows(network()), tmp_path, x=X)
+    counting = CountingRows(network())
+    assert certify(counting, tmp_path, x=X) == ["kept"] * 12
+    names = [f"{number:06d}" for number in range(12)]
+    looked_at = {names[0], names[-1], *sorted(names, key=digest)[:3]}
+    assert counting.rows == 2 * len(looked_at)  # the clean input and the probe draw of each
+    assert KeptResults(tmp_path).chosen | {names[0]} == looked_at
+    assert KeptResults(None).chosen == set()
+
+
+def test_once_one_was_wrong_all_are_looked_at(tmp_path):
+    """A folder that was half redone: what is right in it is kept."""
+    certify(model_of(WEIGHTS[0]), tmp_path, x=X)
+    with pytest.warns(UserWarning, match=ANOTHER):
+        certify(model_of(WEIGHTS[1]), tmp_path, x=X[:5])
+    with pytest.warns(UserWarning, match=ANOTHER):
+        assert certify(model_of(WEIGHTS[0]), tmp_path, x=X) == ["sampled"] * 5 + ["kept"] * 7
+
+
+def test_what_was_kept_on_trust_before_a_wrong_one_was_found_is_said(tmp_path):
+    certify(model_of(WEIGHTS[0]), tmp_path, x=X)
+    later = certify_dataset(
+        SparsifiedSmoothGrad(Saliency(model_of(WEIGHTS[1])), tau=0.25),
+        [(X[-1:], 0)],
+        out=tmp_path / "other",
+        **SETTINGS,
+    )
+    for suffix in (".json", ".npz"):
+        text = (tmp_path / "other" / f"000000{suffix}").read_bytes()
+        (tmp_path / f"000011{suffix}").write_bytes(text.replace(b'"000000.npz"', b'"000011.npz"'))
+    assert later[0].outcome == "sampled"
+    refused = pytest.raises(CertificationError, match=r"redone; but \d+ were kept before .*, such as '000001'")
+    with pytest.warns(UserWarning, match=ANOTHER), refused:
+        certify(model_of(WEIGHTS[0]), tmp_path, x=X)
+    assert certify(model_of(WEIGHTS[0]), tmp_path, x=X, resume=False) == ["sampled"] * 12
+
+
+def test_a_map_knows_whether_a_run_samples_what_it_is_of():
+    from captum_certified.attr.run import SamplingRun
+
+    explainer = SparsifiedSmoothGrad(Saliency(network()), tau=0.25)
+    settings = {"nt_samples": 8, "nt_samples_batch_size": None, "stdevs": 0.2, "seed": 3}
+    smoothed = explainer.sample(X[:2], target=0, **settings)
+    request = explainer.request(
+        X[:2],
+        draw_baseline_from_distrib=False,
+        groups=None,
+        attribution_kwargs=None,
+        show_progress=False,
+        kwargs={"target": 0},
+        **{**settings, "seed": 5},
+    )
+    run = SamplingRun([explainer], request)
+    assert run.behaves_like(smoothed)
+    assert not run.behaves_like(dataclasses.replace(smoothed, probe=None))
+    assert not run.behaves_like(dataclasses.replace(smoothed, plain=smoothed.plain.flip(1)))
+    assert not run.behaves_like(dataclasses.replace(smoothed, probe=smoothed.probe.flip(1)))
