@@ -203,7 +203,7 @@ class SmoothedAttribution(Attribution):
                 block: larger blocks certify slightly more, and cost memory in proportion and time in the square.
             region: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of them: their
                 share of every draw is recorded for :meth:`Certifier.region`.
-            check_rows: Check on the first pass that a row attributed alone is what it is in the pass.
+            check_rows: Probe whether the map of a row depends on its own input alone and stays the same during the run.
             **kwargs: Arguments of the wrapped method.
 
         Returns:
@@ -269,7 +269,7 @@ class SmoothedAttribution(Attribution):
             first_draw: Number of the first draw.
             covariance: Whether to take the draws' covariance, or in blocks of how many draws.
             region: Regions to record.
-            check_rows: Check the first pass.
+            check_rows: Probe the run.
             **kwargs: Arguments of the wrapped method.
 
         Returns:

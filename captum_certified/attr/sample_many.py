@@ -48,7 +48,7 @@ def sample_many(
         first_draw: Number of the first draw.
         covariance: Whether to take the draws' covariance, or in blocks of how many draws.
         region: Regions to record.
-        check_rows: Check the first pass.
+        check_rows: Probe the run.
         **kwargs: Arguments of the wrapped method.
 
     Returns:
