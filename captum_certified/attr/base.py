@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping
 from typing import Any, Literal, TypeVar, overload
 
-from captum.attr import Attribution
+from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
 from captum_certified._captum import as_tuple, log_usage
@@ -51,6 +51,11 @@ class SmoothedAttribution(Attribution):
     def multiplies_by_inputs(self) -> bool:
         """As the wrapped method."""
         return bool(getattr(self.attribution_method, "multiplies_by_inputs", False))
+
+    @property
+    def is_gradient_method(self) -> bool:
+        """Whether the wrapped method is a gradient method, as NoiseTunnel says it."""
+        return isinstance(self.attribution_method, GradientAttribution)
 
     def has_convergence_delta(self) -> bool:
         """As the wrapped method."""
@@ -161,7 +166,7 @@ class SmoothedAttribution(Attribution):
             )
         run = SamplingRun([self], request, for_certificates=False)
         [smoothed] = run.last()
-        maps = tuple(m.to(run.device, run.dtype) for m in as_tuple(smoothed.mean))
+        maps = tuple(m.to(run.device, dtype) for m, dtype in zip(as_tuple(smoothed.mean), run.dtypes, strict=True))
         mean = maps if smoothed.layout.is_tuple else maps[0]
         return (mean, run.convergence_delta) if returns_delta else mean
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -30,7 +30,14 @@ from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.reachable import Reachable, wrapped_chain
 from captum_certified.exceptions import CertificationError, InvalidInputError
 
-__all__ = ["OF_CAPTUM_AND_TORCH", "check_method", "check_reachable", "check_scale", "inputs_are_taken"]
+__all__ = [
+    "OF_CAPTUM_AND_TORCH",
+    "check_method",
+    "check_outputs",
+    "check_reachable",
+    "check_scale",
+    "inputs_are_taken",
+]
 
 # What Captum and PyTorch raise about inputs, targets and outputs that do not fit.
 OF_CAPTUM_AND_TORCH = (RuntimeError, ValueError, IndexError, AssertionError)
@@ -119,8 +126,12 @@ def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
 
 
 @contextmanager
-def inputs_are_taken(inputs: tuple[Tensor, ...]) -> Iterator[None]:
-    """Say of which inputs a model's error is; that it ran out of memory, and errors of our own, say enough.
+def inputs_are_taken(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[None]:
+    """Add the shapes of the inputs to errors of the model. Out-of-memory errors and our own pass unchanged.
+
+    Args:
+        inputs: What the model is called with.
+        hint: A sentence to end the message.
 
     Raises:
         CertificationError: The model does not take them, or does not have the target.
@@ -133,8 +144,30 @@ def inputs_are_taken(inputs: tuple[Tensor, ...]) -> Iterator[None]:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise CertificationError(
             f"Expected a model that takes `inputs` of shape {shapes}, whose first dimension is the batch, and that has "
-            f"the `target`, but it raised {type(error).__name__}: {error}"
+            f"the `target`, but it raised {type(error).__name__}: {error}{hint}"
         ) from error
+
+
+def check_outputs(outputs: object) -> None:
+    """Refuse what a model returns if it is no tensor: no method can differentiate it or select a target of it.
+
+    Raises:
+        CertificationError: It is something else.
+    """
+    if isinstance(outputs, Tensor):
+        return
+    parts = dict(outputs) if isinstance(outputs, Mapping) else getattr(outputs, "__dict__", {})
+    name = next((name for name, value in parts.items() if isinstance(value, Tensor)), None)
+    if isinstance(outputs, Mapping):
+        way = f"model(x)[{name!r}]"
+    elif isinstance(outputs, (tuple, list)):
+        way = "model(x)[0]"
+    else:
+        way = f"model(x).{name}" if name is not None else "model(x).logits"
+    raise CertificationError(
+        f"Expected a model that returns a tensor, got {type(outputs).__name__}. Explain a function of the model that "
+        f"does, such as `lambda x: {way}`."
+    )
 
 
 def _differs_in_training(module: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """One call, checked: inputs, draws, noise, features, and the wrapped method's arguments."""
 
 import operator
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_certified._captum import as_tuple
-from captum_certified.attr.row_arguments import arguments_of_rows, check_targets, masks_of_rows
+from captum_certified.attr.row_arguments import arguments_of_rows, check_targets, masks_of_rows, plain_target
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import (
     CovarianceRequest,
@@ -80,6 +81,8 @@ class SamplingRequest:
         )
         arguments = _merged_arguments(kwargs, attribution_kwargs)
         check_targets(arguments.get("target"), len(tensors[0]))
+        if "target" in arguments:
+            arguments["target"] = plain_target(arguments["target"])
         if isinstance(groups, str) and groups != "channels":
             raise InvalidInputError(f"Expected `groups` to be None, 'channels', or integer masks, got {groups!r}.")
         return cls(
@@ -173,17 +176,24 @@ def _checked_stdevs(stdevs: Any, inputs: tuple[Tensor, ...]) -> tuple[float, ...
         if stdev > 0 and not tensor.is_floating_point():
             raise CertificationError(
                 f"Expected floating point inputs where `stdevs` > 0, got {tensor.dtype}; convert images to floats in "
-                "[0, 1], or hold the tensor fixed with a standard deviation of 0."
+                "[0, 1], or hold the tensor fixed with a standard deviation of 0. Token ids take no noise, but their "
+                "embeddings do: see the how-to on text, docs/howto/text.md."
             )
     return checked
 
 
 def _merged_arguments(kwargs: Mapping[str, Any], attribution_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    if "nt_type" in kwargs:
-        raise InvalidInputError(
-            f"Expected no `nt_type`, got {kwargs['nt_type']!r}: the class decides how draws are combined."
+    kwargs, hidden = dict(kwargs), dict(attribution_kwargs or {})
+    combined = kwargs.pop("nt_type", None)
+    if combined == "smoothgrad":
+        warnings.warn(
+            "`nt_type`='smoothgrad' is not used: the class decides what is averaged. NoiseTunnel averages the "
+            "attributions, with their signs; this class averages its per-draw map of their magnitudes.",
+            UserWarning,
+            stacklevel=2,
         )
-    hidden = dict(attribution_kwargs or {})
+    elif combined is not None:
+        raise InvalidInputError(f"Expected no `nt_type`, got {combined!r}: the class decides how draws are combined.")
     twice = sorted(set(hidden) & set(kwargs))
     if twice:
         raise InvalidInputError(f"Expected each argument once, got {twice} also in `attribution_kwargs`.")

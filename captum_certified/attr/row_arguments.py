@@ -5,6 +5,7 @@ of NoiseTunnel, and cut where only some of the examples go on. Every other tenso
 reference distribution are passed as they are.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
     "has_reference_distribution",
     "has_rows",
     "masks_of_rows",
+    "plain_target",
     "unshared",
 ]
 
@@ -93,6 +95,19 @@ def check_targets(target: Any, rows: int) -> None:
         raise InvalidInputError(
             f"Expected `target` to be one target for all examples, or one for each of {rows}, got {len(target)}."
         )
+
+
+def plain_target(target: Any) -> Any:
+    """A target with Python's own numbers for those of NumPy and PyTorch, which Captum does not take in tuples."""
+    if isinstance(target, tuple):
+        return tuple(plain_target(item) for item in target)
+    if isinstance(target, list):
+        return [plain_target(item) for item in target]
+    several = isinstance(target, Tensor) and target.dim() > 0
+    try:
+        return target if several or isinstance(target, bool) else operator.index(target)
+    except TypeError:
+        return target
 
 
 def expanded_arguments(

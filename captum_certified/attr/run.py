@@ -95,7 +95,7 @@ class SamplingRun:
         self.on_pass = on_pass
         self.declared = declared
         self.method = explainers[0].attribution_method
-        self.dtype = torch.float32
+        self.dtypes: tuple[torch.dtype, ...] = ()
         self.device = request.inputs[0].device
         self.wrapped = WrappedMethod(
             self.method,
@@ -230,7 +230,7 @@ class SamplingRun:
             outputs = outputs._replace(maps=tuple(m.clone() for m in outputs.maps))
             together = not self.wrapped.randomness.used
             self.probe.check_other_rows(draws, self._flat(outputs), self._magnitudes, move=together)
-        self.dtype, self.device = outputs.maps[0].dtype, outputs.maps[0].device
+        self.dtypes, self.device = tuple(m.dtype for m in outputs.maps), outputs.maps[0].device
         return outputs
 
     def _call(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:

@@ -1,7 +1,8 @@
 """Calls the wrapped Captum method on noisy inputs: arguments expanded, targets chosen, no trace left."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from captum_certified.attr.isolation import IsolatedRandomness
 from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.parts import joined, rows_of_draws
 from captum_certified.attr.reachable import wrapped_chain
-from captum_certified.attr.refusals import OF_CAPTUM_AND_TORCH, inputs_are_taken
+from captum_certified.attr.refusals import OF_CAPTUM_AND_TORCH, check_outputs, inputs_are_taken
 from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution, has_rows
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import Attributions, derived_seed, same_behaviour
@@ -65,6 +66,7 @@ class WrappedMethod:
         self.draw_baseline_from_distrib = draw_baseline_from_distrib
         self.keep_graph = keep_graph
         self.deltas: list[Tensor] = []
+        self.takes_passes = False
         self.randomness = IsolatedRandomness(inputs[0].device)
         self.chooses_class = _is_argmax(self.arguments.get("target"))
         self.returns_delta = bool(self.arguments.get("return_convergence_delta"))
@@ -89,9 +91,37 @@ class WrappedMethod:
         return joined([self._of_draws(rows_of_draws(noisy, draws, one), one) for one in each], rows=len(self.inputs[0]))
 
     def _of_draws(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        outputs = self._attribute(noisy, len(draws), derived_seed(self.seed, draws.start))
+        seed = derived_seed(self.seed, draws.start)
+        with nullcontext() if self.takes_passes else self._errors_are_told(noisy):
+            outputs = self._attribute(noisy, len(draws), seed)
+        self.takes_passes = True
         _check_batch_first(outputs.maps, len(self.inputs[0]) * len(draws))
         return outputs
+
+    @contextmanager
+    def _errors_are_told(self, inputs: tuple[Tensor, ...]) -> Iterator[None]:
+        """Say what is wrong with a model that cannot be explained at all, or not in passes of several draws."""
+        more = len(inputs[0]) > len(self.inputs[0])
+        hint = ". If its batch size is fixed, set `nt_samples_batch_size`=1." if more else ""
+        try:
+            with inputs_are_taken(inputs, hint=hint):
+                yield
+        except (CertificationError, AttributeError, TypeError, KeyError) as error:
+            if is_out_of_memory(error):
+                raise
+            self._check_outputs(inputs)
+            raise
+
+    def _check_outputs(self, inputs: tuple[Tensor, ...]) -> None:
+        """Say so if it is the model's output that nothing can be done with."""
+        draws = len(inputs[0]) // len(self.inputs[0])
+        try:
+            with torch.no_grad(), IsolatedRandomness(inputs[0].device)(self.seed):
+                arguments = expanded_arguments(self.arguments, self.inputs, draws, distribution=self.has_distribution)
+                outputs = run_forward(self.method.forward_func, inputs, arguments)
+        except Exception:  # noqa: BLE001  what was raised first is told
+            return
+        check_outputs(outputs)
 
     def clean(self) -> Attributions:
         """Attributions of the clean inputs.
@@ -99,12 +129,12 @@ class WrappedMethod:
         Raises:
             CertificationError: The model does not take them.
         """
-        with inputs_are_taken(self.inputs):
-            return self.under_fixed_seed(tuple(x.detach().clone() for x in self.inputs))
+        return self.under_fixed_seed(tuple(x.detach().clone() for x in self.inputs))
 
     def under_fixed_seed(self, inputs: tuple[Tensor, ...]) -> Attributions:
         """Attributions of N inputs, with the same random numbers in every run."""
-        outputs = self._attribute(inputs, 1, BEHAVIOUR_SEED)
+        with self._errors_are_told(inputs):
+            outputs = self._attribute(inputs, 1, BEHAVIOUR_SEED)
         _check_batch_first(outputs.maps, len(self.inputs[0]))
         return outputs
 

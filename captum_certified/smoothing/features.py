@@ -9,7 +9,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["FeatureLayout", "Groups"]
+__all__ = ["FeatureLayout", "Groups", "hint_of_layers"]
 
 _PRECISE = (torch.float32, torch.float64)
 
@@ -167,6 +167,17 @@ def _mask_ids(
     return tuple(c.reshape(examples, *shape) for c, shape in zip(columns, shapes, strict=True))
 
 
+def hint_of_layers(mask: Tensor, shape: tuple[int, ...]) -> str:
+    """A sentence for masks of a picture where the map is that of a layer, which has fewer cells."""
+    if (
+        len(shape) < 3
+        or mask.dim() != len(shape) + 1
+        or all(m <= s for m, s in zip(mask.shape[2:], shape[1:], strict=True))
+    ):
+        return ""
+    return " Maps of a layer have its resolution; captum_certified.Upsampled brings them to the input's."
+
+
 def _check_mask(mask: object, shape: tuple[int, ...], rows: int) -> None:
     if not isinstance(mask, Tensor):
         raise InvalidInputError(
@@ -178,4 +189,5 @@ def _check_mask(mask: object, shape: tuple[int, ...], rows: int) -> None:
     if not fits or any(m not in (1, s) for m, s in zip(mask.shape[1:], shape, strict=True)):
         raise InvalidInputError(
             f"Expected `groups` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(mask.shape)}."
+            f"{hint_of_layers(mask, shape)}"
         )

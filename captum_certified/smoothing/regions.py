@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing.features import FeatureLayout
+from captum_certified.smoothing.features import FeatureLayout, hint_of_layers
 
 __all__ = ["RegionStatistics", "Regions", "merged_regions", "region_masks", "regions_of_rows", "stacked_regions"]
 
@@ -53,6 +53,7 @@ def _features(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
         if not fits or any(p not in (1, s) for p, s in zip(part.shape[1:], shape, strict=True)):
             raise InvalidInputError(
                 f"Expected `region` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(part.shape)}."
+                f"{hint_of_layers(part, shape)}"
             )
     examples = max(len(tensor) for tensor in (*parts, *(layout.group_ids or ())))
     whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]

@@ -182,8 +182,15 @@ def test_inference_mode(entry):
 
 @everywhere
 def test_nt_type(entry):
-    with pytest.raises(InvalidInputError, match=r"Expected no `nt_type`, got 'smoothgrad'"):
-        call(entry, nt_type="smoothgrad")
+    with pytest.warns(
+        UserWarning, match=r"`nt_type`='smoothgrad' is not used: .* NoiseTunnel averages the attributions"
+    ):
+        drop_in = call(entry, nt_type="smoothgrad", seed=3)
+    if entry == "attribute":
+        assert torch.equal(drop_in, call(entry, seed=3))
+    for combined in ("smoothgrad_sq", "vargrad", "other"):
+        with pytest.raises(InvalidInputError, match=rf"Expected no `nt_type`, got '{combined}': the class decides"):
+            call(entry, nt_type=combined)
     with pytest.raises(InvalidInputError, match=r"Expected each argument once|Expected no `nt_type`"):
         call(entry, attribution_kwargs={"target": 1})
 
