@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from captum_certified.theory.intervals import kl_upper
+from captum_certified.theory.intervals import complement_down, kl_upper
 from captum_certified.theory.shift import Floats, shift
 
 __all__ = ["dkw_half_width", "region_mass", "region_mass_bounds"]
@@ -86,4 +86,4 @@ def dkw_half_width(n_samples: int, tail: float) -> float:
 
 
 def _mean_lower(mean: Floats, q: int, tail: float) -> Floats:
-    return 1.0 - kl_upper(1.0 - mean, -math.log(tail) / q)
+    return complement_down(kl_upper(1.0 - mean, -math.log(tail) / q))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import brentq
-from scipy.special import rel_entr
+from scipy.special import betainc, betaincc, rel_entr
 from scipy.stats import binom, binomtest
 
 from captum_certified.theory import (
@@ -346,3 +346,96 @@ def test_the_gap_of_a_logarithm_keeps_its_digits(sign):
 
 def test_no_budget_leaves_the_mean_alone():
     assert kl_upper([0.0, 0.3, 1.0], 0.0).tolist() == [0.0, 0.3, 1.0]
+
+
+# -- rounded outward -----------------------------------------------------------------------------------------------
+
+
+def binomial_tail(count, q, p, *, at_least):
+    """P(X ≥ count) or P(X ≤ count) for X ~ Bin(q, p), to 40 digits: the largest term times a falling sum."""
+    p, k = Decimal(p), count
+    term = Decimal(math.comb(q, k)) * p**k * (1 - p) ** (q - k)
+    total = term
+    while term > total * Decimal("1e-45"):
+        if at_least:
+            term, k = term * (q - k) / (k + 1) * p / (1 - p), k + 1
+        else:
+            term, k = term * k / (q - k + 1) * (1 - p) / p, k - 1
+        total += term
+    return total
+
+
+def assert_just_outside(ends, level_at, level):
+    """Every end is where the level is kept exactly, and not kept any more 1 in 10¹⁰ farther in."""
+    for end, inward in ends:
+        assert level_at(end) <= level, end
+        assert level_at(end * (1 + inward * 1e-10)) > level, end
+
+
+@pytest.mark.parametrize("tail", [0.4, 0.025, 1e-7, 1e-14])
+@pytest.mark.parametrize("q", [1, 2, 10, 100, 1000, 8192, 100_000])
+def test_clopper_pearson_is_rounded_outward(q, tail):
+    counts = np.unique(np.random.default_rng(q).integers(0, q + 1, 30 if q < 1000 else 3))
+    lower, upper = clopper_pearson_interval(counts, q, tail=tail)
+    with localcontext() as context:
+        context.prec = 60
+        for k, low, high in zip(counts.tolist(), lower.tolist(), upper.tolist(), strict=True):
+            down = [(low, 1)] if k > 0 else []
+            up = [(high, -1)] if k < q and high < 1 else []
+            assert_just_outside(down, lambda p, k=k: binomial_tail(k, q, p, at_least=True), Decimal(tail))
+            assert_just_outside(up, lambda p, k=k: binomial_tail(k, q, p, at_least=False), Decimal(tail))
+
+
+@pytest.mark.parametrize("q", [10**6, 10**8, 10**10])
+@pytest.mark.parametrize("tail", [0.025, 1e-7])
+def test_clopper_pearson_of_millions_of_draws_is_rounded_outward(q, tail):
+    """SciPy's quantiles are off by up to 1 in 10⁹ here; its incomplete beta function is not."""
+    counts = np.random.default_rng(0).integers(1, q, 50)
+    lower, upper = clopper_pearson_interval(counts, q, tail=tail)
+    assert (betainc(counts, q - counts + 1, lower) < tail * (1 - 2e-12)).all()
+    assert (betaincc(counts + 1, q - counts, upper) < tail * (1 - 2e-12)).all()
+    assert (betainc(counts, q - counts + 1, lower) > tail * 0.99).all()
+    assert (betaincc(counts + 1, q - counts, upper) > tail * 0.99).all()
+
+
+def decimal_divergence(u, v):
+    u, v = Decimal(u), Decimal(v)
+    return sum((a * (a / b).ln() for a, b in ((u, v), (1 - u, 1 - v)) if a > 0), Decimal(0))
+
+
+@pytest.mark.parametrize("tail", [0.4, 0.025, 1e-7, 1e-14])
+@pytest.mark.parametrize("q", [1, 10, 1000, 8192, 10**6])
+def test_kl_is_rounded_outward(q, tail):
+    rng = np.random.default_rng(q)
+    mean = np.concatenate([[0.0, 1.0, 1e-12, 1 - 1e-12], rng.random(40), rng.random(20) ** 6, 1 - rng.random(20) ** 6])
+    lower, upper = kl_interval(mean, q, tail=tail)
+    with localcontext() as context:
+        context.prec = 60
+        budget = -Decimal(tail).ln() / q
+        for u, low, high in zip(mean.tolist(), lower.tolist(), upper.tolist(), strict=True):
+            assert low == 0 or decimal_divergence(u, low) >= budget, u
+            assert high == 1 or decimal_divergence(u, high) >= budget, u
+
+
+@pytest.mark.parametrize("tail", [0.4, 0.025, 1e-14])
+@pytest.mark.parametrize("q", [2, 10, 8192, 10**6])
+@pytest.mark.parametrize("kind", ["hoeffding", "empirical_bernstein"])
+def test_ends_from_a_formula_are_rounded_outward(kind, q, tail):
+    mean = np.random.default_rng(q).random(50)
+    second = mean * 0.75 + 0.25 * mean**2
+    lower, upper = (
+        hoeffding_interval(mean, q, tail=tail)
+        if kind == "hoeffding"
+        else empirical_bernstein_interval(mean, second, q, tail=tail)
+    )
+    with localcontext() as context:
+        context.prec = 60
+        for u, square, low, high in zip(mean.tolist(), second.tolist(), lower.tolist(), upper.tolist(), strict=True):
+            u, square = Decimal(u), Decimal(square)
+            if kind == "hoeffding":
+                width = (-Decimal(tail).ln() / (2 * q)).sqrt()
+            else:
+                log, variance = (2 / Decimal(tail)).ln(), Decimal(q) / (q - 1) * (square - u**2)
+                width = (2 * variance * log / q).sqrt() + 7 * log / (3 * (q - 1))
+            assert low == 0 or Decimal(low) <= u - width
+            assert high == 1 or Decimal(high) >= u + width
