@@ -7,7 +7,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["CovarianceSummary"]
+__all__ = ["CovarianceSummary", "check_rows_and_pairs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,3 +77,18 @@ class CovarianceSummary:
         """The rows of several summaries one after another."""
         common = set.intersection(*(set(summary.parts()) for summary in summaries))
         return cls(**{name: torch.cat([getattr(s, name) for s in summaries]) for name in common})
+
+
+def check_rows_and_pairs(covariance: CovarianceSummary, samples: Tensor) -> None:
+    """Refuse a summary of other rows than those with so many draws, or of more pairs than they have.
+
+    Raises:
+        InvalidInputError: It is one.
+    """
+    if len(covariance.pairs) != len(samples):
+        raise InvalidInputError(f"Expected `covariance` of {len(samples)} rows, got {len(covariance.pairs)}.")
+    if bool((2 * covariance.pairs > samples).any()):
+        raise InvalidInputError(
+            f"Expected `covariance` of at most n_samples / 2 pairs, got {covariance.pairs.tolist()} "
+            f"of {samples.tolist()} draws."
+        )

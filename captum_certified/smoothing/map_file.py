@@ -8,16 +8,23 @@ import torch
 from torch import Tensor
 
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.smoothing.covariance import CovarianceSummary
+from captum_certified.smoothing.covariance import CovarianceSummary, check_rows_and_pairs
 from captum_certified.smoothing.features import FeatureLayout
-from captum_certified.smoothing.provenance import DrawRange
+from captum_certified.smoothing.provenance import DrawRange, Provenance, joined_draws
+from captum_certified.smoothing.validation import checked_norm, checked_stdevs
 
 if TYPE_CHECKING:
     from captum_certified.smoothing.smoothed_map import SmoothedMap
 
 __all__ = ["fields_from_parts", "parts_of_map"]
 
-_TABLES = {"feature_counts": "i", "feature_mean": "f", "second_moment": "f", "plain": "f"}
+_TABLES = {
+    "feature_counts": torch.int64,
+    "feature_mean": torch.float64,
+    "second_moment": torch.float64,
+}
+# What rounding may take from a mean of squares, relative to the square of the mean.
+_ROUNDING = 1e-9
 
 
 def parts_of_map(smoothed_map: "SmoothedMap") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -35,7 +42,8 @@ def parts_of_map(smoothed_map: "SmoothedMap") -> tuple[dict[str, Any], dict[str,
         "setup": dict(smoothed_map.setup),
     }
     tensors: dict[str, Tensor | None] = {name: getattr(smoothed_map, name) for name in _TABLES}
-    tensors |= {name: getattr(smoothed_map, name) for name in ("n_samples", "given_trace", "looks", "probe")}
+    names = ("plain", "n_samples", "given_trace", "looks", "probe")
+    tensors |= {name: getattr(smoothed_map, name) for name in names}
     tensors |= {f"group_ids.{i}": ids for i, ids in enumerate(layout.group_ids or ())}
     for i, (mask, shares) in enumerate(smoothed_map.regions.values()):
         tensors |= {f"region.{i}.mask": mask, f"region.{i}.shares": shares}
@@ -67,29 +75,40 @@ def fields_from_parts(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray
 
 
 def _fields(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
-    layout = _layout(header, tensors)
     samples = tensors["n_samples"]
     rows = len(samples)
+    layout = _layout(header, tensors, rows)
     _require(samples.dtype == torch.int64 and samples.shape == (rows,) and bool((samples > 0).all()), "n_samples")
+    _require(rows > 0, "n_samples")
     fields: dict[str, Any] = {"layout": layout, "n_samples": samples}
-    for name, kind in _TABLES.items():
+    for name, dtype in _TABLES.items():
         table = tensors.get(name)
         if table is not None:
-            _require(table.shape == (rows, layout.n_features), name)
-            _require(table.is_floating_point() == (kind == "f"), name)
+            _require(table.dtype == dtype and table.shape == (rows, layout.n_features), name)
             _require(bool(torch.isfinite(table).all()), name)
             fields[name] = table
     _require(("feature_counts" in fields) != ("feature_mean" in fields), "feature_counts or feature_mean")
     if "feature_counts" in fields:
         counts = fields["feature_counts"]
         _require(bool(((counts >= 0) & (counts <= samples.unsqueeze(1))).all()), "feature_counts")
+    if "second_moment" in fields:
+        _require("feature_mean" in fields, "second_moment")  # counts are their own
+        least = fields["feature_mean"].square() * (1 - _ROUNDING) - _ROUNDING
+        _require(bool((fields["second_moment"] >= least).all()), "second_moment")
+    if "plain" in tensors:
+        plain = tensors["plain"]
+        _require(plain.is_floating_point() and plain.shape == (rows, layout.n_features), "plain")
+        _require(bool((torch.isfinite(plain) & (plain >= 0)).all()), "plain")
+        fields["plain"] = plain
     if "given_trace" in tensors:
-        _require(tensors["given_trace"].shape == (rows,), "given_trace")
-        fields["given_trace"] = tensors["given_trace"]
+        trace = tensors["given_trace"]
+        _require(trace.dtype == torch.float64 and trace.shape == (rows,), "given_trace")
+        _require(bool((torch.isfinite(trace) & (trace >= 0)).all()), "given_trace")
+        fields["given_trace"] = trace
     if "probe" in tensors:
         probe = tensors["probe"]
         _require(probe.shape == (rows, layout.n_features), "probe")
-        _require(probe.dtype == torch.bool or (probe.is_floating_point() and bool((probe >= 0).all())), "probe")
+        _require(probe.dtype == torch.bool or bool((torch.isfinite(probe) & (probe >= 0)).all()), "probe")
         fields["probe"] = probe
     if "looks" in tensors:
         looks = tensors["looks"]
@@ -98,20 +117,20 @@ def _fields(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, 
     summary = {n.removeprefix("covariance."): t for n, t in tensors.items() if n.startswith("covariance.")}
     if summary:
         fields["covariance"] = CovarianceSummary(**summary)
-        _require(len(fields["covariance"].pairs) == rows, "covariance")
+        check_rows_and_pairs(fields["covariance"], samples)
     fields["regions"] = {
         str(name): _region(tensors[f"region.{i}.mask"], tensors[f"region.{i}.shares"], layout, samples)
         for i, name in enumerate(header["regions"])
     }
     fields["stdevs"] = _stdevs(header["stdevs"])
-    fields["max_squared_norm"] = None if header["max_squared_norm"] is None else float(header["max_squared_norm"])
-    fields["provenance"] = _provenance(header["provenance"], rows)
+    fields["max_squared_norm"] = checked_norm(header["max_squared_norm"])
+    fields["provenance"] = _provenance(header["provenance"], samples)
     _require(isinstance(header["setup"], dict), "setup")
     fields["setup"] = header["setup"]
     return fields
 
 
-def _layout(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> FeatureLayout:
+def _layout(header: Mapping[str, Any], tensors: dict[str, Tensor], rows: int) -> FeatureLayout:
     shapes = tuple(tuple(int(size) for size in shape) for shape in header["shapes"])
     n_features = int(header["n_features"])
     ids = tuple(tensors[f"group_ids.{i}"] for i in range(len(shapes))) if "group_ids.0" in tensors else None
@@ -120,6 +139,7 @@ def _layout(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> FeatureLay
     else:
         for index, shape in zip(ids, shapes, strict=True):
             _require(index.dtype == torch.int64 and tuple(index.shape[1:]) == shape, "group_ids")
+            _require(len(index) in (1, rows), "group_ids")
             _require(bool(((index >= 0) & (index < n_features)).all()), "group_ids")
     return FeatureLayout(shapes, bool(header["is_tuple"]), n_features, ids, by_channel=bool(header["by_channel"]))
 
@@ -128,6 +148,7 @@ def _region(mask: Tensor, shares: Tensor, layout: FeatureLayout, samples: Tensor
     _require(
         mask.dtype == torch.bool and mask.shape in ((1, layout.n_features), (len(samples), layout.n_features)), "mask"
     )
+    _require(bool(mask.any(dim=1).all()), "mask")
     _require(shares.dtype == torch.float64 and shares.dim() == 2 and len(shares) == len(samples), "shares")
     _require(shares.shape[1] == int(samples.max()), "shares")
     drawn = torch.arange(shares.shape[1], device="cpu") < samples.unsqueeze(1)
@@ -137,14 +158,20 @@ def _region(mask: Tensor, shares: Tensor, layout: FeatureLayout, samples: Tensor
 
 
 def _stdevs(stored: Any) -> float | tuple[float, ...]:
-    return tuple(float(s) for s in stored) if isinstance(stored, list) else float(stored)
+    return checked_stdevs(tuple(stored) if isinstance(stored, list) else stored)
 
 
-def _provenance(stored: Any, rows: int) -> tuple[tuple[DrawRange, ...], ...] | None:
+def _provenance(stored: Any, samples: Tensor) -> Provenance | None:
+    """The draws of every row, which must be as many as it has, each of them once."""
     if stored is None:
         return None
-    _require(len(stored) == rows, "provenance")
-    return tuple(tuple(DrawRange(*(int(value) for value in draws)) for draws in row) for row in stored)
+    _require(len(stored) == len(samples), "provenance")
+    provenance = tuple(tuple(DrawRange(*(int(value) for value in draws)) for draws in row) for row in stored)
+    for row, q in zip(provenance, samples.tolist(), strict=True):
+        _require(all(0 <= draws.start < draws.stop for draws in row), "provenance")
+        _require(sum(draws.stop - draws.start for draws in row) == q, "provenance")
+    joined_draws(provenance, ((),) * len(provenance))  # refuses draws that are there twice
+    return provenance
 
 
 def _require(holds: bool, name: str) -> None:

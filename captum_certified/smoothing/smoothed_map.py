@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing.archive import read_archive, write_archive
-from captum_certified.smoothing.covariance import CovarianceSummary
+from captum_certified.smoothing.covariance import CovarianceSummary, check_rows_and_pairs
 from captum_certified.smoothing.features import FeatureLayout
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
 from captum_certified.smoothing.provenance import (
@@ -22,6 +22,12 @@ from captum_certified.smoothing.provenance import (
     stacked_setup,
 )
 from captum_certified.smoothing.regions import merged_regions, stacked_regions
+from captum_certified.smoothing.unit_interval import (
+    check_unit_eigenvalue,
+    checked_unit_mean,
+    checked_unit_second_moment,
+    checked_unit_trace,
+)
 from captum_certified.smoothing.validation import (
     checked_columns,
     checked_norm,
@@ -213,13 +219,18 @@ class SmoothedMap:
         trace: Tensor | None = None,
         covariance: CovarianceSummary | None = None,
     ) -> "SmoothedMap":
-        """A map from the mean of draws made elsewhere.
+        """A map from the mean of draws in [0, 1] made elsewhere.
+
+        Every entry of *every* draw must lie in [0, 1]: all certificates rest on it. Statistics that no such draws can
+        have are refused: means outside of [0, 1], mean squares above the means, too large a trace or eigenvalue. The
+        rest is on your word, because a mean does not show it: draws of −2 and 3 can have a mean of ½. Take magnitudes
+        of signed draws, and divide every draw by the largest value that any can have, not by the largest one seen.
 
         Args:
             mean: Mean of the draws, shape (N, …), or a tuple of such tensors.
             n_samples: Number of draws, one for all examples or shape (N,).
             stdevs: Standard deviation of the noise, in the units of the input.
-            second_moment: Mean square of the draws, like ``mean``.
+            second_moment: Mean square of the draws, like ``mean``; shows most draws outside [0, 1].
             max_squared_norm: A bound on ‖f‖² that holds in every draw, if known.
             trace: Trace of the unbiased sample covariance, shape (N,); found from ``second_moment`` otherwise.
             covariance: Summary of the draws' covariance, if known.
@@ -228,23 +239,22 @@ class SmoothedMap:
             A map of unknown provenance.
 
         Raises:
-            InvalidInputError: An argument is malformed.
+            InvalidInputError: An argument is malformed, or not of draws in [0, 1].
 
         Example:
             >>> SmoothedMap.from_mean(torch.tensor([[0.7, 0.2]]), n_samples=50, stdevs=0.1).binary
             False
         """
         columns, tensors = checked_columns("mean", mean, torch.float64)
+        columns = checked_unit_mean(columns)
         samples = checked_samples("n_samples", n_samples, len(columns))
         squares = None
         if second_moment is not None:
             squares, _ = checked_columns("second_moment", second_moment, torch.float64)
-            if squares.shape != columns.shape or bool((squares < columns.square() - 1e-9).any()):
-                raise InvalidInputError("Expected `second_moment` like `mean` and at least its square, got less.")
-        if trace is not None:
-            trace = torch.as_tensor(trace, dtype=torch.float64, device="cpu")
-            if trace.shape != (len(columns),) or not bool((trace >= 0).all()):
-                raise InvalidInputError(f"Expected `trace` >= 0 of shape ({len(columns)},), got {trace}.")
+            squares = checked_unit_second_moment(squares, columns)
+        covariance = _checked_covariance(covariance, samples)
+        if covariance is not None:
+            check_unit_eigenvalue(covariance.top_eigenvalue, columns.shape[1])
         return cls(
             FeatureLayout.of(tensors, is_tuple=isinstance(mean, tuple), rows=len(columns)),
             samples,
@@ -252,8 +262,8 @@ class SmoothedMap:
             feature_mean=columns,
             second_moment=squares,
             max_squared_norm=checked_norm(max_squared_norm),
-            given_trace=trace,
-            covariance=_checked_covariance(covariance, samples),
+            given_trace=None if trace is None else checked_unit_trace(trace, columns, squares, samples),
+            covariance=covariance,
         )
 
     def as_if_of(self, nt_samples: int) -> "SmoothedMap":
@@ -477,13 +487,6 @@ class SmoothedMap:
 
 
 def _checked_covariance(covariance: CovarianceSummary | None, samples: Tensor) -> CovarianceSummary | None:
-    if covariance is None:
-        return None
-    if len(covariance.pairs) != len(samples):
-        raise InvalidInputError(f"Expected `covariance` of {len(samples)} rows, got {len(covariance.pairs)}.")
-    if bool((2 * covariance.pairs > samples).any()):
-        raise InvalidInputError(
-            f"Expected `covariance` of at most n_samples / 2 pairs, got {covariance.pairs.tolist()} "
-            f"of {samples.tolist()} draws."
-        )
+    if covariance is not None:
+        check_rows_and_pairs(covariance, samples)
     return covariance

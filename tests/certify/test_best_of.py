@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from contract import counted
+from contract import counted, of_any_draws
 from ensembles import aligned, graded, incoherent
 from spectral_ensembles import mixed, summarised
 
@@ -133,7 +133,7 @@ def test_without_a_covariance_the_box_keeps_the_whole_level():
 def test_where_no_box_applies_the_spectral_bound_keeps_the_whole_level():
     """Means above 1 have no interval, yet maps of bounded length have a spectral certificate."""
     summary = CovarianceSummary(torch.tensor([5e6]), torch.tensor([1e-4]))
-    given = SmoothedMap.from_mean(
+    given = of_any_draws(
         torch.tensor([[3.0, 1.5]]), n_samples=10**7, stdevs=0.1, max_squared_norm=16.0,
         trace=torch.tensor([1e-4]), covariance=summary,
     )  # fmt: skip
@@ -143,4 +143,4 @@ def test_where_no_box_applies_the_spectral_bound_keeps_the_whole_level():
 
 def test_where_nothing_applies_it_says_so():
     with pytest.raises(CertificationError, match="no bound applies"):
-        Certifier().top_k(SmoothedMap.from_mean(torch.tensor([[3.0, 1.5]]), n_samples=100, stdevs=0.1), k=1, radius=0.1)
+        Certifier().top_k(of_any_draws(torch.tensor([[3.0, 1.5]]), n_samples=100, stdevs=0.1), k=1, radius=0.1)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from contract import counted
+from contract import counted, of_any_draws
 from ensembles import HalfSpaces, aligned, incoherent
 from scipy.special import ndtr
 from scipy.stats import binom
@@ -145,7 +145,7 @@ def test_the_certificate_says_both_numbers():
 
 
 def test_refusals():
-    signed = SmoothedMap.from_mean(torch.tensor([[0.5, -0.25]]), n_samples=50, stdevs=0.1)
+    signed = of_any_draws(torch.tensor([[0.5, -0.25]]), n_samples=50, stdevs=0.1)
     with pytest.raises(CertificationError, match=r"Expected a map of draws >= 0, got means from -0\.25"):
         Certifier().distance(signed, radius=0.1)
     with pytest.raises(InvalidInputError, match="Expected `radius` to be a finite number >= 0, got -1"):
@@ -156,11 +156,11 @@ def test_refusals():
 
 
 def test_maps_of_unknown_or_impossible_length_are_refused():
-    tall = SmoothedMap.from_mean(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1)
+    tall = of_any_draws(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1)
     with pytest.raises(CertificationError, match=r"values in \[0, 1\] or a `max_squared_norm`, got means up to 5"):
         Certifier().distance(tall, radius=0.01)
-    long = SmoothedMap.from_mean(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1, max_squared_norm=20)
+    long = of_any_draws(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1, max_squared_norm=20)
     with pytest.raises(CertificationError, match="squares add up to at most `max_squared_norm`, got 34"):
         Certifier().distance(long, radius=0.01)
-    known = SmoothedMap.from_mean(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1, max_squared_norm=40)
+    known = of_any_draws(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1, max_squared_norm=40)
     assert float(Certifier().distance(known, radius=0.01).l2) > 0

@@ -6,6 +6,7 @@ import ensembles
 import numpy as np
 import pytest
 import torch
+from contract import of_any_draws
 from scipy.special import ndtri
 
 from captum_certified import CertificationError, Certifier, InvalidInputError, SmoothedMap
@@ -147,7 +148,7 @@ def test_bounds_that_need_more_than_the_map_holds_are_refused():
 def test_draws_that_cannot_all_lie_in_the_unit_interval_are_refused(second):
     """f² ≤ f on [0, 1], so a second moment above the mean gives the map away."""
     mean = torch.tensor([[0.5, 0.2]])
-    outside = SmoothedMap.from_mean(
+    outside = of_any_draws(
         mean, n_samples=10**6, stdevs=0.2, second_moment=torch.tensor([[second, 0.2]], dtype=torch.float64)
     )
     with pytest.raises(CertificationError, match=r"Expected a map with values in \[0, 1\]"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import Saliency
-from contract import counted
+from contract import counted, of_any_draws
 from ensembles import aligned, graded, incoherent, least_overlap, rivals, worst_ranks
 from networks import mlp
 from scipy.special import ndtr, owens_t
@@ -386,7 +386,7 @@ def test_maps_without_what_it_needs_are_refused(smoothed_map):
     one = CovarianceSummary(torch.tensor([4.0]), torch.tensor([1.0]))
     with pytest.raises(CertificationError, match="Expected a map with `covariance` and a trace"):
         certifier.rank(SmoothedMap.from_mean(torch.rand(1, 4), n_samples=9, stdevs=0.1, covariance=one), radius=0.1)
-    signed = SmoothedMap.from_mean(
+    signed = of_any_draws(
         torch.tensor([[0.5, -0.2]]), n_samples=9, stdevs=0.1, trace=torch.tensor([1.0]), covariance=one
     )
     with pytest.raises(CertificationError, match=r"Expected a map of draws >= 0, got means from -0\.2"):

@@ -1,8 +1,10 @@
 """A map's file: the same map back, and a plain refusal of everything else."""
 
+import dataclasses
 import io
 import itertools
 import json
+import math
 import re
 import zipfile
 
@@ -32,7 +34,9 @@ def sampled(**settings):
 MAPS = {
     "counts": lambda: map_of(draws(), first=3),
     "moments": lambda: map_of(draws(binary=False), first=3, max_squared_norm=2.5),
-    "trace": lambda: SmoothedMap.from_mean(torch.rand(2, 3), n_samples=9, stdevs=0.1, trace=torch.ones(2)),
+    "trace": lambda: SmoothedMap.from_mean(
+        torch.full((2, 3), 0.5), n_samples=9, stdevs=0.1, trace=torch.tensor([0.7, 0.2])
+    ),
     "tuple": lambda: SmoothedMap.from_counts(
         (torch.tensor([[1, 2]]), torch.tensor([[[3]]])), n_samples=9, stdevs=(0.1, 0.0)
     ),
@@ -213,6 +217,18 @@ def test_other_kinds_are_refused(stored, tmp_path):
         {"provenance": []},
         {"provenance": [[[1, 2]], [[1, 2]]]},
         {"provenance": [5, 5]},
+        {"provenance": [[[5, 0, 6]], [[5, 0, 7]]]},
+        {"provenance": [[[5, 0, 6]], [[5, 0, 3], [5, 2, 5]]]},
+        {"provenance": [[[5, 0, 6]], [[5, -3, 3]]]},
+        {"provenance": [[[5, 0, 6]], [[5, 0, 8], [5, 9, 7]]]},
+        {"stdevs": -0.1},
+        {"stdevs": math.nan},
+        {"stdevs": True},
+        {"stdevs": [0.1, math.inf]},
+        {"max_squared_norm": -1.0},
+        {"max_squared_norm": 0},
+        {"max_squared_norm": math.nan},
+        {"max_squared_norm": math.inf},
         {"setup": 3},
         {"setup": ...},
         {"is_tuple": ...},
@@ -244,7 +260,22 @@ def test_headers_that_do_not_fit_are_refused(stored, header, tmp_path):
         {"group_ids.0": np.full((1, 3, 4, 4), -1)},
         {"group_ids.0": np.zeros((1, 3, 4, 4))},
         {"group_ids.0": np.zeros((1, 3, 4, 5), dtype=np.int64)},
+        {"feature_counts": np.ones((2, 16), dtype=np.int32)},
+        {"feature_counts": None, "feature_mean": np.full((2, 16), 0.5, dtype=np.float32)},
+        {"feature_counts": None, "feature_mean": np.full((2, 16), 0.5), "second_moment": np.full((2, 16), 0.2)},
+        {"feature_counts": None, "feature_mean": np.full((2, 16), 1e6), "second_moment": np.full((2, 16), 0.9e12)},
+        {"second_moment": np.zeros((2, 16))},
+        {"plain": np.full((2, 16), -1.0)},
+        {"group_ids.0": np.zeros((3, 3, 4, 4), dtype=np.int64)},
         {"given_trace": np.zeros(3)},
+        {"given_trace": np.array([1.0, -1e-9])},
+        {"given_trace": np.array([1.0, np.nan])},
+        {"given_trace": np.array([1.0, np.inf])},
+        {"given_trace": np.ones(2, dtype=np.int64)},
+        {"covariance.pairs": np.array([3.0, 3.5]), "covariance.top_eigenvalue": np.ones(2)},
+        {"covariance.pairs": np.array([3.0, 0.5]), "covariance.top_eigenvalue": np.ones(2)},
+        {"covariance.pairs": np.array([3.0, 3.0]), "covariance.top_eigenvalue": np.array([1.0, -1.0])},
+        {"covariance.pairs": np.array([3.0, 3.0]), "covariance.top_eigenvalue": np.array([1.0, np.nan])},
         {"covariance.top_eigenvalue": None},
         {"covariance.pairs": np.ones(3), "covariance.top_eigenvalue": np.ones(3)},
         {"covariance.surprise": np.ones(2)},
@@ -310,3 +341,25 @@ def test_a_map_of_almost_nothing_can_be_read_again(tmp_path):
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=100, stdevs=0.2)
     smoothed_map.save(tmp_path / "map.npz")
     assert torch.equal(SmoothedMap.load(tmp_path / "map.npz").counts, counts)
+
+
+def test_maps_beyond_the_unit_interval_can_be_read_again(tmp_path):
+    """Magnitudes that a method samples are not certified, but they are maps."""
+    large = dataclasses.replace(
+        map_of(draws(binary=False)), feature_mean=torch.full((2, 5), 1e7).double() / 3, max_squared_norm=None,
+        second_moment=(torch.full((2, 5), 1e7).double() / 3).square(),
+    )  # fmt: skip
+    large.save(tmp_path / "map.npz")
+    assert_equal_maps(SmoothedMap.load(tmp_path / "map.npz"), large)
+
+
+@pytest.mark.parametrize(("name", "value"), [("mask", False), ("shares", 1.5), ("shares", -0.5)])
+def test_regions_that_do_not_fit_are_refused(name, value, tmp_path):
+    region = torch.zeros(1, 3, 4, 4, dtype=torch.bool)
+    region[..., 0] = True
+    sampled(region=region).save(tmp_path / "map.npz")
+    stored = (tmp_path / "map.npz").read_bytes()
+    with np.load(io.BytesIO(stored)) as archive:
+        array = np.full_like(archive[f"region.0.{name}"], value)
+    with pytest.raises(FileFormatError, match=f"inconsistent one: `{name}` does not fit"):
+        load_bytes(rewritten(stored, **{f"region.0.{name}": array}), tmp_path)

@@ -69,8 +69,8 @@ def test_a_mean_map_has_moments_and_the_trace_of_its_draws():
 def test_the_trace_is_unknown_where_it_cannot_be_known():
     assert SmoothedMap.from_mean(torch.rand(1, 3), n_samples=9, stdevs=0.1).trace is None
     assert SmoothedMap.from_counts(torch.tensor([[1, 0]]), n_samples=1, stdevs=0.1).trace is None
-    given = SmoothedMap.from_mean(torch.rand(1, 3), n_samples=9, stdevs=0.1, trace=torch.tensor([2.0]))
-    assert given.trace.tolist() == [2.0]
+    given = SmoothedMap.from_mean(torch.full((1, 3), 0.5), n_samples=9, stdevs=0.1, trace=torch.tensor([0.5]))
+    assert given.trace.tolist() == [0.5]
 
 
 def test_maps_keep_the_structure_of_the_method_s_output():
@@ -381,6 +381,42 @@ def test_malformed_counts_are_refused(counts, settings, message):
         (torch.tensor([[float("inf")]]), {}, "Expected `mean` to be finite"),
         (torch.tensor([[0.5]]), {"second_moment": torch.tensor([[0.2]])}, "Expected `second_moment` like `mean`"),
         (torch.tensor([[0.5]]), {"second_moment": torch.tensor([[0.3, 0.3]])}, "Expected `second_moment` like `mean`"),
+        (
+            torch.tensor([[0.5, -0.25]]),
+            {},
+            r"Expected `mean` of draws in \[0, 1\], got means from -0\.25 to 0\.5; take mag",
+        ),
+        (
+            torch.tensor([[5.0, 3.0]]),
+            {"max_squared_norm": 40.0},
+            r"in \[0, 1\], got means from 3 to 5; take magnitudes of",
+        ),
+        (
+            torch.tensor([[0.5]]),
+            {"second_moment": torch.tensor([[6.5]])},
+            r"got 6\.5 beside a mean of 0\.5; take magnitude",
+        ),
+        (
+            torch.tensor([[0.5]]),
+            {"second_moment": torch.tensor([[0.6]])},
+            "Expected `second_moment` at most `mean`, as of",
+        ),
+        (
+            torch.tensor([[0.5]]),
+            {"trace": torch.tensor([6.25])},
+            r"Expected `trace` at most \[0\.277.*\], as of draws in",
+        ),
+        (torch.tensor([[0.5]]), {"trace": torch.tensor([float("inf")])}, r"Expected `trace` >= 0 of shape \(1,\)"),
+        (
+            torch.tensor([[0.5]]),
+            {"trace": torch.tensor([0.1]), "second_moment": torch.tensor([[0.5]])},
+            r"Expected `trace` to be that of `second_moment`, \[0\.277",
+        ),
+        (
+            torch.tensor([[0.5, 0.5]]),
+            {"covariance": CovarianceSummary(torch.tensor([4.0]), torch.tensor([6.25]))},
+            r"`top_eigenvalue` of at most 1, as of 2 features in \[0, 1\], got \[6\.25\]; take magnitudes",
+        ),
         (torch.tensor([[0.5]]), {"trace": torch.tensor([-1.0])}, r"Expected `trace` >= 0 of shape \(1,\)"),
         (torch.tensor([[0.5]]), {"trace": torch.tensor([1.0, 1.0])}, r"Expected `trace` >= 0 of shape \(1,\)"),
         (torch.tensor([[0.5]]), {"stdevs": (0.1, "1")}, "Expected `stdevs` to be a finite number"),
@@ -389,3 +425,25 @@ def test_malformed_counts_are_refused(counts, settings, message):
 def test_malformed_means_are_refused(mean, settings, message):
     with pytest.raises(InvalidInputError, match=message):
         SmoothedMap.from_mean(mean, **{"n_samples": 10, "stdevs": 0.1, **settings})
+
+
+def test_draws_of_minus_2_and_3_show_wherever_more_than_their_mean_is_given():
+    draws = np.random.default_rng(0).choice([-2.0, 3.0], size=(1, 1000, 2))
+    mean = torch.from_numpy(draws.mean(1))
+    extras = {
+        "second_moment": torch.from_numpy((draws**2).mean(1)),
+        "trace": torch.from_numpy(draws.var(1, ddof=1).sum(1)),
+        "covariance": CovarianceSummary(torch.tensor([500.0]), torch.tensor([6.25])),
+    }
+    for name, value in extras.items():
+        for norm in (None, 18.0):
+            with pytest.raises(InvalidInputError, match="take magnitudes of signed draws, and divide every draw by"):
+                SmoothedMap.from_mean(mean, n_samples=1000, stdevs=1.0, max_squared_norm=norm, **{name: value})
+    # The means alone are those of draws in [0, 1] too, so they are taken on the caller's word.
+    assert "on your word" in SmoothedMap.from_mean.__doc__
+    assert not SmoothedMap.from_mean(mean, n_samples=1000, stdevs=1.0).binary
+
+
+def test_means_that_rounding_put_outside_are_those_of_the_ends():
+    made = SmoothedMap.from_mean(torch.tensor([[1 + 2e-16, -1e-17]], dtype=torch.float64), n_samples=9, stdevs=0.1)
+    assert made.features.tolist() == [[1.0, 0.0]]

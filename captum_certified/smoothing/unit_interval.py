@@ -1,0 +1,82 @@
+"""What statistics of draws in [0, 1] cannot be, so that draws of another range are noticed where they can be."""
+
+import torch
+from torch import Tensor
+
+from captum_certified.exceptions import InvalidInputError
+
+__all__ = ["check_unit_eigenvalue", "checked_unit_mean", "checked_unit_second_moment", "checked_unit_trace"]
+
+# What rounding may do to averages of numbers in [0, 1].
+_ROUNDING = 1e-9
+_ADVICE = "take magnitudes of signed draws, and divide every draw by the largest value that any can have"
+
+
+def checked_unit_mean(mean: Tensor) -> Tensor:
+    """Means in [0, 1]; those that rounding alone has put outside are put on its end.
+
+    Raises:
+        InvalidInputError: One is outside.
+    """
+    low, high = float(mean.min()), float(mean.max())
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise InvalidInputError(f"Expected `mean` of draws in [0, 1], got means from {low:g} to {high:g}; {_ADVICE}.")
+    return mean.clamp(0.0, 1.0)
+
+
+def checked_unit_second_moment(second_moment: Tensor, mean: Tensor) -> Tensor:
+    """Mean squares: at least the squares of the means, and at most the means, because f² ≤ f in [0, 1].
+
+    Raises:
+        InvalidInputError: They are of another shape, or draws in [0, 1] do not have them.
+    """
+    if second_moment.shape != mean.shape or bool((second_moment < mean.square() - _ROUNDING).any()):
+        raise InvalidInputError("Expected `second_moment` like `mean` and at least its square, got less.")
+    if bool((second_moment > mean + _ROUNDING).any()):
+        over = int((second_moment - mean).argmax())
+        raise InvalidInputError(
+            "Expected `second_moment` at most `mean`, as of draws in [0, 1], got "
+            f"{float(second_moment.flatten()[over]):g} beside a mean of {float(mean.flatten()[over]):g}; {_ADVICE}."
+        )
+    return second_moment
+
+
+def checked_unit_trace(trace: object, mean: Tensor, second_moment: Tensor | None, samples: Tensor) -> Tensor:
+    """Traces of unbiased covariances: at most q/(q−1) Σ(h − h²) for means h of q draws in [0, 1].
+
+    Raises:
+        InvalidInputError: They are not finite numbers ≥ 0 of shape (N,), contradict the second moment, or draws in
+            [0, 1] do not have them.
+    """
+    traces = torch.as_tensor(trace, dtype=torch.float64, device="cpu")
+    rows = len(mean)
+    if traces.shape != (rows,) or not bool((torch.isfinite(traces) & (traces >= 0)).all()):
+        raise InvalidInputError(f"Expected `trace` >= 0 of shape ({rows},), got {trace}.")
+    known = samples > 1
+    factor, slack = samples / (samples - 1).clamp_min(1), _ROUNDING * mean.shape[1]
+    if second_moment is not None:
+        own = factor * (second_moment - mean.square()).sum(dim=1)
+        if bool((known & ((traces - own).abs() > 1e-6 * own + slack)).any()):
+            raise InvalidInputError(
+                f"Expected `trace` to be that of `second_moment`, {own.tolist()}, got {traces.tolist()}."
+            )
+    most = factor * (mean - mean.square()).sum(dim=1)
+    if bool((known & (traces > most * (1 + _ROUNDING) + slack)).any()):
+        raise InvalidInputError(
+            f"Expected `trace` at most {most.tolist()}, as of draws in [0, 1] with these means, got "
+            f"{traces.tolist()}; {_ADVICE}."
+        )
+    return traces
+
+
+def check_unit_eigenvalue(top_eigenvalue: Tensor, n: int) -> None:
+    """Refuse eigenvalues of a covariance above n/2, because no two draws in [0, 1] are farther apart than sqrt(n).
+
+    Raises:
+        InvalidInputError: One is above.
+    """
+    if bool((top_eigenvalue > n / 2 * (1 + _ROUNDING)).any()):
+        raise InvalidInputError(
+            f"Expected `covariance` with a `top_eigenvalue` of at most {n / 2:g}, as of {n} features in [0, 1], got "
+            f"{top_eigenvalue.tolist()}; {_ADVICE}."
+        )
