@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from captum_certified.certify.feature_table import feature_names_of
+from captum_certified.certify.percent import rounded_down, written_confidence
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.smoothing import (
     SmoothedMap,
@@ -91,7 +92,8 @@ class Certificate(ABC):
 
     def _settings(self) -> str:
         allowed = f", violations={self.violations}" if self.violations else ""
-        return f"radius={self.at_radius:g}, confidence={self.confidence:g}, bound={self.bound!r}{allowed}"
+        radius, confidence = rounded_down(self.at_radius), written_confidence(self.confidence)
+        return f"radius={radius}, confidence={confidence}, bound={self.bound!r}{allowed}"
 
     # -- for programs --------------------------------------------------------------------------------------
 

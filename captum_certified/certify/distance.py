@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.percent import floored, rounded_up
 
 __all__ = ["DistanceCertificate"]
 
@@ -28,8 +29,8 @@ class DistanceCertificate(Certificate):
         """One sentence for each example."""
         norms = self.map.features.norm(dim=1)
         return [
-            f"the map moves by at most {float(l2):.4g} (its norm is {float(norm):.4g}); cosine similarity at least "
-            f"{float(cosine):.3f}, from {int(draws)} draws"
+            f"the map moves by at most {rounded_up(l2)} (its norm is {float(norm):.4g}); cosine similarity at least "
+            f"{floored(cosine, 3)}, from {int(draws)} draws"
             for l2, norm, cosine, draws in zip(self.l2, norms, self.cosine, self.n_samples, strict=True)
         ]
 

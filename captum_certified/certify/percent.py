@@ -1,8 +1,17 @@
-"""How proved shares are written."""
+"""How proved numbers are written: rounded to the side on which they stay proved.
+
+Lower bounds, radii and confidences are rounded down, upper bounds and probabilities of error up. The shortest decimal
+that denotes a float is what is rounded, so that 0.29 is 29 %.
+"""
 
 import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-__all__ = ["floored_percent"]
+__all__ = ["floored", "floored_percent", "rounded_down", "rounded_up", "written_confidence", "written_error"]
+
+# Exponents that are written with zeros; few readers know the other notation.
+_PLAIN = range(-10, 16)
+_DIGITS = 3
 
 
 def floored_percent(share: float, digits: int = 1) -> str:
@@ -16,6 +25,103 @@ def floored_percent(share: float, digits: int = 1) -> str:
         >>> floored_percent(3999 / 4000), floored_percent(0.29), floored_percent(0.629, digits=0)
         ('99.9', '29.0', '62')
     """
-    unit = 10**digits
-    # Products of shares that are whole numbers of units may fall short of them by rounding.
-    return f"{math.floor(100 * unit * share + 1e-9) / unit:.{digits}f}"
+    return _floor(100 * _decimal(share), digits)
+
+
+def floored(value: float, digits: int) -> str:
+    """A lower bound, rounded down.
+
+    Args:
+        value: A finite number.
+        digits: Digits after the point.
+
+    Example:
+        >>> floored(0.99999, 3), floored(1.0, 3)
+        ('0.999', '1.000')
+    """
+    return _floor(_decimal(value), digits)
+
+
+def rounded_down(value: float, digits: int = 6) -> str:
+    """A lower bound or a radius, rounded down.
+
+    Args:
+        value: A number ≥ 0.
+        digits: Significant digits.
+
+    Example:
+        >>> rounded_down(0.0123456789), rounded_down(0.1), rounded_down(1e-05)
+        ('0.0123456', '0.1', '0.00001')
+    """
+    return _significant(value, digits, ROUND_FLOOR)
+
+
+def rounded_up(value: float, digits: int = 4) -> str:
+    """An upper bound, rounded up.
+
+    Args:
+        value: A number ≥ 0.
+        digits: Significant digits.
+
+    Example:
+        >>> rounded_up(1.23411), rounded_up(0.5), rounded_up(float("inf"))
+        ('1.235', '0.5', 'inf')
+    """
+    return _significant(value, digits, ROUND_CEILING)
+
+
+def written_confidence(confidence: float, *, percent: bool = False) -> str:
+    """A confidence, rounded down to three digits of itself or of its distance from 1, whichever is smaller.
+
+    Args:
+        confidence: In (0, 1).
+        percent: Write it in percent, without the sign.
+
+    Example:
+        >>> written_confidence(0.95), written_confidence(1 - 1e-9), written_confidence(1 - 0.05 / 3, percent=True)
+        ('0.95', '0.999999999', '98.33')
+    """
+    exact = _decimal(confidence)
+    if exact < Decimal("0.5"):
+        written = _rounded(exact, _DIGITS, ROUND_FLOOR)
+    else:
+        written = 1 - _rounded(1 - exact, _DIGITS, ROUND_CEILING)
+    return _plain(100 * written if percent else written)
+
+
+def written_error(confidence: float) -> str:
+    """The probability of being wrong, in percent without the sign, rounded up.
+
+    Args:
+        confidence: In (0, 1).
+
+    Example:
+        >>> written_error(0.95), written_error(1 - 0.05 / 3)
+        ('5', '1.67')
+    """
+    return _plain(100 * _rounded(1 - _decimal(confidence), _DIGITS, ROUND_CEILING))
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(repr(float(value)))
+
+
+def _floor(value: Decimal, digits: int) -> str:
+    return str(value.quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR))
+
+
+def _significant(value: float, digits: int, rounding: str) -> str:
+    if not math.isfinite(value):
+        return str(float(value))
+    return _plain(_rounded(_decimal(value), digits, rounding))
+
+
+def _rounded(value: Decimal, digits: int, rounding: str) -> Decimal:
+    if value.is_zero():
+        return value
+    return value.quantize(Decimal(1).scaleb(value.adjusted() - digits + 1), rounding)
+
+
+def _plain(value: Decimal) -> str:
+    value = value.normalize()
+    return f"{value:f}" if value.is_zero() or value.adjusted() in _PLAIN else f"{float(value):g}"

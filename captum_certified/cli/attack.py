@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.percent import floored_percent, rounded_down
 from captum_certified.cli.arguments import positive_integer
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import add_explanation, add_model, check_json, explainer_of, write_json
@@ -267,8 +267,8 @@ def _sentence(record: Mapping[str, Any]) -> str:
         return f"{record['image']}: failed: {record['error']}"
     attack = record["attack"]
     return (
-        f"{record['image']}: class {record['prediction']}, within radius {record['radius']:g} an attack leaves "
-        f"{attack['plain_overlap_fraction'][0]:.1%} of the plain map's top {record['k']} and "
+        f"{record['image']}: class {record['prediction']}, within radius {rounded_down(record['radius'])} an attack "
+        f"leaves {attack['plain_overlap_fraction'][0]:.1%} of the plain map's top {record['k']} and "
         f"{attack['overlap_fraction'][0]:.1%} of the smoothed one's; "
         f"{floored_percent(record['overlap_fraction'][0])}% is certified ({record['bound']})"
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import add_explanation, add_model, check_json, explainer_of, write_json
@@ -180,8 +180,8 @@ def _sentence(record: Mapping[str, Any]) -> str:
         return f"{record['image']}: failed: {record['error']}"
     text = (
         f"{record['image']}: {_explained(record)}, at least {floored_percent(record['overlap_fraction'][0])}% of "
-        f"the top {record['k']} features survive radius {record['radius']:g} ({record['bound']}, confidence "
-        f"{record['confidence']:g})"
+        f"the top {record['k']} features survive radius {rounded_down(record['radius'])} ({record['bound']}, "
+        f"confidence {written_confidence(record['confidence'])})"
     )
     if record["plain_overlap"]:
         text += f"; the plain map shares {record['plain_overlap'][0] / record['k']:.1%} of them"

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captum_certified.certify.percent import rounded_down, written_confidence
 from captum_certified.cli.arguments import count_or_fraction, positive_integer, seed
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
         f"The classifier gets {report.accuracy:.1%} of the test digits right.",
         f"Of the {first.k} most salient pixels of {first.map.layout.n_features}, at least so many stay among the "
         f"{first.k} most salient",
-        f"under every perturbation of L2 size {radius:g} (pixels in [0, 1]; confidence {first.confidence:.0%} each):",
+        f"under every perturbation of L2 size {rounded_down(radius)} (pixels in [0, 1]; confidence "
+        f"{written_confidence(first.confidence, percent=True)}% each):",
         "",
         *table,
         "",

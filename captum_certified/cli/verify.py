@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from captum_certified.certify.percent import rounded_down, written_confidence
 from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
 
 __all__ = ["add_to", "run"]
@@ -52,7 +53,8 @@ def _verified(path: Path) -> int:
         return _UNREADABLE
     if verification.agrees:
         certificate = verification.certificate
-        print(f"{path}: agrees (L2 radius {certificate.at_radius:g}, confidence {certificate.confidence:g})")
+        radius, confidence = rounded_down(certificate.at_radius), written_confidence(certificate.confidence)
+        print(f"{path}: agrees (L2 radius {radius}, confidence {confidence})")
         for summary in certificate.summaries():
             print(f"  {summary}")
         return _AGREES

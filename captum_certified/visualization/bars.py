@@ -13,6 +13,7 @@ from torch import Tensor
 
 from captum_certified.certify import SelectionCertificate, TopKCertificate
 from captum_certified.certify.feature_table import feature_names_of, score_range, top_k_radii
+from captum_certified.certify.percent import rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.images import checked_labels, literal
 from captum_certified.visualization.lookups import check_exact
@@ -83,10 +84,12 @@ def bar_figure(
             panel.axvline(0.5, color="0.3", linestyle=":", linewidth=1)
     axes[-1].set_xlim(0, 1.03 * max(float(smoothed.features.max()), float(upper.max())))
     axes[-1].set_xlabel("mean over the draws", fontsize=10)
+    radius = rounded_down(certificate.at_radius)
+    confidence = written_confidence(certificate.confidence, percent=True)
     figure.legend(
         handles=[Patch(facecolor=colour, label=label) for colour, label in legend.items()]
-        + [Line2D([], [], color="black", linewidth=1.2, label=f"exact score for any ‖δ‖₂ ≤ {certificate.at_radius:g}")],
-        title=f"confidence {100 * certificate.confidence:g} % for each example · bound {certificate.bound}",
+        + [Line2D([], [], color="black", linewidth=1.2, label=f"exact score for any ‖δ‖₂ ≤ {radius}")],
+        title=f"confidence {confidence} % for each example · bound {certificate.bound}",
         title_fontsize=10,
         fontsize=10,
         loc="outside lower center",

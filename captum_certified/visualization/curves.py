@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import Certifier
+from captum_certified.certify.percent import written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import SmoothedMap, resolved_count
 from captum_certified.visualization.palette import BOUNDS
@@ -92,7 +93,8 @@ def curve_figure(
     axes.set_ylabel(f"share of the top {count} that stays, %")
     axes.spines[["top", "right"]].set_visible(False)
     mean = "" if rows == 1 else f", mean of {rows} examples"
-    axes.set_title(f"certified at confidence {100 * confidence:g} %, each curve by itself{mean}", fontsize=10)
+    certified = f"certified at confidence {written_confidence(confidence, percent=True)} %"
+    axes.set_title(f"{certified}, each curve by itself{mean}", fontsize=10)
     # Below, where it hides no curve.
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure, axes

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import Certificate, SelectionCertificate, TopKCertificate
+from captum_certified.certify.percent import written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.images import ImageReading, checked_labels, displayable
 from captum_certified.visualization.panels import canvas, draw_heat, draw_image
@@ -101,9 +102,10 @@ def _draw_legend(figure: Figure, certificate: Certificate, handles: list[Patch])
     # A share that allows violations does not hold together with the names, which allow none.
     apart = isinstance(certificate, TopKCertificate) and certificate.violations > 0
     what = "image, share and names apart" if apart else "image"
+    confidence = written_confidence(certificate.confidence, percent=True)
     figure.legend(
         handles=handles,
-        title=f"confidence {100 * certificate.confidence:g} % for each {what} · bound {certificate.bound}",
+        title=f"confidence {confidence} % for each {what} · bound {certificate.bound}",
         title_fontsize=10,
         fontsize=10,
         loc="lower center",

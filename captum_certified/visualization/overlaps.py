@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["overlap_figure"]
@@ -58,7 +58,7 @@ def overlap_figure(
     columns = 100 * np.asarray(overlaps, dtype=np.float64)
     for column, radius, color in zip(columns.T, radii, colors, strict=True):
         sorted_column = np.append(np.sort(column)[::-1], column.min())
-        label = f"ρ = {radius:g}: mean {floored_percent(column.mean() / 100)} %"
+        label = f"ρ = {rounded_down(radius)}: mean {floored_percent(column.mean() / 100)} %"
         axes.step(np.arange(len(sorted_column)), sorted_column, where="post", color=color, label=label)
         axes.axhline(column.mean(), color=color, linestyle=":", linewidth=1)
     axes.set(xlim=(0, len(columns)), ylim=(0, 102))
@@ -67,6 +67,6 @@ def overlap_figure(
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     # Below, where it hides no curve.
-    title = f"confidence {100 * confidence:g} % for each example"
+    title = f"confidence {written_confidence(confidence, percent=True)} % for each example"
     figure.legend(title=title, loc="outside lower center", ncols=min(len(radii), 2), frameon=False)
     return figure, axes

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import RegionCertificate
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.figure import draw_smoothed
 from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable, literal
@@ -70,7 +70,7 @@ def region_figure(
         _draw_share(axes[row, 2], certificate, row, height=images.shape[0] / images.shape[1])
     figure.legend(
         handles=[Line2D([], [], color=FAINT, linewidth=2, label=literal(f"region {certificate.name!r}"))],
-        title=f"confidence {100 * certificate.confidence:g} % for each image",
+        title=f"confidence {written_confidence(certificate.confidence, percent=True)} % for each image",
         title_fontsize=10,
         fontsize=10,
         loc="lower center",
@@ -101,4 +101,6 @@ def _draw_share(panel: Axes, certificate: RegionCertificate, row: int, *, height
     panel.text(50, -0.24, f"observed: {100 * observed:.0f} %", ha="center", va="top", fontsize=10)
     panel.barh(width=float(certified), color=STRONG, **bar)
     panel.text(50, 0.24, f"certified: at least {certified} %", ha="center", va="bottom", fontsize=10)
-    panel.set_title(f"of the saliency stay in the region\nfor any ‖δ‖₂ ≤ {certificate.radius:g}", fontsize=10)
+    panel.set_title(
+        f"of the saliency stay in the region\nfor any ‖δ‖₂ ≤ {rounded_down(certificate.radius)}", fontsize=10
+    )

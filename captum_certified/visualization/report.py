@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from captum_certified.certify import TopKCertificate
+from captum_certified.certify.percent import rounded_down, written_confidence, written_error
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import SmoothedMap, atomic_write, select_rows
 from captum_certified.visualization.images import ImageReading, displayable, is_in_unit_interval
@@ -121,8 +122,8 @@ def _data(
     """What the page looks up."""
     spread = math.sqrt(_values_of_input(smoothed_map, picture))
     return {
-        "radii": [_decimal(radius, digits=9) for radius in grid],
-        "even": [_rounded_down(radius / spread) for radius in grid],
+        "radii": [rounded_down(radius, digits=9) for radius in grid],
+        "even": [_even(radius, spread) for radius in grid],
         "place": [round(radius / grid[-1], 5) for radius in grid],
         "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT)],
         "sets": [_set_data(one, smoothed_map, grid, picture) for one in sets],
@@ -135,17 +136,9 @@ def _values_of_input(smoothed_map: SmoothedMap, picture: NDArray[Any]) -> int:
     return int(smoothed_map.setup.get("input_values", seen))
 
 
-def _rounded_down(size: float) -> str:
-    """Two digits of a size that must not be exceeded."""
-    if size == 0:
-        return "0"
-    digit = 10.0 ** (math.floor(math.log10(size)) - 1)
-    return _decimal(math.floor(size / digit * (1 + 1e-9)) * digit, digits=2)
-
-
-def _decimal(size: float, *, digits: int) -> str:
-    """A number without an exponent, which few readers know."""
-    return str(np.format_float_positional(size, precision=digits, unique=False, fractional=False, trim="-"))
+def _even(radius: float, spread: float) -> str:
+    """Two digits of the largest change that is equal in every value and within the radius."""
+    return "0" if radius == 0 else rounded_down(math.nextafter(radius / spread, math.inf), digits=2)
 
 
 def _set_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float], picture: NDArray[Any]) -> dict[str, Any]:
@@ -205,11 +198,11 @@ def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDA
     noun, feature = _features_named(smoothed_map, picture)
     target = smoothed_map.setup.get("target")
     target = target[0] if isinstance(target, list) and len(target) == 1 else target
-    confidence, error = 100 * certificate.confidence, 100 * (1 - certificate.confidence)
+    confidence = written_confidence(certificate.confidence, percent=True)
     together = (
-        f"All numbers of this page hold together with confidence {confidence:g} %."
+        f"All numbers of this page hold together with confidence {confidence} %."
         if certificate.violations == 0
-        else f"For one size of the top set, all radii hold together with confidence {confidence:g} %; other sizes, and "
+        else f"For one size of the top set, all radii hold together with confidence {confidence} %; other sizes, and "
         "features by name, are statements of their own."
     )
     return {
@@ -219,13 +212,13 @@ def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDA
         "method": str(smoothed_map.setup.get("method", "an attribution method")),
         "values": str(_values_of_input(smoothed_map, picture)),
         "scale": ", of which 0 is black and 1 is white" if is_in_unit_interval(picture) else "",
-        "error": f"{error:.3g} %",
-        "confidence": f"{confidence:g} %",
+        "error": f"{written_error(certificate.confidence)} %",
+        "confidence": f"{confidence} %",
         "together": together,
         "bound": certificate.bound,
         "draws": str(int(smoothed_map.n_samples[0])),
         "sigma": f"{smoothed_map.sigma:g}",
-        "radius": f"{certificate.radius:g}",
+        "radius": rounded_down(certificate.radius),
         "k": str(certificate.k),
         "width": str(width),
         "height": str(height),

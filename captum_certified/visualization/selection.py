@@ -6,6 +6,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from captum_certified.certify import SelectionCertificate
+from captum_certified.certify.percent import rounded_down
 from captum_certified.visualization.images import ImageReading, any_channel
 from captum_certified.visualization.palette import OPEN, STRONG
 from captum_certified.visualization.panels import draw_marks
@@ -37,7 +38,7 @@ def draw_selection(column: NDArray[Any], certificate: SelectionCertificate, read
 
 
 def _statement(certificate: SelectionCertificate, row: int) -> str:
-    n, size = certificate.map.layout.n_features, f"‖δ‖₂ ≤ {certificate.at_radius:g}"
+    n, size = certificate.map.layout.n_features, f"‖δ‖₂ ≤ {rounded_down(certificate.at_radius)}"
     decided = int((certificate.feature_selected | certificate.feature_rejected)[row].sum())
     if decided == 0:
         return f"no feature of {n} is\ndecided for {size}"

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import Certifier, TopKCertificate
+from captum_certified.certify.percent import rounded_down
 from captum_certified.visualization.images import ImageReading, any_channel
 from captum_certified.visualization.palette import FAINT, STRONG
 from captum_certified.visualization.panels import draw_marks
@@ -41,7 +42,7 @@ def draw_top_k(column: NDArray[Any], certificate: TopKCertificate, reading: Imag
 
 
 def _statement(certificate: TopKCertificate, overlap: int, named: int) -> str:
-    size = f"‖δ‖₂ ≤ {certificate.radius:g}"
+    size = f"‖δ‖₂ ≤ {rounded_down(certificate.radius)}"
     if overlap == 0:
         return f"nothing is certified of the\ntop {certificate.k} for {size}"
     percent = 100 * overlap // certificate.k  # rounded down: it is a guarantee
