@@ -482,7 +482,16 @@ def test_where_nothing_is_proved_the_way_on_is_named(folder, capsys):
         ["certify", "one.png", "--model", f"{folder}:already", "--size", "12", "--samples", "4", "--radius", "9", "-q"]
     )
     assert "at least 0.0%" in (printed := capsys.readouterr().out)
-    assert "nothing is proved: try more draws, a smaller radius, or more noise" in printed
+    assert "nothing is proved: no map of 432 features can be certified at this radius\n" in printed
+
+
+def test_where_enough_draws_prove_nothing_the_advice_voids_nothing(folder, capsys):
+    settings = ["--size", "12", "--samples", "64", "--radius", "0", "--k", "1", "--bound", "theorem2", "-q"]
+    main(["certify", "one.png", "--model", f"{folder}:already", *settings])
+    assert (
+        "; nothing is proved: choose --samples, --sigma and --radius on other images or with another --seed, then "
+        "certify once\n"
+    ) in capsys.readouterr().out
 
 
 def test_an_image_that_the_model_does_not_take(folder, capsys):

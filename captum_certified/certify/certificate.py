@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from captum_certified.certify.feature_table import feature_names_of
+from captum_certified.certify.few_draws import too_few_draws
+from captum_certified.certify.levels import levels
 from captum_certified.certify.percent import rounded_down, written_confidence
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.smoothing import (
@@ -66,9 +68,23 @@ class Certificate(ABC):
         """Number of draws of each example, shape (N,)."""
         return self.map.n_samples
 
+    @property
+    def held_fixed(self) -> str:
+        """What the statement takes to be the same at every perturbed input, in one sentence."""
+        targets = self.map.setup.get("target")
+        if targets and "argmax" in (targets if isinstance(targets, list) else [targets]):
+            return (
+                "It is about the class predicted at each noisy copy, whichever that is; baselines and further "
+                "arguments are held fixed at every perturbed input."
+            )
+        return (
+            "Target, baselines and further arguments are held fixed at every perturbed input, also where the "
+            "prediction changes."
+        )
+
     @abstractmethod
     def summaries(self) -> list[str]:
-        """One sentence for each example."""
+        """One sentence for each example; :attr:`held_fixed` is about all of them."""
 
     @abstractmethod
     def results(self) -> dict[str, Any]:
@@ -80,7 +96,7 @@ class Certificate(ABC):
         lines = [f"  [{row}] {summary}" for row, summary in enumerate(self.summaries())]
         if len(lines) > 12:
             lines[10:-1] = [f"  … {len(lines) - 11} more examples"]
-        return "\n".join([f"{type(self).__name__}({self._settings()})", *lines])
+        return "\n".join([f"{type(self).__name__}({self._settings()})", *lines, f"  {self.held_fixed}"])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -88,12 +104,24 @@ class Certificate(ABC):
             for row, summary in enumerate(self.summaries())
         )
         title = f"<b>{type(self).__name__}</b> <code>{html.escape(self._settings())}</code>"
-        return f"<div>{title}<table>{rows}</table></div>"
+        return f"<div>{title}<table>{rows}</table>{html.escape(self.held_fixed)}</div>"
 
     def _settings(self) -> str:
         allowed = f", violations={self.violations}" if self.violations else ""
         radius, confidence = rounded_down(self.at_radius), written_confidence(self.confidence)
         return f"radius={radius}, confidence={confidence}, bound={self.bound!r}{allowed}"
+
+    def _too_few_draws(self, row: int) -> str:
+        """What a sentence about an example of which nothing is certified ends with if no map could be."""
+        sentence = too_few_draws(
+            self.bound,
+            n_samples=int(self.n_samples[row]),
+            n_features=self.map.layout.n_features,
+            ratio=self.at_radius / self.map.sigma,
+            level=levels(self.map, 1 - self.confidence)[row],
+            violations=self.violations,
+        )
+        return "" if sentence is None else f"; {sentence}"
 
     # -- for programs --------------------------------------------------------------------------------------
 
@@ -140,8 +168,8 @@ class Certificate(ABC):
 
         Returns:
             Columns ``example``, ``feature``, ``mean``, for most kinds ``lower`` and ``upper`` (between which the
-            exact score stays at every perturbed input), and what the bound says of each feature. These statements
-            about named features allow no violations and are about the exact map; together they hold with the
+            score stays at every perturbed input: the exact one, or that of ``fresh_draws``), and what the bound says
+            of each feature. These statements about named features allow no violations; together they hold with the
             certificate's confidence.
 
         Raises:

@@ -45,6 +45,14 @@ class Certifier:
     of a certificate, or one from ``sample``, and need no new draws. Of a map whose draws ended when they said so, every
     method certifies each example at the level of the look that ended it.
 
+    A certificate is about the map of the target, baselines and further arguments that were given. They are held fixed
+    at every perturbed input, also where the prediction changes; with ``target="argmax"`` it is about the class
+    predicted at each noisy copy.
+
+    With ``violations=0``, or under ``"spectral"``, all statements from one map under one bound hold together, except
+    those that spend an error probability of their own: about ``fresh_draws``, of :meth:`region`, of :meth:`distance`
+    unless the bound is ``"spectral"``, and of :meth:`median_rank` unless it is ``"theorem2"`` or ``"hoeffding"``.
+
     Args:
         attribution_method: A smoothed attribution; needed by :meth:`certify` only.
         confidence: Probability in (0, 1) that a certificate holds, for each example.
@@ -198,7 +206,8 @@ class Certifier:
             k: Size of the top set.
             radius: L2 size ρ ≥ 0 of the perturbation.
             fresh_draws: Compare with a map sampled from so many fresh draws at the perturbed input, not with the
-                exact one. Weaker, and without violations; the input must be chosen without seeing the draws.
+                exact one. Weaker, and without violations; the input must be chosen without seeing the draws. It
+                spends an error probability of its own, so it does not hold together with other statements.
 
         Returns:
             The certificate.
@@ -252,7 +261,7 @@ class Certifier:
             fresh_draws: As in :meth:`top_k`.
 
         Returns:
-            The certificate; all ranks hold together.
+            The certificate; all its ranks hold together.
 
         Raises:
             InvalidInputError: An argument is not what was expected.
@@ -298,7 +307,8 @@ class Certifier:
     def median_rank(self, smoothed_map: SmoothedMap, *, radius: float) -> RankCertificate:
         """Theorem 3's certified ranks: those that follow from being salient in at least half of the draws.
 
-        They are weaker than :meth:`rank`, and need only to know which features those are.
+        They are weaker than :meth:`rank`, and need only to know which features those are. They rest on Hoeffding's
+        intervals, so they hold together with other statements only under ``"theorem2"`` and ``"hoeffding"``.
 
         Args:
             smoothed_map: A map of zeros and ones whose number of ones is bounded (``max_squared_norm``).
@@ -394,6 +404,9 @@ class Certifier:
 
     def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
         """Certify how far the whole map can move, and how far it can turn.
+
+        It spends the whole error probability, so it holds together with other statements only under ``"spectral"``:
+        ``"best"`` splits it.
 
         Args:
             smoothed_map: A map of draws ≥ 0; with its covariance the bound is far sharper.

@@ -61,8 +61,8 @@ class RankCertificate(Certificate):
         informative = (self._guaranteed() < n).sum(dim=1)
         return [
             f"{int(count)} of {n} features have a certified rank, the best of them {int(first)}, "
-            f"proved from {int(draws)} draws"
-            for count, first, draws in zip(informative, best, self.n_samples, strict=True)
+            f"proved from {int(draws)} draws" + ("" if count else self._too_few_draws(row))
+            for row, (count, first, draws) in enumerate(zip(informative, best, self.n_samples, strict=True))
         ]
 
     def results(self) -> dict[str, Any]:

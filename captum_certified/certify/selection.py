@@ -62,12 +62,15 @@ class SelectionCertificate(Certificate):
             f"{int(selected)} of {n} features certifiably selected, {int(rejected)} certifiably not, "
             f"{n - int(selected) - int(rejected)} open "
             f"({floored_percent(float(share))}% certified), from {int(draws)} draws"
-            for selected, rejected, share, draws in zip(
-                self.feature_selected.sum(1),
-                self.feature_rejected.sum(1),
-                self.certified_fraction,
-                self.n_samples,
-                strict=True,
+            + ("" if selected or rejected else self._too_few_draws(row))
+            for row, (selected, rejected, share, draws) in enumerate(
+                zip(
+                    self.feature_selected.sum(1),
+                    self.feature_rejected.sum(1),
+                    self.certified_fraction,
+                    self.n_samples,
+                    strict=True,
+                )
             )
         ]
 

@@ -78,6 +78,7 @@ class TopKCertificate(Certificate):
         return [
             f"at least {int(certified)} of the top {self.k} features ({floored_percent(int(certified) / self.k)}%) "
             f"survive, proved from {int(draws)} draws"
+            + ("" if certified else self._too_few_draws(row))
             + ("" if stopped is None else f" ({self.asked_overlap} asked for: {stopped[row]})")
             + ("" if plain is None else f"; {int(plain[row]) / self.k:.1%} of them are in the plain map's top {self.k}")
             for row, (certified, draws) in enumerate(zip(self.overlap, self.n_samples, strict=True))

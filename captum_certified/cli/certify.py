@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captum_certified.certify.few_draws import too_few_draws
 from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import add_explanation, add_model, check_json, explainer_of, write_json
+from captum_certified.theory import look_level
 
 if TYPE_CHECKING:
     from captum_certified.runs.job import Job
@@ -29,6 +31,11 @@ def add_to(commands: Any) -> None:
         "every perturbation. Pixels are in [0, 1] and so are the units of --sigma and --radius: the model's "
         "normalisation becomes part of the model. The same command again continues an interrupted run; under torchrun "
         "all processes share the work.",
+        epilog="A certificate is about the map of the class that --target names, which is held fixed at every "
+        "perturbed image, also where the prediction changes there; with --target argmax it is about the class "
+        "predicted at each noisy copy, whichever that is. Choose --samples, --sigma, --radius and --k on other images "
+        "or with another --seed, then certify once: numbers chosen by looking at certificates of the same draws void "
+        "them.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
@@ -50,7 +57,10 @@ def add_to(commands: Any) -> None:
         "then the most draws",
     )
     explanation.add_argument(
-        "--region", type=box, metavar="X0,Y0,X1,Y1", help="pixels of the file: certify its saliency too"
+        "--region",
+        type=box,
+        metavar="X0,Y0,X1,Y1",
+        help="pixels of the file: certify the share of the saliency in them too, with a confidence of its own",
     )
     _add_output(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -175,6 +185,23 @@ def _explained(record: Mapping[str, Any]) -> str:
     return f"class {target} explained, {prediction} predicted"
 
 
+def _advice(record: Mapping[str, Any]) -> str:
+    """What to do about a certificate of nothing; numbers chosen by looking at it would void the next one."""
+    stdevs, looks = record["stdevs"], record["looks"]
+    sigma = next((s for s in stdevs if s > 0), 0.0) if isinstance(stdevs, list) else stdevs
+    alpha = 1 - record["confidence"]
+    few = too_few_draws(
+        record["bound"],
+        n_samples=record["n_samples"][0],
+        n_features=record["n_features"],
+        ratio=record["radius"] / sigma,
+        level=look_level(alpha, looks[0]) if looks and looks[0] else alpha,
+        violations=record["violations"],
+    )
+    choose = "choose --samples, --sigma and --radius on other images or with another --seed, then certify once"
+    return choose if few is None else few
+
+
 def _sentence(record: Mapping[str, Any]) -> str:
     if "error" in record:
         return f"{record['image']}: failed: {record['error']}"
@@ -186,7 +213,7 @@ def _sentence(record: Mapping[str, Any]) -> str:
     if record["plain_overlap"]:
         text += f"; the plain map shares {record['plain_overlap'][0] / record['k']:.1%} of them"
     if not record["overlap"][0]:
-        text += "; nothing is proved: try more draws, a smaller radius, or more noise"
+        text += f"; nothing is proved: {_advice(record)}"
     if record["stopped"]:
         text += f", {record['stopped'][0]} after {record['n_samples'][0]} draws"
     if "region" in record:

@@ -57,6 +57,7 @@ def _verified(path: Path) -> int:
         print(f"{path}: agrees (L2 radius {radius}, confidence {confidence})")
         for summary in certificate.summaries():
             print(f"  {summary}")
+        print(f"  {certificate.held_fixed}")
         return _AGREES
     print(f"{path}: DIFFERS from what its map gives")
     for difference in verification.differences:

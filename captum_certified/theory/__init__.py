@@ -11,6 +11,7 @@ from captum_certified.theory.displacement import (
     top_eigenvalue_upper,
 )
 from captum_certified.theory.exchange import exchange_costs, spectral_overlap, spectral_ranks, staying_costs
+from captum_certified.theory.fewest import fewest_draws, fewest_draws_spectral
 from captum_certified.theory.intervals import (
     clopper_pearson_interval,
     empirical_bernstein_interval,
@@ -54,6 +55,8 @@ __all__ = [
     "empirical_bernstein_interval",
     "empirical_lower_bound",
     "exchange_costs",
+    "fewest_draws",
+    "fewest_draws_spectral",
     "fraction_to_count",
     "frobenius_upper",
     "full_displacement",

@@ -208,6 +208,7 @@ def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDA
     return {
         "noun": noun,
         "feature": feature,
+        "fixed": certificate.held_fixed,
         "answer": "" if target is None or target == "argmax" else f" (class {target})",
         "method": str(smoothed_map.setup.get("method", "an attribution method")),
         "values": str(_values_of_input(smoothed_map, picture)),

@@ -127,11 +127,18 @@ def test_certificates_are_frozen():
 # -- for people ----------------------------------------------------------------------------------------------
 
 
+FIXED = (
+    "Target, baselines and further arguments are held fixed at every perturbed input, also where the prediction "
+    "changes."
+)
+
+
 def test_repr_of_top_k():
     lines = repr(Certifier(bound="theorem2").top_k(MAP, k=3, radius=0.1)).splitlines()
     assert lines == [
         "TopKCertificate(radius=0.1, confidence=0.95, bound='theorem2')",
         "  [0] at least 2 of the top 3 features (66.6%) survive, proved from 1000 draws",
+        f"  {FIXED}",
     ]
 
 
@@ -150,9 +157,10 @@ def test_repr_of_rank():
 def test_repr_of_many_examples_stays_short(kind):
     many = SmoothedMap.stack([MAP] * 40)
     lines = repr(MAKERS[kind](many)).splitlines()
-    assert len(lines) == 13
-    assert lines[-2] == "  … 29 more examples"
-    assert lines[-1].startswith("  [39]")
+    assert len(lines) == 14
+    assert lines[-3] == "  … 29 more examples"
+    assert lines[-2].startswith("  [39]")
+    assert lines[-1] == f"  {FIXED}"
     assert "more" not in repr(MAKERS[kind](SmoothedMap.stack([MAP] * 12)))
 
 

@@ -1,0 +1,54 @@
+"""What a certificate of nothing says where the draws were too few for any map."""
+
+import math
+
+from captum_certified.theory import fewest_draws, fewest_draws_spectral
+
+__all__ = ["too_few_draws"]
+
+# The interval of each bound. That of "best" is one of the first two, which agree on the map that is best of all.
+_INTERVALS = {
+    "best": "clopper_pearson",
+    "clopper_pearson": "clopper_pearson",
+    "kl": "kl",
+    "empirical_bernstein": "empirical_bernstein",
+    "hoeffding": "hoeffding",
+    "theorem2": "hoeffding",
+}
+_SPECTRAL = frozenset({"best", "spectral"})
+_READABLE = 10**7
+
+
+def too_few_draws(
+    bound: str, *, n_samples: int, n_features: int, ratio: float, level: float, violations: int = 0
+) -> str | None:
+    """Say that so few draws can certify nothing, whatever the map, if that is so.
+
+    It depends on no draw, so whoever acts on it voids no certificate.
+
+    Args:
+        bound: Name of the bound.
+        n_samples: Number of draws.
+        n_features: n.
+        ratio: ρ/σ.
+        level: Probability that a statement about the example may fail.
+        violations: How many intervals may miss.
+
+    Example:
+        >>> too_few_draws("best", n_samples=10, n_features=150528, ratio=0.5, level=0.05)
+        'no map of 150528 features can be certified at this radius and confidence from fewer than 22 draws'
+    """
+    spent, candidates = level / 2 if bound == "best" else level, []
+    if bound in _INTERVALS:
+        tail = min(spent * (violations + 1) / (2 * n_features), 0.5)
+        candidates.append(fewest_draws(_INTERVALS[bound], tail=tail, ratio=ratio))
+    if bound in _SPECTRAL:
+        candidates.append(fewest_draws_spectral(alpha=spent, ratio=ratio))
+    fewest = min(candidates, default=0.0)
+    if n_samples >= fewest:
+        return None
+    what = f"no map of {n_features} features can be certified at this radius"
+    if math.isinf(fewest):
+        return what
+    needed = f"{int(fewest)}" if fewest < _READABLE else f"{fewest:.1e}"
+    return f"{what} and confidence from fewer than {needed} draws"
