@@ -1,7 +1,7 @@
 """What a bound is, and the bounds that rest on one interval for each feature."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -119,8 +119,8 @@ class BoxBound:
     """
 
     name: str
-    interval: Callable[[SmoothedMap, float], tuple[Floats, Floats]]
-    requires: Callable[[SmoothedMap], str | None] = lambda smoothed_map: None  # noqa: ARG005
+    interval: Callable[[SmoothedMap, float], tuple[Floats, Floats]] = field(repr=False)
+    requires: Callable[[SmoothedMap], str | None] = field(default=lambda smoothed_map: None, repr=False)  # noqa: ARG005
     allows_violations: bool = True
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:

@@ -15,6 +15,7 @@ from captum_certified.certify.bounds import BEST, BOUNDS, bound_named, box_of
 from captum_certified.certify.box import Bound, half_width
 from captum_certified.certify.distance import DistanceCertificate
 from captum_certified.certify.levels import Array, by_level, levels
+from captum_certified.certify.percent import written_confidence
 from captum_certified.certify.rank import THEOREM3, RankCertificate
 from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.segments import Segments
@@ -99,6 +100,13 @@ class Certifier:
         self.confidence = checked_number("confidence", confidence, above=0, below=1)
         self.bound = bound
         self.violations = violations.item() if isinstance(violations, np.generic) else violations
+
+    def __repr__(self) -> str:
+        explainer = "" if self.attribution_method is None else f"{type(self.attribution_method).__name__}, "
+        return (
+            f"Certifier({explainer}confidence={written_confidence(self.confidence)}, bound={self.bound!r}, "
+            f"violations={self.violations!r})"
+        )
 
     def certify(
         self,

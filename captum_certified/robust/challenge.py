@@ -11,6 +11,7 @@ from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.fingerprint import input_digests
 from captum_certified.attr.request import checked_inputs
 from captum_certified.certify import TopKCertificate
+from captum_certified.certify.percent import floored_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.attack import InterpretationAttack
 from captum_certified.robust.space import checked_seed
@@ -23,7 +24,7 @@ __all__ = ["Challenge", "challenge_certificate"]
 _ATTACK, _MEASUREMENT = 1, 2
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Challenge:
     """A certificate that was attacked.
 
@@ -39,6 +40,13 @@ class Challenge:
     perturbed: Tensor | tuple[Tensor, ...]
     map: SmoothedMap
     overlap: Tensor
+
+    def __repr__(self) -> str:
+        certified = floored_percent(float(self.certificate.overlap_fraction.mean()))
+        return (
+            f"Challenge({len(self.overlap)} examples: {float(self.overlap_fraction.mean()):.1%} of the top "
+            f"{self.certificate.k} left in the mean, {certified}% certified)"
+        )
 
     @property
     def overlap_fraction(self) -> Tensor:

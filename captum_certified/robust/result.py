@@ -11,7 +11,7 @@ from captum_certified.robust.search import Best
 __all__ = ["AttackResult", "result_of"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AttackResult:
     """The outcome of an attack on N examples.
 
@@ -30,6 +30,12 @@ class AttackResult:
     k: int
     succeeded: Tensor
     class_kept: Tensor
+
+    def __repr__(self) -> str:
+        return (
+            f"AttackResult({int(self.succeeded.sum())} of {len(self.overlap)} examples attacked, "
+            f"{self.mean_overlap_fraction:.1%} of the top {self.k} left in the mean)"
+        )
 
     @property
     def overlap_fraction(self) -> Tensor:

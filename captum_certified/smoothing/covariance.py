@@ -10,7 +10,7 @@ from captum_certified.exceptions import InvalidInputError
 __all__ = ["CovarianceSummary", "check_rows_and_pairs"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CovarianceSummary:
     """Pair-weighted means, over blocks of draws, of what bounds the covariance of a per-draw map.
 
@@ -48,6 +48,12 @@ class CovarianceSummary:
             if not bool((torch.isfinite(tensor) & (tensor >= least)).all()):
                 raise InvalidInputError(f"Expected `{field.name}` to be finite and >= {least}, got {tensor.tolist()}.")
             object.__setattr__(self, field.name, tensor)
+
+    def __repr__(self) -> str:
+        form = "short" if self.frobenius_norm is None else "full"
+        low, high = float(self.pairs.min()), float(self.pairs.max())
+        pairs = f"{low:g}" if low == high else f"{low:g}–{high:g}"
+        return f"CovarianceSummary({form} form of {len(self.pairs)} rows, {pairs} pairs)"
 
     def merge(self, other: "CovarianceSummary") -> "CovarianceSummary":
         """The summary of both sets of blocks."""

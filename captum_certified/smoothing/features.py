@@ -1,7 +1,7 @@
 """What a feature is: the map's entries laid out as columns, alone or in groups, and back again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -32,7 +32,7 @@ class FeatureLayout:
     shapes: tuple[tuple[int, ...], ...]
     is_tuple: bool
     n_features: int
-    group_ids: tuple[Tensor, ...] | None = None
+    group_ids: tuple[Tensor, ...] | None = field(default=None, repr=False)
     by_channel: bool = False
 
     @classmethod

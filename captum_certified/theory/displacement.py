@@ -43,7 +43,7 @@ def chi(ratio: ArrayLike) -> Floats:
         return np.sqrt(np.expm1(np.square(np.asarray(ratio, dtype=np.float64))))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Displacement:
     """S3. With probability 1 − α, ‖h(x̃) − ĥ‖² ≤ B² = N² + 2χQ + χ²λ for every x̃ within r·σ, for all r together.
 
@@ -56,6 +56,9 @@ class Displacement:
     error: Floats
     cross: Floats
     top_eigenvalue: Floats
+
+    def __repr__(self) -> str:
+        return f"Displacement({len(self.error)} rows, error up to {float(np.max(self.error)):.4g})"
 
     def squared(self, ratio: ArrayLike) -> Floats:
         """B² at every ratio r = ρ/σ.

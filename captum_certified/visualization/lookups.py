@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ class TopSet:
     """
 
     k: int
-    radii: NDArray[np.float64]
-    top: NDArray[np.bool_]
+    radii: NDArray[np.float64] = field(repr=False)
+    top: NDArray[np.bool_] = field(repr=False)
     farthest: float
     certifier: Certifier
 
