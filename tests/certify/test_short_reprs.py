@@ -39,7 +39,7 @@ PRINTED = {
         perturbed=torch.rand(ROWS, N), overlap=torch.full((ROWS,), 3), k=9,
         succeeded=torch.ones(ROWS, dtype=torch.bool), class_kept=torch.ones(ROWS, dtype=torch.bool),
     ),
-    "top set": lambda: top_sets(Certifier().top_k(MAP, k=9, radius=0.01), select_rows(MAP, torch.tensor([0])), [0.2])[0],
+    "top set": lambda: top_sets(challenge().certificate, select_rows(MAP, torch.tensor([0])), [0.2])[0],
     **{f"bound {name}": lambda bound=bound: bound for name, bound in BOUNDS.items()},
 }  # fmt: skip
 
