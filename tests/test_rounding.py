@@ -150,6 +150,6 @@ def test_rounding_moves_few_features_of_a_photograph(shared_data):
         exact, made = rounded(image, 0, range(start, start + 4))
         assert float((exact != made).double().mean()) > 0.99
         moved += (masks(model, exact) != masks(model, made)).sum(dim=1).tolist()
-    any_moved = sum(count > 0 for count in moved)
-    print(f"\nof {image.numel()} features {np.mean(moved):.2f} differ in a draw, at most {max(moved)}, in {any_moved} of 64")
+    draws = sum(count > 0 for count in moved)
+    print(f"\nof {image.numel()} features {np.mean(moved):.2f} differ a draw, at most {max(moved)}, in {draws} of 64")
     assert np.mean(moved) < 1e-4 * image.numel()
