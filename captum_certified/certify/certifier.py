@@ -21,7 +21,7 @@ from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.segments import Segments
 from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.sequential import certify_in_looks
-from captum_certified.certify.spectral import distance_bound, unbounded_length
+from captum_certified.certify.spectral import OUTWARD, distance_bound, unbounded_length
 from captum_certified.certify.top_k import TopKCertificate
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import (
@@ -435,7 +435,7 @@ class Certifier:
         return DistanceCertificate(
             **self._about(smoothed_map, radius, "spectral"),
             l2=l2,
-            cosine=(1.0 - share.nan_to_num(1.0).clamp_max(1.0).square()).clamp_min(0.0).sqrt(),
+            cosine=(1.0 - share.nan_to_num(1.0).clamp_max(1.0).square()).clamp_min(0.0).sqrt() / OUTWARD,
         )
 
     def forecast(self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int) -> Tensor:

@@ -9,10 +9,12 @@ from captum_certified import theory
 from captum_certified.certify.box import BoxBound, Floats, Integers
 from captum_certified.smoothing import SmoothedMap
 
-__all__ = ["BestBound", "SpectralBound", "displacement_of", "distance_bound", "unbounded_length"]
+__all__ = ["OUTWARD", "BestBound", "SpectralBound", "displacement_of", "distance_bound", "unbounded_length"]
 
 # What rounding may do to the cost of an exchange; see theory.exchange.
 _SLACK = 1e-8
+# More than rounding may take from a bound that a few operations compute.
+OUTWARD = 1.0 + 1e-13
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,10 @@ def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Flo
     moved = math.sqrt(2.0 * squared_norm) * (2.0 * float(theory.shift(0.5, ratio / 2)) - 1.0)
     if SpectralBound().refusal(smoothed_map) is None:
         displacement = displacement_of(smoothed_map, alpha)
-        return np.minimum(np.sqrt(displacement.squared([ratio])[:, 0]), displacement.error + moved)
+        distance = np.minimum(np.sqrt(displacement.squared([ratio])[:, 0]), displacement.error + moved)
+        return np.asarray(distance * OUTWARD)
     error = np.sqrt(squared_norm / smoothed_map.n_samples.double().numpy()) * (1.0 + math.sqrt(-math.log(alpha)))
-    return np.asarray(error + moved)
+    return np.asarray((error + moved) * OUTWARD)
 
 
 def _squared_norm(smoothed_map: SmoothedMap) -> float:

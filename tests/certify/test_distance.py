@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -164,3 +165,17 @@ def test_maps_of_unknown_or_impossible_length_are_refused():
         Certifier().distance(long, radius=0.01)
     known = of_any_draws(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1, max_squared_norm=40)
     assert float(Certifier().distance(known, radius=0.01).l2) > 0
+
+
+@pytest.mark.parametrize("draws", [50, 1000, 8192])
+def test_a_distance_is_rounded_up_and_a_cosine_down(draws):
+    """At radius 0 and without a covariance the distance is sqrt(s/q)(1 + sqrt(ln(1/α)))."""
+    for s in range(1, 60):
+        given = SmoothedMap.from_counts(torch.full((1, 60), draws), draws, 0.1, max_squared_norm=60.0 + s)
+        certificate = Certifier(confidence=0.75).distance(given, radius=0.0)
+        with localcontext() as context:
+            context.prec = 40
+            exact = ((60 + s) / Decimal(draws)).sqrt() * (1 + Decimal(4).ln().sqrt())
+            assert exact <= Decimal(float(certificate.l2)) <= exact * (1 + Decimal("1e-12"))
+            turned = max(1 - exact**2 / 60, Decimal(0)).sqrt()
+            assert turned >= Decimal(float(certificate.cosine)) >= turned * (1 - Decimal("1e-9"))
