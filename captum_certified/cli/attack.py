@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from captum_certified.certify.percent import floored_percent, rounded_down
 from captum_certified.cli.arguments import positive_integer
 from captum_certified.cli.image_files import check_outputs, expanded
-from captum_certified.cli.options import add_explanation, add_model, check_json, explainer_of, write_json
+from captum_certified.cli.options import (
+    add_exif,
+    add_explanation,
+    add_model,
+    check_folder,
+    check_json,
+    explainer_of,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from captum_certified.attr import SmoothedAttribution
@@ -34,7 +42,9 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
-    add_model(parser.add_argument_group("model"))
+    model = parser.add_argument_group("model")
+    add_model(model)
+    add_exif(model)
     add_explanation(parser.add_argument_group("explanation and certificate"))
     _add_attack(parser.add_argument_group("attack"))
     _add_output(parser.add_argument_group("output"))
@@ -78,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = expanded(arguments.images, without=arguments.out)
     check_outputs(files, arguments.out, (".png", ".json", ".npz", "-attacked.npy"))
     check_json(arguments.json)
+    check_folder(arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
     loaded = load_model(arguments)
     explainer = explainer_of(loaded, arguments)
@@ -117,7 +128,7 @@ def _attack(
     from captum_certified.runs.images import load_image
     from captum_certified.smoothing import derived_seed
 
-    image, _ = load_image(path, loaded.framing, channels=arguments.channels)
+    image, _ = load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
     prediction = prediction_of(loaded.model, inputs)
     target: Any = prediction if arguments.target == "predicted" else arguments.target

@@ -11,7 +11,15 @@ from captum_certified.certify.few_draws import too_few_draws
 from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.image_files import check_outputs, expanded
-from captum_certified.cli.options import add_explanation, add_model, check_json, explainer_of, write_json
+from captum_certified.cli.options import (
+    add_exif,
+    add_explanation,
+    add_model,
+    check_folder,
+    check_json,
+    explainer_of,
+    write_json,
+)
 from captum_certified.theory import look_level
 
 if TYPE_CHECKING:
@@ -46,7 +54,9 @@ def add_to(commands: Any) -> None:
         help="image files, .npy or .pt arrays; folders, whose images at any depth are taken in the order of their "
         "names and get a summary table and figure",
     )
-    add_model(parser.add_argument_group("model"))
+    model = parser.add_argument_group("model")
+    add_model(model)
+    add_exif(model)
     explanation = parser.add_argument_group("explanation and certificate")
     add_explanation(explanation)
     explanation.add_argument(
@@ -60,7 +70,8 @@ def add_to(commands: Any) -> None:
         "--region",
         type=box,
         metavar="X0,Y0,X1,Y1",
-        help="pixels of the file: certify the share of the saliency in them too, with a confidence of its own",
+        help="pixels of the file as it is stored: certify the share of the saliency in them too, with a confidence of its "
+        "own; --exif turns it with the picture",
     )
     _add_output(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -115,6 +126,7 @@ def _run(arguments: argparse.Namespace) -> int:
     check_outputs(files, arguments.out, (".png", ".json", ".npz", ".csv", ".html"))
     check_json(arguments.json)
     if arguments.out is not None:
+        check_folder(arguments.out)
         arguments.out.mkdir(parents=True, exist_ok=True)
     loaded = load_model(arguments)
     job = _job(explainer_of(loaded, arguments), arguments)

@@ -14,7 +14,7 @@ from captum_certified.certify import TopKCertificate
 from captum_certified.cli.models import LoadedModel
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.runs.examples import Example, Source
-from captum_certified.runs.images import load_image, region_mask
+from captum_certified.runs.images import load_image_and_region
 from captum_certified.smoothing import atomic_write
 from captum_certified.visualization import certificate_figure, report
 
@@ -29,19 +29,18 @@ def image_sources(
     Args:
         files: Image files with their names.
         loaded: The model.
-        arguments: ``target``, ``region``, ``channels``, ``device``, ``dtype``.
+        arguments: ``target``, ``region``, ``channels``, ``exif``, ``device``, ``dtype``.
     """
     for path, name in files:
         yield Source(name, functools.partial(_example, path, loaded, arguments), notes={"image": str(path)})
 
 
 def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> Example:
-    image, file_size = load_image(path, loaded.framing, channels=arguments.channels)
+    image, region = load_image_and_region(
+        path, loaded.framing, arguments.region, channels=arguments.channels, exif=arguments.exif
+    )
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
     prediction = prediction_of(loaded.model, inputs)
-    region = None
-    if arguments.region is not None:
-        region = region_mask(arguments.region, loaded.framing, file_size).expand(1, arguments.channels, -1, -1)
     return Example(
         inputs=inputs,
         target=prediction if arguments.target == "predicted" else arguments.target,

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from captum_certified.cli.models import LoadedModel
 
-__all__ = ["add_explanation", "add_model", "explainer_of", "moved", "write_json"]
+__all__ = [
+    "add_exif",
+    "add_explanation",
+    "add_model",
+    "check_folder",
+    "check_json",
+    "explainer_of",
+    "moved",
+    "write_json",
+]
 
 _METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -34,8 +43,8 @@ def add_model(group: Any, *, required: bool = True) -> None:
         "--model",
         required=required,
         metavar="NAME",
-        help="a torchvision classifier, which gets the normalisation of its weights, or package.module:callable (also "
-        "in this folder) that returns a module, which gets none but --mean and --std",
+        help="a torchvision classifier, which gets the normalisation of its weights; or package.module:callable (also "
+        "in this folder) that returns a module, or a TorchScript file, which get none but --mean and --std",
     )
     group.add_argument(
         "--model-arg",
@@ -46,7 +55,7 @@ def add_model(group: Any, *, required: bool = True) -> None:
         "repeated",
     )
     group.add_argument(
-        "--weights", type=Path, metavar="FILE", help="a local state dict instead of torchvision's weights"
+        "--weights", type=Path, metavar="FILE", help="a state dict to load into the model, as torch.save writes it"
     )
     group.add_argument(
         "--size",
@@ -61,6 +70,15 @@ def add_model(group: Any, *, required: bool = True) -> None:
     group.add_argument("--dtype", choices=_DTYPES, default="float32", help="precision of the model")
 
 
+def add_exif(group: Any) -> None:
+    """Whether pictures are turned upright."""
+    group.add_argument(
+        "--exif",
+        action="store_true",
+        help="turn pictures as their EXIF orientation says; without, they are read as they are stored",
+    )
+
+
 def add_explanation(group: Any) -> None:
     """What is explained and certified, and how."""
     number: dict[str, Any] = {"metavar": "N"}
@@ -69,7 +87,7 @@ def add_explanation(group: Any) -> None:
         "--target",
         type=target,
         default="predicted",
-        help="class explained: predicted (for the clean image), a number, or argmax (of each noisy copy)",
+        help="class explained: predicted (for the clean image), a number from 0, or argmax (of each noisy copy)",
     )
     group.add_argument(
         "--k", type=count_or_fraction, default=0.2, help="top set: 1 is a count, 1.0 or 0.2 a fraction", **number
@@ -109,13 +127,27 @@ def moved(model: "nn.Module", arguments: argparse.Namespace) -> "nn.Module":
         raise InvalidInputError(f"Expected `--device` to be available, got {arguments.device!r}: {error}") from error
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a folder of results that cannot be made, before there are results.
+
+    Raises:
+        InvalidInputError: It, or a folder that it is in, is a file.
+    """
+    for folder in (path, *path.parents):
+        if folder.exists() and not folder.is_dir():
+            raise InvalidInputError(f"Expected `--out` to be a folder, got {path}, but {folder} is a file.")
+
+
 def check_json(destination: str | Path | None) -> None:
     """Refuse a file that cannot be written, before there is something to write.
 
     Raises:
-        InvalidInputError: Its folder does not exist.
+        InvalidInputError: It is a folder, or its folder does not exist.
     """
-    if destination not in (None, "-") and not Path(destination).parent.is_dir():
+    if destination in (None, "-"):
+        return
+    path = Path(destination)
+    if path.is_dir() or not path.parent.is_dir():
         raise InvalidInputError(f"Expected `--json` to be a file in a folder that exists, got {destination}.")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captum_certified.cli.arguments import positive_integer, seed
-from captum_certified.cli.options import add_model, moved, write_json
+from captum_certified.cli.options import add_exif, add_model, check_json, moved, write_json
 from captum_certified.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def add_to(commands: Any) -> None:
     data.add_argument("--root", type=Path, default=Path("data"), metavar="DIR", help="of torchvision's data sets")
     data.add_argument("--download", action="store_true", help="let torchvision fetch its data sets")
     data.add_argument("--limit", type=positive_integer, help="train on so many images only, drawn at random", **number)
+    add_exif(data)
     training = parser.add_argument_group("training")
     training.add_argument("--loss", choices=[_PLAIN, *sorted(_LOSSES)], default=_PLAIN, help="what is minimised")
     training.add_argument(
@@ -94,13 +95,16 @@ def run(arguments: argparse.Namespace) -> int:
     from captum_certified.training import fit
 
     rate = checked_number("--lr", arguments.lr, above=0)
-    if not arguments.out.parent.is_dir():
-        raise InvalidInputError(f"Expected `--out` in a folder that exists, got {arguments.out}.")
+    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
+        raise InvalidInputError(f"Expected `--out` to be a file in a folder that exists, got {arguments.out}.")
+    check_json(arguments.json)
     with IsolatedRandomness(torch.device("cpu"))(arguments.seed):  # for initial weights
         loaded = load_model(arguments)
     loss = _loss(arguments)
     images, tested, held_out = _data(arguments, loaded.framing)
-    model = moved(loaded.model, arguments).requires_grad_(True)
+    model = moved(loaded.model, arguments)
+    for parameter in model.parameters():  # scripted modules refuse requires_grad_
+        parameter.requires_grad_(True)
     _check_fit(model, images)
     result = fit(
         model,
@@ -154,6 +158,7 @@ def _data(arguments: argparse.Namespace, framing: Any) -> tuple[Any, Any, bool]:
         "download": arguments.download,
         "framing": framing,
         "channels": arguments.channels,
+        "exif": arguments.exif,
     }
     images: Any = labelled_images(arguments.data, train=True, **source)
     tested: Any = labelled_images(arguments.test or arguments.data, train=False, **source)

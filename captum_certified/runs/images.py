@@ -1,35 +1,20 @@
 """Image files as tensors in [0, 1], framed for a model, and regions of them."""
 
-import math
 import os
+import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.smoothing import load_array, load_tensors
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.runs.orientation import UPRIGHT, turned_box
+from captum_certified.runs.pictures import StoredPicture, read_picture
 
-__all__ = ["Framing", "load_image", "region_mask"]
-
-_ARRAYS = frozenset({".npy", ".pt", ".pth"})
-_SIXTEEN_BIT = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
-_MOST_BYTES = 480_000_000  # of a decoded file and its copy in another mode
-# What decoders raise; a file of a few bytes can claim tiles that fit into no memory.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    MemoryError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+__all__ = ["Framing", "framed", "load_image", "load_image_and_region", "region_mask"]
 
 
 @dataclass(frozen=True)
@@ -71,14 +56,19 @@ def _offset(length: int, crop: int) -> int:
     return -((crop - length) // 2) if length < crop else round((length - crop) / 2.0)
 
 
-def load_image(path: str | os.PathLike[str], framing: Framing, *, channels: int = 3) -> tuple[Tensor, tuple[int, int]]:
+def load_image(
+    path: str | os.PathLike[str], framing: Framing, *, channels: int = 3, exif: bool = False
+) -> tuple[Tensor, tuple[int, int]]:
     """Read an image and frame it.
 
     Args:
-        path: Any format that Pillow reads, greyscale and 16-bit included; or .npy and .pt arrays of shape (H, W),
-            (H, W, C) or (C, H, W): unsigned integers of 8 or 16 bits, or floats in [0, 1].
+        path: Any format that Pillow reads, greys of 16 bits and floats included; or .npy and .pt arrays of shape
+            (H, W), (H, W, C) or (C, H, W). Booleans and unsigned integers of 8 or 16 bits are divided by the largest
+            value of their type, floats must be in [0, 1]. Transparency is dropped.
         framing: Resize and crop.
         channels: 1 or 3.
+        exif: Whether to turn the picture as its EXIF orientation says. Without, it is read as it is stored, with a
+            warning where viewers show it turned. (A TIFF is turned in any case: Pillow does so itself.)
 
     Returns:
         The image in [0, 1], float32 of shape (1, channels, height, width), and height and width of the file.
@@ -87,29 +77,77 @@ def load_image(path: str | os.PathLike[str], framing: Framing, *, channels: int 
         InvalidInputError: The file holds no such image.
         OSError: It cannot be opened.
     """
-    source = Path(path)
-    picture: Any = _array(source) if source.suffix.lower() in _ARRAYS else _picture(source, channels)
-    if isinstance(picture, Tensor):
-        picture = _with_channels(picture, channels, source)
-        height, width = picture.shape[-2:]
-    else:
-        width, height = picture.size
+    stored = read_picture(path, channels=channels)
+    return framed(_oriented(stored, path, exif), framing), stored.size
+
+
+def load_image_and_region(
+    path: str | os.PathLike[str],
+    framing: Framing,
+    box: tuple[float, float, float, float] | None,
+    *,
+    channels: int = 3,
+    exif: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Read an image, and find a region of its file in it.
+
+    Args:
+        path: As in :func:`load_image`, and so for the arguments not named here.
+        framing: Resize and crop.
+        box: X0, Y0, X1, Y1 in pixels of the file as they are stored, turned or not; ``None`` for no region.
+        channels: 1 or 3.
+        exif: Whether to turn the picture, and the region with it.
+
+    Returns:
+        The image, and booleans of shape (1, channels, height, width), or ``None``.
+
+    Raises:
+        InvalidInputError: The file holds no such image, or nothing of the box is in the framed one.
+        OSError: It cannot be opened.
+    """
+    stored = read_picture(path, channels=channels)
+    image = framed(_oriented(stored, path, exif), framing)
+    if box is None:
+        return image, None
+    mask = region_mask(box, framing, stored.size, orientation=stored.orientation if exif else UPRIGHT)
+    return image, mask.expand(1, channels, -1, -1)
+
+
+def framed(stored: StoredPicture, framing: Framing) -> Tensor:
+    """A picture resized and cropped, float32 in [0, 1] of shape (1, channels, height, width)."""
+    pixels: Any = stored.pixels
     if framing.resize is not None:
         mode = InterpolationMode(framing.interpolation)
-        picture = transforms.resize(picture, [framing.resize], mode, antialias=True)
+        pixels = transforms.resize(pixels, [framing.resize], mode, antialias=True)
     if framing.crop is not None:
-        picture = transforms.center_crop(picture, [framing.crop])
-    image = picture if isinstance(picture, Tensor) else transforms.to_tensor(picture)
-    return image.clamp(0, 1).unsqueeze(0), (int(height), int(width))
+        pixels = transforms.center_crop(pixels, [framing.crop])
+    image: Tensor = pixels if isinstance(pixels, Tensor) else transforms.to_tensor(pixels)
+    return image.clamp(0, 1).unsqueeze(0)
 
 
-def region_mask(box: tuple[float, float, float, float], framing: Framing, size: tuple[int, int]) -> Tensor:
+def _oriented(stored: StoredPicture, path: str | os.PathLike[str], exif: bool) -> StoredPicture:
+    if exif:
+        return stored.upright()
+    if stored.orientation != UPRIGHT:
+        warnings.warn(
+            f"{os.fspath(path)} has EXIF orientation {stored.orientation}, but is read as it is stored, not as viewers "
+            "show it. Give `--exif` (`exif=True`) to turn it upright.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return stored
+
+
+def region_mask(
+    box: tuple[float, float, float, float], framing: Framing, size: tuple[int, int], *, orientation: int = UPRIGHT
+) -> Tensor:
     """Which pixels of the framed image show a box of the file.
 
     Args:
-        box: X0, Y0, X1, Y1 in pixels of the file, from its upper left corner.
+        box: X0, Y0, X1, Y1 in pixels of the file as they are stored, from its upper left corner.
         framing: Resize and crop.
-        size: Height and width of the file.
+        size: Height and width of the file as it is stored.
+        orientation: The EXIF orientation by which the picture was turned before it was framed.
 
     Returns:
         Booleans of shape (1, 1, height, width): the pixel's centre lies in the box.
@@ -121,75 +159,15 @@ def region_mask(box: tuple[float, float, float, float], framing: Framing, size: 
         raise InvalidInputError(
             f"Expected `--region` within the {size[1]} × {size[0]} pixels of the file as it is stored, got {box}."
         )
-    height, width = framing.resized(*size)
+    (x0, y0, x1, y1), upright = turned_box(box, size, orientation)
+    height, width = framing.resized(*upright)
     top, left = framing.offsets(height, width)
     rows, columns = framing.crop or height, framing.crop or width
-    y = (torch.arange(rows, device="cpu") + top + 0.5) * size[0] / height
-    x = (torch.arange(columns, device="cpu") + left + 0.5) * size[1] / width
-    mask = ((y >= box[1]) & (y < box[3])).unsqueeze(1) & ((x >= box[0]) & (x < box[2]))
+    y = (torch.arange(rows, device="cpu") + top + 0.5) * upright[0] / height
+    x = (torch.arange(columns, device="cpu") + left + 0.5) * upright[1] / width
+    mask = ((y >= y0) & (y < y1)).unsqueeze(1) & ((x >= x0) & (x < x1))
     if not bool(mask.any()):
         raise InvalidInputError(
             f"Expected `--region` to show in the cropped image, got {box} of a file of {size[::-1]}."
         )
     return mask[None, None]
-
-
-def _picture(path: Path, channels: int) -> "Image.Image | Tensor":
-    try:
-        with Image.open(path) as picture:
-            most = _MOST_BYTES // (12 if picture.mode in _SIXTEEN_BIT else 8)
-            if picture.width * picture.height > most:
-                raise InvalidInputError(
-                    f"Expected {path} to have at most {most // 10**6} million pixels, got {picture.size}."
-                )
-            picture.load()
-    except (FileNotFoundError, PermissionError, IsADirectoryError, InvalidInputError):
-        raise
-    except _UNREADABLE as error:
-        reason = str(error) or type(error).__name__
-        raise InvalidInputError(f"Expected {path} to be an image, but it cannot be read: {reason}") from error
-    if picture.mode in _SIXTEEN_BIT:
-        return torch.from_numpy(np.asarray(picture).astype(np.float32) / (2**16 - 1)).unsqueeze(0)
-    return picture.convert("L" if channels == 1 else "RGB")
-
-
-def _array(path: Path) -> Tensor:
-    with path.open("rb") as file:
-        try:
-            array = torch.from_numpy(load_array(file)) if path.suffix.lower() == ".npy" else load_tensors(file)
-        except (FileFormatError, TypeError) as error:
-            raise InvalidInputError(f"Expected {path} to be an array, but it cannot be read.") from error
-    if not isinstance(array, Tensor) or array.dim() not in (2, 3):
-        raise InvalidInputError(
-            f"Expected {path} to hold an array of shape (H, W), (H, W, C) or (C, H, W), got another."
-        )
-    if array.dim() == 3 and array.shape[0] not in (1, 3, 4):
-        array = array.permute(2, 0, 1)
-    array = array.unsqueeze(0) if array.dim() == 2 else array
-    return _in_unit_interval(array, path)
-
-
-def _in_unit_interval(array: Tensor, path: Path) -> Tensor:
-    if array.dtype == torch.uint8:
-        return array.float() / 255
-    if array.dtype == torch.uint16:
-        array = array.float() / (2**16 - 1)
-    if not array.is_floating_point():
-        raise InvalidInputError(f"Expected {path} of 8 or 16-bit unsigned integers or floats, got {array.dtype}.")
-    low, high = float(array.min()), float(array.max())
-    if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 1:
-        raise InvalidInputError(f"Expected pixels of {path} in [0, 1], got {low:g} to {high:g}.")
-    return array.float()
-
-
-def _with_channels(image: Tensor, channels: int, path: Path) -> Tensor:
-    have = len(image)
-    if have == 4:
-        image, have = image[:3], 3
-    if have == channels:
-        return image
-    if have == 1:
-        return image.expand(channels, -1, -1)
-    if have == 3 and channels == 1:
-        return transforms.rgb_to_grayscale(image)
-    raise InvalidInputError(f"Expected {path} to have 1, 3 or 4 channels, got {have}.")

@@ -1,6 +1,7 @@
 """Images with their classes, to train on and to measure on: archives, folders, and torchvision's data sets."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from torchvision import datasets
 from torchvision.transforms import functional as transforms
 
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.runs.images import Framing, load_image
+from captum_certified.runs.images import Framing, framed
+from captum_certified.runs.orientation import UPRIGHT
+from captum_certified.runs.pictures import native, read_picture, unit_interval
 from captum_certified.smoothing import load_arrays
 
 __all__ = ["labelled_images"]
@@ -35,20 +38,22 @@ def labelled_images(
     download: bool = False,
     framing: Framing | None = None,
     channels: int = 3,
+    exif: bool = False,
 ) -> Dataset[Any]:
     """A data set of images in [0, 1], float32 of shape (C, H, W), and classes.
 
     Args:
         source: An ``.npz`` archive with arrays ``train_images`` and ``train_labels`` (or ``test_``; or ``images`` and
-            ``labels``, where one part is all there is): unsigned bytes, or floats in [0, 1], of shape (N, H, W),
-            (N, C, H, W) or (N, H, W, C), and integers from 0; a folder with one folder of image files for each class,
-            or with such folders named ``train`` and ``test`` or ``val``; or one of torchvision's data sets:
-            ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``.
+            ``labels``, where one part is all there is): unsigned integers of 8 or 16 bits, or floats in [0, 1], of
+            shape (N, H, W), (N, C, H, W) or (N, H, W, C), and integers from 0; a folder with one folder of image files
+            for each class, or with such folders named ``train`` and ``test`` or ``val``; or one of torchvision's data
+            sets: ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``.
         train: The part to train on, or the one to test on; of a source without parts both are all of it.
         root: Folder of torchvision's data sets.
         download: Whether torchvision may fetch them.
         framing: How the images of a folder are resized and cropped.
         channels: Channels of the images of a folder, 1 or 3.
+        exif: Whether to turn the images of a folder as their EXIF orientation says.
 
     Returns:
         A data set with a length.
@@ -69,7 +74,7 @@ def labelled_images(
         return _archive(path, "train" if train else "test")
     if path.is_dir():
         parts = [path / name for name in (_TRAIN if train else _TEST) if (path / name).is_dir()]
-        return _folder(parts[0] if parts else path, framing or Framing(), channels)
+        return _folder(parts[0] if parts else path, framing or Framing(), channels, exif)
     name = str(source).lower()
     if name not in _TORCHVISION:
         raise InvalidInputError(
@@ -96,24 +101,26 @@ def _archive(path: Path, part: str) -> TensorDataset:
             f"Expected {path} to have arrays {part}_images and {part}_labels, or images and labels, got "
             f"{sorted(arrays)}."
         ) from error
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
+    return TensorDataset(_channels_first(_pixels(images, path), path), _classes(labels, images.shape[:1], path))
+
+
+def _classes(labels: np.ndarray, expected: tuple[int, ...], path: Path) -> Tensor:
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != expected:
         raise FileFormatError(
-            f"Expected {len(images) if images.ndim else 0} integer labels in {path}, got {labels.dtype} of shape "
+            f"Expected {expected[0] if expected else 0} integer labels in {path}, got {labels.dtype} of shape "
             f"{labels.shape}."
         )
-    pixels = torch.from_numpy(_in_unit_interval(images, path))
-    return TensorDataset(_channels_first(pixels, path), torch.from_numpy(labels.astype(np.int64)))
+    classes = torch.from_numpy(labels.astype(np.int64))
+    if bool((classes < 0).any()):
+        raise FileFormatError(f"Expected labels from 0 in {path}, got {int(classes.min())}.")
+    return classes
 
 
-def _in_unit_interval(images: np.ndarray, path: Path) -> np.ndarray:
-    if images.dtype == np.uint8:
-        return images.astype(np.float32) / 255
-    if not np.issubdtype(images.dtype, np.floating):
-        raise FileFormatError(f"Expected images of {path} as bytes or floats, got {images.dtype}.")
-    low, high = (float(end) for end in (images.min(), images.max())) if images.size else (0.0, 1.0)
-    if not (low >= 0 and high <= 1):
-        raise FileFormatError(f"Expected images of {path} in [0, 1], got {low:g} to {high:g}.")
-    return images.astype(np.float32)
+def _pixels(images: np.ndarray, path: Path) -> Tensor:
+    try:
+        return unit_interval(native(images), path, FileFormatError)
+    except TypeError as error:
+        raise FileFormatError(f"Expected images of {path} as numbers, got {images.dtype}.") from error
 
 
 def _channels_first(pixels: Tensor, path: Path) -> Tensor:
@@ -130,8 +137,20 @@ def _channels_first(pixels: Tensor, path: Path) -> Tensor:
     )
 
 
-def _folder(path: Path, framing: Framing, channels: int) -> Dataset[Any]:
+def _folder(path: Path, framing: Framing, channels: int, exif: bool) -> Dataset[Any]:
+    def load(name: str) -> Tensor:
+        stored = read_picture(name, channels=channels)
+        if not exif and stored.orientation != UPRIGHT:
+            # Without the file's name: Python shows equal warnings once, and a camera's folder would give thousands.
+            warnings.warn(
+                f"Images in {path} have an EXIF orientation, but are read as they are stored, not as viewers show "
+                "them. Give `--exif` (`exif=True`) to turn them upright.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return framed(stored.upright() if exif else stored, framing)[0]
+
     try:
-        return datasets.ImageFolder(path, loader=lambda name: load_image(name, framing, channels=channels)[0][0])
+        return datasets.ImageFolder(path, loader=load)
     except FileNotFoundError as error:
         raise InvalidInputError(f"Expected one folder for each class in {path}, got: {error}") from error

@@ -40,10 +40,11 @@ def test_an_archive_of_one_part_is_for_both(tmp_path):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float32, np.float64, ">f4"])
 @pytest.mark.parametrize("axes", ["NHWC", "NCHW"])
 def test_images_are_bytes_or_floats_with_channels_first_or_last(tmp_path, dtype, axes):
-    images = PIXELS if dtype == np.uint8 else (PIXELS / 255).astype(dtype)
+    most = {1: 255, 2: 65535}.get(np.dtype(dtype).itemsize, 1)
+    images = (PIXELS / 255 * most).round(6).astype(dtype)
     np.savez(tmp_path / "images.npz", images=images if axes == "NHWC" else images.transpose(0, 3, 1, 2), labels=LABELS)
     expected = torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float() / 255
     torch.testing.assert_close(labelled_images(tmp_path / "images.npz")[:][0], expected)
@@ -54,10 +55,14 @@ def test_images_are_bytes_or_floats_with_channels_first_or_last(tmp_path, dtype,
     [
         ({"train_images": PIXELS}, r"train_images and train_labels, or images and labels, got \['train_images'\]"),
         ({"images": PIXELS, "labels": LABELS[:3]}, r"6 integer labels in .*, got uint8 of shape \(3,\)"),
-        ({"images": 2 * PIXELS.astype(float), "labels": LABELS}, r"images of .* in \[0, 1\], got 0 to 510"),
-        ({"images": PIXELS.astype(int), "labels": LABELS}, "as bytes or floats, got int64"),
+        ({"images": 2 * PIXELS.astype(float), "labels": LABELS}, r"pixels of .* in \[0, 1\], got 0 to 510"),
+        ({"images": PIXELS.astype(int), "labels": LABELS}, "8 or 16-bit unsigned integers or floats, got torch.int64"),
         ({"images": PIXELS, "labels": LABELS / 2}, "got float64 of shape"),
         ({"images": PIXELS.reshape(6, -1), "labels": LABELS}, r"with 1 or 3 channels, got \(6, 60\)"),
+        ({"images": PIXELS[:0], "labels": LABELS[:0]}, r"to have pixels, got an empty array of shape \(0, 5, 4, 3\)"),
+        ({"images": PIXELS * np.nan, "labels": LABELS}, r"pixels of .* in \[0, 1\], got NaN or infinity"),
+        ({"images": PIXELS.astype(str), "labels": LABELS}, "images of .* as numbers, got <U3"),
+        ({"images": PIXELS, "labels": LABELS.astype(int) - 1}, "labels from 0 in .*, got -1"),
         ({"images": np.array([{}]), "labels": LABELS}, "to be an archive of images, but it holds objects"),
     ],
 )
