@@ -114,7 +114,10 @@ def test_verify_goes_on_after_a_file_that_cannot_be_read(tampered, results, tmp_
         (["demo", "--images", "0"], "expected an integer from 1, got 0"),
         (["demo", "--samples", "many"], "expected an integer from 1, got many"),
         (["demo", "--seed", "-1"], "expected an integer from 0 to 2**63 - 1, got -1"),
-        (["demo", "--k", "big"], "expected a count such as 13 or a fraction such as 0.2, got big"),
+        (
+            ["demo", "--k", "big"],
+            "expected a count from 1, such as 13, or a fraction from above 0 to 1, such as 0.2, got big",
+        ),
         (["demo", "--images", "1000"], "Expected `images` from 1 to 297, got 1000"),
         (["demo", "--samples", "1"], "Expected at least 2 draws"),
         (["demo", "--tau", "2"], "Expected `tau`"),
@@ -135,7 +138,7 @@ def test_bad_calls_say_why_and_exit_with_2(arguments, message, tmp_path, monkeyp
 def test_out_that_is_a_file_is_said(tmp_path, capsys):
     (tmp_path / "taken").write_text("mine")
     assert main(["demo", "--out", str(tmp_path / "taken"), *FAST]) == 2
-    assert "captum-certified: [Errno 17]" in capsys.readouterr().err
+    assert "Expected `--out` to be a folder, got" in capsys.readouterr().err
     assert (tmp_path / "taken").read_text() == "mine"
 
 

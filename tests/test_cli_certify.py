@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
     [
         (
             ["--model", "resnet5"],
-            "or package.module:callable, got 'resnet5'; did you mean",
+            "package.module:callable or a TorchScript file, got 'resnet5'; did you mean",
         ),
         (["--model", "no_such_module:load"], "Expected `--model` no_such_module:load to load, got ModuleNotFoundError"),
         (["--model", "{folder}:nothing"], "AttributeError"),
@@ -212,8 +213,31 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
         (["--model", "{folder}:already", "--samples", "0"], "expected an integer from 1"),
         (["--model", "{folder}:already", "--sigma", "0"], "argument --sigma: expected a number above 0, got 0"),
         (["--model", "{folder}:already", "--sigma", "much"], "argument --sigma: expected a number above 0, got much"),
-        (["--model", "{folder}:already", "--out", "one.png/results"], "one.png"),
+        (["--model", "{folder}:already", "--out", "one.png"], "`--out` to be a folder, got one.png, but one.png is a"),
+        (["--model", "{folder}:already", "--out", "one.png/results"], "got one.png/results, but one.png is a file."),
         (["--model", "{folder}:already", "--json", "nowhere/all.json"], "in a folder that exists, got nowhere/all"),
+        (
+            ["--model", "{folder}:already", "--json", "."],
+            "Expected `--json` to be a file in a folder that exists, got .",
+        ),
+        (
+            ["--model", "{folder}:already", "--overlap", "0"],
+            "argument --overlap: expected a count from 1, such as 13, or",
+        ),
+        (["--model", "{folder}:already", "--overlap", "1.5"], "or a fraction from above 0 to 1, such as 0.2, got 1.5"),
+        (["--model", "{folder}:already", "--k", "0"], "argument --k: expected a count from 1, such as 13, or"),
+        (["--model", "{folder}:already", "--k", "nan"], "such as 0.2, got nan"),
+        (["--model", "{folder}:already", "--target", "-1"], "or the number of a class from 0, got -1"),
+        (["--model", "{folder}:already", "--target", "cat"], "or the number of a class from 0, got cat"),
+        (["--model", "{folder}:already", "--mean", "0", "--std", "0"], "Expected `--std` above 0, because images are"),
+        (["--model", "{folder}:already", "--mean", "0", "--std", "-1"], "Expected `--std` above 0, because images are"),
+        (["--model", "{folder}:already", "--mean", "0", "--std", "nan"], "Expected `--std` to be finite, got [nan]"),
+        (["--model", "{folder}:already", "--mean", "0,0", "--std", "1,1"], "`--mean` to be one number, or 3 for the"),
+        (
+            ["--model", "{folder}:already", "--mean", "half", "--std", "1"],
+            "expected numbers separated by commas, got half",
+        ),
+        (["--model", "one.png"], "Expected `--model` one.png to be a TorchScript file, got another. A state dict goes"),
         ([], "--model"),
     ],
 )
@@ -226,6 +250,56 @@ def test_a_bad_call_is_said_in_a_line_and_writes_nothing(folder, capsys, argumen
     assert "Traceback" not in error
     assert {p.name for p in Path().iterdir()} - before <= {"__pycache__", "captum-certified-results"}
     assert not list(Path().glob("captum-certified-results/*"))
+
+
+@pytest.fixture
+def saved(folder):
+    """The network of the folder in every form that a file can have."""
+    import importlib
+
+    network = importlib.import_module(folder).made(12)
+    torch.save(network, "whole.pt")
+    torch.save(network.state_dict(), "weights.pt")
+    torch.save([1, 2], "list.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of PyTorch discourage it
+        torch.jit.trace(network, torch.zeros(1, 3, 12, 12)).save("scripted.pt")
+    return network
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "whole.pt"], "got a pickled object, such as a whole model, which could execute code when it is"),
+        (["--weights", "whole.pt"], "Save one by torch.save(model.state_dict(), FILE)."),
+        (["--weights", "list.pt"], "of tensors, got something else. Save one by torch.save(model.state_dict(), FILE)."),
+        (["--weights", "one.png"], "cannot be read. Save one by torch.save(model.state_dict(), FILE)."),
+        (["--weights", "scripted.pt"], "got a TorchScript file. Give it to `--model` instead."),
+        (["--model", "weights.pt"], "got another. A state dict goes to `--weights`, and `--model` then says which"),
+        (["--model", "whole.pt"], "Expected `--model` whole.pt to be a TorchScript file, got another."),
+        (
+            ["--model", "scripted.pt", "--model-arg", "3"],
+            "Expected no `--model-arg` for the TorchScript file scripted.pt",
+        ),
+    ],
+)
+def test_files_in_the_wrong_place_are_told_where_to_go(folder, saved, capsys, arguments, message):
+    assert main(["certify", "one.png", "--model", f"{folder}:already", "-q", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_torchscript_file_is_a_model_and_so_is_a_function_that_returns_one(folder, saved, capsys):
+    overlaps = []
+    Path("scripts.py").write_text("import torch\n\ndef load():\n    return torch.jit.load('scripted.pt')\n")
+    for model in (f"{folder}:already", "scripted.pt", "scripts:load"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            words = ["certify", "one.png", "--model", model, "--size", "12", "--samples", "64", "--seed", "1"]
+            assert main([*words, "--mean", "0.5", "--std", "0.25", "--json", "-", "-q"]) == 0
+        overlaps.append(json.loads(capsys.readouterr().out)[0]["plain_overlap"])
+    assert overlaps[0] == overlaps[1] == overlaps[2]
 
 
 def test_an_interrupted_run_keeps_what_is_done(folder, capsys, monkeypatch):
@@ -502,7 +576,7 @@ def test_an_image_that_the_model_does_not_take(folder, capsys):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--k", "20%", "expected a count such as 13 or a fraction such as 0.2, got 20%"),
+        ("--k", "20%", "expected a count from 1, such as 13, or a fraction from above 0 to 1, such as 0.2, got 20%"),
         ("--samples", "1e3", "expected an integer from 1, got 1e3"),
     ],
 )

@@ -108,8 +108,10 @@ def test_weights_of_a_normalised_network_are_those_of_the_network(data, tmp_path
         ([*GAUSSIAN, "--lr", "-1"], "`--lr` to be a finite number > 0, got -1.0"),
         (
             [*GAUSSIAN, "--out", "nowhere/weights.pt"],
-            "`--out` in a folder that exists, got nowhere/weights.pt",
+            "`--out` to be a file in a folder that exists, got nowhere/weights.pt",
         ),
+        ([*GAUSSIAN, "--out", "."], r"`--out` to be a file in a folder that exists, got \."),
+        ([*GAUSSIAN, "--json", "."], r"`--json` to be a file in a folder that exists, got \."),
         (
             [*GAUSSIAN, "--mean", "0.5,0.5,0.5", "--std", "1,1,1"],
             r"images of shape \(1, 1, 8, 8\), but it raised",

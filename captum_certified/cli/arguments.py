@@ -21,13 +21,17 @@ __all__ = [
 
 
 def count_or_fraction(text: str) -> float:
-    """``13`` is a count, ``0.2`` a fraction: the type tells them apart."""
+    """``13`` is a count from 1, ``0.2`` a fraction in (0, 1]: the type tells them apart."""
     for number in (int, float):
         try:
-            return number(text)
+            value = number(text)
         except ValueError:
             continue
-    raise argparse.ArgumentTypeError(f"expected a count such as 13 or a fraction such as 0.2, got {text}")
+        if value >= 1 if isinstance(value, int) else 0 < value <= 1:
+            return value
+    raise argparse.ArgumentTypeError(
+        f"expected a count from 1, such as 13, or a fraction from above 0 to 1, such as 0.2, got {text}"
+    )
 
 
 def positive_integer(text: str) -> int:
@@ -59,7 +63,10 @@ def seed(text: str) -> int:
 
 def numbers(text: str) -> list[float]:
     """Numbers separated by commas."""
-    return [float(part) for part in text.split(",")]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text}") from error
 
 
 def box(text: str) -> tuple[float, float, float, float]:
@@ -89,5 +96,9 @@ def part(text: str) -> tuple[int, int]:
 
 
 def target(text: str) -> int | str:
-    """A class, ``predicted`` or ``argmax``."""
-    return text if text in ("predicted", "argmax") else int(text)
+    """A class from 0, ``predicted`` or ``argmax``."""
+    if text in ("predicted", "argmax"):
+        return text
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"expected predicted, argmax, or the number of a class from 0, got {text}")
+    return int(text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from captum_certified.certify.percent import rounded_down, written_confidence
 from captum_certified.cli.arguments import count_or_fraction, positive_integer, seed
+from captum_certified.cli.options import check_folder
 
 if TYPE_CHECKING:
     from captum_certified.demo import DemoReport, DigitResult
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo, and say what was found and where it is."""
     from captum_certified.demo import DemoSettings, run_demo
 
+    check_folder(arguments.out)
     settings = DemoSettings(
         images=arguments.images,
         samples=arguments.samples,

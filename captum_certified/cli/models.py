@@ -4,9 +4,11 @@ import argparse
 import difflib
 import importlib
 import json
-import os
+import math
 import re
 import sys
+import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +63,7 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
     """The model that the command line asks for.
 
     Args:
-        arguments: ``model``, ``model_arg``, ``weights``, ``size``, ``mean``, ``std``.
+        arguments: ``model``, ``model_arg``, ``weights``, ``size``, ``mean``, ``std``, ``channels``.
 
     Returns:
         The model, its normalisation inside, and the framing of its images.
@@ -70,9 +72,12 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
         InvalidInputError: There is no such model, or its weights do not fit.
     """
     positional, named = parsed_arguments(arguments.model_arg)
-    if ":" in arguments.model:
+    framing, mean, std = Framing(), None, None
+    known = _ZOO.list_models(module=torchvision.models)
+    if arguments.model not in known and Path(arguments.model).is_file():
+        network = _from_script(Path(arguments.model), arguments.model_arg)
+    elif ":" in arguments.model:
         network = _from_callable(arguments.model, positional, named)
-        framing, mean, std = Framing(), None, None
     else:
         unweighted = arguments.weights is not None or getattr(arguments, "from_scratch", False)
         network, framing, mean, std = _from_torchvision(arguments.model, positional, named, unweighted)
@@ -82,8 +87,24 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
     if (mean is None) != (std is None):
         raise InvalidInputError("Expected `--mean` and `--std` both or neither, got one of them.")
     if mean is not None and std is not None:
+        _check_normalisation(mean, std, arguments.channels)
         network = Normalized(network, mean, std)
-    return LoadedModel(network.eval().requires_grad_(False), arguments.size or framing)
+    for parameter in network.parameters():  # scripted modules refuse requires_grad_
+        parameter.requires_grad_(False)
+    return LoadedModel(network.eval(), arguments.size or framing)
+
+
+def _check_normalisation(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
+    for option, values in (("--mean", mean), ("--std", std)):
+        if channels > 1 and len(values) not in (1, channels):
+            raise InvalidInputError(
+                f"Expected `{option}` to be one number, or {channels} for the channels of the images, got "
+                f"{len(values)}."
+            )
+        if not all(map(math.isfinite, values)):
+            raise InvalidInputError(f"Expected `{option}` to be finite, got {list(values)}.")
+    if min(std) <= 0:
+        raise InvalidInputError(f"Expected `--std` above 0, because images are divided by it, got {list(std)}.")
 
 
 def _from_torchvision(
@@ -94,7 +115,8 @@ def _from_torchvision(
         close = difflib.get_close_matches(name, known, n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise InvalidInputError(
-            f"Expected `--model` to be a torchvision classifier or package.module:callable, got {name!r}{hint}"
+            "Expected `--model` to be a torchvision classifier, package.module:callable or a TorchScript file, got "
+            f"{name!r}{hint}"
         )
     if positional:
         raise InvalidInputError(f"Expected `--model-arg` NAME=VALUE for a torchvision model, got {positional[0]!r}.")
@@ -125,6 +147,24 @@ def _from_callable(name: str, positional: list[Any], named: dict[str, Any]) -> n
     return network
 
 
+def _from_script(path: Path, model_arguments: Sequence[str]) -> nn.Module:
+    if model_arguments:
+        raise InvalidInputError(
+            f"Expected no `--model-arg` for the TorchScript file {path}, which takes none, got {model_arguments[0]!r}."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer versions of PyTorch discourage TorchScript
+            load: Any = torch.jit.load  # not typed
+            network: nn.Module = load(path, map_location="cpu")
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"Expected `--model` {path} to be a TorchScript file, got another. A state dict goes to `--weights`, and "
+            "`--model` then says which network it is of."
+        ) from error
+    return network
+
+
 def parsed_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     """NAME=VALUE is a keyword argument, anything else a positional one; values are JSON or constants where they can."""
     positional, named = [], {}
@@ -146,21 +186,34 @@ def _value(text: str) -> Any:
         return text
 
 
-def _load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
-    with Path(path).open("rb") as file:
+def _load_weights(network: nn.Module, path: Path) -> None:
+    with path.open("rb") as file:
         try:
             state = load_tensors(file)
         except FileFormatError as error:
-            raise InvalidInputError(
-                f"Expected `--weights` {path} to be a state dict, but it cannot be read."
-            ) from error
+            raise InvalidInputError(f"Expected `--weights` {path} to be a state dict, {_what_it_is(path)}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InvalidInputError(f"Expected `--weights` {path} to be a state dict of tensors, got something else.")
+        raise InvalidInputError(
+            f"Expected `--weights` {path} to be a state dict of tensors, got something else. {_SAVE_IT}"
+        )
     # Networks trained in parallel carry this prefix.
     state = {str(name).removeprefix("module."): value for name, value in state.items()}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise InvalidInputError(f"Expected `--weights` {path} to fit the model: {error}") from error
+
+
+_SAVE_IT = "Save one by torch.save(model.state_dict(), FILE)."
+
+
+def _what_it_is(path: Path) -> str:
+    """What a file is that is no state dict, and what to do; nothing in it is executed."""
+    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "got a TorchScript file. Give it to `--model` instead."
+    if any(name.endswith("/data.pkl") for name in names):
+        return f"got a pickled object, such as a whole model, which could execute code when it is loaded. {_SAVE_IT}"
+    return f"but it cannot be read. {_SAVE_IT}"

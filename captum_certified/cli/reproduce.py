@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_certified.cli.arguments import part
-from captum_certified.cli.options import add_model, moved
+from captum_certified.cli.options import add_model, check_folder, moved
 from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["add_to", "run"]
@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name not in EXPERIMENTS:
         raise InvalidInputError(f"Expected one of {[*EXPERIMENTS]}, or list, got {arguments.name!r}.")
 
+    check_folder(arguments.out)
     experiment = EXPERIMENTS[arguments.name]
     arguments.model = arguments.model or experiment.default_model
     if arguments.model is None and "network" in experiment.uses:
