@@ -14,6 +14,7 @@ from captum_certified.certify import Certifier
 from captum_certified.certify.percent import written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import SmoothedMap, resolved_count
+from captum_certified.visualization.images import as_array
 from captum_certified.visualization.palette import BOUNDS
 
 __all__ = ["curve_figure"]
@@ -101,7 +102,7 @@ def curve_figure(
 
 
 def _share(left: float | Tensor | NDArray[Any], rows: int) -> float:
-    shares = np.asarray(left, dtype=np.float64)
+    shares = as_array(left).astype(np.float64) if isinstance(left, Tensor) else np.asarray(left, dtype=np.float64)
     if shares.shape not in ((), (1,), (rows,)) or not ((shares >= 0) & (shares <= 1)).all():
         raise InvalidInputError(f"Expected `attacked` to be shares in [0, 1], one or {rows} a radius, got {left}.")
     return float(shares.mean())

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import FeatureLayout
 
-__all__ = ["ImageReading", "any_channel", "checked_labels", "displayable", "is_in_unit_interval", "literal"]
+__all__ = ["ImageReading", "any_channel", "as_array", "checked_labels", "displayable", "is_in_unit_interval", "literal"]
 
 _COLOURS = (1, 3)
 
@@ -30,9 +30,10 @@ class ImageReading:
     def __init__(self, image: Tensor | NDArray[Any], layout: FeatureLayout, rows: int) -> None:
         if layout.is_tuple or len(layout.shapes[0]) not in (2, 3):
             raise InvalidInputError(
-                f"Expected a certificate of one map of images, got maps of shape {_shapes(layout)} for each example."
+                f"Expected one map of images, got maps of shape {_shapes(layout)} for each example. Draw the features "
+                "of tables, tokens and other inputs by `bar_figure`."
             )
-        array = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+        array = as_array(image)
         if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
             raise InvalidInputError(f"Expected `image` of real numbers, got {array.dtype}.")
         if not np.isfinite(array).all():
@@ -49,6 +50,14 @@ class ImageReading:
     def entries_on_pixels(self, entries: Tensor) -> NDArray[Any]:
         """Entries of a map of shape (N, *shape) as (N, H, W, C)."""
         return _channels_last(np.asarray(entries), self._map_axis)
+
+
+def as_array(values: Tensor | NDArray[Any]) -> NDArray[Any]:
+    """Values as an array; NumPy has no bfloat16, and little arithmetic of 16 bits."""
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return np.asarray(values.float() if values.is_floating_point() and values.itemsize < 4 else values)
 
 
 def any_channel(entries: NDArray[Any]) -> NDArray[np.bool_]:

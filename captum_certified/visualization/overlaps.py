@@ -13,6 +13,7 @@ from torch import Tensor
 
 from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.visualization.images import as_array
 
 __all__ = ["overlap_figure"]
 
@@ -50,12 +51,13 @@ def overlap_figure(
         raise InvalidInputError(
             f"Expected `overlaps` of shape (examples, {len(radii)}) with an example, got {tuple(overlaps.shape)}."
         )
-    if not np.isfinite(np.asarray(overlaps)).all():
+    shares = as_array(overlaps).astype(np.float64)
+    if not np.isfinite(shares).all():
         raise InvalidInputError("Expected finite `overlaps`, got NaN or infinity.")
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
     colors = matplotlib.colormaps[_MAP](np.linspace(_PALEST, _DARKEST, len(radii)))
-    columns = 100 * np.asarray(overlaps, dtype=np.float64)
+    columns = 100 * shares
     for column, radius, color in zip(columns.T, radii, colors, strict=True):
         sorted_column = np.append(np.sort(column)[::-1], column.min())
         label = f"ρ = {rounded_down(radius)}: mean {floored_percent(column.mean() / 100)} %"

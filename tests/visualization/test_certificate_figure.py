@@ -171,7 +171,7 @@ def test_features_grouped_by_channel_are_drawn():
 @pytest.mark.parametrize(
     ("map_shape", "image", "match"),
     [
-        ((2, 9), torch.rand(2, 9), "of one map of images"),
+        ((2, 9), torch.rand(2, 9), "Expected one map of images, got .* by `bar_figure`"),
         ((1, 1, 8, 8), torch.rand(1, 1, 9, 8), r"size of the map \(1, 1, 8, 8\), got shape \(1, 1, 9, 8\)"),
         ((2, 1, 8, 8), torch.rand(3, 1, 8, 8), "2 grey or RGB images"),
         ((1, 1, 8, 8), torch.rand(1, 2, 8, 8), "grey or RGB"),
@@ -188,7 +188,7 @@ def test_what_cannot_be_drawn_is_refused(map_shape, image, match):
 
 def test_tuples_of_maps_are_refused():
     smoothed_map = SmoothedMap.from_counts((torch.ones(1, 8, 8).long(),) * 2, n_samples=9, stdevs=0.2)
-    with pytest.raises(InvalidInputError, match="of one map of images"):
+    with pytest.raises(InvalidInputError, match=r"Expected one map of images, got .* by `bar_figure`"):
         certificate_figure(Certifier().top_k(smoothed_map, k=3, radius=0.1), torch.rand(8, 8))
 
 

@@ -6,14 +6,16 @@ import torch
 from gallery import ZEROS, blob, image, smoothed
 from matplotlib.colors import to_hex, to_rgb
 
-from captum_certified import Certifier, InvalidInputError
+from captum_certified import Certifier, InvalidInputError, SmoothedMap
 from captum_certified.visualization import (
     attack_figure,
     bar_figure,
     certificate_figure,
     curve_figure,
+    overlap_figure,
     radius_figure,
     region_figure,
+    report,
 )
 from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STAYED, STRONG
 
@@ -188,3 +190,35 @@ def test_attacked_maps_may_be_arrays_and_must_fit():
         attack_figure(image(), image(), maps, maps, k=9, certified=[None, None])
     with pytest.raises(InvalidInputError, match="Expected 1 `names`, one for each example, got 2"):
         attack_figure(image(), image(), maps, maps, k=9, names=["plain", "smoothed"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_images_and_shares_of_half_precision_are_drawn(tmp_path, dtype):
+    certificate = Certifier().top_k(smoothed(blob()), k=16, radius=0.1)
+    selection = Certifier().selection(smoothed(blob()), radius=0.1)
+    small, maps = image().to(dtype), blob().to(dtype)
+    _, axes = certificate_figure(certificate, small)
+    np.testing.assert_array_equal(axes[0, 0].images[0].get_array(), small.float().numpy()[0, 0])
+    certificate_figure(selection, small)
+    radius_figure(certificate, small)
+    attack_figure(small, small, maps, maps, k=16, certified=torch.tensor([0.5], dtype=dtype))
+    curve_figure(certificate.map, k=16, radii=[0.1], attacked={0.1: torch.tensor([0.5], dtype=dtype)})
+    overlap_figure(torch.tensor([[0.5, 0.25]], dtype=dtype), radii=[0.1, 0.2], confidence=0.95)
+    report(certificate, tmp_path / "report.html", image=small)
+
+
+def test_certificates_of_tables_are_sent_to_the_figure_that_draws_them(tmp_path):
+    table = SmoothedMap.from_counts(torch.tensor([[90, 80, 10, 5]]), n_samples=100, stdevs=0.2)
+    certificate, rows = Certifier().top_k(table, k=2, radius=0.01), torch.rand(1, 4)
+    selection = Certifier().selection(table, radius=0.01)
+    for draw in (
+        lambda: certificate_figure(certificate, rows),
+        lambda: certificate_figure(selection, rows),
+        lambda: radius_figure(certificate, rows),
+        lambda: attack_figure(rows, rows, table.mean, table.mean, k=2),
+        lambda: report(certificate, tmp_path / "report.html", image=rows),
+    ):
+        with pytest.raises(InvalidInputError, match=r"one map of images, got maps of shape \(4,\) .* by `bar_figure`"):
+            draw()
+    _, axes = bar_figure(certificate)
+    assert len(axes) == 1
