@@ -24,7 +24,7 @@ class Objective(Protocol):
         """D of maps of shape (R, n), which belong to examples ``rows``; shape (R,)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Clean:
     """The explanation at the clean inputs.
 
@@ -39,7 +39,7 @@ class Clean:
     layout: FeatureLayout
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _TopK:
     """Algorithm 1: minus the logarithm of the saliency that the features of the clean top K keep.
 
@@ -53,7 +53,7 @@ class _TopK:
         return -(shares * self.members[rows]).sum(dim=1).clamp_min(_TINY).log()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _MassCenter:
     """Squared distance of the centre of mass from the clean one (Ghorbani et al., 2019)."""
 
@@ -64,7 +64,7 @@ class _MassCenter:
         return (_mass_center(shares, self.positions[rows]) - self.center[rows]).square().sum(dim=1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Region:
     """The share of the saliency that is in a region (the targeted attack of Ghorbani et al., 2019)."""
 
@@ -74,7 +74,7 @@ class _Region:
         return (shares * self.mask[rows]).sum(dim=1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Manipulate:
     """Minus the squared distance from a map of the attacker's choice (Dombrowski et al., 2019)."""
 

@@ -4,7 +4,7 @@ import math
 import os
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class StoredPicture:
         orientation: EXIF's number for how the picture is to be turned, from 1 (not at all) to 8.
     """
 
-    pixels: "Image.Image | Tensor"
+    pixels: "Image.Image | Tensor" = field(repr=False)
     orientation: int = UPRIGHT
 
     @property

@@ -44,6 +44,10 @@ class FitResult:
     steps: int
     seed: int
 
+    def __repr__(self) -> str:
+        last = f", last mean loss {self.losses[-1]:.4g}" if self.losses else ""
+        return f"FitResult({len(self.losses)} epochs, {self.steps} steps{last}, seed={self.seed})"
+
 
 def fit(
     model: nn.Module,
@@ -139,7 +143,7 @@ def fit(
     return FitResult(losses=tuple(training.losses), steps=training.step, seed=training.seed or 0)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Training:
     """A training between two steps.
 

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, TensorDataset
 from captum_certified import CaptumCertifiedError, FileFormatError
 from captum_certified.training import (
     AdversarialLoss,
+    FitResult,
     GaussianAugmentationLoss,
     IGNormLoss,
     SaliencyAdversarialLoss,
@@ -161,6 +162,12 @@ def test_the_mean_loss_of_an_epoch_is_over_examples():
     loss = GaussianAugmentationLoss(stdev=0.0)
     result = fit(model, dataset, loss, optimizer=torch.optim.SGD(model.parameters(), lr=0.0), epochs=1, batch_size=4)
     assert result.losses[0] == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_result_prints_as_one_line():
+    result = FitResult(losses=tuple(1 / (n + 1) for n in range(100)), steps=1000, seed=7)
+    assert repr(result) == "FitResult(100 epochs, 1000 steps, last mean loss 0.01, seed=7)"
+    assert repr(FitResult(losses=(), steps=0, seed=7)) == "FitResult(0 epochs, 0 steps, seed=7)"
 
 
 def test_any_function_of_model_inputs_and_targets_is_a_loss(tmp_path):
