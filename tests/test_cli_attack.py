@@ -73,8 +73,49 @@ def test_a_failing_image_does_not_stop_the_others(folder, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "match"),
-    [(["--method", "DeepLift"], "cannot be differentiated"), (["--beta", "0"], "Expected `surrogate_beta`")],
+    [(["--method", "DeepLift"], "cannot be differentiated")],
 )
 def test_what_cannot_be_attacked_is_said(folder, capsys, arguments, match):
     assert call(folder, "one.png", *arguments, "--out", "results") == 1
     assert match in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("beta", ["0", "-1", "nan", "some"])
+def test_a_surrogate_is_a_number_auto_or_none(folder, capsys, beta):
+    assert call(folder, "one.png", "--beta", beta) == 2
+    assert f"argument --beta: expected auto, none, or a number above 0, got {beta}" in capsys.readouterr().err
+
+
+RELUS = """
+import torch
+from torch import nn
+
+
+def load():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 3)).eval()
+
+
+def scripted():
+    return torch.jit.trace(load(), torch.zeros(1, 3, 12, 12))
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:The map has no gradient where the search begins:UserWarning")
+@pytest.mark.parametrize(
+    ("model", "words", "beta", "surrogate"),
+    [
+        ("relus:load", [], 30.0, "softplus with β = 30 in place of ReLU"),
+        ("relus:load", ["--beta", "10"], 10.0, "softplus with β = 10 in place of ReLU"),
+        ("relus:load", ["--beta", "none"], None, "none: turned off"),
+        ("relus:scripted", [], None, "none: the ReLUs of a scripted Sequential cannot be replaced"),
+        ("{folder}:already", [], None, "none: no ReLU was seen"),
+    ],
+)
+def test_the_surrogate_is_chosen_by_the_network_and_recorded(folder, tmp_path, model, words, beta, surrogate):
+    (tmp_path / "relus.py").write_text(RELUS)
+    words = ["attack", "one.png", "--model", model.format(folder=folder), "--size", "12", *QUICK, *words]
+    assert main([*words, "--out", "results"]) == 0
+    attack = json.loads(Path("results/one.json").read_text())["attack"]
+    assert (attack["beta"], attack["plain_beta"], attack["surrogate"]) == (beta, beta, surrogate)

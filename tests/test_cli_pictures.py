@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captum_certified.attr.setup import input_digests
+from captum_certified.attr.fingerprint import input_digests
 from captum_certified.cli import main
 
 GREY = np.linspace(0, 1, 144, dtype=np.float32).reshape(12, 12)

@@ -16,6 +16,7 @@ __all__ = [
     "positive_number",
     "seed",
     "size",
+    "surrogate",
     "target",
 ]
 
@@ -51,6 +52,16 @@ def positive_number(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return number
+
+
+def surrogate(text: str) -> float | str | None:
+    """β of a softplus surrogate, ``auto`` or ``none``."""
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    try:
+        return positive_number(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"expected auto, none, or a number above 0, got {text}") from error
 
 
 def seed(text: str) -> int:

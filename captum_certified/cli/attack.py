@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from captum_certified.certify.percent import floored_percent, rounded_down
-from captum_certified.cli.arguments import positive_integer
+from captum_certified.cli.arguments import positive_integer, surrogate
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import (
     add_exif,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from captum_certified.attr import SmoothedAttribution
     from captum_certified.certify import TopKCertificate
     from captum_certified.cli.models import LoadedModel
-    from captum_certified.robust import Challenge
+    from captum_certified.robust import Challenge, Surrogate
 
 __all__ = ["add_to", "run"]
 
@@ -57,7 +57,12 @@ def _add_attack(group: Any) -> None:
     group.add_argument("--restarts", type=positive_integer, default=2, help="random starts", **number)
     group.add_argument("--attack-draws", type=positive_integer, default=16, help="draws of each gradient", **number)
     group.add_argument(
-        "--beta", type=float, default=20.0, help="of the softplus that stands in for rectifiers in gradients", **number
+        "--beta",
+        type=surrogate,
+        default="auto",
+        metavar="N",
+        help="of the softplus that stands in for ReLUs in gradients: a number, none, or auto, which is 30 if the model "
+        "has ReLUs",
     )
     group.add_argument(
         "--any-class", action="store_true", help="let the predicted class change: the certificate holds then, too"
@@ -172,7 +177,9 @@ def _attack(
             "steps": arguments.steps,
             "restarts": arguments.restarts,
             "draws": arguments.attack_draws,
-            "beta": arguments.beta,
+            "beta": challenge.surrogate.beta,
+            "plain_beta": plain.surrogate.beta,
+            "surrogate": str(challenge.surrogate),
         },
     }
     _write(arguments.out / name, challenge, plain, inputs, notes)
@@ -228,6 +235,7 @@ class _PlainAttack(NamedTuple):
     before: Any
     after: Any
     overlap_fraction: list[float]
+    surrogate: "Surrogate"
 
 
 def _plain_attack(
@@ -248,7 +256,7 @@ def _plain_attack(
     attack = InterpretationAttack(
         loaded.model, method, lower_bound=_BLACK, upper_bound=_WHITE, surrogate_beta=arguments.beta
     )
-    perturbed = attack.perturb(
+    result: Any = attack.attack(
         inputs,
         arguments.radius,
         k=certificate.k / certificate.map.layout.n_features,
@@ -261,10 +269,10 @@ def _plain_attack(
     )
     before, after = (
         _by_feature(method.attribute(points.clone().requires_grad_(), target=target).detach(), certificate)
-        for points in (inputs, perturbed)
+        for points in (inputs, result.perturbed)
     )
     kept = top_k_intersection(before, after, k=certificate.k)
-    return _PlainAttack(type(method).__name__, perturbed, before, after, kept.tolist())
+    return _PlainAttack(type(method).__name__, result.perturbed, before, after, kept.tolist(), result.surrogate)
 
 
 def _by_feature(maps: Any, certificate: "TopKCertificate") -> Any:

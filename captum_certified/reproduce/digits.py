@@ -77,7 +77,9 @@ def plain_loss(seed: int) -> GaussianAugmentationLoss:
 
 def saliency_loss(weight: float, seed: int) -> SaliencyAdversarialLoss:
     """Appendix D.1 with a weight λ."""
-    return SaliencyAdversarialLoss(radius=DIGIT_RADIUS, weight=weight, k=K, step_num=_STEPS, **BOX, seed=seed)
+    return SaliencyAdversarialLoss(
+        radius=DIGIT_RADIUS, weight=weight, k=K, step_num=_STEPS, surrogate_beta=None, **BOX, seed=seed
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -125,5 +127,5 @@ def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
 
 def attacked_digits(model: nn.Module, images: Tensor, *, steps: int, objective: str = "top_k") -> AttackResult:
     """Algorithm 1 on the top quarter of the saliency maps, or another objective."""
-    attack = InterpretationAttack(model, Saliency(model), objective=objective, **BOX)
+    attack = InterpretationAttack(model, Saliency(model), objective=objective, surrogate_beta=None, **BOX)
     return attack.attack(images, DIGIT_RADIUS, k=K, step_num=steps, seed=0)

@@ -199,7 +199,7 @@ def _integrated_gradients_under_attack(model: nn.Module, images: Tensor, step_nu
     """IN and CC of integrated gradients under the top-k attack of Ghorbani et al., as Chen et al. measure them."""
     method: Any = IntegratedGradients(model)
     targets = model(images).argmax(dim=1)
-    perturbed = GhorbaniAttack(model, method, norm="Linf", **BOX).perturb(
+    perturbed = GhorbaniAttack(model, method, norm="Linf", surrogate_beta=None, **BOX).perturb(
         images,
         _EPSILON,
         k=_TOP,

@@ -5,13 +5,14 @@ from captum_certified.robust.challenge import Challenge, challenge_certificate
 from captum_certified.robust.differentiable import differentiable
 from captum_certified.robust.ghorbani import GhorbaniAttack
 from captum_certified.robust.result import AttackResult
-from captum_certified.robust.surrogate import softplus_surrogate
+from captum_certified.robust.surrogate import Surrogate, softplus_surrogate
 
 __all__ = [
     "AttackResult",
     "Challenge",
     "GhorbaniAttack",
     "InterpretationAttack",
+    "Surrogate",
     "challenge_certificate",
     "differentiable",
     "softplus_surrogate",

@@ -13,6 +13,7 @@ from captum_certified.robust.objectives import Reference
 from captum_certified.robust.result import AttackResult, result_of
 from captum_certified.robust.search import Best, RandomStarts, algorithm_1, first_start
 from captum_certified.robust.space import AttackSpace, checked_flag, checked_seed
+from captum_certified.robust.surrogate import AUTO, SurrogateBeta
 
 __all__ = ["InterpretationAttack"]
 
@@ -42,9 +43,10 @@ class InterpretationAttack(Perturbation):
         norm: ``"L2"`` or ``"Linf"``; the L2 norm is taken over all tensors of an example.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate whose gradients guide the search. The saliency of a network of
-            rectifiers has no gradient of its own, so such networks need it; results are always measured on the
-            network itself.
+        surrogate_beta: β of the softplus surrogate whose gradients guide the search; results are always measured on
+            the network itself. The saliency map of a ReLU network is piecewise constant, so its own gradient is zero.
+            ``"auto"``: β = 30 where the network has ReLUs, none elsewhere; ``None``: none. The result says which it
+            was: ``AttackResult.surrogate``.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.
@@ -73,7 +75,7 @@ class InterpretationAttack(Perturbation):
         norm: str = "L2",
         lower_bound: float = float("-inf"),
         upper_bound: float = float("inf"),
-        surrogate_beta: float | None = None,
+        surrogate_beta: SurrogateBeta = AUTO,
     ) -> None:
         super().__init__()
         self.space = AttackSpace(

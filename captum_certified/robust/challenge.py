@@ -15,6 +15,7 @@ from captum_certified.certify.percent import floored_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.attack import InterpretationAttack
 from captum_certified.robust.space import checked_seed
+from captum_certified.robust.surrogate import AUTO, Surrogate, SurrogateBeta
 from captum_certified.smoothing import Groups, SmoothedMap, derived_seed
 from captum_certified.theory import top_k_mask
 
@@ -34,12 +35,23 @@ class Challenge:
         map: The smoothed map there, over draws that neither the certificate nor the attack has seen.
         overlap: How many of the certificate's top K are in the top K of that map, shape (N,). It is a measurement: its
             draws are as uncertain as those of any map.
+        surrogate: What the gradients of the attack were taken of.
     """
 
     certificate: TopKCertificate
     perturbed: Tensor | tuple[Tensor, ...]
     map: SmoothedMap
     overlap: Tensor
+    surrogate: Surrogate
+
+    def __repr__(self) -> str:
+        rows, k = len(self.overlap), self.certificate.k
+        return (
+            f"Challenge(mean of {rows} example{'s' * (rows != 1)}: {float(self.overlap_fraction.double().mean()):.1%} "
+            f"of the top {k} left within radius {self.certificate.radius:g}, "
+            f"{floored_percent(float(self.certificate.overlap_fraction.double().mean()))}% certified, surrogate "
+            f"{self.surrogate})"
+        )
 
     def __repr__(self) -> str:
         certified = floored_percent(float(self.certificate.overlap_fraction.mean()))
@@ -67,7 +79,7 @@ def challenge_certificate(
     nt_samples_batch_size: int | None = None,
     lower_bound: float = float("-inf"),
     upper_bound: float = float("inf"),
-    surrogate_beta: float | None = None,
+    surrogate_beta: SurrogateBeta = AUTO,
     keep_class: bool = True,
     attribution_kwargs: Mapping[str, Any] | None = None,
     seed: int | None = None,
@@ -88,7 +100,7 @@ def challenge_certificate(
         nt_samples_batch_size: Draws of the measurement computed together.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate of the attack, for networks of rectifiers.
+        surrogate_beta: β of the softplus surrogate of the attack, as in :class:`InterpretationAttack`.
         keep_class: Whether the predicted class must stay. The certificate holds without, so ``False`` tests it harder.
         attribution_kwargs: Arguments of the wrapped method whose names are taken.
         seed: Seed of attack and measurement; not the certificate's.
@@ -132,7 +144,7 @@ def challenge_certificate(
         upper_bound=upper_bound,
         surrogate_beta=surrogate_beta,
     )
-    perturbed = attack.perturb(
+    result = attack.attack(
         inputs,
         certificate.radius,
         k=certificate.k,
@@ -152,7 +164,7 @@ def challenge_certificate(
         show_progress=show_progress,
     )
     after = explainer.sample(
-        perturbed,
+        result.perturbed,
         nt_samples=draws,
         nt_samples_batch_size=nt_samples_batch_size,
         stdevs=smoothed.stdevs,
@@ -166,7 +178,9 @@ def challenge_certificate(
     _check_explanation(smoothed, after)
     top, _ = top_k_mask(after.features.numpy(), certificate.k)
     overlap = (certificate.top_k & torch.from_numpy(top)).sum(dim=1)
-    return Challenge(certificate=certificate, perturbed=perturbed, map=after, overlap=overlap)
+    return Challenge(
+        certificate=certificate, perturbed=result.perturbed, map=after, overlap=overlap, surrogate=result.surrogate
+    )
 
 
 def _check_inputs(certificate: TopKCertificate, inputs: tuple[Tensor, ...]) -> None:

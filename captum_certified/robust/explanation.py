@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_certified._captum import as_tuple, run_forward
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.isolation import IsolatedRandomness
+from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.row_arguments import (
     arguments_of_rows,
@@ -22,7 +23,7 @@ from captum_certified.attr.row_arguments import (
 from captum_certified.exceptions import CertificationError
 from captum_certified.robust.differentiable import differentiable
 from captum_certified.robust.objectives import Clean, Objective, Reference, objective_named, shares_of
-from captum_certified.robust.surrogate import softplus_surrogate
+from captum_certified.robust.surrogate import AUTO, RectifierWatch, Surrogate, SurrogateBeta, softplus_surrogate
 from captum_certified.smoothing import FeatureLayout, derived_seed, top_k_rows
 
 __all__ = ["AttackedExplanation"]
@@ -43,7 +44,8 @@ class AttackedExplanation:
         is_tuple: Whether the caller gave a tuple.
         arguments: Keyword arguments of the attribution for the N examples; the target ``None`` becomes the class
             predicted at the clean input.
-        surrogate_beta: β of the softplus surrogate that gradients are taken of; ``None``: of the model itself.
+        surrogate_beta: β of the softplus surrogate that gradients are taken of; ``None``: of the model itself;
+            ``"auto"``: as :meth:`Surrogate.automatic` decides once ReLUs were seen to run.
         seed: Seed of the attribution's own randomness.
     """
 
@@ -55,7 +57,7 @@ class AttackedExplanation:
         *,
         is_tuple: bool,
         arguments: Mapping[str, Any],
-        surrogate_beta: float | None,
+        surrogate_beta: SurrogateBeta,
         seed: int,
     ) -> None:
         self.forward_func = forward_func
@@ -63,7 +65,8 @@ class AttackedExplanation:
         self.inputs = tuple(tensor.detach() for tensor in inputs)
         self.is_tuple = is_tuple
         self.arguments = dict(arguments)
-        self.surrogate_beta = surrogate_beta
+        self.chooses_surrogate = surrogate_beta == AUTO
+        self.surrogate = Surrogate.fixed(None if surrogate_beta == AUTO else surrogate_beta)
         self.seed = seed
         self.takes_gradients = any(isinstance(one, GradientAttribution) for one in wrapped_chain(attribution_method))
         self.rows = len(inputs[0])
@@ -87,7 +90,12 @@ class AttackedExplanation:
             CertificationError: The clean map is not finite.
             InvalidInputError: The reference does not fit.
         """
-        maps = self._attributions(self.centers, torch.arange(self.rows, device="cpu"))
+        with RectifierWatch() if self.chooses_surrogate else contextlib.nullcontext() as watch:
+            maps = self._attributions(self.centers, torch.arange(self.rows, device="cpu"))
+        if objective == "random":
+            self.surrogate = Surrogate(None, "a random search takes no gradients")
+        elif watch is not None:
+            self.surrogate = Surrogate.automatic(self.method, seen=watch.seen)
         groups = self.arguments.get("groups") if isinstance(self.method, SmoothedAttribution) else None
         self.layout = FeatureLayout.of(maps, is_tuple=len(maps) > 1, rows=self.rows, groups=groups)
         features = self._features_of(maps, torch.arange(self.rows, device="cpu"))
@@ -115,6 +123,15 @@ class AttackedExplanation:
             rows: Whose points they are.
             step: Number of the step: smoothed explanations are differentiated over fresh draws in each.
         """
+        try:
+            return self._gradients(points, rows, step)
+        except (RuntimeError, TypeError) as error:
+            if self.surrogate.beta is None or not self.chooses_surrogate or is_out_of_memory(error):
+                raise
+            self.surrogate = Surrogate(None, f"the network does not run with softplus in place of ReLU: {error}")
+        return self._gradients(points, rows, step)
+
+    def _gradients(self, points: Tensor, rows: Tensor, step: int) -> Tensor:
         leaf = points.detach().clone().requires_grad_()
         with torch.enable_grad(), self._surrogate(), differentiable(self.method) as attribute:
             with IsolatedRandomness(points.device)(self.seed):
@@ -216,4 +233,5 @@ class AttackedExplanation:
         return {"seed": derived_seed(self.seed, step)}
 
     def _surrogate(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self.surrogate_beta is None else softplus_surrogate(self.surrogate_beta)
+        beta = self.surrogate.beta
+        return contextlib.nullcontext() if beta is None else softplus_surrogate(beta)

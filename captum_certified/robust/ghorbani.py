@@ -14,6 +14,7 @@ from captum_certified.robust.objectives import Reference
 from captum_certified.robust.result import AttackResult, result_of
 from captum_certified.robust.search import Best, sign_steps
 from captum_certified.robust.space import AttackSpace, checked_flag, checked_seed
+from captum_certified.robust.surrogate import AUTO, SurrogateBeta
 from captum_certified.smoothing import checked_number
 
 __all__ = ["GhorbaniAttack"]
@@ -37,7 +38,8 @@ class GhorbaniAttack(Perturbation):
         norm: ``"Linf"`` or ``"L2"``.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate whose gradients guide the search.
+        surrogate_beta: β of the softplus surrogate whose gradients guide the search, as in
+            :class:`InterpretationAttack`.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.
@@ -65,7 +67,7 @@ class GhorbaniAttack(Perturbation):
         norm: str = "Linf",
         lower_bound: float = float("-inf"),
         upper_bound: float = float("inf"),
-        surrogate_beta: float | None = None,
+        surrogate_beta: SurrogateBeta = AUTO,
     ) -> None:
         super().__init__()
         if objective == "random":

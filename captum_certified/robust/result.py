@@ -7,6 +7,7 @@ from torch import Tensor
 
 from captum_certified.robust.explanation import AttackedExplanation
 from captum_certified.robust.search import Best
+from captum_certified.robust.surrogate import Surrogate
 
 __all__ = ["AttackResult", "result_of"]
 
@@ -23,6 +24,7 @@ class AttackResult:
         succeeded: Whether any point of the ball was found that keeps the class, shape (N,). Where not, the overlap
             is K.
         class_kept: Whether the model predicts the same class at the perturbed input, shape (N,).
+        surrogate: What the gradients of the search were taken of.
     """
 
     perturbed: Tensor | tuple[Tensor, ...]
@@ -30,6 +32,14 @@ class AttackResult:
     k: int
     succeeded: Tensor
     class_kept: Tensor
+    surrogate: Surrogate
+
+    def __repr__(self) -> str:
+        return (
+            f"AttackResult(mean of {_counted(len(self.overlap))}: {self.mean_overlap_fraction:.1%} of the top {self.k} "
+            f"left, succeeded on {int(self.succeeded.sum())}, class kept on {int(self.class_kept.sum())}, "
+            f"surrogate {self.surrogate})"
+        )
 
     def __repr__(self) -> str:
         return (
@@ -63,4 +73,9 @@ def result_of(explanation: AttackedExplanation, best: Best) -> AttackResult:
         k=explanation.k,
         succeeded=best.found,
         class_kept=explanation.keeps_class(best.points, rows),
+        surrogate=explanation.surrogate,
     )
+
+
+def _counted(rows: int) -> str:
+    return "1 example" if rows == 1 else f"{rows} examples"

@@ -16,7 +16,7 @@ __all__ = ["Best", "RandomStarts", "algorithm_1", "first_start", "sign_steps"]
 _HALVINGS = 10
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Best:
     """The point of largest D so far, for every example; the input itself where there is none.
 
@@ -218,11 +218,16 @@ def sign_steps(
 
 
 def _warn_where_flat(explanation: AttackedExplanation, gradient: Tensor) -> None:
-    """Say that there is nothing to follow; a network of rectifiers is the usual reason."""
-    if explanation.surrogate_beta is None and not bool(gradient.any()):
+    """Say that there is nothing to follow; a network of ReLUs without a surrogate is the usual reason."""
+    if explanation.surrogate.beta is None and not bool(gradient.any()):
+        way_out = (
+            "Surrogates replace torch.nn.ReLU, torch.relu and their like in Python modules"
+            if explanation.chooses_surrogate
+            else "If the model has ReLUs, give `surrogate_beta`, for instance 'auto'"
+        )
         warnings.warn(
-            "The map has no gradient where the search begins, so it goes at random. If the model has rectifiers such "
-            "as ReLU, give `surrogate_beta`, for instance 20.",
+            "The map has no gradient where the search begins, so it goes at random. The gradient's surrogate is "
+            f"{explanation.surrogate}. {way_out}.",
             UserWarning,
             stacklevel=4,
         )

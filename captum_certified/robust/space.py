@@ -1,13 +1,12 @@
 """What is attacked and within which bounds: what every attack on an explanation is constructed with."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from captum.attr import Attribution
 from torch import Tensor
 
-from captum_certified.attr.reachable import Reachable
 from captum_certified.attr.refusals import inputs_are_taken
 from captum_certified.attr.request import checked_inputs, checked_integer
 from captum_certified.exceptions import InvalidInputError
@@ -15,7 +14,7 @@ from captum_certified.robust.balls import Ball, ball_named, check_bounds, check_
 from captum_certified.robust.differentiable import check_differentiable
 from captum_certified.robust.explanation import AttackedExplanation
 from captum_certified.robust.objectives import Reference, check_objective
-from captum_certified.robust.surrogate import check_unscripted
+from captum_certified.robust.surrogate import SurrogateBeta, check_surrogate
 from captum_certified.smoothing import checked_number, derived_seed, fresh_seed, resolved_count
 
 __all__ = ["AttackSpace"]
@@ -34,19 +33,19 @@ class AttackSpace:
         norm: ``"L2"`` or ``"Linf"``.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate, or ``None``.
+        surrogate_beta: β of the softplus surrogate, ``"auto"`` or ``None``.
 
     Raises:
         InvalidInputError: An argument is not what was expected.
     """
 
-    forward_func: Callable[..., Any]
-    attribution_method: Attribution
+    forward_func: Callable[..., Any] = field(repr=False)
+    attribution_method: Attribution = field(repr=False)
     objective: str
     norm: str
     lower_bound: float
     upper_bound: float
-    surrogate_beta: float | None
+    surrogate_beta: SurrogateBeta
 
     def __post_init__(self) -> None:
         if not callable(self.forward_func):
@@ -61,9 +60,7 @@ class AttackSpace:
         check_bounds(self.lower_bound, self.upper_bound)
         if self.objective != "random":
             check_differentiable(self.attribution_method)
-        if self.surrogate_beta is not None:
-            checked_number("surrogate_beta", self.surrogate_beta, above=0)
-            check_unscripted(Reachable(self.attribution_method).modules)
+        check_surrogate(self.surrogate_beta, self.attribution_method)
 
     def ball(self, radius: float) -> Ball:
         """The ball of the perturbations."""

@@ -1,18 +1,67 @@
 """A smooth stand-in for the rectifiers of a network, so that the gradient of a gradient is not zero."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from captum_certified.attr.reachable import Reachable
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import checked_number
 
-__all__ = ["softplus_surrogate"]
+__all__ = ["AUTO", "RectifierWatch", "Surrogate", "SurrogateBeta", "check_surrogate", "softplus_surrogate"]
+
+AUTO: Final = "auto"
+AUTO_BETA = 30.0  # docs/design.md has what was measured
+SurrogateBeta = float | Literal["auto"] | None
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """What the gradients of an attack were taken of; its results are always those of the network itself.
+
+    Attributes:
+        beta: β of the softplus that stood in for ReLUs; ``None``: the network itself was differentiated.
+        why: Why there was none, empty if there was one.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_certified import InterpretationAttack
+        >>> model = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        >>> result = InterpretationAttack(model, Saliency(model)).attack(torch.rand(2, 16), 0.5, k=4, seed=0)
+        >>> print(result.surrogate)
+        softplus with β = 30 in place of ReLU
+    """
+
+    beta: float | None
+    why: str = ""
+
+    @classmethod
+    def fixed(cls, beta: float | None) -> "Surrogate":
+        """The one that was asked for."""
+        return cls(beta, "" if beta is not None else "turned off")
+
+    @classmethod
+    def automatic(cls, method: object, *, seen: bool) -> "Surrogate":
+        """A surrogate where it has an effect.
+
+        Args:
+            method: The attribution under attack.
+            seen: Whether ReLUs were seen to run.
+        """
+        scripted = _scripted(Reachable(method).modules)
+        if scripted is not None:
+            return cls(None, f"the ReLUs of a scripted {scripted} cannot be replaced")
+        return cls(AUTO_BETA) if seen else cls(None, "no ReLU was seen")
+
+    def __str__(self) -> str:
+        return f"none: {self.why}" if self.beta is None else f"softplus with β = {self.beta:g} in place of ReLU"
 
 
 @contextmanager
@@ -104,14 +153,50 @@ _RECTIFIERS: dict[Callable[..., Any], Callable[..., Tensor]] = {
 _IN_PLACE = frozenset({functional.relu_, torch.relu_, Tensor.relu_, functional.hardtanh_, functional.leaky_relu_})
 
 
-def check_unscripted(modules: list[torch.nn.Module]) -> None:
-    """Refuse networks whose rectifiers no surrogate can see.
+class RectifierWatch(TorchFunctionMode):
+    """Within the block, note whether a function ran that the surrogate would replace."""
+
+    seen = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in _RECTIFIERS:
+            self.seen = True
+        return func(*args, **(kwargs or {}))
+
+
+def check_surrogate(beta: object, method: object) -> None:
+    """Refuse what is no surrogate, and networks whose ReLUs no surrogate can replace.
+
+    Args:
+        beta: β, ``"auto"`` or ``None``.
+        method: The attribution under attack.
 
     Raises:
-        InvalidInputError: A module is scripted.
+        InvalidInputError: β is something else, or a number for a network with a scripted module.
     """
-    for module in modules:
-        if isinstance(module, torch.jit.ScriptModule):
-            raise InvalidInputError(
-                f"Expected a network of Python modules for `surrogate_beta`, got a scripted {module.original_name}."
-            )
+    if beta is None or beta == AUTO:
+        return
+    if isinstance(beta, str):
+        raise InvalidInputError(f"Expected `surrogate_beta` to be a number > 0, 'auto' or None, got {beta!r}.")
+    checked_number("surrogate_beta", beta, above=0)
+    scripted = _scripted(Reachable(method).modules)
+    if scripted is not None:
+        raise InvalidInputError(
+            f"Expected a network of Python modules for `surrogate_beta`, got a scripted {scripted}. With 'auto' it is "
+            "attacked without a surrogate."
+        )
+
+
+def _scripted(networks: Iterable[torch.nn.Module]) -> str | None:
+    """The name of a scripted module among networks and their parts."""
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                return str(module.original_name)
+    return None

@@ -10,6 +10,7 @@ from torch.nn import functional
 from captum_certified.attr.request import checked_integer
 from captum_certified.robust import InterpretationAttack, differentiable
 from captum_certified.robust.balls import check_bounds
+from captum_certified.robust.surrogate import AUTO, SurrogateBeta, check_surrogate
 from captum_certified.smoothing import checked_number, resolved_count
 from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
@@ -32,9 +33,9 @@ class SaliencyAdversarialLoss(TrainingLoss):
         n_draws: Q, its random points in search of starts that keep the class.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate that the attack takes its gradients of; networks of rectifiers
-            need it. The loss differentiates the network itself, whose saliency must then depend smoothly on its
-            weights: that of rectifiers does almost everywhere.
+        surrogate_beta: β of the softplus surrogate that the attack takes its gradients of; ``"auto"``: one where the
+            network has ReLUs; ``None``: none. The loss differentiates the network itself by its weights, on which the
+            saliency of a ReLU network depends smoothly almost everywhere.
         seed: Seed of the attack; ``None`` draws a fresh one.
 
     Raises:
@@ -60,7 +61,7 @@ class SaliencyAdversarialLoss(TrainingLoss):
     n_draws: int = 100
     lower_bound: float = float("-inf")
     upper_bound: float = float("inf")
-    surrogate_beta: float | None = None
+    surrogate_beta: SurrogateBeta = AUTO
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,8 +69,7 @@ class SaliencyAdversarialLoss(TrainingLoss):
         checked_number("weight", self.weight, at_least=0)
         resolved_count("k", self.k)
         check_bounds(self.lower_bound, self.upper_bound)
-        if self.surrogate_beta is not None:
-            checked_number("surrogate_beta", self.surrogate_beta, above=0)
+        check_surrogate(self.surrogate_beta, None)
         checked_integer("step_num", self.step_num)
         checked_integer("n_restarts", self.n_restarts, at_least=1)
         checked_integer("n_draws", self.n_draws, at_least=1)

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from captum_certified import InterpretationAttack
 from captum_certified.robust import GhorbaniAttack
 from captum_certified.robust.search import Best, RandomStarts, algorithm_1, sign_steps
+from captum_certified.robust.surrogate import Surrogate
 
 INPUT = torch.tensor([[0.3, -0.6, 0.9, 0.1, -0.2, 0.5]], dtype=torch.float64)
 SEED, K, RADIUS = 5, 2, 1.0
@@ -171,7 +172,7 @@ def test_sign_steps_have_a_size_by_default(norm, share):
 class Scripted:
     """Stands in for an explanation in one dimension: a constant slope, and classes by a rule that is watched."""
 
-    surrogate_beta = 1.0
+    surrogate = Surrogate(1.0)
 
     def __init__(self, *, keeps, slope=1.0):
         self.centers = torch.zeros(1, 1, dtype=torch.float64)

@@ -465,11 +465,15 @@ def test_networks_whose_map_is_constant_nearby_end_with_a_word_of_the_surrogate(
     linear = nn.Linear(6, 3).requires_grad_(False)
     for model in (gates, linear, nn.Linear(6, 3)):
         with pytest.warns(UserWarning, match="has no gradient where the search begins.*give `surrogate_beta`"):
-            result = attack_of(model)(x, 1e-3, seed=0)
+            result = attack_of(model, surrogate_beta=None)(x, 1e-3, seed=0)
+        assert str(result.surrogate) == "none: turned off"
         assert result.succeeded.all()
         assert torch.isfinite(result.perturbed).all()
     with_surrogate = attack_of(gates, surrogate_beta=5.0)(x, 0.5, seed=0, keep_class=False)
     assert with_surrogate.overlap.sum() < result.overlap.sum()
+    # Nothing can stand in for the ReLUs of a linear network, which has none.
+    with pytest.warns(UserWarning, match="surrogate is none: no ReLU was seen. Surrogates replace torch.nn.ReLU"):
+        attack_of(linear)(x, 1e-3, seed=0)
 
 
 class Broken(nn.Module):

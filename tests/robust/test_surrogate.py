@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import warnings
 
 import pytest
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from captum_certified import InterpretationAttack, InvalidInputError
-from captum_certified.robust import softplus_surrogate
+from captum_certified import Certifier, InterpretationAttack, InvalidInputError, SparsifiedSmoothGrad
+from captum_certified.robust import GhorbaniAttack, challenge_certificate, softplus_surrogate
 
 BETA = 3.0
 X = torch.linspace(-2.5, 7.5, 41, dtype=torch.float64)
@@ -192,10 +193,159 @@ def test_an_attack_names_its_own_argument(beta):
         InterpretationAttack(cnn(), Saliency(cnn()), surrogate_beta=beta)
 
 
-def test_scripted_networks_are_refused_where_a_surrogate_is_asked_for():
+def traced():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer versions of PyTorch discourage it
-        scripted = torch.jit.trace(cnn(), images(1))
+        return torch.jit.trace(cnn(), images(1))
+
+
+def wrapped():
+    return nn.Sequential(traced())
+
+
+@pytest.mark.parametrize("scripted", [traced, wrapped])
+def test_scripted_networks_are_refused_where_a_surrogate_is_asked_for(scripted):
+    network = scripted()
     with pytest.raises(InvalidInputError, match="Python modules for `surrogate_beta`, got a scripted Cnn"):
-        InterpretationAttack(scripted, Saliency(scripted), surrogate_beta=10.0)
-    InterpretationAttack(scripted, Saliency(scripted))
+        InterpretationAttack(network, Saliency(network), surrogate_beta=10.0)
+    InterpretationAttack(network, Saliency(network))
+
+
+# -- "auto" ----------------------------------------------------------------------------------------------------
+
+
+class Functional(nn.Module):
+    """A network with the nonlinearity as a function."""
+
+    def __init__(self, nonlinearity):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.nonlinearity = nn.Linear(16, 32), nn.Linear(32, 3), nonlinearity
+
+    def forward(self, inputs):
+        return self.last(self.nonlinearity(self.first(inputs)))
+
+
+class CountsWithReLU(Functional):
+    """Its second ReLU is of integers, which have no softplus."""
+
+    def forward(self, inputs):
+        return super().forward(inputs) + 0 * torch.relu((inputs > 0.5).long()).sum(1, keepdim=True)
+
+
+POINTS = torch.rand((4, 16), generator=torch.Generator().manual_seed(0))
+WITH_RELUS = [nn.ReLU(), nn.ReLU(inplace=True), nn.LeakyReLU(), nn.ReLU6(), functional.relu, torch.relu, Tensor.relu]
+WITHOUT = [nn.Softplus(), nn.GELU(), torch.tanh]
+SETTINGS = {"k": 4, "step_num": 4, "seed": 0, "keep_class": False}
+
+
+@pytest.mark.parametrize("attack", [InterpretationAttack, GhorbaniAttack])
+@pytest.mark.parametrize("nonlinearity", WITH_RELUS, ids=str)
+def test_by_default_relus_are_found_and_replaced(attack, nonlinearity):
+    network = Functional(nonlinearity)
+    result = attack(network, Saliency(network)).attack(POINTS, 0.5, **SETTINGS)
+    pinned = attack(network, Saliency(network), surrogate_beta=30.0).attack(POINTS, 0.5, **SETTINGS)
+    assert result.surrogate == pinned.surrogate
+    assert str(result.surrogate) == "softplus with β = 30 in place of ReLU"
+    assert_close(result.perturbed, pinned.perturbed, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("attack", [InterpretationAttack, GhorbaniAttack])
+@pytest.mark.parametrize("nonlinearity", WITHOUT, ids=str)
+def test_by_default_other_networks_are_differentiated_themselves(attack, nonlinearity):
+    network = Functional(nonlinearity)
+    result = attack(network, Saliency(network)).attack(POINTS, 0.5, **SETTINGS)
+    off = attack(network, Saliency(network), surrogate_beta=None).attack(POINTS, 0.5, **SETTINGS)
+    assert str(result.surrogate) == "none: no ReLU was seen"
+    assert str(off.surrogate) == "none: turned off"
+    assert_close(result.perturbed, off.perturbed, rtol=0, atol=0)
+
+
+def test_the_default_attack_on_relus_is_stronger_than_one_without_a_surrogate():
+    network = Functional(functional.relu)
+    with_surrogate = InterpretationAttack(network, Saliency(network)).attack(POINTS, 0.5, **SETTINGS)
+    with pytest.warns(UserWarning, match="has no gradient where the search begins"):
+        without = InterpretationAttack(network, Saliency(network), surrogate_beta=None).attack(POINTS, 0.5, **SETTINGS)
+    assert with_surrogate.overlap.sum() < without.overlap.sum()
+
+
+@pytest.mark.filterwarnings("ignore:The map has no gradient where the search begins:UserWarning")
+@pytest.mark.parametrize(
+    ("network", "inputs", "why"),
+    [
+        (traced, images(2), "the ReLUs of a scripted Cnn cannot be replaced"),
+        (wrapped, images(2), "the ReLUs of a scripted Cnn cannot be replaced"),
+        (lambda: Functional(lambda x: x.clamp(min=0)), POINTS, "no ReLU was seen"),
+        (lambda: CountsWithReLU(torch.relu), POINTS, "the network does not run with softplus in place of ReLU: .*Long"),
+    ],
+    ids=["traced", "with a traced part", "clamp", "integers"],
+)
+def test_networks_that_take_no_surrogate_are_attacked_without_and_the_result_says_so(network, inputs, why):
+    model = network()
+    result = InterpretationAttack(model, Saliency(model)).attack(inputs, 0.5, **SETTINGS)
+    assert result.surrogate.beta is None
+    assert re.fullmatch(f"none: {why}.*", str(result.surrogate))
+    assert f"surrogate {result.surrogate})" in repr(result)
+
+
+def test_a_surrogate_that_was_asked_for_is_not_given_up():
+    model = CountsWithReLU(torch.relu)
+    with pytest.raises(RuntimeError, match="Long"):
+        InterpretationAttack(model, Saliency(model), surrogate_beta=30.0).attack(POINTS, 0.5, **SETTINGS)
+
+
+def test_errors_of_the_network_itself_are_not_taken_for_the_surrogate_s():
+    class Fails(Functional):
+        calls = 0
+
+        def forward(self, inputs):
+            self.calls += 1
+            if self.calls > 4:
+                raise RuntimeError("this network is broken")
+            return super().forward(inputs)
+
+    model = Fails(torch.relu)
+    with pytest.raises(RuntimeError, match="this network is broken"):
+        InterpretationAttack(model, Saliency(model)).attack(POINTS, 0.5, **SETTINGS)
+
+
+def test_a_random_search_needs_no_surrogate():
+    network = Functional(torch.relu)
+    result = InterpretationAttack(network, Saliency(network), objective="random").attack(POINTS, 0.5, k=4, seed=0)
+    assert str(result.surrogate) == "none: a random search takes no gradients"
+
+
+@pytest.mark.parametrize("beta", ["large", "Auto", ""])
+def test_other_words_are_refused(beta):
+    with pytest.raises(InvalidInputError, match="`surrogate_beta` to be a number > 0, 'auto' or None, got"):
+        InterpretationAttack(cnn(), Saliency(cnn()), surrogate_beta=beta)
+
+
+@pytest.mark.filterwarnings("ignore:The map has no gradient where the search begins:UserWarning")
+def test_smoothed_maps_and_challenges_take_the_surrogate_too():
+    network = Functional(torch.relu)
+    explainer = SparsifiedSmoothGrad(Saliency(network), tau=0.25)
+    certificate = Certifier(explainer).certify(
+        POINTS, target=0, k=4, radius=0.05, nt_samples=64, stdevs=0.2, seed=0
+    )  # fmt: skip
+    for beta, expected in (("auto", 30.0), (None, None), (5.0, 5.0)):
+        challenge = challenge_certificate(
+            certificate, explainer, POINTS, target=0, seed=1, step_num=1, surrogate_beta=beta
+        )
+        assert challenge.surrogate.beta == expected
+        text = repr(challenge)
+        assert f"surrogate {challenge.surrogate})" in text
+        assert len(text) < 250
+        assert "tensor" not in text
+
+
+def test_results_print_numbers_and_no_tensors():
+    network = Functional(torch.relu)
+    result = InterpretationAttack(network, Saliency(network)).attack(POINTS, 0.5, **SETTINGS)
+    assert re.fullmatch(
+        r"AttackResult\(mean of 4 examples: \d+\.\d% of the top 4 left, succeeded on 4, class kept on \d, "
+        r"surrogate softplus with β = 30 in place of ReLU\)",
+        repr(result),
+    )
+    one = InterpretationAttack(network, Saliency(network)).attack(POINTS[:1], 0.5, **SETTINGS)
+    assert "mean of 1 example:" in repr(one)
