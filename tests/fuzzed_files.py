@@ -50,11 +50,17 @@ def whole_files(folder):
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     for suffix in ("png", "jpg", "gif", "bmp", "tiff", "webp"):
         Image.fromarray(pixels).save(folder / f"image.{suffix}")
+    grey, exif = pixels[..., 0].astype(np.float32) / 255, Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(grey).save(folder / "float.tiff")
+    Image.fromarray((grey * 65535).astype(np.uint16)).save(folder / "deep.tiff", tiffinfo={0x0112: 6})
+    Image.fromarray((grey * 65535).astype(np.uint16)).save(folder / "deep.png", exif=exif)
+    Image.fromarray(pixels).save(folder / "turned.jpg", exif=exif)
     np.save(folder / "image.npy", pixels)
     torch.save(torch.from_numpy(pixels), folder / "image.pt")
     np.savez_compressed(folder / "labelled.npz", images=pixels[None], labels=np.zeros(1, dtype=np.int64))
     (folder / "part.json").write_text(json.dumps({"settings": "x", "seconds": 1.0, "rows": []}))
-    image = lambda path: load_image(path, Framing())  # noqa: E731
+    image = lambda path: load_image(path, Framing(), exif=True)  # noqa: E731
     return {
         "map.npz": SmoothedMap.load,
         "certificate.npz": Certificate.load,
@@ -63,6 +69,7 @@ def whole_files(folder):
         "training.pt": read_state,
         "labelled.npz": labelled_images,
         "part.json": lambda path: _stored(path.parent, Part(path.stem, list), "x"),
+        **dict.fromkeys(("float.tiff", "deep.tiff", "deep.png", "turned.jpg"), image),
         **{f"image.{suffix}": image for suffix in ("png", "jpg", "gif", "bmp", "tiff", "webp", "npy", "pt")},
     }
 
