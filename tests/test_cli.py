@@ -135,9 +135,10 @@ def test_bad_calls_say_why_and_exit_with_2(arguments, message, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_out_that_is_a_file_is_said(tmp_path, capsys):
+@pytest.mark.parametrize("command", [["demo", *FAST], ["reproduce", "attacks", "--model", "resnet18"]])
+def test_out_that_is_a_file_is_said(tmp_path, capsys, command):
     (tmp_path / "taken").write_text("mine")
-    assert main(["demo", "--out", str(tmp_path / "taken"), *FAST]) == 2
+    assert main([*command, "--out", str(tmp_path / "taken")]) == 2
     assert "Expected `--out` to be a folder, got" in capsys.readouterr().err
     assert (tmp_path / "taken").read_text() == "mine"
 
