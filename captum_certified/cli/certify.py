@@ -70,8 +70,8 @@ def add_to(commands: Any) -> None:
         "--region",
         type=box,
         metavar="X0,Y0,X1,Y1",
-        help="pixels of the file as it is stored: certify the share of the saliency in them too, with a confidence of its "
-        "own; --exif turns it with the picture",
+        help="pixels of the file as it is stored: certify the share of the saliency in them too, with a confidence of "
+        "its own; --exif turns it with the picture",
     )
     _add_output(parser.add_argument_group("output"))
     parser.set_defaults(run=run)

@@ -53,13 +53,6 @@ class Challenge:
             f"{self.surrogate})"
         )
 
-    def __repr__(self) -> str:
-        certified = floored_percent(float(self.certificate.overlap_fraction.mean()))
-        return (
-            f"Challenge({len(self.overlap)} examples: {float(self.overlap_fraction.mean()):.1%} of the top "
-            f"{self.certificate.k} left in the mean, {certified}% certified)"
-        )
-
     @property
     def overlap_fraction(self) -> Tensor:
         """Overlap as a fraction of K, shape (N,)."""

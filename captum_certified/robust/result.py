@@ -41,12 +41,6 @@ class AttackResult:
             f"surrogate {self.surrogate})"
         )
 
-    def __repr__(self) -> str:
-        return (
-            f"AttackResult({int(self.succeeded.sum())} of {len(self.overlap)} examples attacked, "
-            f"{self.mean_overlap_fraction:.1%} of the top {self.k} left in the mean)"
-        )
-
     @property
     def overlap_fraction(self) -> Tensor:
         """Overlap as a fraction of K, shape (N,)."""

@@ -9,6 +9,7 @@ from captum_certified.certify.sequential import Goal
 from captum_certified.certify.spectral import BestBound, displacement_of
 from captum_certified.robust import AttackResult
 from captum_certified.robust.challenge import Challenge
+from captum_certified.robust.surrogate import Surrogate
 from captum_certified.smoothing import select_rows
 from captum_certified.visualization.lookups import top_sets
 
@@ -23,7 +24,13 @@ MAP = SmoothedMap.from_counts(
 
 def challenge():
     certificate = Certifier().top_k(MAP, k=9, radius=0.01)
-    return Challenge(certificate=certificate, perturbed=torch.rand(ROWS, N), map=MAP, overlap=certificate.overlap + 1)
+    return Challenge(
+        certificate=certificate,
+        perturbed=torch.rand(ROWS, N),
+        map=MAP,
+        overlap=certificate.overlap + 1,
+        surrogate=Surrogate(None, "no ReLU was seen"),
+    )
 
 
 PRINTED = {
@@ -38,6 +45,7 @@ PRINTED = {
     "attack": lambda: AttackResult(
         perturbed=torch.rand(ROWS, N), overlap=torch.full((ROWS,), 3), k=9,
         succeeded=torch.ones(ROWS, dtype=torch.bool), class_kept=torch.ones(ROWS, dtype=torch.bool),
+        surrogate=Surrogate(30.0),
     ),
     "top set": lambda: top_sets(challenge().certificate, select_rows(MAP, torch.tensor([0])), [0.2])[0],
     **{f"bound {name}": lambda bound=bound: bound for name, bound in BOUNDS.items()},
@@ -57,5 +65,5 @@ def test_reprs_of_many_examples_are_one_short_line(kind):
 def test_reprs_say_what_matters():
     assert repr(PRINTED["covariance"]()) == "CovarianceSummary(full form of 60 rows, 50 pairs)"
     assert repr(PRINTED["certifier"]()) == "Certifier(confidence=0.9, bound='best', violations='auto')"
-    assert repr(PRINTED["attack"]()) == "AttackResult(60 of 60 examples attacked, 33.3% of the top 9 left in the mean)"
-    assert repr(PRINTED["challenge"]()).startswith("Challenge(60 examples: ")
+    assert repr(PRINTED["attack"]()).startswith("AttackResult(mean of 60 examples: 33.3% of the top 9 left, succeeded")
+    assert repr(PRINTED["challenge"]()).startswith("Challenge(mean of 60 examples: ")
