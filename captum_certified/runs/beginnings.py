@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from captum_certified.runs.stored import StoredResult, read_result
 from captum_certified.runs.summary import Outcome
 from captum_certified.smoothing import SmoothedMap, digest, fresh_seed
 
-__all__ = ["Beginning", "KeptResults", "ResultFiles", "beginning", "leftovers"]
+__all__ = ["LOOKED_BEFORE", "Beginning", "KeptResults", "ResultFiles", "beginning", "leftovers"]
 
 _CHOSEN = 3
+LOOKED_BEFORE = "looked_before"
+# Settings by which a result of the same explanation has other draws.
+_OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
 _TEMPORARY = re.compile(r"\.(.+)\.(?:json|npz|checkpoint|png|csv|html)\.[a-z0-9_]{8}")
 
 
@@ -111,12 +114,14 @@ class Beginning:
         outcome: What the result will be said to be.
         smoothed_map: The map of the first draws, or of all of them.
         finished: A result that can stay as it is.
+        looked_before: Whether a result of the same input was there, by which whoever asks now may have chosen.
     """
 
     seed: int
     outcome: Outcome = "sampled"
     smoothed_map: SmoothedMap | None = None
     finished: StoredResult | None = None
+    looked_before: bool = False
 
 
 def beginning(
@@ -139,10 +144,14 @@ def beginning(
         run_of: What would sample the example's draws of a seed.
     """
     fresh = Beginning(fresh_seed() if job.seed is None else job.seed)
-    if files is None or not job.resume:
+    if files is None:
         return fresh
     found = _Found(job, files, kept, notices, run_of)
-    return found.result() or found.checkpoint(list(job.request(example, seed=job.seed).plan.blocks())) or fresh
+    start = fresh
+    if job.resume:
+        blocks = list(job.request(example, seed=job.seed).plan.blocks())
+        start = found.result() or found.checkpoint(blocks) or fresh
+    return start if start.finished is not None else replace(start, looked_before=found.was_looked_at(start))
 
 
 class _Found:
@@ -161,16 +170,21 @@ class _Found:
         self.kept = kept
         self.notice = _Notices(files, notices)
         self.run_of = run_of
+        self.stored = self._stored()
 
-    def result(self) -> Beginning | None:
-        """A finished result, to be kept or certified anew."""
+    def _stored(self) -> StoredResult | None:
         try:
-            stored = read_result(self.files.json)
+            return read_result(self.files.json)
         except FileNotFoundError:
             return None
         except (FileFormatError, OSError) as error:
-            self.notice.of_file("The result", error)
+            if self.job.resume:
+                self.notice.of_file("The result", error)
             return None
+
+    def result(self) -> Beginning | None:
+        """A finished result, to be kept or certified anew."""
+        stored = self.stored
         if stored is None:
             return None
         smoothed_map = stored.certificate.map
@@ -195,6 +209,26 @@ class _Found:
         if not self._is_of_this_run(smoothed_map, settings, looked_at=True):
             return None
         return Beginning(smoothed_map.seed or 0, "continued", smoothed_map)
+
+    def was_looked_at(self, start: Beginning) -> bool:
+        """Whether the result that is replaced may have decided what is asked now.
+
+        It may if the draws are others, if σ is, or if another explanation has the same seed.
+        """
+        if self.stored is None:
+            return False
+        before, run = self.stored.certificate.map, self.run_of(start.seed)
+        if start.outcome == "recertified":
+            return bool(self.stored.record.get(LOOKED_BEFORE))
+        now, then = self.job.sampling_settings(run), self.stored.settings.get("sampling", {})
+        if now["inputs"] != then.get("inputs"):
+            return False
+        other_draws = any(now.get(name) != then.get(name) for name in _OF_THE_DRAWS)
+        the_same = not any(differences(then, now)) and run.behaves_like(before)
+        looked = other_draws or (before.seed == start.seed and not the_same)
+        if looked:
+            self.notice.of_looking()
+        return looked
 
     def _is_of_this_run(self, smoothed_map: SmoothedMap, settings: Any, *, looked_at: bool) -> bool:
         run = self.run_of(smoothed_map.seed or 0)
@@ -230,6 +264,17 @@ class _Notices:
             warnings.warn(
                 f"Results in {self.files.folder} of other settings are {what}, {self.files.name!r} the first of them: "
                 f"{reasons}.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def of_looking(self) -> None:
+        if LOOKED_BEFORE not in self.said:
+            self.said.add(LOOKED_BEFORE)
+            warnings.warn(
+                f"Results in {self.files.folder} replace others of the same inputs, {self.files.name!r} the first of "
+                f"them, and are marked {LOOKED_BEFORE!r}: a certificate does not hold if its settings were chosen by "
+                "looking at another of the same input. Choose on other inputs or with another seed, then certify once.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from captum_certified.attr.run import SamplingRun
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.sequential import Goal, at_look
-from captum_certified.runs.beginnings import Beginning, KeptResults, ResultFiles, beginning
+from captum_certified.runs.beginnings import LOOKED_BEFORE, Beginning, KeptResults, ResultFiles, beginning
 from captum_certified.runs.checkpoint import write_checkpoint
 from captum_certified.runs.examples import Example, Source
 from captum_certified.runs.job import Job
@@ -18,7 +18,7 @@ from captum_certified.runs.results import read_json, write_result
 from captum_certified.runs.settings import json_digest
 from captum_certified.runs.sharing import rounds
 from captum_certified.runs.stored import sealed
-from captum_certified.runs.summary import ExampleResult, Outcome
+from captum_certified.runs.summary import ExampleResult
 from captum_certified.smoothing import SmoothedMap, resolved_count
 
 __all__ = ["ExampleRun"]
@@ -72,7 +72,7 @@ class ExampleRun:
         ended = start.outcome == "recertified" or (smoothed_map is not None and smoothed_map.looks is not None)
         if smoothed_map is None or not ended:
             smoothed_map = self._sampled(start)
-        return self._in_first(lambda: self._finish(smoothed_map, start.outcome))
+        return self._in_first(lambda: self._finish(smoothed_map, start))
 
     def _in_first(self, step: Callable[[], Value]) -> Value:
         """What a step returns in the first process, where alone it runs."""
@@ -155,14 +155,14 @@ class ExampleRun:
             self.job.beside(files.stem, stored.certificate, self.example, False)
         return ExampleResult(name=self.source.name, record=stored.record, outcome="kept", path=files.json)
 
-    def _finish(self, smoothed_map: SmoothedMap, outcome: Outcome) -> ExampleResult:
-        job, files = self.job, self.files
+    def _finish(self, smoothed_map: SmoothedMap, start: Beginning) -> ExampleResult:
+        job, files, outcome = self.job, self.files, start.outcome
         goal = job.goal(self._run_of(smoothed_map.seed).request)
         if goal is None:
             certificate = job.certifier.top_k(smoothed_map, k=job.k, radius=job.radius)
         else:
             certificate = goal.certificate(smoothed_map)
-        notes = sealed(self._notes(certificate))
+        notes = sealed({**self._notes(certificate), LOOKED_BEFORE: start.looked_before})
         if files is None:
             record = {**certificate.to_dict(), **notes}
             return ExampleResult(name=self.source.name, record=record, outcome=outcome)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_certified.certify import Certificate
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.percent import floored_percent, rounded_down
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import atomic_write
 from captum_certified.visualization import overlap_figure
@@ -121,12 +121,13 @@ class DatasetSummary(Sequence[ExampleResult]):
         mean, failures = self.mean_overlap_fraction, len(self) - len(self.certified)
         counts = {outcome: sum(r.outcome == outcome for r in self) for outcome in ("kept", "recertified", "continued")}
         told = [f"{count} {outcome}" for outcome, count in counts.items() if count]
+        looked = sum(bool(result.record.get("looked_before")) for result in self)
+        told += [f"{looked} looked at before"] if looked else []
         told += [f"{failures} failed"] if failures else []
-        return (
-            f"{len(self)} examples"
-            + (f" ({', '.join(told)})" if told else "")
-            + ("" if mean is None else f": mean certified overlap {floored_percent(mean)}% at radius {self.radius:g}")
-        )
+        text = f"{len(self)} examples" + (f" ({', '.join(told)})" if told else "")
+        if mean is None:
+            return text
+        return f"{text}: mean certified overlap {floored_percent(mean)}% at radius {rounded_down(self.radius)}"
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write one line for each example, whole or not at all.
@@ -136,7 +137,7 @@ class DatasetSummary(Sequence[ExampleResult]):
         """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        at_radii = [f"overlap_at_{radius:g}" for radius in self.radii]
+        at_radii = [f"overlap_at_{radius!r}" for radius in self.radii]
         columns = ("k", "overlap", "overlap_fraction", "plain_overlap", "n_samples", "seed")
         writer.writerow(["name", *columns, *at_radii, "error"])
         for result in self.results:

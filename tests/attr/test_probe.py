@@ -2,7 +2,6 @@
 
 import itertools
 import warnings
-from collections import deque
 
 import pytest
 import torch
@@ -169,10 +168,31 @@ def test_the_largest_pass_is_asked_wherever_a_run_begins(first_draw):
         sampled(COUPLED["last row"], X[:1], first_draw=first_draw)
 
 
+def test_a_coupling_of_many_rows_is_seen_where_a_run_begins_with_few():
+    def ninth_row(x):
+        return NET(x - x[8:9].detach()) if len(x) > 8 else NET(x)
+
+    for first_draw in (0, 62):
+        with pytest.raises(CertificationError, match=ROWS):
+            sampled(ninth_row, X[:1], first_draw=first_draw)
+
+
 def test_a_pass_of_one_row_has_no_other_rows():
     alone = sampled(COUPLED["last row"], X[:1], nt_samples_batch_size=1)
     assert alone.counts.sum() > 0
     assert not sampled(COUPLED["last row"], X[:1], nt_samples=1, covariance=False).setup["stochastic"]
+
+
+def test_rows_that_are_finite_only_beside_some_others_are_refused():
+    largest = [0.0]
+
+    def undefined(x):
+        if len(x) > len(X):
+            largest.append(max(largest[-1], float(x.detach().amax())))
+        return NET(x) * (1.0 if float(x.detach().amax()) >= largest[-1] or len(x) == len(X) else torch.nan)
+
+    with pytest.raises(CertificationError, match=ROWS):
+        sampled(undefined, make=ScaledSmoothGrad)
 
 
 def test_several_maps_are_each_asked():
@@ -405,8 +425,10 @@ def test_a_model_that_changes_late_is_refused_at_the_end():
 def test_every_map_of_a_stream_is_checked():
     explainer = SparsifiedSmoothGrad(Saliency(Counts(12)), tau=0.25)
     stream = explainer.stream(X, nt_samples=64, nt_samples_batch_size=8, covariance=8, target=0, stdevs=0.3, seed=0)
+    taken = [next(stream) for _ in range(2)]
+    assert [int(smoothed.n_samples[0]) for smoothed in taken] == [8, 16]
     with pytest.raises(CertificationError, match=LATER):
-        deque(stream, maxlen=1)
+        taken += itertools.islice(stream, 3)  # the last of its eight maps is far
 
 
 def test_a_sequential_run_is_checked_at_every_look():

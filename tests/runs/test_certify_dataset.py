@@ -273,6 +273,7 @@ def test_a_count_and_a_fraction_are_different_questions(tmp_path):
     assert (one.record["k"], whole.record["k"]) == (1, 64)
 
 
+@pytest.mark.filterwarnings("ignore:Results in .* replace others of the same inputs:UserWarning")
 def test_whoever_checks_rows_does_not_keep_results_that_were_not_checked(tmp_path):
     data = [(torch.rand(1, 1, 8, 8), 0)]
     explainer = SparsifiedSmoothGrad(Saliency(small_model()), tau=0.2)

@@ -1,7 +1,9 @@
 """What is kept of an earlier run: only results of the same explanation, whatever it is made of."""
 
+import contextlib
 import dataclasses
 import functools
+import json
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from captum.attr import GradientShap, IntegratedGradients, LayerGradCam, Salienc
 from torch import nn
 
 from captum_certified import CertificationError, SmoothedMap, SparsifiedSmoothGrad, Upsampled
+from captum_certified.attr.run import SamplingRun
 from captum_certified.runs import certify_dataset
 from captum_certified.runs.beginnings import KeptResults
 from captum_certified.smoothing import digest
@@ -213,7 +216,6 @@ def test_what_was_kept_on_trust_before_a_wrong_one_was_found_is_said(tmp_path):
 
 
 def test_a_map_knows_whether_a_run_samples_what_it_is_of():
-    from captum_certified.attr.run import SamplingRun
 
     explainer = SparsifiedSmoothGrad(Saliency(network()), tau=0.25)
     settings = {"nt_samples": 8, "nt_samples_batch_size": None, "stdevs": 0.2, "seed": 3}
@@ -232,3 +234,64 @@ def test_a_map_knows_whether_a_run_samples_what_it_is_of():
     assert not run.behaves_like(dataclasses.replace(smoothed, probe=None))
     assert not run.behaves_like(dataclasses.replace(smoothed, plain=smoothed.plain.flip(1)))
     assert not run.behaves_like(dataclasses.replace(smoothed, probe=smoothed.probe.flip(1)))
+
+
+# -- looking twice ---------------------------------------------------------------------------------------------
+
+REPLACED = "replace others of the same inputs, '000000' the first of them, and are marked 'looked_before'"
+
+
+def looked(out):
+    return [json.loads(path.read_text())["looked_before"] for path in sorted(out.glob("*.json"))]
+
+
+@pytest.mark.filterwarnings("ignore:Results in .* of other settings are:UserWarning")
+@pytest.mark.parametrize(
+    ("first", "then", "marked"),
+    [
+        ({}, {"nt_samples": 64}, True),
+        ({}, {"stdevs": 0.3}, True),
+        ({"seed": 1}, {"seed": 1, "nt_samples": 64}, True),
+        ({"overlap": 4}, {"overlap": 6}, True),
+        ({"overlap": 4}, {}, True),
+        ({"seed": 1}, {"seed": 1, "groups": torch.arange(64).view(1, 1, 8, 8) // 2}, True),
+        ({"seed": 1}, {"seed": 2}, False),
+        ({"seed": 1}, {"seed": 1, "resume": False}, False),
+        ({}, {"resume": False}, False),
+        ({}, {"groups": torch.arange(64).view(1, 1, 8, 8) // 2}, False),
+        ({}, {"radius": 0.02}, False),
+    ],
+)
+def test_results_that_replace_others_of_the_same_input_are_marked(first, then, marked, tmp_path):
+    certify(network(), tmp_path, **first)
+    assert looked(tmp_path) == [False] * 2
+    with pytest.warns(UserWarning, match=REPLACED) if marked else contextlib.nullcontext():
+        certify(network(), tmp_path, **then)
+    assert looked(tmp_path) == [marked] * 2
+
+
+@pytest.mark.filterwarnings("ignore:Results in .* of other settings are:UserWarning")
+def test_the_mark_stays_and_is_said(tmp_path):
+    certify(network(), tmp_path)
+    explainer = SparsifiedSmoothGrad(Saliency(network()), tau=0.25)
+    with pytest.warns(UserWarning, match=REPLACED):
+        summary = certify_dataset(explainer, [(X[:2], 0)], out=tmp_path, **{**SETTINGS, "nt_samples": 64})
+    assert "2 looked at before" in repr(summary)
+    certify(network(), tmp_path, nt_samples=64)  # kept
+    certify(network(), tmp_path, nt_samples=64, radius=0.02)  # certified anew
+    assert looked(tmp_path) == [True] * 2
+
+
+@pytest.mark.filterwarnings("ignore:Results in .* of other settings are:UserWarning")
+def test_another_input_under_the_name_was_not_looked_at(tmp_path):
+    certify(network(), tmp_path)
+    certify(network(), tmp_path, x=X[2:4], nt_samples=64)
+    assert looked(tmp_path) == [False] * 2
+
+
+@pytest.mark.filterwarnings("ignore:Results in .* of other settings are:UserWarning")
+def test_another_model_under_the_same_seed_was_looked_at(tmp_path):
+    certify(model_of(WEIGHTS[0]), tmp_path, seed=3)
+    with pytest.warns(UserWarning, match=REPLACED):
+        certify(model_of(WEIGHTS[1]), tmp_path, seed=3)
+    assert looked(tmp_path) == [True] * 2
