@@ -10,6 +10,7 @@ from captum_certified.theory import fraction_to_count
 __all__ = ["resolved_count"]
 
 _ANY_NUMBER = 2**62
+_MOST_FEATURES = 2**40  # beyond them a total is a share of any number
 
 
 def resolved_count(name: str, value: Any, total: int = _ANY_NUMBER, *, at_least: int = 1) -> int:
@@ -38,7 +39,7 @@ def resolved_count(name: str, value: Any, total: int = _ANY_NUMBER, *, at_least:
         count = fraction_to_count(float(value), total)
         if count >= at_least:
             return count
-    most = "" if total == _ANY_NUMBER else f" to {total}"
+    most = f" to {total}" if total < _MOST_FEATURES else ""
     raise InvalidInputError(
         f"Expected `{name}` to be a number of features from {at_least}{most}, or a fraction of them in "
         f"{'(0' if at_least else '[0'}, 1], got {value!r}."

@@ -105,7 +105,9 @@ def _matched(image: NDArray[Any], shape: tuple[int, ...]) -> tuple[int | None, N
             if sizes == images.shape[1:3]:
                 return axis, images
     raise InvalidInputError(
-        f"Expected `image` to be {shape[0]} grey or RGB images of the size of the map {shape}, got shape {image.shape}."
+        f"Expected `image` to be {shape[0]} grey or RGB images of the size of the map {shape}, got shape "
+        f"{tuple(image.shape)}. Layer methods such as Grad-CAM give maps of the size of the layer; "
+        "captum_certified.Upsampled brings them to that of the input."
     )
 
 

@@ -479,6 +479,12 @@ def test_overlaps_are_refused_before_sampling(overlap):
         certified(of=explainer(Watched(GateNet(SHAPE), fails_at=1)), overlap=overlap)
 
 
+def test_an_overlap_of_none_is_refused_without_a_number_that_says_nothing():
+    message = r"Expected `overlap` to be a number of features from 1, or a fraction of them in \(0, 1\], got 0\."
+    with pytest.raises(InvalidInputError, match=message):
+        certified(of=explainer(Watched(GateNet(SHAPE), fails_at=1)), k=0.2, overlap=0)
+
+
 def test_an_overlap_beyond_a_fraction_of_features_is_refused_after_the_first_look():
     model = Watched(GateNet(SHAPE))
     with pytest.raises(InvalidInputError, match=r"Expected `overlap` to be a number of features from 1 to 10, or"):

@@ -173,6 +173,11 @@ def test_features_grouped_by_channel_are_drawn():
     [
         ((2, 9), torch.rand(2, 9), "Expected one map of images, got .* by `bar_figure`"),
         ((1, 1, 8, 8), torch.rand(1, 1, 9, 8), r"size of the map \(1, 1, 8, 8\), got shape \(1, 1, 9, 8\)"),
+        (
+            (1, 1, 8, 8),
+            torch.rand(1, 1, 16, 16),
+            r"Layer methods such as Grad-CAM give maps of .*captum_certified.Upsampled",
+        ),
         ((2, 1, 8, 8), torch.rand(3, 1, 8, 8), "2 grey or RGB images"),
         ((1, 1, 8, 8), torch.rand(1, 2, 8, 8), "grey or RGB"),
         ((1, 1, 8, 8), torch.rand(8), "grey or RGB"),
