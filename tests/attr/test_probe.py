@@ -1,6 +1,7 @@
 """The probe: maps that other rows reach, and maps that change while they are sampled, are refused."""
 
 import itertools
+import math
 import warnings
 
 import pytest
@@ -483,6 +484,38 @@ def test_a_pass_in_halves_is_repeated_in_halves(call):
     with pytest.warns(UserWarning, match="does not fit into memory"):
         smoothed = sampled(LittleMemory(20, call=call), X, nt_samples=256)
     assert torch.equal(smoothed.counts, sampled(network(), X, nt_samples=256).counts)
+
+
+class OneEntry(nn.Module):
+    """A linear model of 2000 features, one of which counts for less in one row when ``when`` says so."""
+
+    def __init__(self, when, *, rows=math.inf):
+        super().__init__()
+        self.when, self.rows, self.calls = when, rows, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if len(x) > self.rows and self.calls > 9:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        weights = torch.arange(x.shape[1], 0, -1.0).repeat(len(x), 1)
+        weights[0, 500] = 1e-3 if self.when(self.calls, len(x)) else 1500.0
+        return (x * weights).sum(1, keepdim=True)
+
+
+WIDE = torch.rand(2, 2000, generator=torch.Generator().manual_seed(4))
+
+
+def test_the_least_change_counts_where_nothing_else_changed():
+    model = OneEntry(lambda call, rows: call > 12)
+    with pytest.raises(CertificationError, match=LATER):
+        sampled(model, WIDE, make=lambda m: SparsifiedSmoothGrad(m, tau=0.5), nt_samples=512)
+
+
+def test_rounding_of_a_pass_in_halves_is_no_change():
+    model = OneEntry(lambda call, rows: rows < 60, rows=40)
+    with pytest.warns(UserWarning, match="does not fit into memory"):
+        smoothed = sampled(model, WIDE, make=lambda m: SparsifiedSmoothGrad(m, tau=0.5), nt_samples=512)
+    assert smoothed.n_samples.tolist() == [512, 512]
 
 
 # -- what it costs ---------------------------------------------------------------------------------------------
