@@ -486,6 +486,14 @@ def test_a_pass_in_halves_is_repeated_in_halves(call):
     assert torch.equal(smoothed.counts, sampled(network(), X, nt_samples=256).counts)
 
 
+def test_a_model_that_changes_its_input_in_place_gets_it_made_anew():
+    def shifted(x):
+        return NET(x.sub_(0.1))
+
+    smoothed = sampled(shifted, method=FeatureAblation)
+    assert torch.equal(smoothed.counts, sampled(shifted, method=FeatureAblation, check_rows=False).counts)
+
+
 class OneEntry(nn.Module):
     """A linear model of 2000 features, one of which counts for less in one row when ``when`` says so."""
 
