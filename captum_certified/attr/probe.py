@@ -31,6 +31,8 @@ __all__ = ["Probe", "changed_buffers", "digests_of_buffers"]
 # A map that is not 0/1 may be rounded otherwise where the model gathers rows by their values.
 _ROUNDING = 1e-6
 _SQUEEZED = 0.45
+# Of 195 rows of MobileNet v1 one was so near to a kink that rounding moved 2 % of its gradient.
+_ROWS_TO_A_KINK = 100
 _STREAM = 2**31 - 3  # of the seeds that choose rows
 
 Noisy = tuple[Tensor, ...]
@@ -115,7 +117,7 @@ class Probe:
             if trial.moves and bool(moved.any()):
                 # The place of a row in a call may decide how it is rounded, and nothing else.
                 elsewhere = again(tuple(t[trial.order.to(t.device)] for t in self.make_noisy(draws)), draws)
-                if bool((self._moved(magnitudes[trial.order], elsewhere).mean(dim=1) > MOST_DIFFERING).any()):
+                if _are_many(self._moved(magnitudes[trial.order], elsewhere)):
                     raise CertificationError(
                         "Expected attributions that depend on one input alone, got other maps of rows that stand "
                         "elsewhere in their pass. The model uses the place of a row: a random number drawn for it, say."
@@ -204,8 +206,8 @@ class Probe:
         repeated = again(self.make_noisy(call.draws), call.draws)
         moved = self._moved(call.magnitudes, repeated)
         same = (*circumstances, _compiled_graphs()) == call.circumstances
-        # Another graph, or another size of a call, rounds otherwise; a network's kinks make a rare row differ.
-        if bool(moved.any()) and (same or bool((moved.mean(dim=1) > MOST_DIFFERING).any())):
+        # Another graph, or another size of a call, may round otherwise.
+        if bool(moved.any()) and (same or _are_many(moved)):
             unmodified = self._moved(repeated, again(self.make_noisy(call.draws), call.draws))
             if bool((moved > min(MOST_DIFFERING, 2 * float(unmodified.max()))).any()):
                 raise _changed(call.draws)
@@ -232,6 +234,11 @@ class Probe:
         of_magnitudes = _share(one, two)
         shares.append(of_magnitudes * (of_magnitudes.median() > MOST_DIFFERING))
         return torch.stack(shares).masked_fill(~torch.isfinite(two).all(dim=1), torch.inf)
+
+
+def _are_many(moved: Tensor) -> bool:
+    """Whether more rows differ than rounding explains: a rare row is so near to a kink of the network that it jumps."""
+    return bool(((moved > MOST_DIFFERING).sum(dim=1) > 1 + moved.shape[1] // _ROWS_TO_A_KINK).any())
 
 
 def _share(one: Tensor, two: Tensor) -> Tensor:

@@ -316,12 +316,17 @@ def test_methods_that_return_no_tensor_are_refused():
 
 def test_one_row_that_differs_by_a_kink_is_no_reason_to_refuse():
     class Jumpy(Saliency):
-        """In a pass of several rows, the last is another than when it is alone."""
+        """One row is so near to a kink that it jumps in another place of its pass."""
+
+        near = None
 
         def attribute(self, inputs, target=None):
-            maps = super().attribute(inputs, target=target)
-            if len(maps) > 1:
-                maps[-1] = maps[-1].flip(0)
+            maps, sums = super().attribute(inputs, target=target), inputs.detach().sum(1)
+            if self.near is None and len(maps) > 2:
+                self.near = sums[0]
+            for place in range(len(maps) // 2):
+                if sums[place] == self.near:
+                    maps[place] = maps[place].flip(0)
             return maps
 
     smoothed = ScaledSmoothGrad(Jumpy(GateNet((6,)))).sample(

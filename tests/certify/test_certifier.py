@@ -293,7 +293,7 @@ def test_maps_outside_the_unit_interval_are_refused(bound):
         ({"stdevs": 0.0}, CertificationError, "no noise"),
         ({"stdevs": -1}, InvalidInputError, "Expected `stdevs`"),
         ({"stdevs": NAN}, InvalidInputError, "Expected `stdevs`"),
-        ({"nt_type": "smoothgrad"}, InvalidInputError, "Expected no `nt_type`"),
+        ({"nt_type": "vargrad"}, InvalidInputError, "Expected no `nt_type`"),
         ({"k": 193}, InvalidInputError, "Expected `k` to be a number of features from 1 to 192"),
         ({"k": True}, InvalidInputError, "Expected `k`"),
     ],
