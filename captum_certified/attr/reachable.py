@@ -215,6 +215,9 @@ def _contents(cell: Any) -> object:
 
 
 def _slots(kind: type) -> Iterator[str]:
+    """Names of the attributes that are kept in slots, private ones as Python spells them."""
     for base in kind.__mro__:
         slots = base.__dict__.get("__slots__", ())
-        yield from (slots,) if isinstance(slots, str) else slots
+        for name in (slots,) if isinstance(slots, str) else slots:
+            private = name.startswith("__") and not name.endswith("__")
+            yield f"_{base.__name__.lstrip('_')}{name}" if private else name

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import io
 import random
 import types
 import weakref
@@ -150,9 +151,17 @@ def test_training_mode_is_seen(hide):
     assert sampled(HIDDEN[hide](cnn())).n_samples.tolist() == [16, 16]
 
 
+@pytest.mark.parametrize("hide", HIDDEN)
+def test_what_is_hidden_is_found_without_a_call(hide):
+    network = cnn()
+    found = {id(part) for _, part in Reachable(Saliency(HIDDEN[hide](network))).named_modules()}
+    assert id(network) in found
+
+
 def test_a_weak_reference_hides_nothing():
     network = cnn(training=True)
     held = weakref.ref(network)
+    assert Reachable(Saliency(lambda x: held()(x))).modules == [network]
     with pytest.raises(CertificationError, match="in training mode"):
         sampled(lambda x: held()(x))
 
@@ -212,6 +221,11 @@ def test_layers_that_are_the_same_in_training_mode(layer):
 def test_training_mode_within_a_scripted_model():
     with pytest.raises(CertificationError, match="got BatchNorm2d '1' in training mode"):
         sampled(torch.jit.script(cnn(training=True)))
+    file = io.BytesIO()  # what was loaded has no module of Python's left
+    torch.jit.save(torch.jit.script(cnn(training=True)), file)
+    file.seek(0)
+    with pytest.raises(CertificationError, match="got BatchNorm2d '1' in training mode"):
+        sampled(torch.jit.load(file))
     assert sampled(torch.jit.script(cnn())).n_samples.tolist() == [16, 16]
 
 
