@@ -6,6 +6,7 @@ its weights, nor a closure's from anything; what it does to an input can be look
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import captum
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from captum_certified.attr.reachable import Reachable, wrapped_chain
 from captum_certified.attr.request import SamplingRequest
@@ -21,12 +23,20 @@ from captum_certified.attr.row_arguments import Shared, unshared
 from captum_certified.smoothing import NoiseLaw, PerDrawMap, SamplingPlan, derived_seed, digest, noisy_inputs
 from captum_certified.smoothing.noise import NOISE_VERSION
 
-__all__ = ["BEHAVIOUR_SEED", "DeclaredSettings", "declared_settings", "input_digests", "probe_inputs", "setup_of"]
+__all__ = [
+    "BEHAVIOUR_SEED",
+    "DeclaredSettings",
+    "declared_settings",
+    "input_digests",
+    "options_of",
+    "probe_inputs",
+    "setup_of",
+]
 
 # The seed of the probe draw and of methods with randomness of their own in it: the same for all runs.
 BEHAVIOUR_SEED = derived_seed(0x5EED, 2**31 - 2)
-# What a method may keep as an option; anything else shows in what the method does.
-_OPTIONS = (bool, int, float, str, type(None), list, tuple, Tensor)
+# Types of attributes that are recorded as options; what others do is compared by the probe draw.
+_PLAIN = (bool, int, float, str, type(None), Tensor)
 
 
 @dataclass(frozen=True)
@@ -46,21 +56,40 @@ class DeclaredSettings:
     weights: str | None
 
 
-def declared_settings(method: object, reachable: Reachable, *, state: frozenset[int] = frozenset()) -> DeclaredSettings:
-    """What a method says of itself.
+def declared_settings(
+    method: object,
+    reachable: Reachable,
+    *,
+    options: Sequence[Sequence[Mapping[str, Any]]],
+    state: frozenset[int] = frozenset(),
+) -> DeclaredSettings:
+    """What a method says of itself, after it was called twice.
 
     Args:
-        method: The method, outside a call of it: methods keep notes in their attributes while they run.
+        method: The method, outside a call of it.
         reachable: What it can call; lazy modules must have got their weights.
-        state: Addresses of buffers that a call changes; they count or keep, and are no part of what is explained.
+        options: What :func:`options_of` gave before the first call, and after it. Attributes that a call changes are no
+            options.
+        state: Addresses of buffers that a call changed; they count or keep, and are no part of what is explained.
     """
-    tensors = [tensor for tensor in reachable.tensors() if id(tensor) not in state]
+    before, once = options
     return DeclaredSettings(
         method=" of ".join(type(inner).__name__ for inner in wrapped_chain(method)),
-        options=[_options(inner) for inner in wrapped_chain(method)],
+        options=[
+            {name: value for name, value in now.items() if first.get(name, value) == value == then.get(name)}
+            for first, then, now in zip(before, once, options_of(method), strict=True)
+        ],
         layers=[_layer_name(inner) for inner in wrapped_chain(method)],
-        weights=_short(tensors) if tensors else None,
+        weights=_weights(reachable, state),
     )
+
+
+def options_of(method: object) -> list[dict[str, Any]]:
+    """Numbers, texts, tensors and sequences of them that a method, and each that it wraps, has as attributes."""
+    return [
+        {name: _option(value) for name, value in sorted(getattr(inner, "__dict__", {}).items()) if _is_plain(value)}
+        for inner in wrapped_chain(method)
+    ]
 
 
 def setup_of(
@@ -120,9 +149,34 @@ def probe_inputs(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...], law: Noi
     return tuple(noisy.to(tensor.device) for noisy, tensor in zip(made, inputs, strict=True))
 
 
-def _options(method: object) -> dict[str, Any]:
-    own = getattr(method, "__dict__", {})
-    return {name: _option(value) for name, value in sorted(own.items()) if isinstance(value, _OPTIONS)}
+def _weights(reachable: Reachable, state: frozenset[int]) -> str | None:
+    """Digest of all parameters and persistent buffers, in whatever order the models were found."""
+    each = [_short(_stored(model, state)) for model in reachable.modules]
+    return _short(sorted(each)) if reachable.tensors() else None
+
+
+def _stored(model: nn.Module, state: frozenset[int]) -> list[Tensor]:
+    """What a model would save, without what a call changes."""
+    tensors = {
+        id(tensor): tensor
+        for module in model.modules()
+        for tensor in (
+            *module.parameters(recurse=False),
+            *(
+                b
+                for name, b in module.named_buffers(recurse=False)
+                if name not in getattr(module, "_non_persistent_buffers_set", ())
+            ),
+        )
+    }
+    return [tensor for key, tensor in tensors.items() if key not in state and not is_lazy(tensor)]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is an option; lists of hooks and other objects are none."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, _PLAIN)
 
 
 def _option(value: Any) -> Any:

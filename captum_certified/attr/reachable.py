@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinMethodType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,11 @@ from torch.nn.parameter import is_lazy
 
 __all__ = ["Reachable", "called_modules", "wrapped_chain"]
 
-# Nobody's model is beyond so many objects; whoever holds a data set in a list is.
+# The search stops here. Models have fewer objects; lists that hold data sets have more.
 _MOST_OBJECTS = 100_000
 _LONG_CONTAINER = 10_000
 _WITHOUT_CONTENTS = (str, bytes, int, float, complex, bool, type(None), Tensor, np.ndarray, ModuleType, CodeType)
-# What is installed holds nothing of the user's in its globals, and much of its own.
+# Globals and classes of installed packages are skipped: they hold nothing of the user's.
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 
@@ -41,6 +41,9 @@ def wrapped_chain(method: object) -> Iterator[object]:
 
 class Reachable:
     """Everything that can be reached from a method: attributes, containers, closures, and the globals that are named.
+
+    Of a class only what the functions found so far name is followed: ``forward`` and what it calls, but neither
+    ``__init__`` nor a training step.
 
     Args:
         method: The method.
@@ -58,28 +61,41 @@ class Reachable:
         self.compiled = False
         self._parts: set[int] = set()
         self._seen: dict[int, object] = {}  # holds what is seen, so that no address is used again
+        self._named = {"forward", "__call__"}
+        self._waiting: dict[str, list[tuple[object, str]]] = {}  # attributes of classes that nobody has named yet
         self._pending: deque[tuple[object, str]] = deque((inner, "the method") for inner in wrapped_chain(method))
         if arguments:
             self._pending.append((dict(arguments), "the arguments"))
-        while self._pending and len(self._seen) < _MOST_OBJECTS:
-            self._visit(*self._pending.popleft())
+        self._search()
 
     def add(self, modules: list[nn.Module]) -> None:
         """Add modules that were seen to be called."""
-        for module in modules:
-            self._pending.append((module, "a model that was called"))
-        while self._pending and len(self._seen) < _MOST_OBJECTS:
+        self._pending.extend((module, "a model that was called") for module in modules)
+        self._search()
+
+    def _search(self) -> None:
+        budget = len(self._seen) + _MOST_OBJECTS
+        while self._pending and len(self._seen) < budget:
             self._visit(*self._pending.popleft())
+        self._pending.clear()
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
         """All modules with their names, parts of others after them."""
         for module in self.modules:
             yield from module.named_modules()
 
+    def has(self, *kinds: type[nn.Module]) -> bool:
+        """Whether a module of some kinds can be reached."""
+        return any(isinstance(module, kinds) for _, module in self.named_modules())
+
     def tensors(self) -> list[Tensor]:
         """Parameters and buffers once each, without those that have no values yet."""
         each = {id(t): t for m in self.modules for t in (*m.parameters(), *m.buffers())}
         return [tensor for tensor in each.values() if not is_lazy(tensor)]
+
+    def states(self) -> list[tuple[object, str, str]]:
+        """The generators that were found, who holds them, and their states."""
+        return [(generator, holder, _state_of(generator)) for generator, holder in self.generators]
 
     def buffers(self) -> dict[tuple[int, str], Tensor]:
         """Buffers that have values, by the address of the model and their name in it."""
@@ -109,7 +125,7 @@ class Reachable:
             self._follow(holder, item.fget)
         elif isinstance(item, weakref.ref):
             self._follow(holder, item())
-        elif isinstance(item, Mapping):
+        elif isinstance(item, (dict, MappingProxyType)):  # others may read what they give from elsewhere
             if len(item) <= _LONG_CONTAINER:
                 self._follow(holder, *item.values())
         elif isinstance(item, (list, tuple, set, frozenset, deque)):
@@ -137,13 +153,20 @@ class Reachable:
 
     def _visit_class(self, kind: type) -> None:
         if not _is_installed(kind.__module__):
-            self._follow(kind.__name__, *vars(kind).values())
+            for name, value in vars(kind).items():
+                if name in self._named:
+                    self._follow(kind.__name__, value)
+                else:
+                    self._waiting.setdefault(name, []).append((value, kind.__name__))
 
     def _visit_function(self, function: FunctionType) -> None:
         self.compiled |= hasattr(function, "_torchdynamo_orig_callable")
         name = f"the function {function.__name__}"
         if not _is_installed(function.__module__ or ""):
             self._follow(name, *_globals(function))
+            for named in sorted(_names(function.__code__) - self._named):
+                self._named.add(named)
+                self._pending.extend(self._waiting.pop(named, ()))
         cells = [_contents(cell) for cell in function.__closure__ or ()]
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         self._follow(name, *cells, *defaults, *vars(function).values())
@@ -172,6 +195,18 @@ def called_modules(*, watch: bool) -> Iterator[list[nn.Module]]:
         found += [module for key, module in called.items() if key not in parts]
 
 
+def _state_of(generator: Any) -> str:
+    """The state of a generator as text, to see whether anybody drew from it."""
+    if isinstance(generator, torch.Generator):
+        return str(generator.get_state().tolist())
+    if isinstance(generator, random.Random):
+        return str(generator.getstate())
+    if isinstance(generator, np.random.RandomState):
+        return str([part.tolist() if isinstance(part, np.ndarray) else part for part in generator.get_state()])
+    bits = generator.bit_generator if isinstance(generator, np.random.Generator) else generator
+    return str(bits.state)
+
+
 def _is_global(generator: object) -> bool:
     """Whether it is one of the generators that are seeded for every call and put back."""
     known: list[object] = [torch.default_generator, getattr(random.seed, "__self__", None)]
@@ -194,11 +229,11 @@ def _is_installed(module: str) -> bool:
 def _globals(function: FunctionType) -> Iterator[object]:
     """The globals that a function names, and what it may name of the user's own modules among them."""
     names = _names(function.__code__)
-    for name in names - vars(builtins).keys():
+    for name in sorted(names - vars(builtins).keys()):  # in the same order in every process
         value = function.__globals__.get(name)
         yield value
         if isinstance(value, ModuleType) and not _is_installed(value.__name__):
-            yield from (vars(value)[inner] for inner in names if inner in vars(value))
+            yield from (vars(value)[inner] for inner in sorted(names) if inner in vars(value))
 
 
 def _names(code: CodeType) -> set[str]:

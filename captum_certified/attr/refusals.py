@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -31,17 +31,18 @@ from captum_certified.attr.reachable import Reachable, wrapped_chain
 from captum_certified.exceptions import CertificationError, InvalidInputError
 
 __all__ = [
-    "OF_CAPTUM_AND_TORCH",
+    "CALL_ERRORS",
+    "check_generators",
     "check_method",
     "check_outputs",
     "check_reachable",
     "check_scale",
-    "inputs_are_taken",
+    "shapes_in_errors",
 ]
 
 # What Captum and PyTorch raise about inputs, targets and outputs that do not fit.
-OF_CAPTUM_AND_TORCH = (RuntimeError, ValueError, IndexError, AssertionError)
-# Noise is lost in inputs that spread over so many standard deviations and reach so far: nobody's [0, 1].
+CALL_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
+# Warn about inputs that span 500 standard deviations and exceed 20, as pixels up to 255 do.
 _LOST_IN, _LARGE = 500, 20
 _OTHERWISE_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
 # Methods that replace the gradient or relevance of a module by hooks on it.
@@ -78,11 +79,11 @@ def check_method(method: object) -> None:
 
 
 def check_reachable(method: object, reachable: Reachable) -> None:
-    """Refuse models that are something else than one function of one input, as far as their parts show it.
+    """Refuse models whose modules show that a row's output depends on more than its input, or that ignore hooks.
 
     Raises:
-        CertificationError: A part is in training mode and would couple or randomise the rows, keeps a random generator
-            for itself, or cannot be hooked by a method that needs hooks.
+        CertificationError: A module is in training mode and would couple or randomise the rows, or cannot be hooked by
+            a method that needs hooks.
     """
     for name, module in reachable.named_modules():
         if module.training and _differs_in_training(module):
@@ -90,17 +91,31 @@ def check_reachable(method: object, reachable: Reachable) -> None:
                 f"Expected the model in evaluation mode, got {_kind(module)} {name!r} in training mode; "
                 "call model.eval() first."
             )
-    for generator, holder in reachable.generators:
-        raise CertificationError(
-            "Expected random numbers from the global generators, which are seeded for every draw, got a "
-            f"{type(generator).__name__} that {holder} keeps for itself."
-        )
     hooked = next((inner for inner in wrapped_chain(method) if isinstance(inner, _HOOKED)), None)
     for _, module in reachable.named_modules():
         if hooked is not None and _takes_no_hooks(module):
             raise CertificationError(
                 f"Expected a model of ordinary modules for {type(hooked).__name__}, which sets hooks on them, got "
                 f"{_kind(module)}, which is scripted, exported or compiled and ignores them."
+            )
+
+
+def check_generators(before: Sequence[tuple[object, str, str]], reachable: Reachable) -> None:
+    """Refuse models that draw from a generator of their own.
+
+    Args:
+        before: What :meth:`Reachable.states` was before the model was called.
+        reachable: What it can call.
+
+    Raises:
+        CertificationError: The state of a generator has changed since.
+    """
+    known = {id(generator): state for generator, _, state in before}
+    for generator, holder, state in reachable.states():
+        if known.get(id(generator), state) != state:
+            raise CertificationError(
+                "Expected random numbers from the global generators, which are seeded for every draw, got some from a "
+                f"{type(generator).__name__} that {holder} keeps for itself."
             )
 
 
@@ -126,7 +141,7 @@ def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
 
 
 @contextmanager
-def inputs_are_taken(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[None]:
+def shapes_in_errors(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[None]:
     """Add the shapes of the inputs to errors of the model. Out-of-memory errors and our own pass unchanged.
 
     Args:
@@ -138,8 +153,8 @@ def inputs_are_taken(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[
     """
     try:
         yield
-    except OF_CAPTUM_AND_TORCH as error:
-        if type(error) not in OF_CAPTUM_AND_TORCH or is_out_of_memory(error):
+    except CALL_ERRORS as error:
+        if type(error) not in CALL_ERRORS or is_out_of_memory(error):
             raise
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise CertificationError(

@@ -22,7 +22,7 @@ from captum_certified.attr.isolation import IsolatedRandomness
 from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.parts import joined, rows_of_draws
 from captum_certified.attr.reachable import wrapped_chain
-from captum_certified.attr.refusals import OF_CAPTUM_AND_TORCH, check_outputs, inputs_are_taken
+from captum_certified.attr.refusals import check_outputs, shapes_in_errors
 from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution, has_rows
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.smoothing import Attributions, derived_seed, same_behaviour
@@ -66,7 +66,7 @@ class WrappedMethod:
         self.draw_baseline_from_distrib = draw_baseline_from_distrib
         self.keep_graph = keep_graph
         self.deltas: list[Tensor] = []
-        self.takes_passes = False
+        self.has_succeeded = False
         self.randomness = IsolatedRandomness(inputs[0].device)
         self.chooses_class = _is_argmax(self.arguments.get("target"))
         self.returns_delta = bool(self.arguments.get("return_convergence_delta"))
@@ -92,19 +92,19 @@ class WrappedMethod:
 
     def _of_draws(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
         seed = derived_seed(self.seed, draws.start)
-        with nullcontext() if self.takes_passes else self._errors_are_told(noisy):
+        with nullcontext() if self.has_succeeded else self._explained_errors(noisy):
             outputs = self._attribute(noisy, len(draws), seed)
-        self.takes_passes = True
+        self.has_succeeded = True
         _check_batch_first(outputs.maps, len(self.inputs[0]) * len(draws))
         return outputs
 
     @contextmanager
-    def _errors_are_told(self, inputs: tuple[Tensor, ...]) -> Iterator[None]:
-        """Say what is wrong with a model that cannot be explained at all, or not in passes of several draws."""
+    def _explained_errors(self, inputs: tuple[Tensor, ...]) -> Iterator[None]:
+        """Raise clearer errors for a model that cannot be explained at all, or not in passes of several draws."""
         more = len(inputs[0]) > len(self.inputs[0])
         hint = ". If its batch size is fixed, set `nt_samples_batch_size`=1." if more else ""
         try:
-            with inputs_are_taken(inputs, hint=hint):
+            with shapes_in_errors(inputs, hint=hint):
                 yield
         except (CertificationError, AttributeError, TypeError, KeyError) as error:
             if is_out_of_memory(error):
@@ -113,7 +113,7 @@ class WrappedMethod:
             raise
 
     def _check_outputs(self, inputs: tuple[Tensor, ...]) -> None:
-        """Say so if it is the model's output that nothing can be done with."""
+        """Raise a clearer error if the model does not return a tensor."""
         draws = len(inputs[0]) // len(self.inputs[0])
         try:
             with torch.no_grad(), IsolatedRandomness(inputs[0].device)(self.seed):
@@ -133,40 +133,38 @@ class WrappedMethod:
 
     def under_fixed_seed(self, inputs: tuple[Tensor, ...]) -> Attributions:
         """Attributions of N inputs, with the same random numbers in every run."""
-        with self._errors_are_told(inputs):
+        with self._explained_errors(inputs):
             outputs = self._attribute(inputs, 1, BEHAVIOUR_SEED)
         _check_batch_first(outputs.maps, len(self.inputs[0]))
         return outputs
 
-    def check_arguments(self, clean: Attributions) -> None:
-        """Refuse arguments that are no rows of the examples, although their first dimension is their number.
+    def check_copies(self, inputs: tuple[Tensor, ...], once: Attributions) -> bool:
+        """Whether two copies of every input in one call have the maps that one has.
+
+        They have others if the number of rows in a call matters, or if an argument is no row of an example although its
+        first dimension is their number.
 
         Args:
-            clean: Attributions of the clean inputs, made with the arguments as they were given.
-
-        Raises:
-            CertificationError: Two copies of every example, and of every row of the arguments, give other attributions.
+            inputs: N inputs, clean or noisy.
+            once: Their attributions, in a call of N rows.
         """
-        given = {n: v for n, v in self.arguments.items() if not (n == "baselines" and self.has_distribution)}
-        if self.randomness.used or not has_rows(given, len(self.inputs[0])):
-            return
-        twice = tuple(x.detach().repeat_interleave(2, dim=0) for x in self.inputs)
+        twice = tuple(x.detach().repeat_interleave(2, dim=0) for x in inputs)
         try:
-            outputs = self._attribute(twice, 2, BEHAVIOUR_SEED)
-            same = all(
-                same_behaviour(one.repeat_interleave(2, dim=0).flatten(1).abs(), two.flatten(1).abs())
-                for one, two in zip(clean.maps, outputs.maps, strict=True)
-            )
-        except OF_CAPTUM_AND_TORCH as error:
-            if is_out_of_memory(error):
-                raise
-            same = False
-        if not same:
-            raise CertificationError(
-                "Expected arguments whose first dimension is the number of examples to have a row for each of them, "
-                "got other attributions when every example and every row is there twice. Mark a tensor that belongs to "
-                "no example as captum_certified.Shared(tensor)."
-            )
+            with self._explained_errors(twice):
+                outputs = self._attribute(twice, 2, BEHAVIOUR_SEED)
+        except CertificationError:
+            if self.repeats_arguments():
+                return False
+            raise
+        return all(
+            same_behaviour(*(m.reshape(len(two), -1).abs() for m in (one.repeat_interleave(2, dim=0), two)))
+            for one, two in zip(once.maps, outputs.maps, strict=True)
+        )
+
+    def repeats_arguments(self) -> bool:
+        """Whether an argument has a row for each example, as far as its shape says."""
+        given = {n: v for n, v in self.arguments.items() if not (n == "baselines" and self.has_distribution)}
+        return has_rows(given, len(self.inputs[0]))
 
     def rows_in_a_call(self, draws: range) -> int:
         """How many rows share a call of the method in a pass of some draws."""
@@ -177,6 +175,8 @@ class WrappedMethod:
             for tensor in inputs:
                 if tensor.is_floating_point():
                     tensor.requires_grad_()
+        # Copied where a model can change them in place: whoever tries again needs them as they were.
+        inputs = tuple(tensor if tensor.requires_grad else tensor.clone() for tensor in inputs)
         with self.randomness(seed):
             arguments = expanded_arguments(
                 self.arguments,

@@ -14,8 +14,8 @@ class Segments:
     """Samples one range of draws after another, of fewer and fewer rows.
 
     Seed, size of the passes and whether to take a covariance are those of the first range, whatever rows are left. Rows
-    that share random numbers or a reference distribution are sampled together until the last of them stops: a part of
-    them would be another explanation.
+    that have other maps without the rest of the batch are sampled together until the last of them stops: a part of them
+    would be another explanation.
 
     Args:
         run: The run of all rows.
@@ -43,11 +43,10 @@ class Segments:
                 taken = self.first.covariance is not None
                 self.run.request = replace(self.run.request, covariance=taken)
             return self.first
-        if not self.run.rows_belong_together and len(rows) < len(self.first):
-            part = self.run.of_rows(rows)
+        part = self.run.of_rows(rows) if len(rows) < len(self.first) else None
+        if part is not None:
             [smoothed] = part.last(draws)
-            if not part.rows_belong_together:
-                self.run.check_later()
+            self.run.check_later()
+            if not part.rows_belong_together:  # a method may draw random numbers in some passes alone
                 return smoothed
-        # Found out only now, perhaps: a method may draw random numbers in some passes alone.
         return select_rows(self.run.last(draws)[0], rows)

@@ -7,7 +7,7 @@ from typing import Any
 from captum.attr import Attribution
 from torch import Tensor
 
-from captum_certified.attr.refusals import inputs_are_taken
+from captum_certified.attr.refusals import shapes_in_errors
 from captum_certified.attr.request import checked_inputs, checked_integer
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.balls import Ball, ball_named, check_bounds, check_within
@@ -93,7 +93,7 @@ class AttackSpace:
             raise InvalidInputError("Expected an attribution of maps alone, got `return_convergence_delta`=True.")
         if additional_forward_args is not None:
             arguments["additional_forward_args"] = additional_forward_args
-        with inputs_are_taken(tensors):
+        with shapes_in_errors(tensors):
             explanation = AttackedExplanation(
                 self.forward_func,
                 self.attribution_method,

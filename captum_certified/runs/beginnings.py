@@ -1,8 +1,8 @@
-"""What there already is of an example on disk, and what of it can be used."""
+"""Finds an example's stored result or checkpoint, and decides whether to reuse it."""
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from captum_certified.runs.stored import StoredResult, read_result
 from captum_certified.runs.summary import Outcome
 from captum_certified.smoothing import SmoothedMap, digest, fresh_seed
 
-__all__ = ["LOOKED_BEFORE", "Beginning", "KeptResults", "ResultFiles", "beginning", "leftovers"]
+__all__ = ["LOOKED_BEFORE", "Beginning", "KeptResults", "ResultFiles", "beginning", "check_trust", "leftovers"]
 
 _CHOSEN = 3
 LOOKED_BEFORE = "looked_before"
@@ -84,25 +84,28 @@ class KeptResults:
         self.on_trust: list[str] = []
 
     def are_checked(self, name: str) -> bool:
-        """Whether this one is to be looked at; otherwise it is kept on trust."""
+        """Whether this one is to be compared; otherwise it is kept on trust."""
         checked = self.doubted or not self.first_seen or name in self.chosen
         self.first_seen = True
-        if not checked:
-            self.on_trust.append(name)
         return checked
 
-    def check(self) -> None:
-        """Refuse a folder in which a result turned out to be of another explainer after others were kept on trust.
 
-        Raises:
-            CertificationError: It is one.
-        """
-        if self.doubted and self.on_trust:
-            raise CertificationError(
-                f"Expected results of one explainer in a folder, got some of another, which are redone; but "
-                f"{len(self.on_trust)} were kept before that was seen, such as {self.on_trust[0]!r}. "
-                "Redo all of them with `resume`=False."
-            )
+def check_trust(kept: Sequence[KeptResults]) -> None:
+    """Refuse a folder in which a result was of another explainer and others were kept without a comparison.
+
+    Args:
+        kept: What was kept in each process.
+
+    Raises:
+        CertificationError: It is one.
+    """
+    on_trust = sorted(name for one in kept for name in one.on_trust)
+    if on_trust and any(one.doubted for one in kept):
+        raise CertificationError(
+            "Expected results of one explainer in a folder, got some of another, which are redone; but "
+            f"{len(on_trust)} were kept without being compared, such as {on_trust[0]!r}. Redo all of them with "
+            "`resume`=False."
+        )
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ class Beginning:
         outcome: What the result will be said to be.
         smoothed_map: The map of the first draws, or of all of them.
         finished: A result that can stay as it is.
-        looked_before: Whether a result of the same input was there, by which whoever asks now may have chosen.
+        looked_before: Whether an earlier result of this input existed, so that the settings may have been chosen by
+            looking at it.
     """
 
     seed: int
@@ -193,6 +197,8 @@ class _Found:
         if not self._is_of_this_run(smoothed_map, stored.settings.get("sampling"), looked_at=looked_at):
             return None
         if not recertified:
+            if not looked_at:
+                self.kept.on_trust.append(self.files.name)
             return Beginning(smoothed_map.seed or 0, "kept", finished=stored)
         self.notice.of_settings("certified anew, without new draws", recertified)
         return Beginning(smoothed_map.seed or 0, "recertified", smoothed_map)

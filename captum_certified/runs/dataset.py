@@ -11,7 +11,7 @@ from typing import Any
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.certify import Certifier
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, InvalidInputError
-from captum_certified.runs.beginnings import KeptResults, leftovers
+from captum_certified.runs.beginnings import KeptResults, check_trust, leftovers
 from captum_certified.runs.example_run import ExampleRun
 from captum_certified.runs.examples import SUMMARY, Source, sources_of
 from captum_certified.runs.job import Job, OnFailure
@@ -194,9 +194,11 @@ def run_job(
         with run_progress(
             examples=examples, nt_samples=job.nt_samples, show=show_progress and everyone.is_first
         ) as progress:
-            return list(_results(job, own, workers, progress, on_result))
+            return list(_results(job, own, workers, progress, kept, on_result))
 
+    kept = KeptResults(job.out if job.resume and workers.is_first else None)
     found = {position: result for share in everyone.together(work) for position, result in share}
+    check_trust(everyone.together(lambda: kept))
     results = tuple(found[position] for position in sorted(found))
     summary = DatasetSummary(results, job.radius, tuple(job.radii or ()), job.certifier.confidence)
     if job.out is not None and summary_files:
@@ -221,10 +223,10 @@ def _results(
     own: Iterator[Numbered],
     workers: Processes,
     progress: RunProgress,
+    kept: KeptResults,
     on_result: Callable[[ExampleResult], None] | None,
 ) -> Iterator[tuple[int, ExampleResult]]:
     notices: set[str] = set()
-    kept = KeptResults(job.out if job.resume and workers.is_first else None)
     temporary = leftovers(job.out) if job.out is not None and workers.is_first else {}
     for position, source in own:
         for path in temporary.get(source.name, ()):
@@ -241,7 +243,6 @@ def _results(
         if on_result is not None and workers.is_first:
             on_result(result)
         yield position, result
-    kept.check()
 
 
 def _failure(job: Job, source: Source, error: Exception, *, write: bool) -> ExampleResult:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from captum_certified.attr.run import SamplingRun
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.sequential import Goal, at_look
+from captum_certified.exceptions import CaptumCertifiedError
 from captum_certified.runs.beginnings import LOOKED_BEFORE, Beginning, KeptResults, ResultFiles, beginning
 from captum_certified.runs.checkpoint import write_checkpoint
 from captum_certified.runs.examples import Example, Source
@@ -68,7 +69,7 @@ class ExampleRun:
         if start.finished is not None:
             return self._in_first(lambda: self._keep(start))
         smoothed_map = start.smoothed_map
-        # What ended the draws of a whole map is not asked again.
+        # A map whose draws have ended is not looked at again.
         ended = start.outcome == "recertified" or (smoothed_map is not None and smoothed_map.looks is not None)
         if smoothed_map is None or not ended:
             smoothed_map = self._sampled(start)
@@ -117,6 +118,7 @@ class ExampleRun:
         blocks = [block for block in request.plan.blocks() if block.stop <= stop]
         for shared in rounds(blocks, done=done, processes=self.workers.size):
             parts = self.workers.together(functools.partial(self._block, run, shared))
+            self._check_later(run)
             for part in parts[: len(shared)]:
                 new = cast(SmoothedMap, part)
                 so_far = new if so_far is None else so_far.merge(new)
@@ -129,7 +131,6 @@ class ExampleRun:
                     functools.partial(self._forecast, cast(SmoothedMap, so_far), request.plan.stop),
                     shared[-1].stop,
                 )
-        self.workers.together(run.check_later)
         return cast(SmoothedMap, so_far)
 
     def _forecast(self, smoothed_map: SmoothedMap, draws: int) -> float:
@@ -142,7 +143,17 @@ class ExampleRun:
         """The map of this process's block of a round, if there is one."""
         if self.workers.rank >= len(blocks):
             return None
+        self.job.declared_by(run)
         return run.last(blocks[self.workers.rank], check_later=False)[0]
+
+    def _check_later(self, run: SamplingRun) -> None:
+        """Refuse a method that has become another, before what it gave is saved; what was saved is given up."""
+        try:
+            self.workers.together(run.check_later)
+        except CaptumCertifiedError:
+            if self.files is not None and self.workers.is_first:
+                self.files.checkpoint.unlink(missing_ok=True)
+            raise
 
     def _save(self, run: SamplingRun, smoothed_map: SmoothedMap) -> None:
         if self.files is not None:

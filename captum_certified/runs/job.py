@@ -133,12 +133,16 @@ class Job:
         declared = self.declared[0] if self.declared else None
         return SamplingRun([self.explainer], request, check_rows=self.check_rows, on_pass=on_pass, declared=declared)
 
+    def declared_by(self, run: SamplingRun) -> DeclaredSettings:
+        """What the explainer says of itself: all weights are hashed, once, when the first example was explained."""
+        if not self.declared:
+            self.declared.append(run.start.declared)
+        return self.declared[0]
+
     def sampling_settings(self, run: SamplingRun) -> dict[str, Any]:
         """Settings that determine the draws: sequential ones depend on what is to be certified."""
-        if not self.declared:  # all weights are hashed, once: lazy modules have theirs after a first call
-            self.declared.append(run.beginning.declared)
         explainer = self.explainer
-        setup = setup_of(type(explainer).__name__, explainer.per_draw_map, self.declared[0], run.request)
+        setup = setup_of(type(explainer).__name__, explainer.per_draw_map, self.declared_by(run), run.request)
         settings = {**sampling_settings(setup, run.request), "check_rows": self.check_rows}
         if self.overlap is not None:
             asked = {name: value for name, value in self.certificate_settings.items() if name != "radii"}

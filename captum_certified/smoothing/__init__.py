@@ -2,6 +2,7 @@
 
 from captum_certified.smoothing.archive import atomic_write, read_archive, write_archive
 from captum_certified.smoothing.collector import CovarianceRequest
+from captum_certified.smoothing.comparison import difference_in_limits, same_behaviour
 from captum_certified.smoothing.counts import resolved_count
 from captum_certified.smoothing.covariance import CovarianceSummary
 from captum_certified.smoothing.digest import digest
@@ -10,7 +11,7 @@ from captum_certified.smoothing.loop import Attributions, checked_magnitudes, sm
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
 from captum_certified.smoothing.noise import NoiseLaw, derived_seed, fresh_seed, noise_pass, seeds_from_generator
 from captum_certified.smoothing.passes import SamplingPlan, block_draws, noisy_inputs
-from captum_certified.smoothing.provenance import difference_of_maps, same_behaviour, setup_of_rows
+from captum_certified.smoothing.provenance import setup_of_rows
 from captum_certified.smoothing.regions import Regions, region_masks
 from captum_certified.smoothing.rows import select_rows
 from captum_certified.smoothing.smoothed_map import SmoothedMap
@@ -39,7 +40,7 @@ __all__ = [
     "checked_samples",
     "checked_stdev",
     "derived_seed",
-    "difference_of_maps",
+    "difference_in_limits",
     "digest",
     "fields_from_parts",
     "fresh_seed",

@@ -38,6 +38,9 @@ def _feed(state: Any, value: Any) -> None:
     """Every value begins with its kind and ends where that says, so that no two structures feed the same bytes."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, Tensor) and value.layout != torch.strided:
+        _feed(state, f"{value.layout}")
+        value = value.to_dense()
     if isinstance(value, Tensor):
         # Copied: a tensor expanded to one element counts as contiguous, but cannot be viewed as bytes.
         array = value.detach().cpu().clone(memory_format=torch.contiguous_format)

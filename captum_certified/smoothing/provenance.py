@@ -3,25 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = [
-    "MOST_DIFFERING",
-    "DrawRange",
-    "Provenance",
-    "difference_of_maps",
-    "joined_draws",
-    "merged_setup",
-    "same_behaviour",
-    "setup_of_rows",
-    "stacked_setup",
-]
-
-# Of what a map selects, at most so much may differ where arithmetic is not reproducible: on another machine, say.
-MOST_DIFFERING = 1e-3
+__all__ = ["DrawRange", "Provenance", "joined_draws", "merged_setup", "setup_of_rows", "stacked_setup"]
 
 
 class DrawRange(NamedTuple):
@@ -35,7 +19,7 @@ class DrawRange(NamedTuple):
 Provenance = tuple[tuple[DrawRange, ...], ...]
 
 # How the draws were computed, not what they are of: free to differ between maps that are joined.
-_INCIDENTAL = frozenset({"versions", "device", "nt_samples_batch_size", "stochastic"})
+_INCIDENTAL = frozenset({"versions", "device", "nt_samples_batch_size", "stochastic", "probed"})
 # Settings with one entry for every example.
 _PER_ROW = frozenset({"inputs", "target"})
 
@@ -74,7 +58,9 @@ def merged_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, An
     if not one or not two:  # made from numbers: nothing is known that could differ
         return dict(one or two)
     _check_same(one, two, ignore=_INCIDENTAL)
-    return {**one, "stochastic": one["stochastic"] or two["stochastic"]}
+    stochastic = one.get("stochastic", False) or two.get("stochastic", False)
+    probed = one.get("probed", False) and two.get("probed", False)
+    return {**one, "stochastic": stochastic, "probed": probed}
 
 
 def stacked_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,29 +85,3 @@ def _check_same(one: Mapping[str, Any], two: Mapping[str, Any], *, ignore: froze
             raise InvalidInputError(
                 f"Expected maps of the same setup, got {key} = {one.get(key)!r} and {two.get(key)!r}."
             )
-
-
-def difference_of_maps(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    """How much of each row of a map is another in ``two``, and how much there is.
-
-    Args:
-        one: Shape (rows, n), bool or non-negative.
-        two: The same.
-
-    Returns:
-        What leaves the map or what enters it, whichever is more, and Σ one, float64, shape (rows,); for 0/1 maps
-        numbers of features.
-    """
-    if one.dtype == two.dtype == torch.bool:
-        leaves, enters, total = (one & ~two).sum(dim=1), (two & ~one).sum(dim=1), one.sum(dim=1)
-    else:
-        difference = one.double() - two.double()
-        leaves, enters = difference.clamp_min(0).sum(dim=1), (-difference).clamp_min(0).sum(dim=1)
-        total = one.double().sum(dim=1)
-    return torch.maximum(leaves, enters).double(), total.double()
-
-
-def same_behaviour(one: Tensor, two: Tensor) -> bool:
-    """Whether two maps of the same inputs are those of one explanation: equal, but for arithmetic."""
-    distance, total = difference_of_maps(one, two)
-    return one.shape == two.shape and bool((distance <= MOST_DIFFERING * total).all())

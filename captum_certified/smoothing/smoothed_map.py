@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing.archive import read_archive, write_archive
+from captum_certified.smoothing.comparison import same_behaviour
 from captum_certified.smoothing.covariance import CovarianceSummary, check_rows_and_pairs
 from captum_certified.smoothing.features import FeatureLayout
 from captum_certified.smoothing.map_file import fields_from_parts, parts_of_map
@@ -18,7 +19,6 @@ from captum_certified.smoothing.provenance import (
     Provenance,
     joined_draws,
     merged_setup,
-    same_behaviour,
     stacked_setup,
 )
 from captum_certified.smoothing.regions import merged_regions, stacked_regions

@@ -1,17 +1,25 @@
 """The fingerprint: maps of two explanations do not merge, whatever differs; maps of one do."""
 
 import copy
+import os
 import random as python_random
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 from captum.attr import (
+    LRP,
+    Deconvolution,
     DeepLift,
+    DeepLiftShap,
     GradientShap,
+    GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
+    LayerDeepLift,
     LayerGradCam,
     NoiseTunnel,
     Saliency,
@@ -20,6 +28,7 @@ from torch import nn
 
 from captum_certified import InvalidInputError, ScaledSmoothGrad, SmoothedMap, SparsifiedSmoothGrad, Upsampled
 from captum_certified.attr.fingerprint import probe_inputs
+from captum_certified.smoothing import same_behaviour
 
 X = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 pytestmark = pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")
@@ -260,3 +269,91 @@ def test_lazy_modules_have_their_weights_when_they_are_hashed():
     one = sampled(Saliency(model), seed=0)
     assert one.setup["model"] == sampled(Saliency(model), seed=1).setup["model"]
     assert one.setup["model"] is not None
+
+
+# -- what a review found ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make", [GuidedBackprop, Deconvolution, DeepLift, DeepLiftShap, LRP, lambda m: LayerDeepLift(m, m.relu)]
+)
+def test_hooks_that_a_method_keeps_are_no_options(make):
+    method = make(Net().eval())
+    settings = {"baselines": torch.zeros(2, 3, 8, 8)} if isinstance(method, DeepLiftShap) else {}
+    one, two = (sampled(method, seed=seed, **settings) for seed in (0, 1))
+    assert one.merge(two).n_samples.tolist() == [16]
+
+
+def test_what_a_call_changes_is_no_option():
+    class Counting(Saliency):
+        calls = 0
+
+        def attribute(self, *arguments, **settings):
+            self.calls += 1
+            return super().attribute(*arguments, **settings)
+
+    method = Counting(Net())
+    one, two = (sampled(method, seed=seed) for seed in (0, 1))
+    assert one.merge(two).n_samples.tolist() == [16]
+    assert "calls" not in one.setup["options"][0]
+
+
+def test_a_cache_that_the_first_call_fills_is_no_weight():
+    class Cached(Net):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", torch.zeros(8), persistent=False)
+
+        def forward(self, x):
+            if not bool(self.table.any()):
+                self.table.copy_(torch.linspace(0.5, 1, 8))
+            return super().forward(x * self.table)
+
+    model = Cached()
+    with pytest.warns(UserWarning, match="'table'"):
+        one = sampled(Saliency(model), seed=0)
+    assert one.merge(sampled(Saliency(model), seed=1)).n_samples.tolist() == [16]
+
+
+def test_sparse_tensors_are_identified_by_what_they_hold():
+    class Graph(nn.Module):
+        def __init__(self, weight):
+            super().__init__()
+            self.register_buffer("edges", (weight * torch.eye(192)).to_sparse())
+
+        def forward(self, x):
+            return torch.tanh(self.edges @ x.flatten(1).T).T ** 2
+
+    one, two, other = (sampled(Saliency(Graph(w)), seed=s) for w, s in ((1.0, 0), (1.0, 1), (2.0, 2)))
+    assert one.merge(two).n_samples.tolist() == [16]
+    with pytest.raises(InvalidInputError, match="same setup, got model"):
+        one.merge(other)
+
+
+def test_maps_of_another_shape_are_other_maps():
+    assert not same_behaviour(torch.ones(1, 4), torch.ones(1, 9))
+
+
+PROGRAM = """
+import sys, torch
+from captum.attr import Saliency
+from captum_certified import SparsifiedSmoothGrad
+torch.manual_seed(0)
+backbone, head = torch.nn.Linear(12, 8), torch.nn.Linear(8, 3)
+other, another = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+def f(x):
+    return another(other(head(backbone(x).tanh())))
+m = SparsifiedSmoothGrad(Saliency(f), tau=0.25).sample(torch.ones(1, 12), target=0, nt_samples=4, stdevs=0.1, seed=0)
+sys.stdout.write(m.setup["model"])
+"""
+
+
+def test_weights_have_one_digest_in_every_process():
+    found = set()
+    for seed in ("1", "4", "7"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", PROGRAM]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603
+        found.add(run.stdout)
+    assert len(found) == 1
+    assert found != {""}

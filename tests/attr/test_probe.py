@@ -1,5 +1,6 @@
 """The probe: maps that other rows reach, and maps that change while they are sampled, are refused."""
 
+import contextlib
 import itertools
 import math
 import warnings
@@ -213,7 +214,13 @@ def recorded(rows, *, seed=0):
         return made
 
     probe = Probe(
-        lambda draws: (made.clone(),), [True], [Sparsified(0.5)], seed=seed, most_draws=rows, reachable=Reachable(None)
+        lambda draws: (made.clone(),),
+        [True],
+        [Sparsified(0.5)],
+        seed=seed,
+        most_draws=rows,
+        reachable=Reachable(None),
+        buffers={},
     )
     probe.check_other_rows(range(rows), made, again, move=False)
     return passes
@@ -281,6 +288,7 @@ def test_replaced_rows_are_far_and_within_the_range():
             seed=seed,
             most_draws=8,
             reachable=Reachable(None),
+            buffers={},
         ).check_other_rows(range(8), made[0].flatten(1), again, move=False)
         for noisy in seen:
             for tensor, original, moves in zip(noisy, made, perturbed, strict=True):
@@ -534,7 +542,7 @@ def test_it_takes_four_passes_at_most():
     one = sampled(with_probe, X, nt_samples=210)
     two = sampled(without, X, nt_samples=210, check_rows=False)
     assert torch.equal(one.counts, two.counts)
-    assert with_probe.rows - without.rows == 4 * 63
+    assert with_probe.rows - without.rows == 4 * 63 + 2 * 3  # and two copies of each clean input
     assert without.rows == 3 * 210 + 2 * 3  # the clean input and the probe draw
 
 
@@ -547,3 +555,110 @@ def test_whoever_does_not_want_it_is_not_asked():
 
 def test_integrated_gradients_of_an_honest_network_pass():
     assert sampled(network(), method=IntegratedGradients, n_steps=3).n_samples.tolist() == [128] * 3
+
+
+# -- what a review found ---------------------------------------------------------------------------------------
+
+
+def test_a_model_that_uses_the_number_of_rows_is_refused():
+    with pytest.raises(CertificationError, match="the model uses the number of rows of its input"):
+        sampled(lambda x: NET(4 * x * (1 + len(x) / 40)), X)
+
+
+class ShortOfMemory(nn.Module):
+    """Changes its input in place, and once runs out of memory in the middle of a pass."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.calls, self.call = 0, call
+
+    def forward(self, x):
+        self.calls += 1
+        x.sub_(0.4).mul_(3)
+        if self.calls == self.call:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return NET(x)
+
+
+@pytest.mark.parametrize("entry", ["attribute", "sample"])
+def test_a_pass_that_is_tried_again_gets_its_rows_as_they_were(entry):
+    settings = {"target": 0, "nt_samples": 96, "stdevs": 0.3, "seed": 0}
+    call = 3 if entry == "attribute" else 100
+    maps = []
+    for model in (ShortOfMemory(-1), ShortOfMemory(call)):
+        explainer = SparsifiedSmoothGrad(FeatureAblation(model), tau=0.25)
+        with (
+            pytest.warns(UserWarning, match="does not fit into memory") if model.call > 0 else contextlib.nullcontext()
+        ):
+            found = getattr(explainer, entry)(X, **settings)
+        maps.append(found if entry == "attribute" else found.features.float())
+    torch.testing.assert_close(*maps)
+
+
+def test_a_model_with_errors_of_its_own_is_asked_gently():
+    class OutOfRangeError(Exception):
+        pass
+
+    def narrow(x):
+        if bool((x[:, 0] < 20).any()):
+            raise OutOfRangeError
+        return NET(x)
+
+    x = torch.cat([torch.full((2, 1), 30.0), torch.rand(2, D - 1)], dim=1)
+    assert sampled(narrow, x, stdevs=0.2).n_samples.tolist() == [128, 128]
+    sums = []
+
+    def brittle(z):
+        sums.append(float(z.detach().sum()))
+        if len(z) > len(x) and sums[-1] != next(total for total in sums if total > 40 * len(x)):
+            raise OutOfRangeError
+        return NET(z)
+
+    with pytest.raises(CertificationError, match=r"but it raised OutOfRangeError: .* Set `check_rows`=False"):
+        sampled(brittle, x, stdevs=0.2, nt_samples=32)
+
+
+def test_maps_say_whether_they_were_probed():
+    one, two = sampled(NET), sampled(NET, check_rows=False, seed=1)
+    assert one.setup["probed"] is True
+    assert two.setup["probed"] is False
+    assert one.merge(two).setup["probed"] is False
+    assert one.merge(sampled(NET, seed=2)).setup["probed"] is True
+
+
+def trimmed(x, lengths):
+    """Cuts the batch at its longest row, as code for sequences does, and sees how long it is."""
+    longest = int(lengths.max())
+    return NET(torch.cat([x[:, :longest], torch.zeros(len(x), D - longest)], dim=1) * (1 + D - longest))
+
+
+def test_rows_that_are_others_without_the_rest_are_sampled_together():
+    explainer = SparsifiedSmoothGrad(Saliency(trimmed), tau=0.25)
+    common = {
+        "target": 0,
+        "stdevs": 0.3,
+        "seed": 0,
+        "covariance": 64,
+        "additional_forward_args": torch.tensor([5, 7, 12]),
+    }
+    answers = iter([torch.tensor([False, False, True]), torch.ones(3, dtype=torch.bool)])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("captum_certified.certify.sequential.Goal.done", lambda _, part: next(answers)[: len(part)])
+        certificate = Certifier(explainer).certify(X, k=3, radius=0.1, overlap=1, nt_samples=256, **common)
+    assert certificate.n_samples.tolist() == [128, 128, 64]
+    whole = explainer.sample(X, nt_samples=128, **common)
+    assert torch.equal(certificate.map.feature_counts[:2], whole.feature_counts[:2])
+
+
+def test_arithmetic_of_few_features_may_differ_by_one():
+    class Jittered(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            Jittered.calls += 1
+            weights = 100 + 0.1 * torch.arange(x.shape[1], 0, -1.0).repeat(len(x), 1)
+            weights[Jittered.calls % len(x), 20] += 0.15 if Jittered.calls % 2 else 1e-4
+            return (x * weights).sum(1, keepdim=True)
+
+    x = torch.rand(2, 40, generator=torch.Generator().manual_seed(4))
+    assert sampled(Jittered(), x, make=lambda m: SparsifiedSmoothGrad(m, tau=0.5)).n_samples.tolist() == [128, 128]

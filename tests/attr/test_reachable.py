@@ -3,6 +3,7 @@
 import collections
 import functools
 import io
+import itertools
 import random
 import types
 import weakref
@@ -233,28 +234,35 @@ def test_training_mode_within_a_scripted_model():
 
 
 class Keeps(nn.Module):
-    def __init__(self, generator):
+    def __init__(self, generator, draw):
         super().__init__()
-        self.net, self.generator = cnn(), generator
+        self.net, self.generator, self.draw = cnn(), generator, draw
 
     def forward(self, x):
-        return self.net(x)
+        return self.net(x) * (1 + 1e-9 * float(self.draw(self.generator)))
 
 
 GENERATORS = {
-    "Generator": lambda: torch.Generator(),
-    "numpy Generator": lambda: np.random.default_rng(0),
-    "RandomState": lambda: np.random.RandomState(0),
-    "PCG64": lambda: np.random.PCG64(0),
-    "Random": lambda: random.Random(0),  # noqa: S311
+    "Generator": (lambda: torch.Generator(), lambda g: torch.rand((), generator=g)),
+    "numpy Generator": (lambda: np.random.default_rng(0), lambda g: g.random()),
+    "RandomState": (lambda: np.random.RandomState(0), lambda g: g.rand()),
+    "PCG64": (lambda: np.random.PCG64(0), lambda g: g.random_raw() % 2),
+    "Random": (lambda: random.Random(0), lambda g: g.random()),  # noqa: S311
 }
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_a_generator_that_is_kept_is_refused_by_name(kind):
-    name = kind.rpartition(" ")[2]
-    with pytest.raises(CertificationError, match=f"from the global generators, .* got a {name} that Keeps keeps"):
-        sampled(Keeps(GENERATORS[kind]()))
+    (make, draw), name = GENERATORS[kind], kind.rpartition(" ")[2]
+    with pytest.raises(CertificationError, match=f"from the global generators, .* some from a {name} that Keeps keeps"):
+        sampled(Keeps(make(), draw))
+    assert sampled(Keeps(make(), lambda g: 1)).n_samples.tolist() == [16, 16]  # nobody draws from it
+
+
+def test_a_generator_that_is_drawn_from_later_is_refused_later():
+    calls = itertools.count()
+    with pytest.raises(CertificationError, match="some from a Random that Keeps keeps"):
+        sampled(Keeps(random.Random(0), lambda g: g.random() if next(calls) > 6 else 1))  # noqa: S311
 
 
 def test_so_is_one_of_a_function_of_a_method_or_among_the_arguments():
@@ -267,10 +275,37 @@ def test_so_is_one_of_a_function_of_a_method_or_among_the_arguments():
             super().__init__(forward_func)
             self.jitter = np.random.default_rng(0).normal  # a method of the generator
 
+        def attribute(self, inputs, target=None):
+            return super().attribute(inputs, target=target) + 0 * self.jitter()
+
     with pytest.raises(CertificationError, match="Generator that Jittered keeps"):
         sampled(cnn(), method=Jittered)
+
+    def jittered(x, generator):
+        return cnn()(x) + 0 * torch.rand((), generator=generator)
+
     with pytest.raises(CertificationError, match="Generator that the arguments keeps"):
-        sampled(cnn(), method=FeatureAblation, additional_forward_args=(generator,))
+        sampled(jittered, method=FeatureAblation, additional_forward_args=(generator,))
+
+
+def test_what_is_named_but_not_called_is_nobody_s():
+    """A generator for the first weights, a network in a training step, a loader that shuffles."""
+    weights, discriminator = torch.Generator().manual_seed(0), cnn(training=True)
+
+    class Gan(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = cnn()
+            self.net[0].weight.data.normal_(generator=weights)
+            self.loader = torch.utils.data.DataLoader([0], shuffle=True, generator=torch.Generator())
+
+        def training_step(self, x):
+            return discriminator(x)
+
+        def forward(self, x):
+            return self.net(x)
+
+    assert sampled(Gan().eval()).n_samples.tolist() == [16, 16]
 
 
 def test_the_global_generators_are_everybody_s():

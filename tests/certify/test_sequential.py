@@ -250,8 +250,9 @@ def test_finished_rows_cost_no_more_model_time():
     certificate = certified(of=explainer(model))
     draws = certificate.n_samples.tolist()
     looks = max(certificate.map.looks.tolist())
-    # The clean input and the probe draw; three passes that look for other rows, and one more after every look.
-    assert sum(draws) < model.rows <= sum(draws) + 2 * len(X) + (3 + looks) * 16 * len(X)
+    # The clean input, its copies and the probe draw, the first and the last anew for the rows that go on; three passes
+    # that look for other rows, and one more after every look.
+    assert sum(draws) < model.rows <= sum(draws) + (4 + 2 * looks) * len(X) + (3 + looks) * 16 * len(X)
     assert model.rows < len(X) * max(draws)
 
 
@@ -489,8 +490,8 @@ def test_an_overlap_beyond_a_fraction_of_features_is_refused_after_the_first_loo
     model = Watched(GateNet(SHAPE))
     with pytest.raises(InvalidInputError, match=r"Expected `overlap` to be a number of features from 1 to 10, or"):
         certified(of=explainer(model), k=0.2, overlap=11)
-    # One block, the clean input, the probe draw and the four passes of the probe.
-    assert model.rows == (64 + 2 + 4 * 16) * len(X)
+    # One block, the clean input and its copies, the probe draw and the four passes of the probe.
+    assert model.rows == (64 + 4 + 4 * 16) * len(X)
 
 
 @pytest.mark.parametrize("nt_samples", [2.5, "many", None, True, 0, -5])

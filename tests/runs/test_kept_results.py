@@ -10,7 +10,7 @@ import torch
 from captum.attr import GradientShap, IntegratedGradients, LayerGradCam, Saliency
 from torch import nn
 
-from captum_certified import CertificationError, SmoothedMap, SparsifiedSmoothGrad, Upsampled
+from captum_certified import Certificate, CertificationError, SmoothedMap, SparsifiedSmoothGrad, Upsampled
 from captum_certified.attr.run import SamplingRun
 from captum_certified.runs import certify_dataset
 from captum_certified.runs.beginnings import KeptResults
@@ -132,7 +132,7 @@ def test_an_unfinished_result_of_another_function_is_redone(tmp_path):
 
         def __call__(self, x):
             self.calls += 1
-            if self.calls == 9:
+            if self.calls == 11:
                 raise KeyboardInterrupt
             return super().__call__(x)
 
@@ -209,7 +209,9 @@ def test_what_was_kept_on_trust_before_a_wrong_one_was_found_is_said(tmp_path):
         text = (tmp_path / "other" / f"000000{suffix}").read_bytes()
         (tmp_path / f"000011{suffix}").write_bytes(text.replace(b'"000000.npz"', b'"000011.npz"'))
     assert later[0].outcome == "sampled"
-    refused = pytest.raises(CertificationError, match=r"redone; but \d+ were kept before .*, such as '000001'")
+    refused = pytest.raises(
+        CertificationError, match=r"redone; but 7 were kept without being compared, such as '000001'"
+    )
     with pytest.warns(UserWarning, match=ANOTHER), refused:
         certify(model_of(WEIGHTS[0]), tmp_path, x=X)
     assert certify(model_of(WEIGHTS[0]), tmp_path, x=X, resume=False) == ["sampled"] * 12
@@ -295,3 +297,47 @@ def test_another_model_under_the_same_seed_was_looked_at(tmp_path):
     with pytest.warns(UserWarning, match=REPLACED):
         certify(model_of(WEIGHTS[1]), tmp_path, seed=3)
     assert looked(tmp_path) == [True] * 2
+
+
+# -- what a review found ---------------------------------------------------------------------------------------
+
+
+class ChangesAt(nn.Module):
+    """Another function from some call on."""
+
+    def __init__(self, call, *, stops_at=-1):
+        super().__init__()
+        self.model, self.calls, self.call, self.stops_at = network(), 0, call, stops_at
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == self.stops_at:
+            raise KeyboardInterrupt
+        return self.model(x if self.calls < self.call else torch.sin(9 * x))
+
+
+def test_a_run_that_was_refused_is_refused_again(tmp_path):
+    settings = {"x": X[:1], "nt_samples": 64, "nt_samples_batch_size": 8, "covariance": 32}
+    for call in (6, 14):  # in the first block, and after it was saved
+        for _ in range(2):
+            with pytest.raises(CertificationError, match=r"stay the same while they are sampled|stand elsewhere"):
+                certify(ChangesAt(call), tmp_path, **settings)
+            assert not list(tmp_path.iterdir())
+
+
+def test_what_a_changed_model_gave_is_not_saved_when_it_is_stopped(tmp_path):
+    settings = {"x": X[:1], "nt_samples": 128, "nt_samples_batch_size": 8, "covariance": 64, "seed": 2}
+    with pytest.raises((KeyboardInterrupt, CertificationError)):
+        certify(ChangesAt(10, stops_at=24), tmp_path, **settings)
+    assert not list(tmp_path.glob("*.checkpoint"))
+    certify(network(), tmp_path, **settings)
+    certify(network(), tmp_path / "honest", **settings)
+    one, two = (Certificate.load(folder / "000000.npz").map for folder in (tmp_path, tmp_path / "honest"))
+    assert torch.equal(one.counts, two.counts)
+
+
+@pytest.mark.filterwarnings("ignore:Results in .* replace others of the same inputs:UserWarning")
+def test_results_that_are_redone_are_not_kept_on_trust(tmp_path):
+    certify(model_of(WEIGHTS[0]), tmp_path, x=X, radius=0.01, nt_samples=16)
+    with pytest.warns(UserWarning, match="nt_samples was 16"):
+        assert certify(model_of(WEIGHTS[1]), tmp_path, x=X) == ["sampled"] * 12

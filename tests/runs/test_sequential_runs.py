@@ -67,6 +67,7 @@ def test_an_interrupted_example_continues_to_the_same_end(explainer, data, tmp_p
             assert record(out / result.path.name) == record(result.path)
 
 
+@pytest.mark.filterwarnings("ignore:Results in .* replace others of the same inputs:UserWarning")
 def test_another_question_is_sampled_again(explainer, data, tmp_path):
     certify_dataset(explainer, data[:1], overlap=2, out=tmp_path, **SETTINGS)
     [kept] = certify_dataset(explainer, data[:1], overlap=2, out=tmp_path, **SETTINGS)
