@@ -134,7 +134,7 @@ def checked_block(covariance: CovarianceRequest, block: int) -> int:
     """Draws between two maps of a stream: a block of the covariance, if its size is given.
 
     Raises:
-        InvalidInputError: The request is none.
+        InvalidInputError: `covariance` is not 'auto', a bool or an integer >= 2.
     """
     if isinstance(covariance, bool) or covariance == "auto":
         return block
@@ -147,7 +147,7 @@ def checked_inputs(inputs: Any) -> tuple[Tensor, ...]:
     """A tensor of shape (N, …), or a tuple of them with one batch size, as a tuple.
 
     Raises:
-        InvalidInputError: They are something else, or gradients are out of reach.
+        InvalidInputError: `inputs` are not dense tensors of one batch size, or were made in inference mode.
     """
     if torch.is_inference_mode_enabled():
         raise InvalidInputError("Expected gradients to be available, got a call inside torch.inference_mode().")

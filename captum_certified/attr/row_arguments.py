@@ -85,10 +85,10 @@ def has_reference_distribution(method: object, arguments: Mapping[str, Any]) -> 
 
 
 def check_targets(target: Any, rows: int) -> None:
-    """Refuse targets that are neither for all examples nor one for each.
+    """Refuse a number of targets other than 1 or N.
 
     Raises:
-        InvalidInputError: There are another number of them.
+        InvalidInputError: The number of targets is neither 1 nor N.
     """
     several = isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1)
     if several and len(target) != rows:
