@@ -234,13 +234,20 @@ class CountsWithReLU(Functional):
 
 
 POINTS = torch.rand((4, 16), generator=torch.Generator().manual_seed(0))
+
+
+def named(nonlinearity):
+    """A name that is the same in every process: functions print with their addresses."""
+    return str(nonlinearity) if isinstance(nonlinearity, nn.Module) else nonlinearity.__qualname__
+
+
 WITH_RELUS = [nn.ReLU(), nn.ReLU(inplace=True), nn.LeakyReLU(), nn.ReLU6(), functional.relu, torch.relu, Tensor.relu]
 WITHOUT = [nn.Softplus(), nn.GELU(), torch.tanh]
 SETTINGS = {"k": 4, "step_num": 4, "seed": 0, "keep_class": False}
 
 
 @pytest.mark.parametrize("attack", [InterpretationAttack, GhorbaniAttack])
-@pytest.mark.parametrize("nonlinearity", WITH_RELUS, ids=str)
+@pytest.mark.parametrize("nonlinearity", WITH_RELUS, ids=named)
 def test_by_default_relus_are_found_and_replaced(attack, nonlinearity):
     network = Functional(nonlinearity)
     result = attack(network, Saliency(network)).attack(POINTS, 0.5, **SETTINGS)
@@ -251,7 +258,7 @@ def test_by_default_relus_are_found_and_replaced(attack, nonlinearity):
 
 
 @pytest.mark.parametrize("attack", [InterpretationAttack, GhorbaniAttack])
-@pytest.mark.parametrize("nonlinearity", WITHOUT, ids=str)
+@pytest.mark.parametrize("nonlinearity", WITHOUT, ids=named)
 def test_by_default_other_networks_are_differentiated_themselves(attack, nonlinearity):
     network = Functional(nonlinearity)
     result = attack(network, Saliency(network)).attack(POINTS, 0.5, **SETTINGS)
