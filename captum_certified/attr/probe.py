@@ -166,13 +166,13 @@ class Probe:
         try:
             return again(self._replaced(trial, draws, far=self.takes_any_values), draws)
         except Exception as error:
-            if is_out_of_memory(error):
+            if _is_of_the_machine(error):
                 raise
         # Some models take only what a feature's own values can be: indices, for instance.
         try:
             return again(self._replaced(trial, draws, far=False), draws)
         except Exception as error:
-            if is_out_of_memory(error):
+            if _is_of_the_machine(error):
                 raise
             raise CertificationError(
                 "Expected a model that takes rows whose features are mirrored within the range that they have in a "
@@ -292,6 +292,11 @@ class _Trial:
     def moves(self) -> bool:
         """Whether rows change their places."""
         return not torch.equal(self.order, torch.arange(len(self.order), device="cpu"))
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether an error says nothing about the rows: memory, files, interruptions."""
+    return is_out_of_memory(error) or isinstance(error, OSError)
 
 
 def _changed(draws: range) -> CertificationError:

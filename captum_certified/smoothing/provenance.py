@@ -58,9 +58,11 @@ def merged_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, An
     if not one or not two:  # made from numbers: nothing is known that could differ
         return dict(one or two)
     _check_same(one, two, ignore=_INCIDENTAL)
-    stochastic = one.get("stochastic", False) or two.get("stochastic", False)
-    probed = one.get("probed", False) and two.get("probed", False)
-    return {**one, "stochastic": stochastic, "probed": probed}
+    merged = dict(one)
+    for name, joined in (("stochastic", any), ("probed", all)):
+        if name in one or name in two:
+            merged[name] = joined((one.get(name, False), two.get(name, False)))
+    return merged
 
 
 def stacked_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
