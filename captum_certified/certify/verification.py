@@ -15,7 +15,7 @@ from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.top_k import TopKCertificate
 
-__all__ = ["agrees", "recompute"]
+__all__ = ["agrees", "certifier_of", "recompute"]
 
 # Names of bounds that are no choice of the certifier's, but the only one of their kind of certificate.
 _OWN = frozenset({THEOREM3, "region"})
@@ -30,9 +30,17 @@ def recompute(certificate: Certificate) -> Certificate:
     Returns:
         A certificate of the same kind.
     """
+    return _RECOMPUTE[type(certificate)](certifier_of(certificate), certificate)
+
+
+def certifier_of(certificate: Certificate) -> Certifier:
+    """A certifier that states of a map what a certificate states.
+
+    Args:
+        certificate: A certificate, usually one that was loaded.
+    """
     bound = BEST if certificate.bound in _OWN else certificate.bound
-    certifier = Certifier(confidence=certificate.confidence, bound=bound, violations=certificate.violations)
-    return _RECOMPUTE[type(certificate)](certifier, certificate)
+    return Certifier(confidence=certificate.confidence, bound=bound, violations=certificate.violations)
 
 
 def agrees(certificate: Certificate) -> bool:

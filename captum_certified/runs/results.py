@@ -53,7 +53,7 @@ def write_result(
         path: The JSON file; the npz has the same name with another suffix.
         certificate: A certificate of one example.
         inputs: The input it is about, with its batch dimension of 1.
-        notes: More entries, such as label and prediction; they are kept, but nothing can verify them.
+        notes: More entries, such as label and prediction; they are kept, but :func:`verify` does not compare them.
 
     Returns:
         The path of the JSON file.

@@ -11,7 +11,7 @@ from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
 from captum_certified.runs.results import file_digest, map_name, read_json
 from captum_certified.runs.settings import json_digest
 
-__all__ = ["StoredResult", "read_result", "sealed"]
+__all__ = ["StoredResult", "is_sealed", "read_result", "sealed"]
 
 _SEAL = "notes_digest"
 _ABOUT_FILES = frozenset({"input_digest", "map_file", "map_digest", "versions", _SEAL})
@@ -39,6 +39,11 @@ class StoredResult:
 def sealed(notes: Mapping[str, Any]) -> dict[str, Any]:
     """Notes for a result with their digest, which :func:`read_result` checks."""
     return {**notes, _SEAL: json_digest(notes)}
+
+
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Whether a result has notes of a run over a data set."""
+    return _SEAL in record
 
 
 def read_result(path: Path) -> StoredResult | None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_certified.certify import Certificate
-from captum_certified.certify.percent import floored_percent, rounded_down
+from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import atomic_write
 from captum_certified.visualization import overlap_figure
@@ -83,7 +83,7 @@ class DatasetSummary(Sequence[ExampleResult]):
         results: One for every example.
         radius: L2 size of the perturbation.
         radii: All radii that were certified.
-        confidence: For each example and all radii together.
+        confidence: Of each example by itself, for all radii together; a mean over examples has none of its own.
     """
 
     results: tuple[ExampleResult, ...]
@@ -107,7 +107,10 @@ class DatasetSummary(Sequence[ExampleResult]):
 
     @property
     def mean_overlap_fraction(self) -> float | None:
-        """Mean certified overlap, as a fraction of K, of those that did not fail."""
+        """Mean certified overlap, as a fraction of K, over those that did not fail.
+
+        It is a mean of statements that each have their own confidence, and has none itself.
+        """
         fractions = [float(result.record["overlap_fraction"][0]) for result in self.certified]
         return sum(fractions) / len(fractions) if fractions else None
 
@@ -127,7 +130,10 @@ class DatasetSummary(Sequence[ExampleResult]):
         text = f"{len(self)} examples" + (f" ({', '.join(told)})" if told else "")
         if mean is None:
             return text
-        return f"{text}: mean certified overlap {floored_percent(mean)}% at radius {rounded_down(self.radius)}"
+        return (
+            f"{text}: mean certified overlap {floored_percent(mean)}% at L2 radius {rounded_down(self.radius)}, over "
+            f"the {len(self.certified)} certified, each at confidence {written_confidence(self.confidence)}"
+        )
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write one line for each example, whole or not at all.
@@ -148,7 +154,7 @@ class DatasetSummary(Sequence[ExampleResult]):
             file.write(text.getvalue().encode())
 
     def figure(self) -> Figure:
-        """Certified overlaps, sorted, one curve for each radius with its mean.
+        """Certified overlaps of those that did not fail, sorted, one curve for each radius with its mean.
 
         Raises:
             InvalidInputError: All examples failed.

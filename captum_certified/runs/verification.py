@@ -1,6 +1,7 @@
-"""Verifies a stored result: recomputes it from its map and compares every number."""
+"""Verifies a stored result: recomputes from its map what it states, and compares."""
 
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_certified.certify import Certificate, recompute
+from captum_certified.certify import Certificate, TopKCertificate, recompute
+from captum_certified.certify.verification import certifier_of
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
 from captum_certified.runs.results import file_digest, map_name, read_json
+from captum_certified.runs.stored import is_sealed
 
 __all__ = ["Verification", "verify"]
 
@@ -43,9 +46,11 @@ class Verification:
 def verify(path: str | os.PathLike[str]) -> Verification:
     """Recompute a stored result from its map, and compare.
 
-    Of a JSON file every entry of ``certificate.to_dict()`` is compared, the digest of the npz, and the digest of
-    the input with the one recorded when the map was sampled. Label, prediction and other notes are not verified.
-    That the map itself was sampled honestly cannot be seen from the files; sampling again with its seed shows it.
+    Of a JSON file every entry of ``certificate.to_dict()`` is compared, the digest of the npz, the digest of the input
+    with the one recorded when the map was sampled, and what a run over a data set adds: the curve and the certificates
+    of regions. Label, prediction and other notes are not verified, nor are the pictures, tables and pages beside it.
+    The files do not show that the map belongs to its seed, which sampling again with that seed shows; and nothing
+    shows that seed and settings were chosen before anybody looked.
 
     Args:
         path: A JSON file of :func:`write_result`, or a certificate saved as npz.
@@ -69,9 +74,51 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     differences = [f"{map_file.name}: {difference}" for difference in verified.differences]
     differences += _about_files(record, map_file, verified.certificate)
     expected = json.loads(verified.certificate.to_json())
+    expected |= _of_a_run(record, verified.certificate)
     # The recomputed entries alone: the record also holds digests, versions and notes.
     found = {name: record[name] for name in expected if name in record}
     return Verification(source, verified.certificate, (*differences, *_limited(_between(found, expected))))
+
+
+def _of_a_run(record: dict[str, Any], certificate: Certificate) -> dict[str, Any]:
+    """The notes of a run over a data set that the map gives: the curve, and what is certified of regions.
+
+    Other results may have notes of these names; they are compared if they have the form of a run's.
+    """
+    if not isinstance(certificate, TopKCertificate):
+        return {}
+    certifier, smoothed_map, curve = certifier_of(certificate), certificate.map, record.get("curve")
+    found: dict[str, Any] = {}
+    if is_sealed(record) or (isinstance(curve, dict) and {"radii", "overlap"} <= curve.keys()):
+        radii = _radii(curve)
+        overlap = certifier.top_k_curve(smoothed_map, k=certificate.k, radii=radii)[0].tolist()
+        found["curve"] = {"radii": radii, "overlap": overlap}
+    regions = {
+        name: json.loads(certifier.region(smoothed_map, name=name, radius=certificate.at_radius).to_json())
+        for name in smoothed_map.regions
+    }
+    if _is_of_region(record.get("region")):
+        found["region"] = next(iter(regions.values()), None)
+    elif (is_sealed(record) and regions) or any(map(_is_of_region, _values(record.get("regions")))):
+        found["regions"] = regions
+    return found
+
+
+def _is_of_region(note: Any) -> bool:
+    return isinstance(note, dict) and note.get("kind") == "region"
+
+
+def _values(note: Any) -> list[Any]:
+    return list(note.values()) if isinstance(note, dict) else []
+
+
+def _radii(curve: Any) -> list[float]:
+    """The radii that a curve claims to be of; none if it is not one."""
+    radii = curve.get("radii") if isinstance(curve, dict) else None
+    if not isinstance(radii, list):
+        return []
+    known = all(isinstance(r, int | float) and not isinstance(r, bool) and 0 <= r < math.inf for r in radii)
+    return radii if known else []
 
 
 def _recomputed(stored: Certificate, path: Path) -> Certificate:

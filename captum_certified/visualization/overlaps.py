@@ -27,6 +27,8 @@ def overlap_figure(
 ) -> tuple[Figure, Axes]:
     """Draw certified overlaps of many examples, for each radius sorted from the largest, and their mean.
 
+    Each overlap has the confidence by itself, their mean has none of its own.
+
     The figure belongs to no window and to no :mod:`matplotlib.pyplot` state.
 
     Args:
@@ -69,6 +71,7 @@ def overlap_figure(
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     # Below, where it hides no curve.
-    title = f"confidence {written_confidence(confidence, percent=True)} % for each example"
+    written = written_confidence(confidence, percent=True)
+    title = f"means over {len(columns)} certified, each by itself at confidence {written} %"
     figure.legend(title=title, loc="outside lower center", ncols=min(len(radii), 2), frameon=False)
     return figure, axes

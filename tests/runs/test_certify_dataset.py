@@ -22,7 +22,7 @@ from torch.utils.data import (
 
 from captum_certified import CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad
 from captum_certified.certify.percent import floored_percent
-from captum_certified.runs import certify_dataset, verify
+from captum_certified.runs import certify_dataset, verify, write_result
 from captum_certified.runs.example_run import ExampleRun
 from captum_certified.visualization import overlap_figure
 
@@ -121,7 +121,10 @@ def test_the_summary_is_what_the_results_say(data, tmp_path):
     assert [row["name"] for row in rows] == ["zero", "one", "two"]
     assert [int(row["overlap_at_0.05"]) for row in rows] == [result.overlap for result in summary]
     assert (tmp_path / "new" / "folder" / "summary.png").read_bytes().startswith(b"\x89PNG")
-    assert f"mean certified overlap {floored_percent(summary.mean_overlap_fraction)}% at radius 0.05" in repr(summary)
+    assert repr(summary) == (
+        f"3 examples: mean certified overlap {floored_percent(summary.mean_overlap_fraction)}% at L2 radius 0.05, over "
+        "the 3 certified, each at confidence 0.95"
+    )
     assert list(summary) == list(summary[:])
 
 
@@ -162,6 +165,7 @@ def test_an_example_that_fails_ends_the_run_or_is_recorded(data, tmp_path):
     assert "InvalidInputError" in failure.traceback
     assert "Expected finite `inputs`" in json.loads(failure.path.read_text())["error"]
     assert repr(summary).startswith("3 examples (1 kept, 1 failed): mean certified overlap")
+    assert repr(summary).endswith(", over the 2 certified, each at confidence 0.95")
     with pytest.raises(InvalidInputError, match="Expected a result with files, got '000001', which has none"):
         failure.certificate()
     with pytest.raises(InvalidInputError, match="which has none"):
@@ -178,6 +182,68 @@ def test_progress_shows_draws_and_the_mean(data, tmp_path, capsys):
 
 def test_results_verify(data, tmp_path):
     assert all(verify(result.path).agrees for result in certify([data], tmp_path, seed=None))
+
+
+LEFT = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+LEFT[..., :4] = True
+
+
+def changed_curve(record):
+    record["curve"]["overlap"][0] += 1
+
+
+def changed_region(record):
+    record["region"]["mass"] = [0.99]
+
+
+def changed_regions(record):
+    record["regions"]["b"]["radius"] = 9.0
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize(
+    ("region", "change", "difference"),
+    [
+        (None, changed_curve, r"curve\.overlap\[0\]: stored \d+, recomputed \d+"),
+        (None, lambda r: r["curve"]["radii"].__setitem__(2, 0.0), r"curve\.overlap\[2\]: .*"),
+        (None, lambda r: r["curve"].update(radii=[-1.0, 0.05, 0.1]), r"curve\.overlap: .*"),
+        (None, lambda r: r["curve"].update(radii="all"), r"curve\.overlap: .*"),
+        (LEFT, changed_region, r"region\.mass\[0\]: stored 0\.99, recomputed .*"),
+        (LEFT, lambda r: r["region"].update(name="heart"), r"region\.name: stored 'heart', .*"),
+        ({"a": LEFT, "b": ~LEFT}, changed_regions, r"regions\.b\.radius: stored 9\.0, recomputed 0\.05"),
+        ({"a": LEFT, "b": ~LEFT}, lambda r: r["regions"].pop("b"), r"regions\.b: missing"),
+        (None, lambda r: r.update(region={"kind": "region", "mass": [1.0]}), r"region: stored .*, recomputed None"),
+    ],
+)
+def test_a_changed_curve_or_region_does_not_verify(data, tmp_path, region, change, difference, sealed):
+    [result] = certify([(data[0][:1], data[1][:1])], tmp_path, region=region, nt_samples=1024, covariance=False)
+    assert verify(result.path).agrees
+    record = json.loads(result.path.read_text())
+    if not sealed:
+        del record["notes_digest"]
+    change(record)
+    result.path.write_text(json.dumps(record))
+    found = verify(result.path).differences
+    assert re.fullmatch(difference, found[0]), found
+
+
+@pytest.mark.parametrize("name", ["curve", "regions"])
+def test_a_result_of_a_run_without_its_curve_or_regions_does_not_verify(data, tmp_path, name):
+    [result] = certify([(data[0][:1], data[1][:1])], tmp_path, region={"a": LEFT, "b": ~LEFT}, nt_samples=64)
+    record = json.loads(result.path.read_text())
+    del record[name]
+    result.path.write_text(json.dumps(record))
+    assert verify(result.path).differences == (f"{name}: missing",)
+
+
+def test_notes_of_these_names_in_other_results_are_their_writers_own(data, tmp_path):
+    certificate = certifier().certify(
+        data[0][:1], target=data[1][:1], k=0.2, radius=0.05, nt_samples=64, stdevs=0.25, seed=0
+    )
+    notes = {"curve": "not of a run", "region": "left lung", "regions": {"a": 1}}
+    assert verify(write_result(tmp_path / "one.json", certificate, data[0][:1], notes=notes)).agrees
+    Certifier().rank(certificate.map, radius=0.05).save(tmp_path / "rank.npz")
+    assert verify(tmp_path / "rank.npz").agrees
 
 
 @pytest.mark.parametrize(
