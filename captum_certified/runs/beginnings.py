@@ -23,6 +23,8 @@ _CHOSEN = 3
 LOOKED_BEFORE = "looked_before"
 # Settings by which a result of the same explanation has other draws.
 _OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
+# Settings by which a certificate of the same map fails for other draws. K is one of them where intervals may miss.
+_OF_THE_EVENT = ("bound", "confidence", "violations")
 _TEMPORARY = re.compile(r"\.(.+)\.(?:json|npz|checkpoint|png|csv|html)\.[a-z0-9_]{8}")
 
 
@@ -219,19 +221,31 @@ class _Found:
     def was_looked_at(self, start: Beginning) -> bool:
         """Whether the result that is replaced may have decided what is asked now.
 
-        It may if the draws are others, if σ is, or if another explanation has the same seed.
+        It may if the draws are others, if σ is, if another explanation has the same seed, or if the same draws are
+        certified by other events. Radii need no choice: all of them hold together.
         """
         if self.stored is None:
             return False
-        before, run = self.stored.certificate.map, self.run_of(start.seed)
         if start.outcome == "recertified":
-            return bool(self.stored.record.get(LOOKED_BEFORE))
+            return bool(self.stored.record.get(LOOKED_BEFORE)) or self._other_events(self.stored)
+        before, run = self.stored.certificate.map, self.run_of(start.seed)
         now, then = self.job.sampling_settings(run), self.stored.settings.get("sampling", {})
         if now["inputs"] != then.get("inputs"):
             return False
         other_draws = any(now.get(name) != then.get(name) for name in _OF_THE_DRAWS)
         the_same = not any(differences(then, now)) and run.behaves_like(before)
         looked = other_draws or (before.seed == start.seed and not the_same)
+        if looked:
+            self.notice.of_looking()
+        return looked
+
+    def _other_events(self, stored: StoredResult) -> bool:
+        """Whether the certificate of the same map rests on other events than the one that is replaced."""
+        now, then = self.job.certificate_settings, stored.settings.get("certificate", {})
+        looked = any(now[name] != then.get(name) for name in _OF_THE_EVENT)
+        if not looked and now["k"] != then.get("k"):
+            fresh = self.job.certifier.top_k(stored.certificate.map, k=self.job.k, radius=self.job.radius)
+            looked = bool(stored.certificate.violations or fresh.violations)  # "spectral" allows none
         if looked:
             self.notice.of_looking()
         return looked

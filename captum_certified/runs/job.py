@@ -97,7 +97,7 @@ class Job:
 
     @property
     def certificate_settings(self) -> dict[str, Any]:
-        """Settings that need no new draws when they change."""
+        """Settings that need no new draws when they change; not all of them may be chosen after looking."""
         return {
             "k": self.k,
             "radius": self.radius,

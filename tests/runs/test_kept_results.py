@@ -10,7 +10,14 @@ import torch
 from captum.attr import GradientShap, IntegratedGradients, LayerGradCam, Saliency
 from torch import nn
 
-from captum_certified import Certificate, CertificationError, SmoothedMap, SparsifiedSmoothGrad, Upsampled
+from captum_certified import (
+    Certificate,
+    CertificationError,
+    Certifier,
+    SmoothedMap,
+    SparsifiedSmoothGrad,
+    Upsampled,
+)
 from captum_certified.attr.run import SamplingRun
 from captum_certified.runs import certify_dataset
 from captum_certified.runs.beginnings import KeptResults
@@ -22,8 +29,9 @@ ANOTHER = "the first of them: the model does something else"
 
 
 def certify(forward, out, x=X[:2], *, method=Saliency, **settings):
-    explainer = SparsifiedSmoothGrad(method(forward), tau=0.25)
-    return [result.outcome for result in certify_dataset(explainer, [(x, 0)], out=out, **{**SETTINGS, **settings})]
+    certifying = {name: settings.pop(name) for name in ("bound", "confidence", "violations") if name in settings}
+    certifier = Certifier(SparsifiedSmoothGrad(method(forward), tau=0.25), **certifying)
+    return [result.outcome for result in certify_dataset(certifier, [(x, 0)], out=out, **{**SETTINGS, **settings})]
 
 
 def network(seed=0):
@@ -262,6 +270,17 @@ def looked(out):
         ({}, {"resume": False}, False),
         ({}, {"groups": torch.arange(64).view(1, 1, 8, 8) // 2}, False),
         ({}, {"radius": 0.02}, False),
+        ({}, {"bound": "clopper_pearson"}, True),
+        ({}, {"confidence": 0.9}, True),
+        ({}, {"violations": 1}, True),
+        ({}, {"confidence": 0.9, "radius": 0.02, "k": 4}, True),
+        ({}, {"k": 4}, False),  # "auto" allows no violations of so few
+        ({"violations": 0}, {"violations": 0, "k": 4}, False),
+        ({"violations": 1}, {"violations": 1, "k": 4}, True),
+        ({"violations": 0.2}, {"violations": 0.2, "k": 4}, True),  # 2 of 8 features, 1 of 4
+        ({"violations": 1}, {"violations": 1, "radius": 0.02}, False),
+        ({"violations": 1, "bound": "theorem2"}, {"violations": 1, "bound": "theorem2", "k": 4}, False),
+        ({"violations": 1, "bound": "spectral"}, {"violations": 1, "bound": "spectral", "k": 4}, False),
     ],
 )
 def test_results_that_replace_others_of_the_same_input_are_marked(first, then, marked, tmp_path):
@@ -281,6 +300,16 @@ def test_the_mark_stays_and_is_said(tmp_path):
     assert "2 looked at before" in repr(summary)
     certify(network(), tmp_path, nt_samples=64)  # kept
     certify(network(), tmp_path, nt_samples=64, radius=0.02)  # certified anew
+    assert looked(tmp_path) == [True] * 2
+
+
+@pytest.mark.filterwarnings("ignore:Results in .* of other settings are:UserWarning")
+def test_the_mark_of_another_confidence_stays(tmp_path):
+    certify(network(), tmp_path)
+    with pytest.warns(UserWarning, match=REPLACED):
+        assert certify(network(), tmp_path, confidence=0.9) == ["recertified"] * 2
+    assert certify(network(), tmp_path, confidence=0.9) == ["kept"] * 2
+    assert certify(network(), tmp_path, confidence=0.9, radius=0.02) == ["recertified"] * 2
     assert looked(tmp_path) == [True] * 2
 
 
