@@ -1,6 +1,6 @@
 """Certificates of robustness for Captum attributions.
 
-How much of a saliency map provably survives every perturbation of a given L2 size?
+How much of a smoothed saliency map provably survives every perturbation of a given L2 size, with what confidence?
 """
 
 __version__ = "0.1.0"

@@ -10,6 +10,7 @@ import torch
 
 from captum_certified import Certifier, SmoothedMap, __version__
 from captum_certified.cli import main
+from captum_certified.cli.demo import _share, _share_left
 from captum_certified.demo import DemoSettings, run_demo
 
 FAST = ["--images", "2", "--samples", "64", "-q"]
@@ -48,7 +49,15 @@ def test_demo_prints_a_table_and_where_the_files_are(tmp_path, capsys):
     assert len({len(line) for line in lines[header : header + 3]}) == 1
     assert "/13 = " in lines[header + 1]
     assert str(tmp_path / "out" / "certificates.png") in printed.out
+    assert "95 % confidence for each digit and each column by itself; do not take the larger of the two." in printed.out
+    assert "are held fixed at every perturbed input" in printed.out
     assert printed.err == ""
+
+
+def test_certified_shares_are_rounded_down_and_attacked_ones_up():
+    assert _share(2, 3) == "2/3 = 66 %"
+    assert _share_left(2, 3) == "2/3 = 67 %"
+    assert _share_left(3, 3) == _share(3, 3) == "3/3 = 100 %"
 
 
 def test_demo_takes_its_settings_from_the_command_line(tmp_path, capsys):

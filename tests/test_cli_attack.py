@@ -31,9 +31,11 @@ def test_a_certificate_a_figure_and_the_attacked_image_of_each_image(folder, cap
     assert clean["prediction"] == record["prediction"]
     assert record["overlap_fraction"][0] <= clean["overlap_fraction"][0] <= 1
     assert 0 <= clean["plain_overlap_fraction"][0] <= 1
-    line = capsys.readouterr().out.splitlines()[0]
-    assert line.startswith("one.png: class ")
-    assert "is certified" in line
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("one.png: class ")
+    assert "of the smoothed one's, measured from 64 fresh draws; " in lines[0]
+    assert lines[0].endswith("% is certified of the exact smoothed map (best, confidence 0.95)")
+    assert "are held fixed at every perturbed input, also where the prediction changes." in lines[2]
 
 
 def test_the_attacked_image_is_within_the_radius(folder):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from captum_certified import Certificate, Certifier
 from captum_certified.cli import main
+from captum_certified.cli.conditions import conditions_of
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.runs.images import Framing, load_image, region_mask
 
@@ -369,7 +370,11 @@ def test_shards_of_a_command_are_a_partition(folder, capsys):
     for index in ("1/2", "2/2"):
         assert call(folder, "one.png", "two.jpg", "--out", "results", "--shard", index, samples=16) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in printed] == ["one.png", "Results", "two.jpg", "Results"]
+    fixed = "Target, baselines, reference distributions, groups, regions and further arguments are held fixed at every"
+    assert [line.split(":")[0] for line in printed if not line.startswith(fixed)] == [
+        "one.png", "Results", "two.jpg", "Results",
+    ]  # fmt: skip
+    assert [line.startswith(fixed) for line in printed] == [False, True, False] * 2
     assert call(folder, "one.png", "two.jpg", "--out", "results", samples=16) == 0
     assert "2 examples (2 kept)" in capsys.readouterr().out
     for wrong in ("0/2", "3/2", "2", "a/b"):
@@ -548,7 +553,8 @@ def test_another_class_than_the_predicted_one_is_said(folder, capsys):
     main(["certify", "one.png", *arguments, "--target", str(other), "--out", "other"])
     printed = capsys.readouterr().out
     assert f"class {other} explained, {predicted} predicted, at least" in printed
-    assert re.search(r"confidence 0.95\); the plain map shares \d+\.\d% of them", printed)
+    shared = r"confidence 0.95\); \d+\.\d% of the smoothed map's top 87 are in the plain map's"
+    assert re.search(shared, printed)
 
 
 def test_where_nothing_is_proved_the_way_on_is_named(folder, capsys):
@@ -556,7 +562,8 @@ def test_where_nothing_is_proved_the_way_on_is_named(folder, capsys):
         ["certify", "one.png", "--model", f"{folder}:already", "--size", "12", "--samples", "4", "--radius", "9", "-q"]
     )
     assert "at least 0.0%" in (printed := capsys.readouterr().out)
-    assert "nothing is proved: no map of 432 features can be certified at this radius\n" in printed
+    few = "under bound 'best', beyond 2K − n, no map of 432 features can be certified at this radius\n"
+    assert f"nothing is proved: {few}" in printed
 
 
 def test_where_enough_draws_prove_nothing_the_advice_voids_nothing(folder, capsys):
@@ -583,3 +590,41 @@ def test_an_image_that_the_model_does_not_take(folder, capsys):
 def test_numbers_in_other_words(folder, option, value, message, capsys):
     assert main(["certify", "one.png", "--model", f"{folder}:already", option, value]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_region_has_a_confidence_of_its_own(folder, capsys):
+    words = [
+        "--size",
+        "12",
+        "--samples",
+        "64",
+        "--radius",
+        "0.01",
+        "--region",
+        "0,0,15,20",
+        "--confidence",
+        "0.9",
+        "-q",
+    ]
+    main(["certify", "one.png", "--model", f"{folder}:already", *words])
+    text = capsys.readouterr().out
+    assert re.search(r"confidence 0\.9\).*; and, with another 0\.9 of its own, at least \d+\.\d% of the saliency", text)
+    assert "stays in the region, on average over noisy copies\n" in text
+
+
+def test_what_is_held_fixed_is_said_once_for_each_kind_of_target():
+    of = {"setup": {"target": 1}, "stdevs": 0.2}
+    argmax = {"setup": {"target": ["argmax"]}, "stdevs": 0.2}
+    lines = conditions_of([of, {"error": "broken"}, argmax, of, {"setup": {}, "stdevs": [0.0, 0.2]}])
+    assert [line.split()[0] for line in lines] == ["Target,", "It", "Target,"]
+    assert lines[2] == f"{lines[0]} So is input tensor 0, of σ = 0."
+    assert conditions_of([{"error": "broken"}]) == []
+
+
+@pytest.mark.parametrize("command", ["certify", "attack"])
+def test_what_must_be_fixed_before_looking_is_named(command, capsys):
+    main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    named = re.search(r"Fix all of (.*) before looking at a certificate of these draws", text)[1]
+    for option in ("samples", "seed", "sigma", "tau", "k", "bound", "confidence", "groups", "method", "target"):
+        assert f"--{option}" in named

@@ -27,7 +27,7 @@ from captum_certified.smoothing import (
     write_archive,
 )
 
-__all__ = ["Certificate"]
+__all__ = ["Certificate", "held_fixed"]
 
 _KIND = "certificate"
 _MAP = "map."
@@ -39,13 +39,14 @@ class Certificate(ABC):
     """A statement that holds for every input within ``radius`` of the observed one.
 
     Its probability of being wrong, over the noise that was drawn, is at most 1 − ``confidence`` for each example.
-    It compares the smoothed map that was computed with the exact smoothed map at the perturbed input, and says
-    nothing about how well the map explains the model.
+    It compares the smoothed map that was computed with the exact smoothed map at the perturbed input, or, with
+    ``fresh_draws``, with a map sampled there at any one input chosen without seeing those draws. It says nothing about
+    how well the map explains the model.
 
     Attributes:
         map: The smoothed map it is about.
         at_radius: L2 size ρ of the perturbation, in the units of the input.
-        confidence: Probability that the statement holds, for each example.
+        confidence: The statement about each example holds with at least this probability, over the draws.
         bound: Name of the bound that proves it.
         violations: How many intervals were allowed to miss.
     """
@@ -70,21 +71,17 @@ class Certificate(ABC):
 
     @property
     def held_fixed(self) -> str:
-        """What the statement takes to be the same at every perturbed input, in one sentence."""
-        targets = self.map.setup.get("target")
-        if targets and "argmax" in (targets if isinstance(targets, list) else [targets]):
-            return (
-                "It is about the class predicted at each noisy copy, whichever that is; baselines and further "
-                "arguments are held fixed at every perturbed input."
-            )
-        return (
-            "Target, baselines and further arguments are held fixed at every perturbed input, also where the "
-            "prediction changes."
-        )
+        """What the statement takes to be the same at every perturbed input, in one line."""
+        return held_fixed(self.map.setup.get("target"), self.map.stdevs)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What else is printed below the sentences about the examples; the last is :attr:`held_fixed`."""
+        return (self.held_fixed,)
 
     @abstractmethod
     def summaries(self) -> list[str]:
-        """One sentence for each example; :attr:`held_fixed` is about all of them."""
+        """One sentence for each example; :attr:`conditions` are about all of them."""
 
     @abstractmethod
     def results(self) -> dict[str, Any]:
@@ -96,7 +93,8 @@ class Certificate(ABC):
         lines = [f"  [{row}] {summary}" for row, summary in enumerate(self.summaries())]
         if len(lines) > 12:
             lines[10:-1] = [f"  … {len(lines) - 11} more examples"]
-        return "\n".join([f"{type(self).__name__}({self._settings()})", *lines, f"  {self.held_fixed}"])
+        conditions = [f"  {condition}" for condition in self.conditions]
+        return "\n".join([f"{type(self).__name__}({self._settings()})", *lines, *conditions])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -104,14 +102,14 @@ class Certificate(ABC):
             for row, summary in enumerate(self.summaries())
         )
         title = f"<b>{type(self).__name__}</b> <code>{html.escape(self._settings())}</code>"
-        return f"<div>{title}<table>{rows}</table>{html.escape(self.held_fixed)}</div>"
+        return f"<div>{title}<table>{rows}</table>{'<br>'.join(map(html.escape, self.conditions))}</div>"
 
     def _settings(self) -> str:
         allowed = f", violations={self.violations}" if self.violations else ""
         radius, confidence = rounded_down(self.at_radius), written_confidence(self.confidence)
-        return f"radius={radius}, confidence={confidence}, bound={self.bound!r}{allowed}"
+        return f"L2 radius={radius}, confidence={confidence}, bound={self.bound!r}{allowed}"
 
-    def _too_few_draws(self, row: int) -> str:
+    def _too_few_draws(self, row: int, *, of_counts: bool = False) -> str:
         """What a sentence about an example of which nothing is certified ends with if no map could be."""
         sentence = too_few_draws(
             self.bound,
@@ -120,6 +118,7 @@ class Certificate(ABC):
             ratio=self.at_radius / self.map.sigma,
             level=levels(self.map, 1 - self.confidence)[row],
             violations=self.violations,
+            of_counts=of_counts,
         )
         return "" if sentence is None else f"; {sentence}"
 
@@ -168,9 +167,10 @@ class Certificate(ABC):
 
         Returns:
             Columns ``example``, ``feature``, ``mean``, for most kinds ``lower`` and ``upper`` (between which the
-            score stays at every perturbed input: the exact one, or that of ``fresh_draws``), and what the bound says
-            of each feature. These statements about named features allow no violations; together they hold with the
-            certificate's confidence.
+            exact score stays at every perturbed input; with ``fresh_draws`` it is the score of such a map, at any one
+            perturbed input chosen without seeing its draws), and what the bound says of each feature. These statements
+            about named features allow no violations; for each example they hold together with the certificate's
+            confidence.
 
         Raises:
             InvalidInputError: The names are not n.
@@ -266,3 +266,32 @@ class Certificate(ABC):
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def held_fixed(target: Any, stdevs: Any) -> str:
+    """What a certificate takes to be the same at every perturbed input, in one line.
+
+    Args:
+        target: The target of a map's setup.
+        stdevs: Standard deviations of the noise, one for each input tensor if it is a tuple or a list.
+
+    Example:
+        >>> held_fixed("argmax", 0.2)[:59]
+        'It is about the class predicted at each noisy copy, whichev'
+    """
+    several = list(stdevs) if isinstance(stdevs, tuple | list) else []
+    still = [str(number) for number, stdev in enumerate(several) if stdev == 0]
+    arguments = "baselines, reference distributions, groups, regions and further arguments"
+    if target and "argmax" in (target if isinstance(target, list) else [target]):
+        text = (
+            f"It is about the class predicted at each noisy copy, whichever that is; {arguments} are held fixed at "
+            "every perturbed input."
+        )
+    else:
+        text = f"Target, {arguments} are held fixed at every perturbed input, also where the prediction changes."
+    if still:
+        text += f" So {'is input tensor' if len(still) == 1 else 'are the input tensors'} {', '.join(still)}, of σ = 0."
+    if len({stdev for stdev in several if stdev > 0}) > 1:
+        first = next(stdev for stdev in several if stdev > 0)
+        text += f" The radius is the length of the change with each tensor divided by its σ, times {first:g}."
+    return text

@@ -50,13 +50,14 @@ class Certifier:
     at every perturbed input, also where the prediction changes; with ``target="argmax"`` it is about the class
     predicted at each noisy copy.
 
-    With ``violations=0``, or under ``"spectral"``, all statements from one map under one bound hold together, except
-    those that spend an error probability of their own: about ``fresh_draws``, of :meth:`region`, of :meth:`distance`
-    unless the bound is ``"spectral"``, and of :meth:`median_rank` unless it is ``"theorem2"`` or ``"hoeffding"``.
+    With ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
+    together with the confidence, except those that spend an error probability of their own: about ``fresh_draws``, of
+    :meth:`region`, of :meth:`distance` unless the bound is ``"spectral"``, and of :meth:`median_rank` unless it is
+    ``"theorem2"`` or ``"hoeffding"``.
 
     Args:
         attribution_method: A smoothed attribution; needed by :meth:`certify` only.
-        confidence: Probability in (0, 1) that a certificate holds, for each example.
+        confidence: In (0, 1). A certificate holds for each example with at least this probability, over the draws.
         bound: ``"theorem2"``: exactly the paper. ``"hoeffding"``: the same interval, the sharp pairing.
             ``"clopper_pearson"``: exact intervals for 0/1 maps. ``"kl"``: Chernoff–Hoeffding intervals.
             ``"empirical_bernstein"``: intervals from the draws' variance. ``"spectral"``: from the draws'
@@ -242,7 +243,7 @@ class Certifier:
         )
 
     def top_k_curve(self, smoothed_map: SmoothedMap, *, k: float, radii: Sequence[float] | Tensor) -> Tensor:
-        """Certified overlaps at several radii, from one map; together they hold with the same confidence.
+        """Certified overlaps at several radii, from one map; for each example they hold together.
 
         Args:
             smoothed_map: A map.
@@ -269,7 +270,7 @@ class Certifier:
             fresh_draws: As in :meth:`top_k`.
 
         Returns:
-            The certificate; all its ranks hold together.
+            The certificate; for each example all its ranks hold together.
 
         Raises:
             InvalidInputError: An argument is not what was expected.
@@ -360,7 +361,7 @@ class Certifier:
             radius: L2 size ρ ≥ 0 of the perturbation.
 
         Returns:
-            The certificate; all decisions hold together, at all radii.
+            The certificate; for each example all decisions hold together, at all radii.
 
         Raises:
             InvalidInputError: An argument is not what was expected.
@@ -380,7 +381,7 @@ class Certifier:
         )
 
     def region(self, smoothed_map: SmoothedMap, *, name: str | None = None, radius: float) -> RegionCertificate:
-        """Certify how much of the saliency stays in a region that was given to ``sample`` or :meth:`certify`.
+        """Certify the mean share of a noisy copy's saliency that stays in a region given when the map was sampled.
 
         Each region holds with the certifier's confidence by itself; several do not hold together.
 

@@ -29,8 +29,8 @@ class DistanceCertificate(Certificate):
         """One sentence for each example."""
         norms = self.map.features.norm(dim=1)
         return [
-            f"the map moves by at most {rounded_up(l2)} (its norm is {float(norm):.4g}); cosine similarity at least "
-            f"{floored(cosine, 3)}, from {int(draws)} draws"
+            f"the exact smoothed map is at most {rounded_up(l2)} from this one (whose norm is {float(norm):.4g}); "
+            f"cosine similarity at least {floored(cosine, 3)}, proved from {int(draws)} draws"
             for l2, norm, cosine, draws in zip(self.l2, norms, self.cosine, self.n_samples, strict=True)
         ]
 

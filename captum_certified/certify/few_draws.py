@@ -20,11 +20,19 @@ _READABLE = 10**7
 
 
 def too_few_draws(
-    bound: str, *, n_samples: int, n_features: int, ratio: float, level: float, violations: int = 0
+    bound: str,
+    *,
+    n_samples: int,
+    n_features: int,
+    ratio: float,
+    level: float,
+    violations: int = 0,
+    of_counts: bool = False,
 ) -> str | None:
-    """Say that so few draws can certify nothing, whatever the map, if that is so.
+    """Say that so few draws can certify nothing under a bound, whatever the map, if that is so.
 
-    It depends on no draw, so whoever acts on it voids no certificate.
+    It depends on no draw, so whoever acts on it once, by a new run with a number named beforehand, voids no
+    certificate. Of any two sets of K features 2K − n are shared, which needs no draw.
 
     Args:
         bound: Name of the bound.
@@ -33,10 +41,13 @@ def too_few_draws(
         ratio: ρ/σ.
         level: Probability that a statement about the example may fail.
         violations: How many intervals may miss.
+        of_counts: Whether it is said of overlaps, which are never below 2K − n.
 
     Example:
-        >>> too_few_draws("best", n_samples=10, n_features=150528, ratio=0.5, level=0.05)
+        >>> too_few_draws("best", n_samples=10, n_features=150528, ratio=0.5, level=0.05)[19:]
         'no map of 150528 features can be certified at this radius and confidence from fewer than 22 draws'
+        >>> too_few_draws("kl", n_samples=4, n_features=60, ratio=0.0, level=0.05, violations=10, of_counts=True)[:57]
+        "under bound 'kl' and 10 violations, beyond 2K − n, no map"
     """
     spent, candidates = level / 2 if bound == "best" else level, []
     if bound in _INTERVALS:
@@ -47,7 +58,9 @@ def too_few_draws(
     fewest = min(candidates, default=0.0)
     if n_samples >= fewest:
         return None
-    what = f"no map of {n_features} features can be certified at this radius"
+    allowed = f" and {violations} violation{'s' * (violations > 1)}" if violations else ""
+    beyond = ", beyond 2K − n," if of_counts else ""
+    what = f"under bound {bound!r}{allowed}{beyond} no map of {n_features} features can be certified at this radius"
     if math.isinf(fewest):
         return what
     needed = f"{int(fewest)}" if fewest < _READABLE else f"{fewest:.1e}"

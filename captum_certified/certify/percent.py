@@ -7,7 +7,15 @@ that denotes a float is what is rounded, so that 0.29 is 29 %.
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-__all__ = ["floored", "floored_percent", "rounded_down", "rounded_up", "written_confidence", "written_error"]
+__all__ = [
+    "ceiled_percent",
+    "floored",
+    "floored_percent",
+    "rounded_down",
+    "rounded_up",
+    "written_confidence",
+    "written_error",
+]
 
 # Exponents that are written with zeros; few readers know the other notation.
 _PLAIN = range(-10, 16)
@@ -26,6 +34,20 @@ def floored_percent(share: float, digits: int = 1) -> str:
         ('99.9', '29.0', '62')
     """
     return _floor(100 * _decimal(share), digits)
+
+
+def ceiled_percent(share: float, digits: int = 1) -> str:
+    """A share in percent, rounded up: what an attack leaves bounds from above.
+
+    Args:
+        share: In [0, 1].
+        digits: Digits after the point.
+
+    Example:
+        >>> ceiled_percent(1 / 4000), ceiled_percent(0.29), ceiled_percent(0.621, digits=0)
+        ('0.1', '29.0', '63')
+    """
+    return str((100 * _decimal(share)).quantize(Decimal(1).scaleb(-digits), ROUND_CEILING))
 
 
 def floored(value: float, digits: int) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import score_range
+from captum_certified.certify.fresh import compared_with, own_error
 from captum_certified.smoothing import resolved_count
 
 __all__ = ["THEOREM3", "RankCertificate"]
@@ -17,11 +18,11 @@ _AS_PRINTED = frozenset({"theorem2", THEOREM3})
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RankCertificate(Certificate):
-    """A rank that each feature keeps.
+    """The worst rank that each feature can have in the exact smoothed map; for each example all hold together.
 
     Attributes:
-        fresh_draws: ``None`` if the statement is about the exact map at the perturbed input; otherwise it is about
-            one sampled with so many draws, at a perturbed input chosen without seeing them.
+        fresh_draws: ``None`` if the statement is about the exact map at every perturbed input; otherwise it is about
+            a map of so many fresh draws, at any one perturbed input chosen without seeing them.
         feature_rank: Certified rank of each feature, int64, shape (N, n).
     """
 
@@ -54,14 +55,21 @@ class RankCertificate(Certificate):
         """The same by feature: an entry of the map, or a group of them. Booleans of shape (N, n)."""
         return self._guaranteed() <= resolved_count("k", k, self.map.layout.n_features)
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What else is printed; the last is :attr:`held_fixed`."""
+        return (*own_error(self.fresh_draws), self.held_fixed)
+
     def summaries(self) -> list[str]:
         """One sentence for each example."""
         n = self.map.layout.n_features
         best = self._guaranteed().amin(dim=1)
         informative = (self._guaranteed() < n).sum(dim=1)
         return [
-            f"{int(count)} of {n} features have a certified rank, the best of them {int(first)}, "
-            f"proved from {int(draws)} draws" + ("" if count else self._too_few_draws(row))
+            f"{int(count)} of {n} features have a certified rank"
+            + (f", the best of them rank at most {int(first)}" if count else "")
+            + f", in {compared_with(self.fresh_draws)}, proved from {int(draws)} draws"
+            + ("" if count else self._too_few_draws(row))
             for row, (count, first, draws) in enumerate(zip(informative, best, self.n_samples, strict=True))
         ]
 

@@ -13,10 +13,10 @@ __all__ = ["RegionCertificate"]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RegionCertificate(Certificate):
-    """At least ``mass`` of the saliency stays in a region of the input.
+    """The mean share of a noisy copy's saliency in a region of the input stays at least ``mass``.
 
-    The saliency's share is that of one noisy copy, averaged over noisy copies; where every copy's map has the same
-    sum, as with sparsified maps, it is the share of the smoothed map itself.
+    It is the share of the smoothed map itself where every copy's map has the same sum, as with sparsified maps; a copy
+    without saliency counts as a share of 0.
 
     Attributes:
         name: Name of the region.
@@ -41,8 +41,8 @@ class RegionCertificate(Certificate):
     def summaries(self) -> list[str]:
         """One sentence for each example."""
         return [
-            f"at least {floored_percent(float(mass))}% of the saliency stays in region {self.name!r} "
-            f"({float(seen):.1%} observed), proved from {int(draws)} draws"
+            f"on average over noisy copies at least {floored_percent(float(mass))}% of the saliency stays in region "
+            f"{self.name!r} ({float(seen):.1%} observed), proved from {int(draws)} draws"
             for mass, seen, draws in zip(self.mass, self.observed_mass, self.n_samples, strict=True)
         ]
 

@@ -18,9 +18,11 @@ Maps = Tensor | tuple[Tensor, ...]
 class SelectionCertificate(Certificate):
     """Which features most noisy copies of every perturbed input select, which they do not, and which are open.
 
+    For each example all decisions hold together, each up to its radius.
+
     Attributes:
-        feature_selected: Selected at every perturbed input, bool, shape (N, n).
-        feature_rejected: Not selected at any perturbed input, bool, shape (N, n).
+        feature_selected: Selected by most copies of every perturbed input, bool, shape (N, n).
+        feature_rejected: Not selected by most copies of any perturbed input, bool, shape (N, n).
         feature_radius: How far the decision about each feature holds, float64, shape (N, n); 0 where it is open.
     """
 
@@ -59,8 +61,8 @@ class SelectionCertificate(Certificate):
         """One sentence for each example."""
         n = self.map.layout.n_features
         return [
-            f"{int(selected)} of {n} features certifiably selected, {int(rejected)} certifiably not, "
-            f"{n - int(selected) - int(rejected)} open "
+            f"{int(selected)} of {n} features certifiably selected by most noisy copies, "
+            f"{int(rejected)} certifiably not, {n - int(selected) - int(rejected)} open "
             f"({floored_percent(float(share))}% certified), from {int(draws)} draws"
             + ("" if selected or rejected else self._too_few_draws(row))
             for row, (selected, rejected, share, draws) in enumerate(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
+from captum_certified.certify.fresh import compared_with, own_error
 from captum_certified.certify.percent import floored_percent
 from captum_certified.theory import ranks_from_bounds, top_k_mask
 
@@ -16,12 +17,12 @@ __all__ = ["TopKCertificate"]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class TopKCertificate(Certificate):
-    """At least ``overlap`` of the K most salient features stay among the K most salient.
+    """At least ``overlap`` of the K most salient features stay among the K most salient of the exact smoothed map.
 
     Attributes:
         k: Size K of the top set.
-        fresh_draws: ``None`` if the statement is about the exact map at the perturbed input; otherwise it is about
-            one sampled with so many draws, at a perturbed input chosen without seeing them.
+        fresh_draws: ``None`` if the statement is about the exact map at every perturbed input; otherwise it is about
+            a map of so many fresh draws, at any one perturbed input chosen without seeing them.
         overlap: Certified number of features that stay, int64, shape (N,).
         asked_overlap: The overlap that a sequential run was asked to certify, or ``None``.
         most_draws: The most draws that it was allowed.
@@ -62,7 +63,7 @@ class TopKCertificate(Certificate):
 
     @property
     def plain_overlap(self) -> Tensor | None:
-        """How many of them are among the K most salient of the plain attribution at the clean input, shape (N,).
+        """How many of :attr:`top_k` are among the K most salient of the plain attribution there, shape (N,).
 
         ``None`` if the plain attribution is unknown. This is about fidelity, which no certificate covers.
         """
@@ -72,17 +73,26 @@ class TopKCertificate(Certificate):
         salient = torch.from_numpy(top_k_mask(plain.numpy(), self.k)[0]) & (plain > 0)
         return (salient & self.top_k).sum(dim=1)
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What else is printed; the last is :attr:`held_fixed`."""
+        return (*own_error(self.fresh_draws), self.held_fixed)
+
     def summaries(self) -> list[str]:
         """One sentence for each example."""
         plain, stopped = self.plain_overlap, self.stopped
         return [
             f"at least {int(certified)} of the top {self.k} features ({floored_percent(int(certified) / self.k)}%) "
-            f"survive, proved from {int(draws)} draws"
-            + ("" if certified else self._too_few_draws(row))
+            f"stay in the top {self.k} of {compared_with(self.fresh_draws)}, proved from {int(draws)} draws"
+            + ("" if certified else self._too_few_draws(row, of_counts=True))
             + ("" if stopped is None else f" ({self.asked_overlap} asked for: {stopped[row]})")
-            + ("" if plain is None else f"; {int(plain[row]) / self.k:.1%} of them are in the plain map's top {self.k}")
+            + ("" if plain is None else f"; {self._shared(int(plain[row]))}")
             for row, (certified, draws) in enumerate(zip(self.overlap, self.n_samples, strict=True))
         ]
+
+    def _shared(self, count: int) -> str:
+        share = floored_percent(count / self.k)
+        return f"{share}% of the smoothed map's top {self.k} are in the plain map's"
 
     def results(self) -> dict[str, Any]:
         """K, overlaps and their fractions."""

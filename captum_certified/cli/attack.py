@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from captum_certified.certify.percent import floored_percent, rounded_down
+from captum_certified.certify.percent import ceiled_percent, floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import positive_integer, surrogate
+from captum_certified.cli.conditions import conditions_of
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import (
+    ADVICE,
     add_exif,
     add_explanation,
     add_model,
@@ -37,8 +39,11 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "attack",
         help="attack the saliency maps of image files, beside their certificates",
-        description="Certify the sparsified SmoothGrad of image files, attack it and the plain map within the same "
+        description="Certify the sparsified SmoothGrad of image files, attack it and the plain map within the same L2 "
         "radius while the predicted class stays, and show what is left of both. Pixels are in [0, 1].",
+        epilog="What an attack leaves of the smoothed map is measured from as many fresh draws as the certificate has, "
+        "so it has a sampling error; what is certified is about the exact smoothed map, with --confidence for each "
+        f"image and the class of --target held fixed. {ADVICE}",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
@@ -103,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
         record = _attacked(path, name, explainer, loaded, arguments)
         records.append(record)
         print(_sentence(record), file=stream, flush=True)
+    for line in conditions_of(records):
+        print(line, file=stream, flush=True)
     print(f"Results: {arguments.out}", file=stream, flush=True)
     write_json(records, arguments.json)
     return _SOME_FAILED if any("error" in record for record in records) else _DONE
@@ -286,8 +293,9 @@ def _sentence(record: Mapping[str, Any]) -> str:
         return f"{record['image']}: failed: {record['error']}"
     attack = record["attack"]
     return (
-        f"{record['image']}: class {record['prediction']}, within radius {rounded_down(record['radius'])} an attack "
-        f"leaves {attack['plain_overlap_fraction'][0]:.1%} of the plain map's top {record['k']} and "
-        f"{attack['overlap_fraction'][0]:.1%} of the smoothed one's; "
-        f"{floored_percent(record['overlap_fraction'][0])}% is certified ({record['bound']})"
+        f"{record['image']}: class {record['prediction']}, within L2 radius {rounded_down(record['radius'])} an attack "
+        f"leaves {ceiled_percent(attack['plain_overlap_fraction'][0])}% of the plain map's top {record['k']} and "
+        f"{ceiled_percent(attack['overlap_fraction'][0])}% of the smoothed one's, measured from "
+        f"{record['n_samples'][0]} fresh draws; {floored_percent(record['overlap_fraction'][0])}% is certified of the "
+        f"exact smoothed map ({record['bound']}, confidence {written_confidence(record['confidence'])})"
     )

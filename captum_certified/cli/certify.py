@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from captum_certified.certify.few_draws import too_few_draws
 from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
+from captum_certified.cli.conditions import conditions_of
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import (
+    ADVICE,
     add_exif,
     add_explanation,
     add_model,
@@ -35,15 +37,14 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "certify",
         help="certify saliency maps of image files",
-        description="Explain image files by sparsified SmoothGrad and certify how much of each explanation survives "
-        "every perturbation. Pixels are in [0, 1] and so are the units of --sigma and --radius: the model's "
+        description="Explain image files by sparsified SmoothGrad and certify, with --confidence for each image, how "
+        "much of each smoothed map survives every perturbation of L2 size --radius. Pixels are in [0, 1] and so are "
+        "the units of --sigma and --radius: the model's "
         "normalisation becomes part of the model. The same command again continues an interrupted run; under torchrun "
         "all processes share the work.",
         epilog="A certificate is about the map of the class that --target names, which is held fixed at every "
         "perturbed image, also where the prediction changes there; with --target argmax it is about the class "
-        "predicted at each noisy copy, whichever that is. Choose --samples, --sigma, --radius and --k on other images "
-        "or with another --seed, then certify once: numbers chosen by looking at certificates of the same draws void "
-        "them.",
+        f"predicted at each noisy copy, whichever that is. {ADVICE}",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
@@ -70,8 +71,8 @@ def add_to(commands: Any) -> None:
         "--region",
         type=box,
         metavar="X0,Y0,X1,Y1",
-        help="pixels of the file as it is stored: certify the share of the saliency in them too, with a confidence of "
-        "its own; --exif turns it with the picture",
+        help="pixels of the file as it is stored: certify the mean share of the saliency in them too, with a "
+        "confidence of its own; --exif turns it with the picture",
     )
     _add_output(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -152,6 +153,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if everyone.is_first:
             if len(summary) != 1:
                 print(summary, file=stream, flush=True)
+            for line in conditions_of([result.record for result in summary]):
+                print(line, file=stream, flush=True)
             if arguments.out is not None:
                 print(f"Results: {arguments.out}", file=stream, flush=True)
             write_json([dict(result.record) for result in summary], arguments.json)
@@ -209,6 +212,7 @@ def _advice(record: Mapping[str, Any]) -> str:
         ratio=record["radius"] / sigma,
         level=look_level(alpha, looks[0]) if looks and looks[0] else alpha,
         violations=record["violations"],
+        of_counts=True,
     )
     choose = "choose --samples, --sigma and --radius on other images or with another --seed, then certify once"
     return choose if few is None else few
@@ -219,15 +223,20 @@ def _sentence(record: Mapping[str, Any]) -> str:
         return f"{record['image']}: failed: {record['error']}"
     text = (
         f"{record['image']}: {_explained(record)}, at least {floored_percent(record['overlap_fraction'][0])}% of "
-        f"the top {record['k']} features survive radius {rounded_down(record['radius'])} ({record['bound']}, "
-        f"confidence {written_confidence(record['confidence'])})"
+        f"the smoothed map's top {record['k']} features survive L2 radius {rounded_down(record['radius'])} "
+        f"({record['bound']}, confidence {written_confidence(record['confidence'])})"
     )
     if record["plain_overlap"]:
-        text += f"; the plain map shares {record['plain_overlap'][0] / record['k']:.1%} of them"
+        shared = floored_percent(record["plain_overlap"][0] / record["k"])
+        text += f"; {shared}% of the smoothed map's top {record['k']} are in the plain map's"
     if not record["overlap"][0]:
         text += f"; nothing is proved: {_advice(record)}"
     if record["stopped"]:
         text += f", {record['stopped'][0]} after {record['n_samples'][0]} draws"
     if "region" in record:
-        text += f", at least {floored_percent(record['region']['mass'][0])}% of the saliency stays in the region"
+        region = record["region"]
+        text += (
+            f"; and, with another {written_confidence(region['confidence'])} of its own, at least "
+            f"{floored_percent(region['mass'][0])}% of the saliency stays in the region, on average over noisy copies"
+        )
     return text

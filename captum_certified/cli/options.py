@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from captum_certified.cli.models import LoadedModel
 
 __all__ = [
+    "ADVICE",
     "add_exif",
     "add_explanation",
     "add_model",
@@ -33,6 +34,12 @@ __all__ = [
     "write_json",
 ]
 
+# What every command that certifies says about choosing.
+ADVICE = (
+    "Fix all of --samples, --seed, --sigma, --tau, --k, --bound, --confidence, --groups, --method, --target and the "
+    "images before looking at a certificate of these draws: choose on other images or with another --seed, then "
+    "certify once. What was chosen by looking at certificates of the same draws voids them; another --radius does not."
+)
 _METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 

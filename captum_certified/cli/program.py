@@ -60,7 +60,8 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="captum-certified",
-        description="How much of a saliency map provably survives every perturbation of a given L2 size.",
+        description="How much of a smoothed saliency map, of one fixed class, survives every perturbation of a given "
+        "L2 size: proved with a confidence that you choose.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")

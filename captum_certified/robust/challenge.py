@@ -11,7 +11,7 @@ from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.fingerprint import input_digests
 from captum_certified.attr.request import checked_inputs
 from captum_certified.certify import TopKCertificate
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.percent import ceiled_percent, floored_percent, rounded_down
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.attack import InterpretationAttack
 from captum_certified.robust.space import checked_seed
@@ -33,8 +33,8 @@ class Challenge:
         certificate: The certificate.
         perturbed: The perturbed inputs, within its radius.
         map: The smoothed map there, over draws that neither the certificate nor the attack has seen.
-        overlap: How many of the certificate's top K are in the top K of that map, shape (N,). It is a measurement: its
-            draws are as uncertain as those of any map.
+        overlap: How many of the certificate's top K are in the top K of that map, shape (N,). It is a measurement from
+            finitely many draws, so it bounds what is certified from above only up to their sampling error.
         surrogate: What the gradients of the attack were taken of.
     """
 
@@ -47,8 +47,9 @@ class Challenge:
     def __repr__(self) -> str:
         rows, k = len(self.overlap), self.certificate.k
         return (
-            f"Challenge(mean of {rows} example{'s' * (rows != 1)}: {float(self.overlap_fraction.double().mean()):.1%} "
-            f"of the top {k} left within radius {self.certificate.radius:g}, "
+            f"Challenge(mean of {rows} example{'s' * (rows != 1)}: "
+            f"{ceiled_percent(float(self.overlap_fraction.double().mean()))}% of the top {k} left within L2 radius "
+            f"{rounded_down(self.certificate.radius)}, "
             f"{floored_percent(float(self.certificate.overlap_fraction.double().mean()))}% certified, surrogate "
             f"{self.surrogate})"
         )

@@ -118,5 +118,6 @@ def _sizes(clean: NDArray[Any], attacked: NDArray[Any]) -> str:
 
 
 def _statement(stayed: int, k: int, certified: float | None) -> str:
-    text = f"{100 * stayed // k} % of the top {k} stay"
+    # What an attack leaves bounds from above, so it is rounded up.
+    text = f"{-(-100 * stayed // k)} % of the top {k} stay"
     return text if certified is None else f"{text};\n≥ {floored_percent(float(certified), digits=0)} % were certified"

@@ -203,7 +203,7 @@ def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDA
         f"All numbers of this page hold together with confidence {confidence} %."
         if certificate.violations == 0
         else f"For one size of the top set, all radii hold together with confidence {confidence} %; other sizes, and "
-        "features by name, are statements of their own."
+        "features by name, are statements of their own, each with this confidence."
     )
     return {
         "noun": noun,
@@ -214,6 +214,7 @@ def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDA
         "values": str(_values_of_input(smoothed_map, picture)),
         "scale": ", of which 0 is black and 1 is white" if is_in_unit_interval(picture) else "",
         "error": f"{written_error(certificate.confidence)} %",
+        "each": "" if certificate.violations == 0 else ", for each of these statements by itself",
         "confidence": f"{confidence} %",
         "together": together,
         "bound": certificate.bound,

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,16 +129,17 @@ def test_certificates_are_frozen():
 
 
 FIXED = (
-    "Target, baselines and further arguments are held fixed at every perturbed input, also where the prediction "
-    "changes."
+    "Target, baselines, reference distributions, groups, regions and further arguments are held fixed at every "
+    "perturbed input, also where the prediction changes."
 )
 
 
 def test_repr_of_top_k():
     lines = repr(Certifier(bound="theorem2").top_k(MAP, k=3, radius=0.1)).splitlines()
     assert lines == [
-        "TopKCertificate(radius=0.1, confidence=0.95, bound='theorem2')",
-        "  [0] at least 2 of the top 3 features (66.6%) survive, proved from 1000 draws",
+        "TopKCertificate(L2 radius=0.1, confidence=0.95, bound='theorem2')",
+        "  [0] at least 2 of the top 3 features (66.6%) stay in the top 3 of the exact smoothed map, proved from 1000 "
+        "draws",
         f"  {FIXED}",
     ]
 
@@ -145,12 +147,62 @@ def test_repr_of_top_k():
 def test_repr_says_what_plain_overlap_and_violations_are():
     text = repr(Certifier(bound="hoeffding", violations=1).top_k(sampled(), k=12, radius=0.001))
     assert "violations=1" in text
-    assert text.count("of them are in the plain map's top 12") == 2
+    assert text.count("% of the smoothed map's top 12 are in the plain map's") == 2
+
+
+def test_what_the_plain_map_shares_is_rounded_down():
+    """2999 of 3000 features are not 100.0 %."""
+    counts, plain = torch.zeros(1, 6000, dtype=torch.int64), torch.zeros(1, 6000, dtype=torch.float64)
+    counts[:, :3000] = 1000
+    plain[:, 1:3000] = 1.0
+    smoothed_map = replace(SmoothedMap.from_counts(counts, n_samples=1000, stdevs=0.2), plain=plain)
+    certificate = Certifier().top_k(smoothed_map, k=3000, radius=0.0)
+    assert certificate.plain_overlap.tolist() == [2999]
+    assert certificate.summaries()[0].endswith("; 99.9% of the smoothed map's top 3000 are in the plain map's")
+
+
+@pytest.mark.parametrize("kind", ["top_k", "rank"])
+def test_certificates_about_fresh_draws_say_so(kind):
+    certifier = Certifier()
+    statement = {"top_k": lambda **s: certifier.top_k(MAP, k=3, **s), "rank": lambda **s: certifier.rank(MAP, **s)}[
+        kind
+    ]
+    exact, fresh = statement(radius=0.0), statement(radius=0.0, fresh_draws=50)
+    chosen = "of 50 fresh draws at any one perturbed input chosen without seeing those draws"
+    own = "It spends an error probability of its own: it does not hold together with other statements from this map."
+    assert "the exact smoothed map" in exact.summaries()[0]
+    assert "fresh" not in repr(exact)
+    assert exact.conditions == (FIXED,)
+    assert chosen in fresh.summaries()[0]
+    assert "exact" not in repr(fresh)
+    assert repr(fresh).splitlines()[-2:] == [f"  {own}", f"  {FIXED}"]
+    assert own in fresh._repr_html_()
+    assert "of 1 fresh draw at any" in statement(radius=0.0, fresh_draws=1).summaries()[0]
+
+
+def test_inputs_without_noise_are_said_to_be_held_fixed():
+    def of(*stdevs):
+        maps = tuple(torch.tensor([[900, 100]]) for _ in stdevs)
+        smoothed_map = SmoothedMap.from_counts(maps, n_samples=1000, stdevs=stdevs)
+        return Certifier().top_k(smoothed_map, k=1, radius=0.0).held_fixed.removeprefix(FIXED)
+
+    weighed = " The radius is the length of the change with each tensor divided by its σ, times 0.2."
+    assert of(0.2, 0.2) == ""
+    assert of(0.0, 0.2) == " So is input tensor 0, of σ = 0."
+    assert of(0.2, 0.0, 0.0) == " So are the input tensors 1, 2, of σ = 0."
+    assert of(0.2, 0.4) == weighed
+    assert of(0.0, 0.2, 0.4) == " So is input tensor 0, of σ = 0." + weighed
 
 
 def test_repr_of_rank():
     text = repr(Certifier(bound="hoeffding").rank(MAP, radius=0.0))
-    assert text.startswith("RankCertificate(radius=0, confidence=0.95, bound='hoeffding')\n  [0] 3 of 6 features have")
+    assert text.startswith(
+        "RankCertificate(L2 radius=0, confidence=0.95, bound='hoeffding')\n"
+        "  [0] 3 of 6 features have a certified rank, the best of them rank at most 3, in the exact smoothed map, "
+        "proved from 1000 draws\n"
+    )
+    nothing = repr(Certifier(bound="hoeffding").rank(MAP, radius=9.0))
+    assert "0 of 6 features have a certified rank, in the exact smoothed map" in nothing
 
 
 @kinds

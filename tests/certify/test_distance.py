@@ -140,7 +140,7 @@ def test_distance_grows_with_radius_and_confidence():
 
 def test_the_certificate_says_both_numbers():
     certificate = Certifier().distance(map_of(incoherent()), radius=0.05)
-    assert "the map moves by at most" in repr(certificate)
+    assert "the exact smoothed map is at most" in repr(certificate)
     assert set(certificate.results()) == {"l2", "cosine"}
     assert certificate.results()["l2"] == certificate.l2.tolist()
 

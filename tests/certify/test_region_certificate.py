@@ -332,8 +332,8 @@ def test_it_says_what_it_proves():
     certificate = Certifier().region(sampled({"tumour": LEFT}), radius=0.01)
     mass, seen = certificate.mass[0], certificate.observed_mass[0]
     assert certificate.summaries()[0] == (
-        f"at least {floored_percent(mass)}% of the saliency stays in region 'tumour' ({seen:.1%} observed), proved "
-        "from 120 draws"
+        f"on average over noisy copies at least {floored_percent(mass)}% of the saliency stays in region 'tumour' "
+        f"({seen:.1%} observed), proved from 120 draws"
     )
     record = certificate.to_dict()
     assert (record["name"], record["mass"]) == ("tumour", certificate.mass.tolist())

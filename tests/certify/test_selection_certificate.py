@@ -170,7 +170,8 @@ def test_a_certificate_that_decides_more_does_not_agree():
 def test_it_says_what_it_proves():
     certificate = Certifier().selection(MAP, radius=0.01)
     assert certificate.summaries() == [
-        "2 of 7 features certifiably selected, 2 certifiably not, 3 open (57.1% certified), from 1000 draws"
+        "2 of 7 features certifiably selected by most noisy copies, 2 certifiably not, 3 open (57.1% certified), from "
+        "1000 draws"
     ]
     record = certificate.to_dict()
     assert (record["selected"], record["rejected"], record["certified_fraction"]) == ([2], [2], [4 / 7])

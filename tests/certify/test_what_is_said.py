@@ -119,7 +119,8 @@ def test_the_fewest_draws_are_those_from_which_the_best_of_maps_is_certified(
     if fewest > 2:
         short = certifier.top_k(best_of_maps(fewest - 1, n, k), k=k, radius=radius)
         assert int(short.overlap) == 0
-        assert f"no map of {n} features can be certified" in repr(short)
+        said = f" and {allowed} violation{'s' * (allowed > 1)}" if allowed else ""
+        assert f"; under bound {bound!r}{said}, beyond 2K − n, no map of {n} features can be certified" in repr(short)
         assert f"from fewer than {fewest} draws" in repr(short)
 
 
@@ -162,10 +163,23 @@ def test_the_level_of_a_look_counts():
     assert too_few_draws("kl", n_samples=12, n_features=20, ratio=0.0, level=0.05) is None
 
 
+def test_violations_certify_from_fewer_draws_and_the_sentence_knows_it():
+    """20 of 30 features from 10 draws, where no violations would take 12."""
+    counts = torch.zeros(1, 60, dtype=torch.int64)
+    counts[:, :30] = 10
+    smoothed_map = SmoothedMap.from_counts(counts, n_samples=10, stdevs=1.0)
+    assert Certifier(violations=10).top_k(smoothed_map, k=30, radius=0.0).overlap.tolist() == [20]
+    none = Certifier(violations=0).top_k(smoothed_map, k=30, radius=0.0)
+    assert none.overlap.tolist() == [0]
+    assert "; under bound 'clopper_pearson', beyond 2K − n, no map of 60 features can be" in repr(none)
+    assert "from fewer than 12 draws" in repr(none)
+    assert Certifier(violations=0).top_k(smoothed_map, k=31, radius=0.0).overlap.tolist() == [2]  # 2K − n
+
+
 def test_radii_beyond_any_number_of_draws_are_named():
     for bound in ("best", "spectral", "hoeffding"):
         sentence = too_few_draws(bound, n_samples=10**6, n_features=9, ratio=60.0, level=0.05)
-        assert sentence == "no map of 9 features can be certified at this radius"
+        assert sentence == f"under bound {bound!r} no map of 9 features can be certified at this radius"
     assert "2.1e+07 draws" in too_few_draws("kl", n_samples=9, n_features=9, ratio=5.0, level=0.05)
     assert too_few_draws("region", n_samples=2, n_features=9, ratio=0.0, level=0.05) is None
 

@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 import captum_certified
 from captum_certified import Certifier, SmoothedMap
 from captum_certified.certify.percent import (
+    ceiled_percent,
     floored,
     floored_percent,
     rounded_down,
@@ -39,6 +40,7 @@ def test_shares_and_decimals_are_rounded_down():
     for value in VALUES[:500].tolist():
         assert 0 <= value - float(floored(value, 3)) < 1e-3
         assert 0 <= 100 * value - float(floored_percent(value)) + 1e-12 < 0.1 + 2e-12
+        assert 0 <= float(ceiled_percent(value)) - 100 * value + 1e-12 < 0.1 + 2e-12
     for k in (7, 13, 100, 1000):
         for count in range(k + 1):
             assert floored_percent(count / k) == f"{1000 * count // k / 10:.1f}"
@@ -98,7 +100,7 @@ def test_no_report_says_more_than_is_proved(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "<dd>99.9999999 %." in page
     assert "a chance of at most 0.0000001 %" in page
-    assert "at radius 0.0123456:" in page
+    assert "at L2 radius 0.0123456:" in page
     assert "0.0123456789" in page  # in the slider's table
     assert "0.0123457" not in page
 

@@ -60,7 +60,19 @@ def test_counts_that_allow_violations_do_so_for_every_size(tmp_path):
     for one, violations in zip(data["sets"], (1, 2, 2), strict=True):
         curve = Certifier(violations=violations).top_k_curve(certificate.map, k=one["k"], radii=grid)
         assert one["overlap"] == curve[0].tolist()
-    assert "are statements of their own" in page
+    assert "are statements of their own, each with this confidence" in page
+    assert "it misled the computation, for each of these statements by itself." in page
+
+
+def test_the_sentence_that_people_copy_has_its_confidence_and_its_map(tmp_path):
+    page = page_of(tmp_path, Certifier(confidence=0.9, violations=0).top_k(smoothed(blob()), k=9, radius=0.1), image())
+    statement = page[page.index("const kept") : page.index("const names")]
+    assert "of the smoothed map" in statement
+    assert "of the exact smoothed map, with confidence 90 %." in statement
+    assert "This page tells how much of the\nsmoothed map is proved to stay, with confidence 90 %" in page
+    assert "(L2 radius 0.1, confidence 90 %)" in page
+    assert "it misled the computation.</li>" in page
+    assert "certainly" not in page
 
 
 def test_one_example_of_several(tmp_path):
