@@ -37,7 +37,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the program."""
     parser = commands.add_parser(
         "train",
-        help="train a classifier so that its explanations hold",
+        help="train a classifier for steadier explanations",
         description="Train a classifier of images with one of the losses of captum_certified.training, write its "
         "weights, and say how many test images it gets right. Interrupted, it goes on with --resume and ends at the "
         "same weights. Pixels are in [0, 1].",

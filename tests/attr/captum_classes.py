@@ -188,11 +188,12 @@ def status(name: str, kind: str) -> str:
 def page() -> str:
     """The page of the documentation."""
     lines = [
-        "# Which of Captum's methods can be certified",
+        "# Which of Captum's methods can be smoothed for a certificate",
         "",
         "Every attribution class that `captum.attr` exports, for a single input tensor and for a tuple of tensors.",
         "This page is written by the test suite, which smooths every class and checks that without noise one draw is",
-        "the map of the wrapped method itself.",
+        "the map of the wrapped method itself. A method that works is probed again in every run, with your model and",
+        "your arguments, and refused where it does not fit.",
         "",
         "| class | tensor | tuple |",
         "|---|---|---|",
