@@ -570,8 +570,8 @@ def test_where_enough_draws_prove_nothing_the_advice_voids_nothing(folder, capsy
     settings = ["--size", "12", "--samples", "64", "--radius", "0", "--k", "1", "--bound", "theorem2", "-q"]
     main(["certify", "one.png", "--model", f"{folder}:already", *settings])
     assert (
-        "; nothing is proved: choose --samples, --sigma and --radius on other images or with another --seed, then "
-        "certify once\n"
+        "; nothing is proved: choose --samples, --sigma and --radius with another --seed, on other images if you can, "
+        "then certify once\n"
     ) in capsys.readouterr().out
 
 
@@ -625,6 +625,7 @@ def test_what_is_held_fixed_is_said_once_for_each_kind_of_target():
 def test_what_must_be_fixed_before_looking_is_named(command, capsys):
     main([command, "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    named = re.search(r"Fix all of (.*) before looking at a certificate of these draws", text)[1]
+    named = re.search(r"Fix the images and all of (.*) before looking at anything computed from these draws", text)[1]
     for option in ("samples", "seed", "sigma", "tau", "k", "bound", "confidence", "groups", "method", "target"):
         assert f"--{option}" in named
+    assert "all images of a seed share its noise" in text

@@ -214,7 +214,7 @@ def _advice(record: Mapping[str, Any]) -> str:
         violations=record["violations"],
         of_counts=True,
     )
-    choose = "choose --samples, --sigma and --radius on other images or with another --seed, then certify once"
+    choose = "choose --samples, --sigma and --radius with another --seed, on other images if you can, then certify once"
     return choose if few is None else few
 
 

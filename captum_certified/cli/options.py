@@ -36,9 +36,12 @@ __all__ = [
 
 # What every command that certifies says about choosing.
 ADVICE = (
-    "Fix all of --samples, --seed, --sigma, --tau, --k, --bound, --confidence, --groups, --method, --target and the "
-    "images before looking at a certificate of these draws: choose on other images or with another --seed, then "
-    "certify once. What was chosen by looking at certificates of the same draws voids them; another --radius does not."
+    "A certificate compares the map that was computed from --samples draws with the exact smoothed map of every "
+    "perturbed image, not with another sampled map. Fix the images and all of --samples, --seed, --sigma, --tau, --k, "
+    "--bound, --confidence, --groups, --method, --target and the other options but --radius before looking at anything "
+    "computed from these draws: a map, a forecast or a certificate. Choose with another --seed, on other images if you "
+    "can, then certify once: all images of a seed share its noise. What was chosen by looking at the same draws voids "
+    "their certificates; another --radius does not."
 )
 _METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")

@@ -294,7 +294,7 @@ class _Notices:
             warnings.warn(
                 f"Results in {self.files.folder} replace others of the same inputs, {self.files.name!r} the first of "
                 f"them, and are marked {LOOKED_BEFORE!r}: a certificate does not hold if its settings were chosen by "
-                "looking at another of the same input. Choose on other inputs or with another seed, then certify once.",
+                "looking at another of the same input. Choose with another seed, then certify once.",
                 UserWarning,
                 stacklevel=2,
             )
