@@ -7,8 +7,7 @@ from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
 from captum_certified._captum import as_tuple, log_usage
-from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.run import SamplingRun
+from captum_certified.attr.run import SamplingRun, request_of
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.smoothing import (
     CovarianceRequest,
@@ -17,7 +16,6 @@ from captum_certified.smoothing import (
     PerDrawMap,
     Regions,
     SmoothedMap,
-    block_draws,
 )
 
 __all__ = ["SmoothedAttribution"]
@@ -146,7 +144,8 @@ class SmoothedAttribution(Attribution):
             InvalidInputError: An argument is not what was expected.
             CertificationError: Integer inputs with noise, or attributions that are not finite.
         """
-        request = self.request(
+        request = request_of(
+            self,
             inputs,
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
@@ -220,7 +219,8 @@ class SmoothedAttribution(Attribution):
                 attributions that are not finite or depend on other rows, or a model with batch-norm or dropout
                 in training mode.
         """
-        request = self.request(
+        request = request_of(
+            self,
             inputs,
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
@@ -284,7 +284,8 @@ class SmoothedAttribution(Attribution):
             InvalidInputError: As :meth:`sample`, already here.
             CertificationError: As :meth:`sample`.
         """
-        request = self.request(
+        request = request_of(
+            self,
             inputs,
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
@@ -307,16 +308,6 @@ class SmoothedAttribution(Attribution):
         Raises:
             CertificationError: This class cannot be certified.
         """
-
-    def request(self, inputs: Tensor | tuple[Tensor, ...], **arguments: Any) -> SamplingRequest:
-        """The arguments of a call, checked.
-
-        Args:
-            inputs: As in :meth:`sample`.
-            **arguments: Further arguments of :meth:`SamplingRequest.checked`.
-        """
-        block = block_draws(binary=self.per_draw_map.binary)
-        return SamplingRequest.checked(inputs, block=block, law=self.noise_law, **arguments)
 
 
 def _kind(attribution_method: object) -> str:

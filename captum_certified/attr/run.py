@@ -29,6 +29,7 @@ from captum_certified.smoothing import (
     Attributions,
     FeatureLayout,
     SmoothedMap,
+    block_draws,
     checked_magnitudes,
     noisy_inputs,
     same_behaviour,
@@ -39,7 +40,7 @@ from captum_certified.smoothing import (
 if TYPE_CHECKING:
     from captum_certified.attr.base import SmoothedAttribution
 
-__all__ = ["RunStart", "SamplingRun", "last_of"]
+__all__ = ["RunStart", "SamplingRun", "last_of", "request_of"]
 
 Item = TypeVar("Item")
 
@@ -350,6 +351,20 @@ class SamplingRun:
 def _copied(outputs: Attributions) -> Attributions:
     """Attributions in memory of their own: a method may hand out the same memory in every call."""
     return outputs._replace(maps=tuple(m.clone() for m in outputs.maps))
+
+
+def request_of(
+    explainer: "SmoothedAttribution", inputs: Tensor | tuple[Tensor, ...], **arguments: Any
+) -> SamplingRequest:
+    """The checked arguments of a call of an explainer.
+
+    Args:
+        explainer: The explainer.
+        inputs: Its inputs.
+        **arguments: Further arguments of :meth:`SamplingRequest.checked`.
+    """
+    block = block_draws(binary=explainer.per_draw_map.binary)
+    return SamplingRequest.checked(inputs, block=block, law=explainer.noise_law, **arguments)
 
 
 def last_of(items: Iterable[Item]) -> Item:

@@ -76,7 +76,7 @@ class Certificate(ABC):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What else is printed below the sentences about the examples; the last is :attr:`held_fixed`."""
+        """What else is printed below the sentences about the examples; the last is ``held_fixed``."""
         return (self.held_fixed,)
 
     @abstractmethod

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.attr.run import SamplingRun
+from captum_certified.attr.run import SamplingRun, request_of
 from captum_certified.certify.bounds import BEST, BOUNDS, bound_named, box_of
 from captum_certified.certify.box import Bound, half_width
 from captum_certified.certify.distance import DistanceCertificate
@@ -182,7 +182,8 @@ class Certifier:
                     "0."
                 )
         check_rows = kwargs.pop("check_rows", True)
-        request = self.attribution_method.request(
+        request = request_of(
+            self.attribution_method,
             inputs,
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,

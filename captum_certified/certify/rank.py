@@ -57,7 +57,7 @@ class RankCertificate(Certificate):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What else is printed; the last is :attr:`held_fixed`."""
+        """What else is printed; the last is ``held_fixed``."""
         return (*own_error(self.fresh_draws), self.held_fixed)
 
     def summaries(self) -> list[str]:

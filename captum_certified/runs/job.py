@@ -11,13 +11,13 @@ import numpy as np
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.fingerprint import DeclaredSettings, setup_of
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.attr.run import SamplingRun
+from captum_certified.attr.run import SamplingRun, request_of
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.sequential import Goal
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.runs.examples import Example
 from captum_certified.runs.settings import sampling_settings
-from captum_certified.smoothing import block_draws, checked_number, resolved_count
+from captum_certified.smoothing import checked_number, resolved_count
 from captum_certified.theory import look_sizes
 
 __all__ = ["Job", "OnFailure"]
@@ -117,12 +117,11 @@ class Job:
         kwargs = {**sampling.pop("kwargs", {}), "target": example.target}
         if example.region is not None:
             sampling["region"] = example.region
-        return SamplingRequest.checked(
+        return request_of(
+            self.explainer,
             example.inputs,
             nt_samples=self.nt_samples,
             seed=seed,
-            block=block_draws(binary=self.explainer.per_draw_map.binary),
-            law=self.explainer.noise_law,
             show_progress=False,
             kwargs=kwargs,
             **sampling,

@@ -18,7 +18,7 @@ from captum_certified import (
     SparsifiedSmoothGrad,
     Upsampled,
 )
-from captum_certified.attr.run import SamplingRun
+from captum_certified.attr.run import SamplingRun, request_of
 from captum_certified.runs import certify_dataset
 from captum_certified.runs.beginnings import KeptResults
 from captum_certified.smoothing import digest
@@ -230,7 +230,8 @@ def test_a_map_knows_whether_a_run_samples_what_it_is_of():
     explainer = SparsifiedSmoothGrad(Saliency(network()), tau=0.25)
     settings = {"nt_samples": 8, "nt_samples_batch_size": None, "stdevs": 0.2, "seed": 3}
     smoothed = explainer.sample(X[:2], target=0, **settings)
-    request = explainer.request(
+    request = request_of(
+        explainer,
         X[:2],
         draw_baseline_from_distrib=False,
         groups=None,
