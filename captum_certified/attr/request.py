@@ -22,7 +22,7 @@ from captum_certified.smoothing import (
     fresh_seed,
 )
 
-__all__ = ["SamplingRequest", "checked_block", "checked_inputs", "checked_integer"]
+__all__ = ["SamplingRequest", "checked_inputs", "checked_integer"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +75,7 @@ class SamplingRequest:
             first_draw=checked_integer("first_draw", first_draw, below=2**31 - samples),
             n_samples=samples,
             pass_size=checked_integer("nt_samples_batch_size", pass_size, at_least=1),
-            block=checked_block(covariance, block),
+            block=_checked_block(covariance, block),
             stdevs=_checked_stdevs(stdevs, tensors),
             law=law,
         )
@@ -130,7 +130,7 @@ def checked_integer(name: str, value: Any, *, at_least: int = 0, below: int | No
     return number
 
 
-def checked_block(covariance: CovarianceRequest, block: int) -> int:
+def _checked_block(covariance: CovarianceRequest, block: int) -> int:
     """Draws between two maps of a stream: a block of the covariance, if its size is given.
 
     Raises:

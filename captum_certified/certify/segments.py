@@ -25,11 +25,6 @@ class Segments:
         self.run = run
         self.first: SmoothedMap | None = None
 
-    @property
-    def block(self) -> int:
-        """Draws in a block."""
-        return self.run.request.plan.block
-
     def __call__(self, draws: range, rows: Tensor | None = None) -> SmoothedMap:
         """The map of a range of draws.
 

@@ -113,7 +113,7 @@ def certify_in_looks(
         The certificate, each row at the level of the look that ended it.
     """
     request = segments.run.request
-    goal = Goal(certifier, k, radius, overlap, look_sizes(segments.block, request.plan.n_samples))
+    goal = Goal(certifier, k, radius, overlap, look_sizes(request.plan.block, request.plan.n_samples))
     return goal.certificate(sampled_in_looks(segments, goal, tell=request.show_progress))
 
 
