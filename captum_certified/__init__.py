@@ -32,6 +32,7 @@ from captum_certified.exceptions import (
     FileFormatError,
     InvalidInputError,
 )
+from captum_certified.maps import CovarianceSummary, SmoothedMap
 from captum_certified.metrics import (
     attribution_robustness,
     cosine_similarity,
@@ -42,7 +43,6 @@ from captum_certified.metrics import (
     top_k_intersection,
 )
 from captum_certified.robust import AttackResult, GhorbaniAttack, InterpretationAttack
-from captum_certified.smoothing import CovarianceSummary, SmoothedMap
 
 __all__ = [
     "AttackResult",

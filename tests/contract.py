@@ -14,7 +14,7 @@ from ensembles import HalfSpaces
 from spectral_ensembles import summarised
 
 from captum_certified import RankCertificate, SmoothedMap
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds.registry import BOUNDS
 
 Draws = np.ndarray
 

@@ -21,11 +21,11 @@ from torch.utils.data import TensorDataset
 
 from captum_certified import CaptumCertifiedError, Certifier, SmoothedMap, SparsifiedSmoothGrad
 from captum_certified.certify import Certificate
+from captum_certified.images.framing import Framing, load_image
 from captum_certified.reproduce import Part
 from captum_certified.reproduce.run import _stored
 from captum_certified.runs import labelled_images, verify, write_result
 from captum_certified.runs.checkpoint import read_checkpoint, write_checkpoint
-from captum_certified.runs.images import Framing, load_image
 from captum_certified.training import GaussianAugmentationLoss, fit
 from captum_certified.training.saved_state import read_state
 

@@ -13,7 +13,7 @@ from ensembles import HalfSpaces
 from scipy.special import ndtr, ndtri
 
 from captum_certified import CovarianceSummary
-from captum_certified.smoothing.gram import BlockCovariance
+from captum_certified.sampling.block_covariance import BlockCovariance
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 _NEVER = 38.0  # scores beyond it are constant features

@@ -14,7 +14,7 @@ from captum_certified import Certificate, Certifier
 from captum_certified.cli import main
 from captum_certified.cli.conditions import conditions_of
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.runs.images import Framing, load_image, region_mask
+from captum_certified.images.framing import Framing, load_image, region_mask
 
 
 def call(folder, *arguments, model="made", model_args=("12",), samples=64, size="12"):

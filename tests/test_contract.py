@@ -11,7 +11,7 @@ from ensembles import least_overlap, rivals, worst_ranks
 from scipy.stats import binom
 
 from captum_certified import Certifier, SmoothedMap
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds.registry import BOUNDS
 from captum_certified.theory import top_k_mask
 
 REPETITIONS = 400

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from torchvision import transforms
 
 from captum_certified import Certifier, CovarianceSummary, NormalizedSmoothGrad, SparsifiedSmoothGrad, sample_many
-from captum_certified.certify.spectral import displacement_of
+from captum_certified.certify.bounds.spectral import displacement_of
 
 pytestmark = pytest.mark.slow
 

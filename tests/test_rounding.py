@@ -8,9 +8,8 @@ import torch
 from captum.attr import Saliency
 from torchvision import transforms
 
-from captum_certified.smoothing import noise_pass, top_k_rows
-from captum_certified.smoothing.gaussian import fill_with_normals
-from captum_certified.smoothing.noise import _finish, _sheaf_size
+from captum_certified.sampling import noise_pass, top_k_rows
+from captum_certified.sampling.noise import _chunk_size, _finish, fill_with_normals
 
 SIGMA, TAU = 0.2, 0.1
 
@@ -40,14 +39,14 @@ def ideal_normals(bits, n):
 
 def ideal_pass(shape, seed, draws):
     """The exact normal numbers of ``noise_pass``, in float64."""
-    numbers, size = int(np.prod(shape)), _sheaf_size(shape)
-    sheaves = {}
+    numbers, size = int(np.prod(shape)), _chunk_size(shape)
+    chunks = {}
     for draw in draws:
-        sheaf = draw // size
-        if sheaf not in sheaves:
-            bits = np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(sheaf, 0)))
-            sheaves[sheaf] = ideal_normals(bits, size * numbers)[0].reshape(size, *shape)
-    return torch.from_numpy(np.stack([sheaves[draw // size][draw % size] for draw in draws]))
+        chunk = draw // size
+        if chunk not in chunks:
+            bits = np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(chunk, 0)))
+            chunks[chunk] = ideal_normals(bits, size * numbers)[0].reshape(size, *shape)
+    return torch.from_numpy(np.stack([chunks[draw // size][draw % size] for draw in draws]))
 
 
 def rounded(image, seed, draws):

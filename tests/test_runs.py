@@ -11,7 +11,7 @@ from torch import nn
 
 from captum_certified import Certifier, FileFormatError, InvalidInputError, SmoothedMap, SparsifiedSmoothGrad
 from captum_certified.runs import input_digest, verify, write_result
-from captum_certified.smoothing import digest
+from captum_certified.storage import digest
 
 
 @pytest.fixture(scope="module")

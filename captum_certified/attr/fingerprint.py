@@ -20,8 +20,10 @@ from torch.nn.parameter import is_lazy
 from captum_certified.attr.reachable import Reachable, wrapped_chain
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.row_arguments import Shared, unshared
-from captum_certified.smoothing import NoiseLaw, PerDrawMap, SamplingPlan, derived_seed, digest, noisy_inputs
-from captum_certified.smoothing.noise import NOISE_VERSION
+from captum_certified.randomness import derived_seed
+from captum_certified.sampling import NoiseLaw, PerDrawMap, SamplingPlan, noisy_inputs
+from captum_certified.sampling.noise import NOISE_VERSION
+from captum_certified.storage import digest
 
 __all__ = [
     "BEHAVIOUR_SEED",

@@ -2,15 +2,14 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from captum_certified.attr.parts import joined, rows_of_draws
-from captum_certified.smoothing import Attributions
+from captum_certified.sampling import Attributions
 
-__all__ = ["WithinMemory", "is_out_of_memory"]
+__all__ = ["WithinMemory", "is_out_of_memory", "joined", "rows_of_draws"]
 
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 
@@ -62,3 +61,20 @@ class WithinMemory:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the machine or of an accelerator."""
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(text in str(error) for text in _TEXTS)
+
+
+def rows_of_draws(noisy: tuple[Tensor, ...], draws: range, part: range) -> tuple[Tensor, ...]:
+    """The rows of some draws of a pass, all draws of example 0 first; copies, whose gradients are their own."""
+    within = slice(part.start - draws.start, part.stop - draws.start)
+    return tuple(_by_example(x.detach(), len(x) // len(draws))[:, within].flatten(0, 1).clone() for x in noisy)
+
+
+def joined(parts: Sequence[Attributions], rows: int) -> Attributions:
+    """Attributions of ``rows`` examples in several parts of a pass, in the order of the pass."""
+    by_map = zip(*(part.maps for part in parts), strict=True)
+    maps = (torch.cat([_by_example(m, rows) for m in maps], dim=1).flatten(0, 1) for maps in by_map)
+    return Attributions(tuple(maps), parts[0].is_tuple)
+
+
+def _by_example(tensor: Tensor, rows: int) -> Tensor:
+    return tensor.reshape(rows, len(tensor) // rows, *tensor.shape[1:])

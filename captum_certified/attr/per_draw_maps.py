@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from captum_certified.smoothing import MapDraws, top_k_rows
+from captum_certified.sampling import MapDraws, top_k_rows
 from captum_certified.theory import fraction_to_count
 
 __all__ = ["Magnitudes", "Normalized", "Relaxed", "Scaled", "ScaledQuadratic", "Sparsified"]

@@ -22,7 +22,10 @@ from torch import Tensor, nn
 from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.reachable import Reachable
 from captum_certified.exceptions import CertificationError
-from captum_certified.smoothing import PerDrawMap, derived_seed, difference_in_limits, digest
+from captum_certified.maps import difference_in_limits
+from captum_certified.randomness import derived_seed
+from captum_certified.sampling import PerDrawMap
+from captum_certified.storage import digest
 
 __all__ = ["Probe", "changed_buffers", "digests_of_buffers"]
 

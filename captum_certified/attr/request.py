@@ -1,6 +1,5 @@
 """One call, checked: inputs, draws, noise, features, and the wrapped method's arguments."""
 
-import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +10,13 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple
 from captum_certified.attr.row_arguments import arguments_of_rows, check_targets, masks_of_rows, plain_target
+from captum_certified.checks import checked_integer, checked_stdev
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import (
-    CovarianceRequest,
-    Groups,
-    NoiseLaw,
-    Regions,
-    SamplingPlan,
-    checked_stdev,
-    fresh_seed,
-)
+from captum_certified.maps import Groups, Regions
+from captum_certified.randomness import fresh_seed
+from captum_certified.sampling import CovarianceRequest, NoiseLaw, SamplingPlan
 
-__all__ = ["SamplingRequest", "checked_inputs", "checked_integer"]
+__all__ = ["SamplingRequest", "checked_inputs"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,22 +106,6 @@ class SamplingRequest:
             groups=masks_of_rows(self.groups, total, rows),
             region=masks_of_rows(self.region, total, rows),
         )
-
-
-def checked_integer(name: str, value: Any, *, at_least: int = 0, below: int | None = None) -> int:
-    """An integer in [at_least, below).
-
-    Raises:
-        InvalidInputError: It is not.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or number < at_least or (below is not None and number >= below):
-        limit = "" if below is None else f" and < {below}"
-        raise InvalidInputError(f"Expected `{name}` to be an integer >= {at_least}{limit}, got {value!r}.")
-    return number
 
 
 def _checked_block(covariance: CovarianceRequest, block: int) -> int:

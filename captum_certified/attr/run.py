@@ -25,20 +25,11 @@ from captum_certified.attr.refusals import check_generators, check_method, check
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.wrapped_method import WrappedMethod
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import (
-    Attributions,
-    FeatureLayout,
-    SmoothedMap,
-    block_draws,
-    checked_magnitudes,
-    noisy_inputs,
-    same_behaviour,
-    setup_of_rows,
-    smooth,
-)
+from captum_certified.maps import FeatureLayout, SmoothedMap, same_behaviour, setup_of_rows
+from captum_certified.sampling import Attributions, block_draws, checked_magnitudes, noisy_inputs, smooth
 
 if TYPE_CHECKING:
-    from captum_certified.attr.base import SmoothedAttribution
+    from captum_certified.attr.smoothed_attribution import SmoothedAttribution
 
 __all__ = ["RunStart", "SamplingRun", "last_of", "request_of"]
 

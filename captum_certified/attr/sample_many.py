@@ -5,11 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_certified.attr.base import SmoothedAttribution
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.run import SamplingRun
+from captum_certified.attr.smoothed_attribution import SmoothedAttribution
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import CovarianceRequest, Groups, Regions, SmoothedMap, block_draws
+from captum_certified.maps import Groups, Regions, SmoothedMap
+from captum_certified.sampling import CovarianceRequest, block_draws
 
 __all__ = ["sample_many"]
 

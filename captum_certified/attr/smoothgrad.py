@@ -2,10 +2,10 @@
 
 from captum.attr import Attribution
 
-from captum_certified.attr.base import SmoothedAttribution
 from captum_certified.attr.per_draw_maps import Magnitudes, Normalized, Relaxed, Scaled, ScaledQuadratic, Sparsified
+from captum_certified.attr.smoothed_attribution import SmoothedAttribution
+from captum_certified.checks import checked_number
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import checked_number
 
 __all__ = [
     "NormalizedSmoothGrad",

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, run_forward
 from captum_certified.attr.fingerprint import BEHAVIOUR_SEED
-from captum_certified.attr.isolation import IsolatedRandomness
-from captum_certified.attr.memory import is_out_of_memory
-from captum_certified.attr.parts import joined, rows_of_draws
+from captum_certified.attr.memory import is_out_of_memory, joined, rows_of_draws
 from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.refusals import check_outputs, shapes_in_errors
 from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution, has_rows
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import Attributions, derived_seed, same_behaviour
+from captum_certified.maps import same_behaviour
+from captum_certified.randomness import IsolatedRandomness, derived_seed
+from captum_certified.sampling import Attributions
 
 __all__ = ["ARGMAX", "WrappedMethod"]
 

@@ -15,17 +15,11 @@ from torch import Tensor
 
 from captum_certified.certify.feature_table import feature_names_of
 from captum_certified.certify.few_draws import too_few_draws
-from captum_certified.certify.levels import levels
-from captum_certified.certify.percent import rounded_down, written_confidence
+from captum_certified.certify.row_levels import levels
+from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.smoothing import (
-    SmoothedMap,
-    atomic_write,
-    fields_from_parts,
-    parts_of_map,
-    read_archive,
-    write_archive,
-)
+from captum_certified.maps import SmoothedMap, fields_from_parts, parts_of_map
+from captum_certified.storage import atomic_write, read_archive, write_archive
 
 __all__ = ["Certificate", "held_fixed"]
 

@@ -11,28 +11,22 @@ from torch import Tensor
 from captum_certified import theory
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.run import SamplingRun, request_of
-from captum_certified.certify.bounds import BEST, BOUNDS, bound_named, box_of
-from captum_certified.certify.box import Bound, half_width
+from captum_certified.certify.bounds.intervals import Bound, half_width
+from captum_certified.certify.bounds.registry import BEST, BOUNDS, bound_named, box_of
+from captum_certified.certify.bounds.spectral import OUTWARD, distance_bound, unbounded_length
 from captum_certified.certify.distance import DistanceCertificate
-from captum_certified.certify.levels import Array, by_level, levels
-from captum_certified.certify.percent import written_confidence
 from captum_certified.certify.rank import THEOREM3, RankCertificate
 from captum_certified.certify.region import RegionCertificate
+from captum_certified.certify.row_levels import Array, by_level, levels
 from captum_certified.certify.segments import Segments
 from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.sequential import certify_in_looks
-from captum_certified.certify.spectral import OUTWARD, distance_bound, unbounded_length
 from captum_certified.certify.top_k import TopKCertificate
+from captum_certified.certify.written_numbers import written_confidence
+from captum_certified.checks import checked_number, checked_samples, resolved_count
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.smoothing import (
-    CovarianceRequest,
-    Groups,
-    Regions,
-    SmoothedMap,
-    checked_number,
-    checked_samples,
-    resolved_count,
-)
+from captum_certified.maps import Groups, Regions, SmoothedMap
+from captum_certified.sampling import CovarianceRequest
 
 __all__ = ["Certifier"]
 

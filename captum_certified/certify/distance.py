@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
-from captum_certified.certify.percent import floored, rounded_up
+from captum_certified.certify.written_numbers import floored, rounded_up
 
 __all__ = ["DistanceCertificate"]
 

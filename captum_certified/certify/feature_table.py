@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_certified.certify.bounds import bound_named, box_of
-from captum_certified.certify.levels import by_level
-from captum_certified.smoothing import FeatureLayout, SmoothedMap
+from captum_certified.certify.bounds.registry import bound_named, box_of
+from captum_certified.certify.row_levels import by_level
+from captum_certified.maps import FeatureLayout, SmoothedMap
 
 __all__ = ["feature_names_of", "feature_ranks", "score_range", "top_k_radii"]
 

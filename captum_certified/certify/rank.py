@@ -8,7 +8,7 @@ from torch import Tensor
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import score_range
 from captum_certified.certify.fresh import compared_with, own_error
-from captum_certified.smoothing import resolved_count
+from captum_certified.checks import resolved_count
 
 __all__ = ["THEOREM3", "RankCertificate"]
 

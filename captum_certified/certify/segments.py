@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from captum_certified.attr.run import SamplingRun
-from captum_certified.smoothing import SmoothedMap, select_rows
+from captum_certified.maps import SmoothedMap, select_rows
 
 __all__ = ["Segments"]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import score_range
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.written_numbers import floored_percent
 
 __all__ = ["SelectionCertificate"]
 

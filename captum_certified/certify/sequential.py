@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from captum_certified.certify.outlook import outlook
-from captum_certified.smoothing import SmoothedMap, resolved_count, select_rows
+from captum_certified.certify.forecast import outlook
+from captum_certified.checks import resolved_count
+from captum_certified.maps import SmoothedMap, select_rows
 from captum_certified.theory import look_sizes
 
 if TYPE_CHECKING:

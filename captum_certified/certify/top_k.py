@@ -9,7 +9,7 @@ from torch import Tensor
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
 from captum_certified.certify.fresh import compared_with, own_error
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.written_numbers import floored_percent
 from captum_certified.theory import ranks_from_bounds, top_k_mask
 
 __all__ = ["TopKCertificate"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from captum_certified.certify.bounds import BEST
+from captum_certified.certify.bounds.registry import BEST
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.certifier import Certifier
 from captum_certified.certify.distance import DistanceCertificate

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from captum_certified.runs.images import Framing
+    from captum_certified.images.framing import Framing
 
 __all__ = [
     "box",
@@ -90,7 +90,7 @@ def box(text: str) -> tuple[float, float, float, float]:
 
 def size(text: str) -> "Framing":
     """CROP, or RESIZE,CROP."""
-    from captum_certified.runs.images import Framing
+    from captum_certified.images.framing import Framing
 
     sides = [positive_integer(part) for part in text.split(",")]
     if len(sides) > 2:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from captum_certified.certify.percent import ceiled_percent, floored_percent, rounded_down, written_confidence
+from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import positive_integer, surrogate
 from captum_certified.cli.conditions import conditions_of
 from captum_certified.cli.image_files import check_outputs, expanded
@@ -91,7 +91,7 @@ def _add_output(group: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Attack every image, whatever the others are like."""
     from captum_certified.cli.models import load_model
-    from captum_certified.smoothing import fresh_seed
+    from captum_certified.randomness import fresh_seed
 
     if arguments.seed is None:
         arguments.seed = fresh_seed()
@@ -136,9 +136,9 @@ def _attack(
 
     from captum_certified.certify import Certifier
     from captum_certified.cli.image_sources import prediction_of
+    from captum_certified.images.framing import load_image
+    from captum_certified.randomness import derived_seed
     from captum_certified.robust import challenge_certificate
-    from captum_certified.runs.images import load_image
-    from captum_certified.smoothing import derived_seed
 
     image, _ = load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
@@ -203,7 +203,7 @@ def _write(
     import numpy as np
 
     from captum_certified.runs import write_result
-    from captum_certified.smoothing import atomic_write
+    from captum_certified.storage import atomic_write
 
     certificate = challenge.certificate
     with atomic_write(stem.with_name(f"{stem.name}.png")) as file:
@@ -254,8 +254,8 @@ def _plain_attack(
     arguments: argparse.Namespace,
 ) -> _PlainAttack:
     from captum_certified.metrics import top_k_intersection
+    from captum_certified.randomness import derived_seed
     from captum_certified.robust import InterpretationAttack
-    from captum_certified.smoothing import derived_seed
 
     certificate, method = challenge.certificate, explainer.attribution_method
     # A class chosen for each draw is the predicted one where there is no noise.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captum_certified.certify.few_draws import too_few_draws
-from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
+from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.conditions import conditions_of
 from captum_certified.cli.image_files import check_outputs, expanded

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captum_certified.certify.percent import rounded_down, written_confidence
+from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.cli.arguments import count_or_fraction, positive_integer, seed
 from captum_certified.cli.options import check_folder
 

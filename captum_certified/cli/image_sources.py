@@ -13,9 +13,9 @@ from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.certify import TopKCertificate
 from captum_certified.cli.models import LoadedModel
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.images.framing import load_image_and_region
 from captum_certified.runs.examples import Example, Source
-from captum_certified.runs.images import load_image_and_region
-from captum_certified.smoothing import atomic_write
+from captum_certified.storage import atomic_write
 from captum_certified.visualization import certificate_figure, report
 
 __all__ = ["image_sources", "prediction_of", "write_pictures"]

@@ -19,8 +19,8 @@ import torchvision
 from torch import Tensor, nn
 
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.runs.images import Framing
-from captum_certified.smoothing import load_tensors
+from captum_certified.images.framing import Framing
+from captum_certified.storage import load_tensors
 
 __all__ = ["LoadedModel", "Normalized", "load_model", "parsed_arguments"]
 

@@ -163,7 +163,7 @@ def check_json(destination: str | Path | None) -> None:
 
 def write_json(value: Any, destination: str | Path | None) -> None:
     """Write JSON to a file, to standard output for ``-``, or nowhere."""
-    from captum_certified.smoothing import atomic_write
+    from captum_certified.storage import atomic_write
 
     if destination is None:
         return

@@ -89,9 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, test, and write the weights."""
     import torch
 
-    from captum_certified.attr.isolation import IsolatedRandomness
+    from captum_certified.checks import checked_number
     from captum_certified.cli.models import Normalized, load_model
-    from captum_certified.smoothing import atomic_write, checked_number
+    from captum_certified.randomness import IsolatedRandomness
+    from captum_certified.storage import atomic_write
     from captum_certified.training import fit
 
     rate = checked_number("--lr", arguments.lr, above=0)

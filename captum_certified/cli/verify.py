@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from captum_certified.certify.percent import rounded_down, written_confidence
+from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
 
 __all__ = ["add_to", "run"]

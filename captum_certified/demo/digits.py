@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_certified._captum import progress_bar
-from captum_certified.attr.isolation import IsolatedRandomness
 from captum_certified.exceptions import CaptumCertifiedError
+from captum_certified.randomness import IsolatedRandomness
 
 __all__ = ["Digits", "load_digits", "train_classifier"]
 

@@ -14,8 +14,9 @@ from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.demo.attacked import AttackedDigit, attack_digit
 from captum_certified.demo.digits import Digits, load_digits, train_classifier
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.maps import SmoothedMap
 from captum_certified.runs import write_result
-from captum_certified.smoothing import SmoothedMap, atomic_write
+from captum_certified.storage import atomic_write
 from captum_certified.visualization import attack_figure, certificate_figure
 
 __all__ = ["DemoReport", "DemoSettings", "DigitResult", "run_demo"]

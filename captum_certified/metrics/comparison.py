@@ -6,6 +6,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from captum_certified._captum import as_tuple
+from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.metrics.cosine import cosine_similarity
 from captum_certified.metrics.lipschitz import local_lipschitz
@@ -13,7 +14,6 @@ from captum_certified.metrics.mass_center import mass_center_distance
 from captum_certified.metrics.pairs import Maps
 from captum_certified.metrics.rank_correlation import kendall_tau, spearman_rank
 from captum_certified.metrics.top_k import top_k_intersection
-from captum_certified.smoothing import resolved_count
 
 __all__ = ["Comparison", "Similarity"]
 

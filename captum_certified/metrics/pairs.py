@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from captum_certified._captum import as_tuple
+from captum_certified.checks import checked_columns
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import checked_columns
 
 __all__ = ["Maps", "paired_rows", "row_norms", "scaled_rows"]
 

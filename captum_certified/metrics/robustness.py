@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_certified.attr.request import checked_inputs, checked_integer
+from captum_certified.attr.request import checked_inputs
+from captum_certified.checks import checked_integer, checked_number
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.metrics.comparison import Comparison, Similarity
-from captum_certified.metrics.experiment import Experiment
+from captum_certified.metrics.explanation_pair import Experiment
 from captum_certified.metrics.pairs import Maps
-from captum_certified.metrics.perturbation import Perturbation
-from captum_certified.smoothing import checked_number
+from captum_certified.metrics.perturb_func import Perturbation
 
 __all__ = ["attribution_robustness"]
 

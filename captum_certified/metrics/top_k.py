@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
+from captum_certified.checks import resolved_count
 from captum_certified.metrics.pairs import Maps, paired_rows
-from captum_certified.smoothing import resolved_count, top_k_rows
+from captum_certified.sampling import top_k_rows
 
 __all__ = ["top_k_intersection"]
 

@@ -21,7 +21,7 @@ from captum_certified import (
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
 from captum_certified.runs.results import file_digest
-from captum_certified.smoothing import CovarianceRequest
+from captum_certified.sampling import CovarianceRequest
 from captum_certified.theory import fraction_to_count, lecuyer_overlap
 
 __all__ = ["CertificateExperiment"]

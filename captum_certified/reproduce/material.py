@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.images.framing import Framing, load_image
 from captum_certified.runs import labelled_images
-from captum_certified.runs.images import Framing, load_image
-from captum_certified.smoothing import digest
+from captum_certified.storage import digest
 
 __all__ = ["BOX", "Material"]
 

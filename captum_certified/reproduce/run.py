@@ -17,7 +17,7 @@ from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
 from captum_certified.runs.results import read_json, versions
 from captum_certified.runs.sharing import checked_shard
-from captum_certified.smoothing import atomic_write, digest
+from captum_certified.storage import atomic_write, digest
 
 __all__ = ["run_experiment"]
 

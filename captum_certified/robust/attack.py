@@ -8,11 +8,11 @@ from captum.robust import Perturbation
 from torch import Tensor
 
 from captum_certified._captum import log_usage, progress_bar
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_flag, checked_integer
+from captum_certified.robust.base import AttackSpace, checked_seed
 from captum_certified.robust.objectives import Reference
 from captum_certified.robust.result import AttackResult, result_of
 from captum_certified.robust.search import Best, RandomStarts, algorithm_1, first_start
-from captum_certified.robust.space import AttackSpace, checked_flag, checked_seed
 from captum_certified.robust.surrogate import AUTO, SurrogateBeta
 
 __all__ = ["InterpretationAttack"]

@@ -11,12 +11,13 @@ from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.fingerprint import input_digests
 from captum_certified.attr.request import checked_inputs
 from captum_certified.certify import TopKCertificate
-from captum_certified.certify.percent import ceiled_percent, floored_percent, rounded_down
+from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.maps import Groups, SmoothedMap
+from captum_certified.randomness import derived_seed
 from captum_certified.robust.attack import InterpretationAttack
-from captum_certified.robust.space import checked_seed
+from captum_certified.robust.base import checked_seed
 from captum_certified.robust.surrogate import AUTO, Surrogate, SurrogateBeta
-from captum_certified.smoothing import Groups, SmoothedMap, derived_seed
 from captum_certified.theory import top_k_mask
 
 __all__ = ["Challenge", "challenge_certificate"]

@@ -16,7 +16,8 @@ from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.wrapped_method import WrappedMethod
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import FeatureLayout, PerDrawMap, noisy_inputs
+from captum_certified.maps import FeatureLayout
+from captum_certified.sampling import PerDrawMap, noisy_inputs
 
 __all__ = ["check_differentiable", "differentiable"]
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, run_forward
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.attr.isolation import IsolatedRandomness
 from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.row_arguments import (
@@ -21,10 +20,12 @@ from captum_certified.attr.row_arguments import (
     unshared,
 )
 from captum_certified.exceptions import CertificationError
+from captum_certified.maps import FeatureLayout
+from captum_certified.randomness import IsolatedRandomness, derived_seed
 from captum_certified.robust.differentiable import differentiable
 from captum_certified.robust.objectives import Clean, Objective, Reference, objective_named, shares_of
 from captum_certified.robust.surrogate import AUTO, RectifierWatch, Surrogate, SurrogateBeta, softplus_surrogate
-from captum_certified.smoothing import FeatureLayout, derived_seed, top_k_rows
+from captum_certified.sampling import top_k_rows
 
 __all__ = ["AttackedExplanation"]
 

@@ -8,14 +8,13 @@ from captum.robust import Perturbation
 from torch import Tensor
 
 from captum_certified._captum import log_usage, progress_bar
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_flag, checked_integer, checked_number
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.robust.base import AttackSpace, checked_seed
 from captum_certified.robust.objectives import Reference
 from captum_certified.robust.result import AttackResult, result_of
 from captum_certified.robust.search import Best, sign_steps
-from captum_certified.robust.space import AttackSpace, checked_flag, checked_seed
 from captum_certified.robust.surrogate import AUTO, SurrogateBeta
-from captum_certified.smoothing import checked_number
 
 __all__ = ["GhorbaniAttack"]
 

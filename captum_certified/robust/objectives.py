@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import FeatureLayout, region_masks
+from captum_certified.maps import FeatureLayout, region_masks
 
 __all__ = ["Clean", "Objective", "Reference", "check_objective", "objective_named", "shares_of"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from captum_certified.robust.balls import Ball
 from captum_certified.robust.explanation import AttackedExplanation
-from captum_certified.smoothing import digest
+from captum_certified.robust.threat_models import Ball
+from captum_certified.storage import digest
 
 __all__ = ["Best", "RandomStarts", "algorithm_1", "first_start", "sign_steps"]
 

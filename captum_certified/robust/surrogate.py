@@ -11,8 +11,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from captum_certified.attr.reachable import Reachable
+from captum_certified.checks import checked_number
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import checked_number
 
 __all__ = ["AUTO", "RectifierWatch", "Surrogate", "SurrogateBeta", "check_surrogate", "softplus_surrogate"]
 

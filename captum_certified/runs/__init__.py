@@ -1,8 +1,8 @@
 """Runs over data sets and their results on disk: resumed, shared out, verified from the saved maps."""
 
+from captum_certified.images.framing import Framing
+from captum_certified.images.labelled_images import labelled_images
 from captum_certified.runs.dataset import certify_dataset
-from captum_certified.runs.images import Framing
-from captum_certified.runs.labelled_images import labelled_images
 from captum_certified.runs.results import input_digest, write_result
 from captum_certified.runs.summary import DatasetSummary, ExampleResult
 from captum_certified.runs.verification import Verification, verify

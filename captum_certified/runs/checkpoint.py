@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from captum_certified.exceptions import FileFormatError
-from captum_certified.smoothing import SmoothedMap, digest, fields_from_parts, parts_of_map, read_archive, write_archive
+from captum_certified.maps import SmoothedMap, fields_from_parts, parts_of_map
+from captum_certified.storage import digest, read_archive, write_archive
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 

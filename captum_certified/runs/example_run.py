@@ -8,19 +8,20 @@ from typing import Any, TypeVar, cast
 from captum_certified.attr.run import SamplingRun
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.sequential import Goal, at_look
+from captum_certified.checks import resolved_count
 from captum_certified.exceptions import CaptumCertifiedError
-from captum_certified.runs.beginnings import LOOKED_BEFORE, Beginning, KeptResults, ResultFiles, beginning
+from captum_certified.maps import SmoothedMap
 from captum_certified.runs.checkpoint import write_checkpoint
 from captum_certified.runs.examples import Example, Source
 from captum_certified.runs.job import Job
 from captum_certified.runs.processes import Processes
 from captum_certified.runs.progress import RunProgress
 from captum_certified.runs.results import read_json, write_result
-from captum_certified.runs.settings import json_digest
+from captum_certified.runs.resume import LOOKED_BEFORE, Beginning, KeptResults, ResultFiles, beginning
+from captum_certified.runs.run_fingerprint import json_digest
 from captum_certified.runs.sharing import rounds
 from captum_certified.runs.stored import sealed
 from captum_certified.runs.summary import ExampleResult
-from captum_certified.smoothing import SmoothedMap, resolved_count
 
 __all__ = ["ExampleRun"]
 

@@ -18,7 +18,7 @@ from torch.utils.data import (
 
 from captum_certified._captum import as_tuple
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import Regions
+from captum_certified.maps import Regions
 
 __all__ = ["SUMMARY", "Example", "Source", "sources_of"]
 

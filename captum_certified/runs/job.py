@@ -14,10 +14,10 @@ from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.run import SamplingRun, request_of
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.sequential import Goal
+from captum_certified.checks import checked_number, resolved_count
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.runs.examples import Example
-from captum_certified.runs.settings import sampling_settings
-from captum_certified.smoothing import checked_number, resolved_count
+from captum_certified.runs.run_fingerprint import sampling_settings
 from captum_certified.theory import look_sizes
 
 __all__ = ["Job", "OnFailure"]

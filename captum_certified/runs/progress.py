@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from captum_certified._captum import describe_progress, progress_bar
-from captum_certified.certify.outlook import spoken_duration
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.forecast import spoken_duration
+from captum_certified.certify.written_numbers import floored_percent
 
 __all__ = ["RunProgress", "run_progress"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captum_certified.certify import Certificate
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.smoothing import atomic_write, digest
+from captum_certified.storage import atomic_write, digest
 
 __all__ = ["file_digest", "input_digest", "map_name", "read_json", "versions", "write_result"]
 

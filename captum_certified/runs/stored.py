@@ -9,7 +9,7 @@ from typing import Any
 from captum_certified.certify import Certificate, TopKCertificate
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
 from captum_certified.runs.results import file_digest, map_name, read_json
-from captum_certified.runs.settings import json_digest
+from captum_certified.runs.run_fingerprint import json_digest
 
 __all__ = ["StoredResult", "is_sealed", "read_result", "sealed"]
 

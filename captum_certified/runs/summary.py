@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_certified.certify import Certificate
-from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
+from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import atomic_write
+from captum_certified.storage import atomic_write
 from captum_certified.visualization import overlap_figure
 
 __all__ = ["DatasetSummary", "ExampleResult", "Outcome"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_certified.attr.request import checked_integer
-from captum_certified.robust.balls import Ball, ball_named, check_bounds, check_within
-from captum_certified.smoothing import checked_number, derived_seed
+from captum_certified.checks import checked_integer, checked_number
+from captum_certified.randomness import derived_seed
+from captum_certified.robust.threat_models import Ball, ball_named, check_bounds, check_within
 from captum_certified.training.loss import TrainingLoss
 
 __all__ = ["AscentLoss"]

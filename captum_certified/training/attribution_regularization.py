@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_integer, checked_number
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import checked_number
 from captum_certified.training.ascent import AscentLoss
 from captum_certified.training.loss import cross_entropies, evaluation_mode
 from captum_certified.training.path import loss_integrated_gradients

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captum_certified.smoothing import checked_number
+from captum_certified.checks import checked_number
 from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
 __all__ = ["CurvatureLoss"]

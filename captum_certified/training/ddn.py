@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_integer, checked_number
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.robust.balls import ball_named, check_bounds, check_within
-from captum_certified.smoothing import checked_number, derived_seed, noise_pass
+from captum_certified.randomness import derived_seed
+from captum_certified.robust.threat_models import ball_named, check_bounds, check_within
+from captum_certified.sampling import noise_pass
 from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
 __all__ = ["DDNLoss"]

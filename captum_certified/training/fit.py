@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
 from captum_certified._captum import describe_progress, progress_bar
-from captum_certified.attr.isolation import IsolatedRandomness
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_integer
 from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
-from captum_certified.smoothing import derived_seed, digest, fresh_seed
+from captum_certified.randomness import IsolatedRandomness, derived_seed, fresh_seed
+from captum_certified.storage import digest
 from captum_certified.training.loss import TrainingLoss
 from captum_certified.training.saved_state import read_state, write_state
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captum_certified.attr.request import checked_integer
-from captum_certified.smoothing import checked_number, noise_pass
+from captum_certified.checks import checked_integer, checked_number
+from captum_certified.sampling import noise_pass
 from captum_certified.training.loss import TrainingLoss, cross_entropies
 
 __all__ = ["GaussianAugmentationLoss"]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_integer
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import derived_seed, fresh_seed
+from captum_certified.randomness import derived_seed, fresh_seed
 
 __all__ = ["TrainingLoss", "at_least_single", "cross_entropies", "evaluation_mode"]
 

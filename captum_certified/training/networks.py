@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from captum_certified.attr.isolation import IsolatedRandomness
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_integer
+from captum_certified.randomness import IsolatedRandomness
 
 __all__ = ["mnist_network"]
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_integer
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.training.loss import cross_entropies
 

@@ -7,11 +7,10 @@ from captum.attr import Saliency
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captum_certified.attr.request import checked_integer
+from captum_certified.checks import checked_integer, checked_number, resolved_count
 from captum_certified.robust import InterpretationAttack, differentiable
-from captum_certified.robust.balls import check_bounds
 from captum_certified.robust.surrogate import AUTO, SurrogateBeta, check_surrogate
-from captum_certified.smoothing import checked_number, resolved_count
+from captum_certified.robust.threat_models import check_bounds
 from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
 __all__ = ["SaliencyAdversarialLoss"]

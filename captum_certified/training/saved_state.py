@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.smoothing import atomic_write, load_tensors
+from captum_certified.storage import atomic_write, load_tensors
 
 __all__ = ["read_state", "write_state"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captum_certified.smoothing import checked_number
+from captum_certified.checks import checked_number
 from captum_certified.training.loss import TrainingLoss, at_least_single, cross_entropies, evaluation_mode
 
 __all__ = ["SmoothSurfaceLoss", "top_hessian_eigenvalue"]

@@ -10,9 +10,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.written_numbers import floored_percent
+from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import FeatureLayout, resolved_count
+from captum_certified.maps import FeatureLayout
 from captum_certified.theory import top_k_mask
 from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable, literal
 from captum_certified.visualization.palette import LEFT, NEW, STAYED

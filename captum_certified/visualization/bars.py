@@ -13,11 +13,11 @@ from torch import Tensor
 
 from captum_certified.certify import SelectionCertificate, TopKCertificate
 from captum_certified.certify.feature_table import feature_names_of, score_range, top_k_radii
-from captum_certified.certify.percent import rounded_down, written_confidence
+from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.images import checked_labels, literal
-from captum_certified.visualization.lookups import check_exact
 from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STRONG
+from captum_certified.visualization.report_data import check_exact
 
 __all__ = ["bar_figure"]
 

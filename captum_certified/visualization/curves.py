@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import Certifier
-from captum_certified.certify.percent import written_confidence
+from captum_certified.certify.written_numbers import written_confidence
+from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import SmoothedMap, resolved_count
+from captum_certified.maps import SmoothedMap
 from captum_certified.visualization.images import as_array
 from captum_certified.visualization.palette import BOUNDS
 

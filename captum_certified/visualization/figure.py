@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import Certificate, SelectionCertificate, TopKCertificate
-from captum_certified.certify.percent import written_confidence
+from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.images import ImageReading, checked_labels, displayable
 from captum_certified.visualization.panels import canvas, draw_heat, draw_image

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import FeatureLayout
+from captum_certified.maps import FeatureLayout
 
 __all__ = ["ImageReading", "any_channel", "as_array", "checked_labels", "displayable", "is_in_unit_interval", "literal"]
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from captum_certified.certify import SelectionCertificate, TopKCertificate
 from captum_certified.certify.feature_table import top_k_radii
+from captum_certified.checks import checked_number
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import checked_number
 from captum_certified.visualization.images import ImageReading, checked_labels, displayable
-from captum_certified.visualization.lookups import check_exact
 from captum_certified.visualization.palette import HEAT
 from captum_certified.visualization.panels import canvas, draw_image
+from captum_certified.visualization.report_data import check_exact
 
 __all__ = ["radius_figure"]
 

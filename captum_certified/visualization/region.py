@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import RegionCertificate
-from captum_certified.certify.percent import floored_percent, rounded_down, written_confidence
+from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.figure import draw_smoothed
 from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable, literal

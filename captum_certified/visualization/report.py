@@ -20,13 +20,14 @@ from PIL import Image
 from torch import Tensor
 
 from captum_certified.certify import TopKCertificate
-from captum_certified.certify.percent import rounded_down, written_confidence, written_error
+from captum_certified.certify.written_numbers import rounded_down, written_confidence, written_error
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.smoothing import SmoothedMap, atomic_write, select_rows
+from captum_certified.maps import SmoothedMap, select_rows
+from captum_certified.storage import atomic_write
 from captum_certified.visualization.images import ImageReading, displayable, is_in_unit_interval
-from captum_certified.visualization.lookups import TopSet, check_exact, packed, radius_grid, top_sets
 from captum_certified.visualization.palette import FAINT, HEAT, STRONG
 from captum_certified.visualization.panels import faded, heat_limit
+from captum_certified.visualization.report_data import TopSet, check_exact, packed, radius_grid, top_sets
 
 __all__ = ["report"]
 

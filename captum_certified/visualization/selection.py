@@ -6,7 +6,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from captum_certified.certify import SelectionCertificate
-from captum_certified.certify.percent import rounded_down
+from captum_certified.certify.written_numbers import rounded_down
 from captum_certified.visualization.images import ImageReading, any_channel
 from captum_certified.visualization.palette import OPEN, STRONG
 from captum_certified.visualization.panels import draw_marks

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import Certifier, TopKCertificate
-from captum_certified.certify.percent import rounded_down
+from captum_certified.certify.written_numbers import rounded_down
 from captum_certified.visualization.images import ImageReading, any_channel
 from captum_certified.visualization.palette import FAINT, STRONG
 from captum_certified.visualization.panels import draw_marks

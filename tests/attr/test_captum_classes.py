@@ -7,9 +7,9 @@ import torch
 from captum_classes import CLASSES, KINDS, arguments_of, page, public_attributions, status, subject
 
 from captum_certified import ScaledSmoothGrad
-from captum_certified.attr.isolation import IsolatedRandomness
 from captum_certified.attr.per_draw_maps import Scaled
-from captum_certified.smoothing import FeatureLayout, derived_seed
+from captum_certified.maps import FeatureLayout
+from captum_certified.randomness import IsolatedRandomness, derived_seed
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "captum_classes.md"
 WORKING = [name for name, row in CLASSES.items() if row.refused is None]

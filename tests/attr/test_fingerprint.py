@@ -28,7 +28,7 @@ from torch import nn
 
 from captum_certified import InvalidInputError, ScaledSmoothGrad, SmoothedMap, SparsifiedSmoothGrad, Upsampled
 from captum_certified.attr.fingerprint import probe_inputs
-from captum_certified.smoothing import same_behaviour
+from captum_certified.maps import same_behaviour
 
 X = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 pytestmark = pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")

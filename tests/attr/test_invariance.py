@@ -10,7 +10,7 @@ from reference import sparsified_counts
 from torch.testing import assert_close
 
 from captum_certified import ScaledSmoothGrad, SmoothedMap, SparsifiedSmoothGrad
-from captum_certified.smoothing import noise_pass
+from captum_certified.sampling import noise_pass
 
 explainers = pytest.mark.parametrize("name", list(EXPLAINERS))
 SHAPE = (3, 6, 6)

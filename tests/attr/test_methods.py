@@ -18,7 +18,7 @@ from networks import GateNet, ScalarOutput, TwoDimensionalOutput, Watched, cnn, 
 from torch.testing import assert_close
 
 from captum_certified import Certifier, ScaledSmoothGrad, SparsifiedSmoothGrad, sample_many
-from captum_certified.smoothing import noise_pass
+from captum_certified.sampling import noise_pass
 
 methods = pytest.mark.parametrize("method", list(METHODS))
 explainers = pytest.mark.parametrize("name", list(EXPLAINERS))

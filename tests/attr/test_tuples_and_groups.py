@@ -24,7 +24,7 @@ from captum_certified import (
     UniformGradient,
     Upsampled,
 )
-from captum_certified.smoothing import noise_pass
+from captum_certified.sampling import noise_pass
 
 
 class TwoInputs(nn.Module):

@@ -12,8 +12,8 @@ from captum.attr import Saliency
 from ratios import seconds, speed
 
 from captum_certified import SparsifiedSmoothGrad
-from captum_certified.smoothing import block_draws
-from captum_certified.smoothing.gram import BlockCovariance
+from captum_certified.sampling import block_draws
+from captum_certified.sampling.block_covariance import BlockCovariance
 from captum_certified.theory import exchange_costs, spectral_overlap
 
 pytestmark = pytest.mark.benchmark

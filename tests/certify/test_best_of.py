@@ -11,7 +11,7 @@ from ensembles import aligned, graded, incoherent
 from spectral_ensembles import mixed, summarised
 
 from captum_certified import CertificationError, Certifier, CovarianceSummary, SmoothedMap
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds.registry import BOUNDS
 
 BOXES = {"aligned": "clopper_pearson", "incoherent": "clopper_pearson", "mixed": "clopper_pearson", "graded": "kl"}
 ENSEMBLES = {"aligned": aligned, "incoherent": incoherent, "mixed": mixed, "graded": graded}

@@ -20,7 +20,7 @@ from captum_certified import (
     TopKCertificate,
 )
 from captum_certified.certify import agrees, recompute
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds.registry import BOUNDS
 
 MAP = SmoothedMap.from_counts(torch.tensor([[1000, 990, 980, 30, 20, 10]]), n_samples=1000, stdevs=0.2)
 

@@ -16,7 +16,7 @@ from captum_certified import (
     SmoothedMap,
     SparsifiedSmoothGrad,
 )
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds.registry import BOUNDS
 
 NAN, INF = float("nan"), float("inf")
 RNG = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from spectral_ensembles import farthest, layered, mixed, summarised
 from torch.testing import assert_close
 
 from captum_certified import CertificationError, Certifier, InvalidInputError, SmoothedMap
-from captum_certified.certify.spectral import displacement_of
+from captum_certified.certify.bounds.spectral import displacement_of
 
 ENSEMBLES = {"aligned": aligned, "incoherent": incoherent, "layered": layered, "mixed": mixed}
 

@@ -10,7 +10,7 @@ from contract import of_any_draws
 from scipy.special import ndtri
 
 from captum_certified import CertificationError, Certifier, InvalidInputError, SmoothedMap
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds.registry import BOUNDS
 
 RNG = np.random.default_rng(0)
 COUNTS = torch.from_numpy(RNG.binomial(4000, RNG.beta(0.3, 1.0, (4, 60))))

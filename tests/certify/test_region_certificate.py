@@ -21,8 +21,8 @@ from captum_certified import (
     SparsifiedSmoothGrad,
 )
 from captum_certified.certify import agrees
-from captum_certified.certify.percent import floored_percent
-from captum_certified.smoothing import select_rows
+from captum_certified.certify.written_numbers import floored_percent
+from captum_certified.maps import select_rows
 from captum_certified.theory import region_mass
 
 SHAPE = (3, 4, 4)

@@ -25,11 +25,11 @@ from captum_certified import (
     SmoothedMap,
     SparsifiedSmoothGrad,
 )
-from captum_certified.certify import agrees, levels, recompute
-from captum_certified.certify.outlook import Outlook, outlook
+from captum_certified.certify import agrees, recompute, row_levels
+from captum_certified.certify.forecast import Outlook, outlook
 from captum_certified.certify.sequential import Goal, at_look, sampled_in_looks
+from captum_certified.maps import select_rows
 from captum_certified.runs import verify, write_result
-from captum_certified.smoothing import select_rows
 from captum_certified.theory import look_level, look_sizes
 
 REPETITIONS = 2000
@@ -81,7 +81,7 @@ def test_a_false_claim_is_certified_no_more_often_than_promised(alpha):
 
 
 def test_looking_again_at_the_full_level_breaks_the_promise(monkeypatch):
-    monkeypatch.setattr(levels, "look_level", lambda alpha, look: alpha)
+    monkeypatch.setattr(row_levels, "look_level", lambda alpha, look: alpha)
     assert binom.sf(failures_of_rivals(0.2) - 1, REPETITIONS, 0.2) < 1e-6
 
 

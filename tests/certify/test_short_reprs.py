@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from captum_certified import Certifier, CovarianceSummary, SmoothedMap
-from captum_certified.certify.bounds import BOUNDS
+from captum_certified.certify.bounds.registry import BOUNDS
+from captum_certified.certify.bounds.spectral import BestBound, displacement_of
 from captum_certified.certify.sequential import Goal
-from captum_certified.certify.spectral import BestBound, displacement_of
+from captum_certified.maps import select_rows
 from captum_certified.robust import AttackResult
 from captum_certified.robust.challenge import Challenge
 from captum_certified.robust.surrogate import Surrogate
-from captum_certified.smoothing import select_rows
-from captum_certified.visualization.lookups import top_sets
+from captum_certified.visualization.report_data import top_sets
 
 ROWS, N = 60, 400
 COUNTS = torch.randint(0, 100, (ROWS, N), generator=torch.Generator().manual_seed(0))

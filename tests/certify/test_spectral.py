@@ -22,7 +22,7 @@ from captum_certified import (
     NormalizedSmoothGrad,
     SmoothedMap,
 )
-from captum_certified.certify.spectral import displacement_of
+from captum_certified.certify.bounds.spectral import displacement_of
 from captum_certified.theory import (
     chi,
     frobenius_upper,

@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 
 import captum_certified
 from captum_certified import Certifier, SmoothedMap
-from captum_certified.certify.percent import (
+from captum_certified.certify.written_numbers import (
     ceiled_percent,
     floored,
     floored_percent,

@@ -12,10 +12,10 @@ from torch import nn
 
 from captum_certified import FileFormatError
 from captum_certified.cli import main
+from captum_certified.images.framing import Framing
 from captum_certified.reproduce import EXPERIMENTS, Experiment, Material, Part, run_experiment
 from captum_certified.reproduce.certificate_rows import reached
 from captum_certified.reproduce.pixels import holm_decided
-from captum_certified.runs.images import Framing
 
 
 class Squares(Experiment):

@@ -33,10 +33,10 @@ from captum_certified import (
     mass_center_distance,
     top_k_intersection,
 )
+from captum_certified.maps import FeatureLayout
 from captum_certified.robust import GhorbaniAttack
-from captum_certified.robust.balls import ball_named
 from captum_certified.robust.objectives import Clean, objective_named, shares_of
-from captum_certified.smoothing import FeatureLayout
+from captum_certified.robust.threat_models import ball_named
 
 RADIUS = 0.4
 QUICK = {"step_num": 3, "n_restarts": 2}

@@ -27,7 +27,7 @@ from captum_certified import (
     Upsampled,
 )
 from captum_certified.robust import differentiable, softplus_surrogate
-from captum_certified.smoothing import noise_pass
+from captum_certified.sampling import noise_pass
 
 TARGET = torch.tensor([0, 2])
 METHODS = {

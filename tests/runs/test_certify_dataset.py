@@ -21,7 +21,7 @@ from torch.utils.data import (
 )
 
 from captum_certified import CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad
-from captum_certified.certify.percent import floored_percent
+from captum_certified.certify.written_numbers import floored_percent
 from captum_certified.runs import certify_dataset, verify, write_result
 from captum_certified.runs.example_run import ExampleRun
 from captum_certified.visualization import overlap_figure

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from captum_certified.runs import summary
-from captum_certified.smoothing import archive
+from captum_certified.storage import archive
 
 PASS = 16
 CALLS = 36  # of the network, in all: passes, clean maps, probe draws, probes

@@ -20,8 +20,8 @@ from captum_certified import (
 )
 from captum_certified.attr.run import SamplingRun, request_of
 from captum_certified.runs import certify_dataset
-from captum_certified.runs.beginnings import KeptResults
-from captum_certified.smoothing import digest
+from captum_certified.runs.resume import KeptResults
+from captum_certified.storage import digest
 
 X = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 SETTINGS = {"k": 8, "radius": 0.01, "nt_samples": 32, "stdevs": 0.2}

@@ -19,7 +19,7 @@ from captum_certified.attr.run import SamplingRun
 from captum_certified.runs import certify_dataset, example_run, summary, verify
 from captum_certified.runs.checkpoint import read_checkpoint, write_checkpoint
 from captum_certified.runs.results import file_digest
-from captum_certified.smoothing import write_archive
+from captum_certified.storage import write_archive
 
 HERE = Path(__file__).parent
 KILLS = int(os.environ.get("CAPTUM_CERTIFIED_KILLS", "3"))

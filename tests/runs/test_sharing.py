@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from captum_certified import InvalidInputError
 from captum_certified.runs.sharing import belongs_to, checked_shard, counted, rounds
-from captum_certified.smoothing import SamplingPlan
+from captum_certified.sampling import SamplingPlan
 
 
 def blocks_of(nt_samples, block):

@@ -158,7 +158,7 @@ def test_gradients_and_devices_of_the_image_do_not_matter():
 
 
 def test_features_grouped_by_channel_are_drawn():
-    from captum_certified.smoothing import FeatureLayout
+    from captum_certified.maps import FeatureLayout
 
     counts = torch.linspace(1000, 0, 64).long().reshape(1, 64)
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=1000, stdevs=0.2)

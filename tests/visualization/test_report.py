@@ -13,7 +13,7 @@ from gallery import ZEROS, blob, image, smoothed
 
 from captum_certified import Certifier, InvalidInputError, SmoothedMap
 from captum_certified.visualization import report
-from captum_certified.visualization.lookups import TopSet, radius_grid, top_sets
+from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
 
 
 def page_of(tmp_path, certificate, picture, **settings):

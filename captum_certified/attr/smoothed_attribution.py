@@ -1,0 +1,310 @@
+"""The smoother: a Captum attribution whose per-draw map is averaged over hashed noise."""
+
+from collections.abc import Generator, Mapping
+from typing import Any, Literal, TypeVar, overload
+
+from captum.attr import Attribution, GradientAttribution
+from torch import Tensor
+
+from captum_certified._captum import as_tuple, log_usage
+from captum_certified.attr.run import SamplingRun, request_of
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.maps import Groups, Regions, SmoothedMap
+from captum_certified.sampling import CovarianceRequest, NoiseLaw, PerDrawMap
+
+__all__ = ["SmoothedAttribution"]
+
+TensorOrTuple = TypeVar("TensorOrTuple", Tensor, tuple[Tensor, ...])
+
+
+class SmoothedAttribution(Attribution):
+    """Base of the smoothed attributions; use one of its subclasses.
+
+    A subclass says which per-draw map is averaged; this class says how: it wraps any Captum attribution, as
+    :class:`captum.attr.NoiseTunnel` does, and takes the wrapped method's arguments by keyword.
+
+    Args:
+        attribution_method: Any Captum attribution of a model in evaluation mode.
+        per_draw_map: The map that is averaged.
+    """
+
+    noise_law: NoiseLaw = "gaussian"
+
+    def __init__(self, attribution_method: Attribution, per_draw_map: PerDrawMap) -> None:
+        if isinstance(attribution_method, type) or not callable(getattr(attribution_method, "attribute", None)):
+            raise InvalidInputError(
+                f"Expected `attribution_method` to be a Captum attribution, got {_kind(attribution_method)}."
+            )
+        super().__init__(attribution_method.forward_func)
+        self.attribution_method = attribution_method
+        self.per_draw_map = per_draw_map
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """As the wrapped method."""
+        return bool(getattr(self.attribution_method, "multiplies_by_inputs", False))
+
+    @property
+    def is_gradient_method(self) -> bool:
+        """Whether the wrapped method is a gradient method, as NoiseTunnel says it."""
+        return isinstance(self.attribution_method, GradientAttribution)
+
+    def has_convergence_delta(self) -> bool:
+        """As the wrapped method."""
+        has_delta = getattr(self.attribution_method, "has_convergence_delta", None)
+        return bool(has_delta and has_delta())
+
+    def attribute_future(self) -> None:
+        """Not supported.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorOrTuple,
+        nt_samples: int = ...,
+        nt_samples_batch_size: int | None = ...,
+        stdevs: float | tuple[float, ...] = ...,
+        draw_baseline_from_distrib: bool = ...,
+        *,
+        groups: Groups = ...,
+        seed: int | None = ...,
+        attribution_kwargs: Mapping[str, Any] | None = ...,
+        show_progress: bool = ...,
+        return_convergence_delta: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[TensorOrTuple, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorOrTuple,
+        nt_samples: int = ...,
+        nt_samples_batch_size: int | None = ...,
+        stdevs: float | tuple[float, ...] = ...,
+        draw_baseline_from_distrib: bool = ...,
+        *,
+        groups: Groups = ...,
+        seed: int | None = ...,
+        attribution_kwargs: Mapping[str, Any] | None = ...,
+        show_progress: bool = ...,
+        **kwargs: Any,
+    ) -> TensorOrTuple: ...
+
+    @log_usage
+    def attribute(
+        self,
+        inputs: Any,
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: float | tuple[float, ...] = 1.0,
+        draw_baseline_from_distrib: bool = False,
+        *,
+        groups: Groups = None,
+        seed: int | None = None,
+        attribution_kwargs: Mapping[str, Any] | None = None,
+        show_progress: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """The smoothed map alone: the drop-in for ``NoiseTunnel(...).attribute``.
+
+        Args:
+            inputs: Tensor of shape (N, …), or a tuple of them.
+            nt_samples: Number of noisy copies of each example.
+            nt_samples_batch_size: Copies computed together; by default as many as keep a pass at 64 rows or
+                fewer.
+            stdevs: Standard deviation of the Gaussian noise, in the units of ``inputs``; a tuple gives one to
+                each input tensor. 0 adds no noise.
+            draw_baseline_from_distrib: As in NoiseTunnel.
+            groups: ``None``: every entry is a feature. ``"channels"``: the entries of one position are one
+                feature, valued by the sum of their magnitudes. An integer mask of shape (1 or N, …), or a tuple
+                of them: entries with one id are one feature.
+            seed: Seed of the noise; ``None`` draws a fresh one. The global random generators are untouched.
+            attribution_kwargs: Arguments of the wrapped method whose names are taken by this one.
+            show_progress: Show a progress bar on stderr.
+            **kwargs: Arguments of the wrapped method: ``target`` (also ``"argmax"``: the class with the largest
+                output at each noisy input), ``baselines``, ``additional_forward_args``, …
+
+        Returns:
+            The mean map, in the structure, dtype and device of the wrapped method's output; with
+            ``return_convergence_delta=True`` also the deltas of all draws, shape (N · nt_samples,), all draws
+            of example 0 first.
+
+        Raises:
+            InvalidInputError: An argument is not what was expected.
+            CertificationError: Integer inputs with noise, or attributions that are not finite.
+        """
+        request = request_of(
+            self,
+            inputs,
+            nt_samples=nt_samples,
+            nt_samples_batch_size=nt_samples_batch_size,
+            stdevs=stdevs,
+            draw_baseline_from_distrib=draw_baseline_from_distrib,
+            groups=groups,
+            seed=seed,
+            attribution_kwargs=attribution_kwargs,
+            show_progress=show_progress,
+            kwargs=kwargs,
+        )
+        returns_delta = bool(request.arguments.get("return_convergence_delta"))
+        if returns_delta and not self.has_convergence_delta():
+            raise InvalidInputError(
+                f"Expected `return_convergence_delta` only of methods that have one, got "
+                f"{type(self.attribution_method).__name__}."
+            )
+        run = SamplingRun([self], request, for_certificates=False)
+        [smoothed] = run.last()
+        maps = tuple(m.to(run.device, dtype) for m, dtype in zip(as_tuple(smoothed.mean), run.dtypes, strict=True))
+        mean = maps if smoothed.layout.is_tuple else maps[0]
+        return (mean, run.convergence_delta) if returns_delta else mean
+
+    def sample(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: float | tuple[float, ...] = 1.0,
+        draw_baseline_from_distrib: bool = False,
+        *,
+        groups: Groups = None,
+        seed: int | None = None,
+        attribution_kwargs: Mapping[str, Any] | None = None,
+        show_progress: bool = False,
+        first_draw: int = 0,
+        covariance: CovarianceRequest = "auto",
+        region: Regions = None,
+        check_rows: bool = True,
+        **kwargs: Any,
+    ) -> SmoothedMap:
+        """The smoothed map with everything that certificates need.
+
+        Args:
+            inputs: As in :meth:`attribute`, and so for all arguments not named here.
+            nt_samples: Number of draws. It must be fixed before looking at any certificate;
+                :meth:`Certifier.certify` can do without that.
+            nt_samples_batch_size: Draws computed together.
+            stdevs: Standard deviation of the noise; at least one must be positive.
+            draw_baseline_from_distrib: As in NoiseTunnel.
+            groups: What a feature is. A mask belongs to the explanation: recomputing it at a perturbed input
+                voids the guarantee.
+            seed: Seed of the noise.
+            attribution_kwargs: Arguments of the wrapped method whose names are taken.
+            show_progress: Show a progress bar on stderr.
+            first_draw: Number of the first draw; continues a run of the same seed.
+            covariance: Whether to take the draws' covariance, which spectral certificates need; ``"auto"`` does where
+                one block of all examples fits into 1 GB, and warns elsewhere. An integer is the number of draws in a
+                block: larger blocks certify slightly more, and cost memory in proportion and time in the square.
+            region: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of them: their
+                share of every draw is recorded for :meth:`Certifier.region`.
+            check_rows: Probe whether the map of a row depends on its own input alone and stays the same during the run.
+            **kwargs: Arguments of the wrapped method.
+
+        Returns:
+            The map of draws ``first_draw`` … ``first_draw + nt_samples − 1``.
+
+        Raises:
+            InvalidInputError: An argument is not what was expected.
+            CertificationError: No sound certificate could come of it: no noise, integer inputs with noise,
+                attributions that are not finite or depend on other rows, or a model with batch-norm or dropout
+                in training mode.
+        """
+        request = request_of(
+            self,
+            inputs,
+            nt_samples=nt_samples,
+            nt_samples_batch_size=nt_samples_batch_size,
+            stdevs=stdevs,
+            draw_baseline_from_distrib=draw_baseline_from_distrib,
+            groups=groups,
+            seed=seed,
+            attribution_kwargs=attribution_kwargs,
+            show_progress=show_progress,
+            first_draw=first_draw,
+            covariance=covariance,
+            region=region,
+            kwargs=kwargs,
+        )
+        return SamplingRun([self], request, check_rows=check_rows).last()[0]
+
+    def stream(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: float | tuple[float, ...] = 1.0,
+        draw_baseline_from_distrib: bool = False,
+        *,
+        groups: Groups = None,
+        seed: int | None = None,
+        attribution_kwargs: Mapping[str, Any] | None = None,
+        show_progress: bool = False,
+        first_draw: int = 0,
+        covariance: CovarianceRequest = "auto",
+        region: Regions = None,
+        check_rows: bool = True,
+        **kwargs: Any,
+    ) -> Generator[SmoothedMap, None, None]:
+        """The map so far, after every block of draws; the last one is what :meth:`sample` returns.
+
+        Stopping early loses less than a block: save the last map, continue later with ``first_draw`` and the
+        same seed, and merge. Deciding *when* to stop by looking at certificates voids their confidence;
+        :meth:`Certifier.certify` with ``overlap`` decides it soundly.
+
+        Args:
+            inputs: As in :meth:`sample`, and so for all arguments.
+            nt_samples: Number of draws.
+            nt_samples_batch_size: Draws computed together.
+            stdevs: Standard deviation of the noise.
+            draw_baseline_from_distrib: As in NoiseTunnel.
+            groups: What a feature is.
+            seed: Seed of the noise.
+            attribution_kwargs: Arguments of the wrapped method whose names are taken.
+            show_progress: Show a progress bar on stderr.
+            first_draw: Number of the first draw.
+            covariance: Whether to take the draws' covariance, or in blocks of how many draws.
+            region: Regions to record.
+            check_rows: Probe the run.
+            **kwargs: Arguments of the wrapped method.
+
+        Returns:
+            An iterator of maps of ever more draws.
+
+        Raises:
+            InvalidInputError: As :meth:`sample`, already here.
+            CertificationError: As :meth:`sample`.
+        """
+        request = request_of(
+            self,
+            inputs,
+            nt_samples=nt_samples,
+            nt_samples_batch_size=nt_samples_batch_size,
+            stdevs=stdevs,
+            draw_baseline_from_distrib=draw_baseline_from_distrib,
+            groups=groups,
+            seed=seed,
+            attribution_kwargs=attribution_kwargs,
+            show_progress=show_progress,
+            first_draw=first_draw,
+            covariance=covariance,
+            region=region,
+            kwargs=kwargs,
+        )
+        return (maps[0] for maps in SamplingRun([self], request, check_rows=check_rows))
+
+    def check_certifiable(self) -> None:
+        """Refuse what no certificate can be given for; subclasses that are mere baselines do.
+
+        Raises:
+            CertificationError: This class cannot be certified.
+        """
+
+
+def _kind(attribution_method: object) -> str:
+    if isinstance(attribution_method, type):
+        return f"the class {attribution_method.__name__}, not an instance of it"
+    return f"{type(attribution_method).__name__}, which has no `attribute` method of its own"

@@ -1,0 +1,234 @@
+"""What a bound is, and the bounds that rest on one interval for each feature."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captum_certified import theory
+from captum_certified.maps import SmoothedMap
+
+__all__ = ["BOXES", "Bound", "BoxBound", "Theorem2Bound", "half_width"]
+
+_ROUNDING = 1e-9
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Bound(Protocol):
+    """Proves statements about the map at every input within a radius r·σ, at level α for each example."""
+
+    @property
+    def name(self) -> str:
+        """The name in ``Certifier(bound=name)``."""
+
+    @property
+    def allows_violations(self) -> bool:
+        """Whether counts may allow some intervals to miss."""
+
+    def refusal(self, smoothed_map: SmoothedMap) -> str | None:
+        """What was expected of the map and what was got, or ``None`` if the bound applies."""
+
+    def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
+        """Simultaneous intervals of the scores at the observed input, each end of shape (N, n)."""
+
+    def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
+        """Certified overlaps of the top k at every ratio, shape (N, R)."""
+
+    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:
+        """The largest ratio at which an overlap is certified, rounded down, shape (N,)."""
+
+    def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
+        """Certified ranks, shape (N, n)."""
+
+    def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
+        """Between which values every exact score stays, each of shape (N, n)."""
+
+    def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        """How far every feature certifiably stays in the top k, rounded down, shape (N, n)."""
+
+
+@dataclass(frozen=True)
+class Theorem2Bound:
+    """The paper's own certificates: Hoeffding's interval, Theorem 2 and Definition 3.1 as printed."""
+
+    name: str = "theorem2"
+    allows_violations: bool = False
+
+    def refusal(self, smoothed_map: SmoothedMap) -> str | None:
+        """Only maps in [0, 1] can be bounded."""
+        return _outside_unit_interval(smoothed_map)
+
+    def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
+        """ĥ ± c."""
+        return _hoeffding(smoothed_map, _tail(smoothed_map, alpha))
+
+    def overlaps(
+        self,
+        smoothed_map: SmoothedMap,
+        k: int,
+        ratios: Floats,
+        alpha: float,
+        violations: int,  # noqa: ARG002  the paper allows none
+    ) -> Integers:
+        """Theorem 2 at every ratio."""
+        ladder = self._ladder(smoothed_map, k, alpha)
+        return theory.overlap_from_ladder(ladder, ratios, closed=True, n_features=smoothed_map.layout.n_features)
+
+    def overlap_ratio(
+        self,
+        smoothed_map: SmoothedMap,
+        k: int,
+        overlap: int,
+        alpha: float,
+        violations: int,  # noqa: ARG002  the paper allows none
+    ) -> Floats:
+        """Theorem 2 solved for the ratio."""
+        ladder = self._ladder(smoothed_map, k, alpha)
+        # As printed, the theorem does not know that two sets of size K share 2K − n features.
+        return theory.ratio_from_ladder(ladder, overlap, n_features=2 * smoothed_map.layout.n_features)
+
+    def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
+        """The paper's certified ranks."""
+        width = half_width(smoothed_map, alpha)
+        return theory.definition_3_1_ranks(smoothed_map.features.numpy(), half_width=width, ratio=ratio)
+
+    def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
+        """The intervals, shifted by Lemma 1."""
+        return _shifted(*self.intervals(smoothed_map, alpha), ratio)
+
+    def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        """The sharp ranks solved for the ratio."""
+        return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
+
+    def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        return theory.theorem2_ladder(smoothed_map.features.numpy(), half_width(smoothed_map, alpha), k)
+
+
+@dataclass(frozen=True)
+class BoxBound:
+    """Certificates from simultaneous intervals, one for each feature.
+
+    Args:
+        name: The interval's name.
+        interval: Lower and upper ends, each of shape (N, n), from a map and the level of one side of one interval.
+        requires: What was expected of a map that has no such interval, or ``None``.
+    """
+
+    name: str
+    interval: Callable[[SmoothedMap, float], tuple[Floats, Floats]] = field(repr=False)
+    requires: Callable[[SmoothedMap], str | None] = field(default=lambda smoothed_map: None, repr=False)  # noqa: ARG005
+    allows_violations: bool = True
+
+    def refusal(self, smoothed_map: SmoothedMap) -> str | None:
+        """Only maps in [0, 1] can be bounded, and some intervals need more than a mean."""
+        return _outside_unit_interval(smoothed_map) or self.requires(smoothed_map)
+
+    def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
+        """Intervals that hold together."""
+        return self.interval(smoothed_map, _tail(smoothed_map, alpha))
+
+    def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
+        """The exact optimum for interval information at every ratio."""
+        ladder = self._ladder(smoothed_map, k, alpha, violations)
+        n = smoothed_map.layout.n_features
+        return theory.overlap_from_ladder(ladder, ratios, closed=False, n_features=n, violations=violations)
+
+    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:
+        """The same optimum solved for the ratio."""
+        ladder = self._ladder(smoothed_map, k, alpha, violations)
+        n = smoothed_map.layout.n_features
+        return theory.ratio_from_ladder(ladder, overlap, n_features=n, violations=violations)
+
+    def release(self, smoothed_map: SmoothedMap, ratio: float, alpha: float, fresh_draws: int) -> tuple[Floats, Floats]:
+        """Bounds on a freshly sampled map at the perturbed input."""
+        lower, upper = self.intervals(smoothed_map, alpha / 2)
+        tail = _tail(smoothed_map, alpha / 2)
+        return theory.release_bounds(lower, upper, ratio=ratio, tail=tail, fresh_samples=fresh_draws)
+
+    def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
+        """Sharp ranks."""
+        return theory.sharp_ranks(*self.intervals(smoothed_map, alpha), ratio=ratio)
+
+    def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
+        """The intervals, shifted by Lemma 1."""
+        return _shifted(*self.intervals(smoothed_map, alpha), ratio)
+
+    def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
+        """The sharp ranks solved for the ratio."""
+        return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
+
+    def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float, violations: int) -> Floats:
+        lower, upper = self.interval(smoothed_map, _tail(smoothed_map, alpha * (violations + 1)))
+        return theory.interval_ladder(lower, upper, smoothed_map.features.numpy(), k)
+
+
+def _shifted(lower: Floats, upper: Floats, ratio: float) -> tuple[Floats, Floats]:
+    return theory.shift(lower, -ratio), theory.shift(upper, ratio)
+
+
+def half_width(smoothed_map: SmoothedMap, alpha: float) -> Floats:
+    """Hoeffding's c for all features of a map together, shape (N, 1)."""
+    return theory.hoeffding_half_width(_tail(smoothed_map, alpha), _draws(smoothed_map))
+
+
+def _tail(smoothed_map: SmoothedMap, alpha: float) -> float:
+    """The level of one side of one of n intervals."""
+    return alpha / (2 * smoothed_map.layout.n_features)
+
+
+def _draws(smoothed_map: SmoothedMap) -> Integers:
+    draws: Integers = smoothed_map.n_samples.numpy()[:, None]
+    return draws
+
+
+def _hoeffding(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Floats]:
+    return theory.hoeffding_interval(smoothed_map.features.numpy(), _draws(smoothed_map), tail=tail)
+
+
+def _kl(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Floats]:
+    return theory.kl_interval(smoothed_map.features.numpy(), _draws(smoothed_map), tail=tail)
+
+
+def _clopper_pearson(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Floats]:
+    counts = smoothed_map.feature_counts
+    assert counts is not None  # noqa: S101  for the type checker: refused otherwise
+    return theory.clopper_pearson_interval(counts.numpy(), _draws(smoothed_map), tail=tail)
+
+
+def _empirical_bernstein(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Floats]:
+    mean, second = smoothed_map.features.numpy(), smoothed_map.second_moment
+    # The square of 0 is 0 and of 1 is 1, so a 0/1 map is its own second moment.
+    square = mean if second is None else second.numpy()
+    return theory.empirical_bernstein_interval(mean, square, _draws(smoothed_map), tail=tail)
+
+
+def _no_counts(smoothed_map: SmoothedMap) -> str | None:
+    return None if smoothed_map.binary else "a map of zeros and ones with counts, got one of means"
+
+
+def _no_second_moment(smoothed_map: SmoothedMap) -> str | None:
+    known = smoothed_map.binary or smoothed_map.second_moment is not None
+    return None if known else "a map with `second_moment`, got one without"
+
+
+def _outside_unit_interval(smoothed_map: SmoothedMap) -> str | None:
+    low, high = float(smoothed_map.features.min()), float(smoothed_map.features.max())
+    if low < 0 or high > 1:
+        return f"a map with values in [0, 1], got means from {low:g} to {high:g}"
+    square = smoothed_map.second_moment
+    if square is not None and bool((square > smoothed_map.features + _ROUNDING).any()):
+        return "a map with values in [0, 1], got a mean square above the mean"
+    return None
+
+
+# In order of preference.
+BOXES: tuple[BoxBound, ...] = (
+    BoxBound("clopper_pearson", _clopper_pearson, _no_counts),
+    BoxBound("kl", _kl),
+    BoxBound("empirical_bernstein", _empirical_bernstein, _no_second_moment),
+    BoxBound("hoeffding", _hoeffding),
+)

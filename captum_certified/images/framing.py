@@ -1,0 +1,173 @@
+"""Image files as tensors in [0, 1], framed for a model, and regions of them."""
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
+
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.images.orientation import UPRIGHT, turned_box
+from captum_certified.images.stored_picture import StoredPicture, read_picture
+
+__all__ = ["Framing", "framed", "load_image", "load_image_and_region", "region_mask"]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How an image becomes a model's input: its shorter side resized, then its centre cropped.
+
+    Args:
+        resize: Length of the shorter side; ``None`` keeps the size.
+        crop: Side of the centre square; ``None`` keeps everything.
+        interpolation: As in torchvision.
+
+    Example:
+        >>> from captum_certified.runs import Framing
+        >>> Framing(resize=256, crop=224).resized(300, 400)
+        (256, 341)
+    """
+
+    resize: int | None = None
+    crop: int | None = None
+    interpolation: str = "bilinear"
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after resizing, by torchvision's rule."""
+        if self.resize is None:
+            return height, width
+        if height <= width:
+            return self.resize, int(self.resize * width / height)
+        return int(self.resize * height / width), self.resize
+
+    def offsets(self, height: int, width: int) -> tuple[int, int]:
+        """Where the crop begins in the resized image; negative where the image is padded."""
+        if self.crop is None:
+            return 0, 0
+        return _offset(height, self.crop), _offset(width, self.crop)
+
+
+def _offset(length: int, crop: int) -> int:
+    """As torchvision: padding is rounded towards the beginning, a cut to the nearest, and to even."""
+    return -((crop - length) // 2) if length < crop else round((length - crop) / 2.0)
+
+
+def load_image(
+    path: str | os.PathLike[str], framing: Framing, *, channels: int = 3, exif: bool = False
+) -> tuple[Tensor, tuple[int, int]]:
+    """Read an image and frame it.
+
+    Args:
+        path: Any format that Pillow reads, greys of 16 bits and floats included; or .npy and .pt arrays of shape
+            (H, W), (H, W, C) or (C, H, W). Booleans and unsigned integers of 8 or 16 bits are divided by the largest
+            value of their type, floats must be in [0, 1]. Transparency is dropped.
+        framing: Resize and crop.
+        channels: 1 or 3.
+        exif: Whether to turn the picture as its EXIF orientation says. Without, it is read as it is stored, with a
+            warning where viewers show it turned. (A TIFF is turned in any case: Pillow does so itself.)
+
+    Returns:
+        The image in [0, 1], float32 of shape (1, channels, height, width), and height and width of the file.
+
+    Raises:
+        InvalidInputError: The file holds no such image.
+        OSError: It cannot be opened.
+    """
+    stored = read_picture(path, channels=channels)
+    return framed(_oriented(stored, path, exif), framing), stored.size
+
+
+def load_image_and_region(
+    path: str | os.PathLike[str],
+    framing: Framing,
+    box: tuple[float, float, float, float] | None,
+    *,
+    channels: int = 3,
+    exif: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Read an image, and find a region of its file in it.
+
+    Args:
+        path: As in :func:`load_image`, and so for the arguments not named here.
+        framing: Resize and crop.
+        box: X0, Y0, X1, Y1 in pixels of the file as they are stored, turned or not; ``None`` for no region.
+        channels: 1 or 3.
+        exif: Whether to turn the picture, and the region with it.
+
+    Returns:
+        The image, and booleans of shape (1, channels, height, width), or ``None``.
+
+    Raises:
+        InvalidInputError: The file holds no such image, or nothing of the box is in the framed one.
+        OSError: It cannot be opened.
+    """
+    stored = read_picture(path, channels=channels)
+    image = framed(_oriented(stored, path, exif), framing)
+    if box is None:
+        return image, None
+    mask = region_mask(box, framing, stored.size, orientation=stored.orientation if exif else UPRIGHT)
+    return image, mask.expand(1, channels, -1, -1)
+
+
+def framed(stored: StoredPicture, framing: Framing) -> Tensor:
+    """A picture resized and cropped, float32 in [0, 1] of shape (1, channels, height, width)."""
+    pixels: Any = stored.pixels
+    if framing.resize is not None:
+        mode = InterpolationMode(framing.interpolation)
+        pixels = transforms.resize(pixels, [framing.resize], mode, antialias=True)
+    if framing.crop is not None:
+        pixels = transforms.center_crop(pixels, [framing.crop])
+    image: Tensor = pixels if isinstance(pixels, Tensor) else transforms.to_tensor(pixels)
+    return image.clamp(0, 1).unsqueeze(0)
+
+
+def _oriented(stored: StoredPicture, path: str | os.PathLike[str], exif: bool) -> StoredPicture:
+    if exif:
+        return stored.upright()
+    if stored.orientation != UPRIGHT:
+        warnings.warn(
+            f"{os.fspath(path)} has EXIF orientation {stored.orientation}, but is read as it is stored, not as viewers "
+            "show it. Give `--exif` (`exif=True`) to turn it upright.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return stored
+
+
+def region_mask(
+    box: tuple[float, float, float, float], framing: Framing, size: tuple[int, int], *, orientation: int = UPRIGHT
+) -> Tensor:
+    """Which pixels of the framed image show a box of the file.
+
+    Args:
+        box: X0, Y0, X1, Y1 in pixels of the file as they are stored, from its upper left corner.
+        framing: Resize and crop.
+        size: Height and width of the file as it is stored.
+        orientation: The EXIF orientation by which the picture was turned before it was framed.
+
+    Returns:
+        Booleans of shape (1, 1, height, width): the pixel's centre lies in the box.
+
+    Raises:
+        InvalidInputError: The box is not within the file, or nothing of it is left.
+    """
+    if min(box) < 0 or box[2] > size[1] or box[3] > size[0]:
+        raise InvalidInputError(
+            f"Expected `--region` within the {size[1]} × {size[0]} pixels of the file as it is stored, got {box}."
+        )
+    (x0, y0, x1, y1), upright = turned_box(box, size, orientation)
+    height, width = framing.resized(*upright)
+    top, left = framing.offsets(height, width)
+    rows, columns = framing.crop or height, framing.crop or width
+    y = (torch.arange(rows, device="cpu") + top + 0.5) * upright[0] / height
+    x = (torch.arange(columns, device="cpu") + left + 0.5) * upright[1] / width
+    mask = ((y >= y0) & (y < y1)).unsqueeze(1) & ((x >= x0) & (x < x1))
+    if not bool(mask.any()):
+        raise InvalidInputError(
+            f"Expected `--region` to show in the cropped image, got {box} of a file of {size[::-1]}."
+        )
+    return mask[None, None]

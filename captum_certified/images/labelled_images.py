@@ -1,0 +1,156 @@
+"""Images with their classes, to train on and to measure on: archives, folders, and torchvision's data sets."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+from torchvision import datasets
+from torchvision.transforms import functional as transforms
+
+from captum_certified.exceptions import FileFormatError, InvalidInputError
+from captum_certified.images.framing import Framing, framed
+from captum_certified.images.orientation import UPRIGHT
+from captum_certified.images.stored_picture import native, read_picture, unit_interval
+from captum_certified.storage import load_arrays
+
+__all__ = ["labelled_images"]
+
+_CHANNELS = (1, 3)
+_TRAIN, _TEST = ("train",), ("test", "val")
+_TORCHVISION: dict[str, Any] = {
+    "mnist": datasets.MNIST,
+    "fashion-mnist": datasets.FashionMNIST,
+    "cifar10": datasets.CIFAR10,
+    "cifar100": datasets.CIFAR100,
+}
+
+
+def labelled_images(
+    source: str | os.PathLike[str],
+    *,
+    train: bool = True,
+    root: str | os.PathLike[str] = "data",
+    download: bool = False,
+    framing: Framing | None = None,
+    channels: int = 3,
+    exif: bool = False,
+) -> Dataset[Any]:
+    """A data set of images in [0, 1], float32 of shape (C, H, W), and classes.
+
+    Args:
+        source: An ``.npz`` archive with arrays ``train_images`` and ``train_labels`` (or ``test_``; or ``images`` and
+            ``labels``, where one part is all there is): unsigned integers of 8 or 16 bits, or floats in [0, 1], of
+            shape (N, H, W), (N, C, H, W) or (N, H, W, C), and integers from 0; a folder with one folder of image files
+            for each class, or with such folders named ``train`` and ``test`` or ``val``; or one of torchvision's data
+            sets: ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``.
+        train: The part to train on, or the one to test on; of a source without parts both are all of it.
+        root: Folder of torchvision's data sets.
+        download: Whether torchvision may fetch them.
+        framing: How the images of a folder are resized and cropped.
+        channels: Channels of the images of a folder, 1 or 3.
+        exif: Whether to turn the images of a folder as their EXIF orientation says.
+
+    Returns:
+        A data set with a length.
+
+    Raises:
+        InvalidInputError: There is no such source.
+        FileFormatError: An archive holds something else.
+        OSError: A file cannot be opened.
+
+    Example:
+        >>> from captum_certified.runs import labelled_images
+        >>> labelled_images("digits.npz")
+        Traceback (most recent call last):
+        FileNotFoundError: [Errno 2] No such file or directory: 'digits.npz'
+    """
+    path = Path(source)
+    if path.suffix.lower() == ".npz":
+        return _archive(path, "train" if train else "test")
+    if path.is_dir():
+        parts = [path / name for name in (_TRAIN if train else _TEST) if (path / name).is_dir()]
+        return _folder(parts[0] if parts else path, framing or Framing(), channels, exif)
+    name = str(source).lower()
+    if name not in _TORCHVISION:
+        raise InvalidInputError(
+            f"Expected `source` to be an .npz archive, a folder, or one of {sorted(_TORCHVISION)}, got {source!r}."
+        )
+    try:
+        found: Dataset[Any] = _TORCHVISION[name](root, train=train, download=download, transform=transforms.to_tensor)
+    except RuntimeError as error:
+        raise InvalidInputError(f"Expected {name} in `root` {os.fspath(root)!r}, got: {error}") from error
+    return found
+
+
+def _archive(path: Path, part: str) -> TensorDataset:
+    with path.open("rb") as file:
+        try:
+            arrays = load_arrays(file)
+        except FileFormatError as error:
+            raise FileFormatError(f"Expected {path} to be an archive of images, but {error}.") from error
+    prefix = f"{part}_" if f"{part}_images" in arrays else ""
+    try:
+        images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+    except KeyError as error:
+        raise FileFormatError(
+            f"Expected {path} to have arrays {part}_images and {part}_labels, or images and labels, got "
+            f"{sorted(arrays)}."
+        ) from error
+    return TensorDataset(_channels_first(_pixels(images, path), path), _classes(labels, images.shape[:1], path))
+
+
+def _classes(labels: np.ndarray, expected: tuple[int, ...], path: Path) -> Tensor:
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != expected:
+        raise FileFormatError(
+            f"Expected {expected[0] if expected else 0} integer labels in {path}, got {labels.dtype} of shape "
+            f"{labels.shape}."
+        )
+    classes = torch.from_numpy(labels.astype(np.int64))
+    if bool((classes < 0).any()):
+        raise FileFormatError(f"Expected labels from 0 in {path}, got {int(classes.min())}.")
+    return classes
+
+
+def _pixels(images: np.ndarray, path: Path) -> Tensor:
+    try:
+        return unit_interval(native(images), path, FileFormatError)
+    except TypeError as error:
+        raise FileFormatError(f"Expected images of {path} as numbers, got {images.dtype}.") from error
+
+
+def _channels_first(pixels: Tensor, path: Path) -> Tensor:
+    """Shape (N, C, H, W), of (N, H, W) or of channels first or last, of which there are 1 or 3."""
+    if pixels.dim() == 3:
+        return pixels.unsqueeze(1)
+    if pixels.dim() == 4 and pixels.shape[1] in _CHANNELS:
+        return pixels
+    if pixels.dim() == 4 and pixels.shape[3] in _CHANNELS:
+        return pixels.permute(0, 3, 1, 2).contiguous()
+    raise FileFormatError(
+        f"Expected images of {path} of shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, got "
+        f"{tuple(pixels.shape)}."
+    )
+
+
+def _folder(path: Path, framing: Framing, channels: int, exif: bool) -> Dataset[Any]:
+    def load(name: str) -> Tensor:
+        stored = read_picture(name, channels=channels)
+        if not exif and stored.orientation != UPRIGHT:
+            # Without the file's name: Python shows equal warnings once, and a camera's folder would give thousands.
+            warnings.warn(
+                f"Images in {path} have an EXIF orientation, but are read as they are stored, not as viewers show "
+                "them. Give `--exif` (`exif=True`) to turn them upright.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return framed(stored.upright() if exif else stored, framing)[0]
+
+    try:
+        return datasets.ImageFolder(path, loader=load)
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"Expected one folder for each class in {path}, got: {error}") from error

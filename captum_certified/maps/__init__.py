@@ -1,0 +1,24 @@
+"""The smoothed map: what it holds, how maps are combined, and how they are stored."""
+
+from captum_certified.maps.combining import difference_in_limits, same_behaviour, select_rows
+from captum_certified.maps.covariance import CovarianceSummary
+from captum_certified.maps.feature_layout import FeatureLayout, Groups
+from captum_certified.maps.map_file import fields_from_parts, parts_of_map
+from captum_certified.maps.provenance import setup_of_rows
+from captum_certified.maps.regions import Regions, region_masks
+from captum_certified.maps.smoothed_map import SmoothedMap
+
+__all__ = [
+    "CovarianceSummary",
+    "FeatureLayout",
+    "Groups",
+    "Regions",
+    "SmoothedMap",
+    "difference_in_limits",
+    "fields_from_parts",
+    "parts_of_map",
+    "region_masks",
+    "same_behaviour",
+    "select_rows",
+    "setup_of_rows",
+]

@@ -1,0 +1,116 @@
+"""Regions of a map: which features they hold, and their share of every draw."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.maps.feature_layout import FeatureLayout, hint_of_layers
+
+__all__ = ["Regions", "merged_regions", "region_masks", "regions_of_rows", "stacked_regions"]
+
+Mask = Tensor | tuple[Tensor, ...]
+Regions = Mask | Mapping[str, Mask] | None
+# The shares of a row with fewer draws than another end with NaN.
+Recorded = Mapping[str, tuple[Tensor, Tensor]]
+
+_UNNAMED = "region"
+
+
+def region_masks(region: Regions, layout: FeatureLayout, rows: int) -> dict[str, Tensor]:
+    """The features of every region by name.
+
+    Args:
+        region: A boolean mask structured like the map, first dimension 1 or N, or several by name.
+        layout: The map's layout.
+        rows: N.
+
+    Returns:
+        Boolean tables of shape (1 or N, n).
+
+    Raises:
+        InvalidInputError: A mask is not boolean, does not fit the map, is empty, or cuts through a group.
+    """
+    if region is None:
+        return {}
+    named = region if isinstance(region, Mapping) else {_UNNAMED: region}
+    return {str(name): _features(mask, layout, rows) for name, mask in named.items()}
+
+
+def _features(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
+    parts = mask if isinstance(mask, tuple) else (mask,)
+    if len(parts) != len(layout.shapes):
+        raise InvalidInputError(
+            f"Expected `region` with {len(layout.shapes)} masks, one for each map, got {len(parts)}."
+        )
+    for part, shape in zip(parts, layout.shapes, strict=True):
+        if not isinstance(part, Tensor) or part.dtype != torch.bool:
+            raise InvalidInputError(f"Expected `region` to be a bool mask, got {getattr(part, 'dtype', type(part))}.")
+        fits = part.dim() == len(shape) + 1 and part.shape[0] in (1, rows)
+        if not fits or any(p not in (1, s) for p, s in zip(part.shape[1:], shape, strict=True)):
+            raise InvalidInputError(
+                f"Expected `region` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(part.shape)}."
+                f"{hint_of_layers(part, shape)}"
+            )
+    examples = max(len(tensor) for tensor in (*parts, *(layout.group_ids or ())))
+    whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]
+    # A group is inside if the mean of its entries' membership is 1, outside if it is 0.
+    inside = layout.group_means([w.double() for w in whole])
+    if bool(((inside > 0) & (inside < 1)).any()):
+        raise InvalidInputError("Expected `region` to hold each group whole or not at all, got a mask that cuts one.")
+    if not bool((inside > 0).any(dim=1).all()):
+        raise InvalidInputError("Expected `region` to hold at least one feature of every example, got an empty one.")
+    return inside > 0
+
+
+def merged_regions(one: Recorded, two: Recorded) -> dict[str, tuple[Tensor, Tensor]]:
+    """The regions of a map with more draws.
+
+    Raises:
+        InvalidInputError: The maps recorded different regions.
+    """
+    if one.keys() != two.keys() or any(not torch.equal(one[name][0], two[name][0]) for name in one):
+        raise InvalidInputError(f"Expected maps with the same regions, got {sorted(one)} and {sorted(two)}.")
+    return {name: (mask, _packed(torch.cat([shares, two[name][1]], dim=1))) for name, (mask, shares) in one.items()}
+
+
+def regions_of_rows(recorded: Recorded, rows: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """The regions of some of the rows."""
+    return {
+        name: (mask if len(mask) == 1 else mask[rows], _packed(shares[rows]))
+        for name, (mask, shares) in recorded.items()
+    }
+
+
+def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The regions of a map with more rows.
+
+    Args:
+        recorded: The regions of every map, and its number of rows.
+
+    Raises:
+        InvalidInputError: The maps recorded different regions.
+    """
+    names = recorded[0][0].keys()
+    if any(regions.keys() != names for regions, _ in recorded):
+        raise InvalidInputError(f"Expected maps with the same regions, got {[sorted(r) for r, _ in recorded]}.")
+    stacked = {}
+    for name in names:
+        shares = [regions[name][1] for regions, _ in recorded]
+        most = max(s.shape[1] for s in shares)
+        padded = [functional.pad(s, (0, most - s.shape[1]), value=math.nan) for s in shares]
+        masks = torch.cat([regions[name][0].expand(rows, -1) for regions, rows in recorded])
+        stacked[name] = (masks, torch.cat(padded))
+    return stacked
+
+
+def _packed(shares: Tensor) -> Tensor:
+    """The shares of every row first, and no column that no row needs."""
+    missing = shares.isnan()
+    if not bool(missing.any()):
+        return shares
+    order = missing.to(torch.uint8).argsort(dim=1, stable=True)
+    return shares.gather(1, order)[:, : int((~missing).sum(dim=1).max())]

@@ -1,0 +1,492 @@
+"""The smoothed map: everything that certificates need of the draws, and none of the draws."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_certified.checks import (
+    checked_columns,
+    checked_norm,
+    checked_samples,
+    checked_stdevs,
+)
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.maps.combining import same_behaviour
+from captum_certified.maps.covariance import CovarianceSummary, check_rows_and_pairs
+from captum_certified.maps.feature_layout import FeatureLayout
+from captum_certified.maps.map_file import fields_from_parts, parts_of_map
+from captum_certified.maps.provenance import (
+    Provenance,
+    joined_draws,
+    merged_setup,
+    stacked_setup,
+)
+from captum_certified.maps.regions import merged_regions, stacked_regions
+from captum_certified.maps.unit_interval import (
+    check_unit_eigenvalue,
+    checked_unit_mean,
+    checked_unit_second_moment,
+    checked_unit_trace,
+)
+from captum_certified.storage.archive import read_archive, write_archive
+
+__all__ = ["SmoothedMap"]
+
+Maps = Tensor | tuple[Tensor, ...]
+
+_KIND = "SmoothedMap"
+_BEHAVIOUR = {"plain": "plain maps", "probe": "probe draws"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SmoothedMap:
+    """Mean of a per-draw map over noisy copies of the input, with the statistics that certificates need.
+
+    It is made by :meth:`~captum_certified.SmoothedAttribution.sample`, or from numbers of your own by
+    :meth:`from_counts` and :meth:`from_mean`. It lies on the CPU and holds no draws.
+
+    Attributes:
+        layout: How the map's entries become columns.
+        n_samples: Number of draws of each example, int64, shape (N,).
+        stdevs: Standard deviation of the noise, in the units of the input; a tuple for a tuple of inputs.
+        feature_counts: How often each feature was 1, int64, shape (N, n); ``None`` unless a 0/1 map.
+        feature_mean: Mean of each feature, float64, shape (N, n); ``None`` for a 0/1 map.
+        second_moment: Mean square of each feature, float64, shape (N, n), or ``None``.
+        max_squared_norm: A bound on ‖f‖² that holds in every draw, or ``None`` if unknown.
+        covariance: Summary of the draws' covariance, or ``None``.
+        regions: For every region recorded its name, the mask of its features, bool, shape (1 or N, n), and its share T
+            of the map's sum in every draw, float64, shape (N, q), NaN where a row has fewer than q draws.
+        plain: Feature magnitudes of the plain attribution at the clean input, shape (N, n), or ``None``.
+        probe: The map of one draw under a seed that all runs share, shape (N, n), bool for a 0/1 map, or ``None``. It
+            is no part of the mean; with ``plain`` it shows whether two maps are of one explanation.
+        provenance: The draws of every example, or ``None`` if unknown.
+        setup: What was sampled and how: class, method, target, digests, versions, device.
+        looks: For draws that ended when a sequential run said so, at which of its looks, int64, shape (N,); 0 for a row
+            whose number of draws was fixed, ``None`` if all were. Every certificate of such a row is given at the level
+            of its look.
+
+    Example:
+        >>> counts = torch.tensor([[90, 50, 10]])
+        >>> smoothed_map = SmoothedMap.from_counts(counts, n_samples=100, stdevs=0.2)
+        >>> smoothed_map.mean
+        tensor([[0.9000, 0.5000, 0.1000]], dtype=torch.float64)
+    """
+
+    layout: FeatureLayout
+    n_samples: Tensor
+    stdevs: float | tuple[float, ...]
+    feature_counts: Tensor | None = None
+    feature_mean: Tensor | None = None
+    second_moment: Tensor | None = None
+    max_squared_norm: float | None = None
+    given_trace: Tensor | None = None
+    covariance: CovarianceSummary | None = None
+    regions: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    plain: Tensor | None = None
+    probe: Tensor | None = None
+    provenance: Provenance | None = None
+    setup: Mapping[str, Any] = field(default_factory=dict)
+    looks: Tensor | None = None
+
+    # -- what was measured ---------------------------------------------------------------------------------
+
+    @property
+    def binary(self) -> bool:
+        """Whether every draw of the map is 0 or 1."""
+        return self.feature_counts is not None
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Mean of each feature, float64, shape (N, n)."""
+        if self.feature_counts is not None:
+            return self.feature_counts.double() / self.n_samples.unsqueeze(1)
+        assert self.feature_mean is not None  # noqa: S101  for the type checker: one of the two is given
+        return self.feature_mean
+
+    @property
+    def mean(self) -> Maps:
+        """Mean map in float64, structured like the wrapped method's output."""
+        return self.layout.unflatten(self.features)
+
+    @property
+    def counts(self) -> Maps | None:
+        """Counts of a 0/1 map in int64, structured like the wrapped method's output; else ``None``."""
+        return None if self.feature_counts is None else self.layout.unflatten(self.feature_counts)
+
+    @property
+    def trace(self) -> Tensor | None:
+        """Trace of the unbiased sample covariance, float64, shape (N,); ``None`` if unknown or of one draw."""
+        if self.given_trace is not None:
+            return self.given_trace
+        square = self.features if self.binary else self.second_moment
+        if square is None or bool((self.n_samples < 2).any()):
+            return None
+        q = self.n_samples.double()
+        return (q / (q - 1) * (square.sum(1) - self.features.square().sum(1))).clamp_min(0.0)
+
+    @property
+    def sigma(self) -> float:
+        """The standard deviation in whose units a radius is given: the first that is not zero."""
+        stdevs = self.stdevs if isinstance(self.stdevs, tuple) else (self.stdevs,)
+        return next((s for s in stdevs if s > 0), 0.0)
+
+    # -- which draws ---------------------------------------------------------------------------------------
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of all draws; ``None`` if there are several or it is unknown (see ``provenance``)."""
+        seeds = {draws.seed for row in self.provenance or () for draws in row}
+        return seeds.pop() if len(seeds) == 1 else None
+
+    @property
+    def draws(self) -> tuple[tuple[tuple[int, int], ...], ...] | None:
+        """((start, stop), …) for every example; ``None`` if unknown."""
+        if self.provenance is None:
+            return None
+        return tuple(tuple((draws.start, draws.stop) for draws in row) for row in self.provenance)
+
+    def __len__(self) -> int:
+        return len(self.n_samples)
+
+    def __repr__(self) -> str:
+        draws = sorted({int(q) for q in self.n_samples})
+        kind = "0/1 map" if self.binary else "map"
+        return (
+            f"SmoothedMap({kind} of {len(self)} × {self.layout.n_features} features, "
+            f"{'–'.join(str(q) for q in (draws[0], draws[-1])[: len(draws)])} draws, stdevs={self.stdevs})"
+        )
+
+    # -- made from numbers ---------------------------------------------------------------------------------
+
+    @classmethod
+    def from_counts(
+        cls,
+        counts: Maps,
+        n_samples: int | Tensor,
+        stdevs: float | tuple[float, ...],
+        max_squared_norm: float | None = None,
+        covariance: CovarianceSummary | None = None,
+    ) -> "SmoothedMap":
+        """A map from the counts of 0/1 draws made elsewhere.
+
+        Args:
+            counts: How often each entry was 1, integers of shape (N, …), or a tuple of such tensors.
+            n_samples: Number of draws, one for all examples or shape (N,).
+            stdevs: Standard deviation of the noise, in the units of the input.
+            max_squared_norm: The most ones in any draw, if known.
+            covariance: Summary of the draws' covariance, if known.
+
+        Returns:
+            A map of unknown provenance.
+
+        Raises:
+            InvalidInputError: Counts are not integers in [0, n_samples], or another argument is malformed.
+
+        Example:
+            >>> SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1).features
+            tensor([[0.7500, 0.0000]], dtype=torch.float64)
+        """
+        columns, tensors = checked_columns("counts", counts, torch.int64)
+        samples = checked_samples("n_samples", n_samples, len(columns))
+        if any(t.is_floating_point() or t.is_complex() or t.dtype == torch.bool for t in tensors):
+            raise InvalidInputError(f"Expected `counts` of an integer dtype, got {tensors[0].dtype}.")
+        if bool((columns < 0).any()) or bool((columns > samples.unsqueeze(1)).any()):
+            raise InvalidInputError(
+                f"Expected `counts` between 0 and `n_samples`, got {int(columns.min())} to {int(columns.max())}."
+            )
+        return cls(
+            FeatureLayout.of(tensors, is_tuple=isinstance(counts, tuple), rows=len(columns)),
+            samples,
+            checked_stdevs(stdevs),
+            feature_counts=columns,
+            max_squared_norm=checked_norm(max_squared_norm),
+            covariance=_checked_covariance(covariance, samples),
+        )
+
+    @classmethod
+    def from_mean(
+        cls,
+        mean: Maps,
+        n_samples: int | Tensor,
+        stdevs: float | tuple[float, ...],
+        second_moment: Maps | None = None,
+        max_squared_norm: float | None = None,
+        trace: Tensor | None = None,
+        covariance: CovarianceSummary | None = None,
+    ) -> "SmoothedMap":
+        """A map from the mean of draws in [0, 1] made elsewhere.
+
+        Every entry of *every* draw must lie in [0, 1]: all certificates rest on it. Statistics that no such draws can
+        have are refused: means outside of [0, 1], mean squares above the means, too large a trace or eigenvalue. The
+        rest is on your word, because a mean does not show it: draws of −2 and 3 can have a mean of ½. Take magnitudes
+        of signed draws, and divide every draw by the largest value that any can have, not by the largest one seen.
+
+        Args:
+            mean: Mean of the draws, shape (N, …), or a tuple of such tensors.
+            n_samples: Number of draws, one for all examples or shape (N,).
+            stdevs: Standard deviation of the noise, in the units of the input.
+            second_moment: Mean square of the draws, like ``mean``; shows most draws outside [0, 1].
+            max_squared_norm: A bound on ‖f‖² that holds in every draw, if known.
+            trace: Trace of the unbiased sample covariance, shape (N,); found from ``second_moment`` otherwise.
+            covariance: Summary of the draws' covariance, if known.
+
+        Returns:
+            A map of unknown provenance.
+
+        Raises:
+            InvalidInputError: An argument is malformed, or not of draws in [0, 1].
+
+        Example:
+            >>> SmoothedMap.from_mean(torch.tensor([[0.7, 0.2]]), n_samples=50, stdevs=0.1).binary
+            False
+        """
+        columns, tensors = checked_columns("mean", mean, torch.float64)
+        columns = checked_unit_mean(columns)
+        samples = checked_samples("n_samples", n_samples, len(columns))
+        squares = None
+        if second_moment is not None:
+            squares, _ = checked_columns("second_moment", second_moment, torch.float64)
+            squares = checked_unit_second_moment(squares, columns)
+        covariance = _checked_covariance(covariance, samples)
+        if covariance is not None:
+            check_unit_eigenvalue(covariance.top_eigenvalue, columns.shape[1])
+        return cls(
+            FeatureLayout.of(tensors, is_tuple=isinstance(mean, tuple), rows=len(columns)),
+            samples,
+            checked_stdevs(stdevs),
+            feature_mean=columns,
+            second_moment=squares,
+            max_squared_norm=checked_norm(max_squared_norm),
+            given_trace=None if trace is None else checked_unit_trace(trace, columns, squares, samples),
+            covariance=covariance,
+        )
+
+    def as_if_of(self, nt_samples: int) -> "SmoothedMap":
+        """The map that ``nt_samples`` draws would give if the present means were exact; of unknown provenance.
+
+        Args:
+            nt_samples: Number of draws.
+
+        Returns:
+            A map for forecasts; what it certifies is not a certificate.
+        """
+        samples = checked_samples("nt_samples", nt_samples, len(self))
+        counts = None if self.feature_counts is None else (self.features * samples.unsqueeze(1)).round().long()
+        covariance = self.covariance
+        if covariance is not None:
+            covariance = replace(covariance, pairs=(covariance.pairs * samples / self.n_samples).floor().clamp_min(1))
+        return replace(
+            self,
+            n_samples=samples,
+            feature_counts=counts,
+            covariance=covariance,
+            given_trace=self.trace,
+            provenance=None,
+            regions={},
+        )
+
+    # -- more draws, more rows -----------------------------------------------------------------------------
+
+    def merge(self, other: "SmoothedMap", *, assume_independent: bool = False) -> "SmoothedMap":
+        """The map of this map's draws and ``other``'s.
+
+        The number of draws must be fixed before looking at the result: merging more draws until a
+        certificate holds, each time at full confidence, is unsound. ``Certifier.certify`` does it soundly if it is
+        given an ``overlap``; the draws of such a run are not merged with others.
+
+        Args:
+            other: A map of other draws of the same explanation at the same inputs.
+            assume_independent: Accept maps whose draws are unknown, on your word that they are distinct.
+
+        Returns:
+            The merged map.
+
+        Raises:
+            InvalidInputError: The maps share draws, come from different settings, shapes or noise, their plain maps or
+                their probe draws differ, their draws are unknown, or were ended by a sequential run.
+
+        Example:
+            >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
+            >>> one.merge(one, assume_independent=True).n_samples
+            tensor([8])
+        """
+        self._check_like(other)
+        if len(self) != len(other):
+            raise InvalidInputError(f"Expected maps of the same examples, got {len(self)} and {len(other)} rows.")
+        if any(looks is not None and bool((looks > 0).any()) for looks in (self.looks, other.looks)):
+            raise InvalidInputError(
+                "Expected maps whose numbers of draws were fixed beforehand, got one of a sequential run, which ended "
+                "when its draws said so; allow it more draws from the start."
+            )
+        provenance = None
+        if self.provenance is not None and other.provenance is not None:
+            provenance = joined_draws(self.provenance, other.provenance)
+        elif not assume_independent:
+            raise InvalidInputError(
+                "Expected maps whose draws are known, got one made from numbers; "
+                "pass `assume_independent=True` if its draws are distinct from the other map's."
+            )
+        setup = merged_setup(self.setup, other.setup)
+        self._check_behaves_like(other, assume=assume_independent)
+        samples = self.n_samples + other.n_samples
+
+        def averaged(one: Tensor | None, two: Tensor | None) -> Tensor | None:
+            if one is None or two is None:
+                return None
+            weights = (self.n_samples.double() / samples).unsqueeze(1)
+            return one + (1 - weights) * (two - one)
+
+        binary = self.feature_counts is not None and other.feature_counts is not None
+        return replace(
+            self,
+            n_samples=samples,
+            feature_counts=self.feature_counts + other.feature_counts if binary else None,  # type: ignore[operator]
+            feature_mean=None if binary else averaged(self.features, other.features),
+            second_moment=averaged(self.second_moment, other.second_moment),
+            given_trace=self._merged_trace(other),
+            covariance=self._merged_covariance(other),
+            regions=merged_regions(self.regions, other.regions),
+            provenance=provenance,
+            setup=setup,
+        )
+
+    @staticmethod
+    def stack(maps: "Sequence[SmoothedMap]") -> "SmoothedMap":
+        """The rows of several maps of one explanation, one after another.
+
+        Args:
+            maps: At least one map; all of the same setup, shapes and noise.
+
+        Returns:
+            The map with all rows.
+
+        Raises:
+            InvalidInputError: The maps come from different settings, shapes or noise.
+
+        Example:
+            >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
+            >>> len(SmoothedMap.stack([one, one, one]))
+            3
+        """
+        if not maps:
+            raise InvalidInputError("Expected at least one map in `maps`, got none.")
+        first, setup, layout, rows = maps[0], maps[0].setup, maps[0].layout, len(maps[0])
+        for other in maps[1:]:
+            first._check_like(other, same_groups=False)
+            setup = stacked_setup(setup, other.setup)
+            layout = layout.stack(rows, other.layout, len(other))
+            rows += len(other)
+
+        def joined(name: str) -> Tensor | None:
+            parts = [getattr(smoothed_map, name) for smoothed_map in maps]
+            return None if any(part is None for part in parts) else torch.cat(parts)
+
+        samples = joined("n_samples")
+        assert samples is not None  # noqa: S101  for the type checker: every map has it
+        covariances = [m.covariance for m in maps if m.covariance is not None]
+        looks = [torch.zeros_like(m.n_samples) if m.looks is None else m.looks for m in maps]
+        provenances = [m.provenance for m in maps if m.provenance is not None]
+        return replace(
+            first,
+            layout=layout,
+            n_samples=samples,
+            feature_counts=joined("feature_counts"),
+            feature_mean=joined("feature_mean"),
+            second_moment=joined("second_moment"),
+            plain=joined("plain"),
+            probe=joined("probe"),
+            given_trace=joined("trace") if any(m.given_trace is not None for m in maps) else None,
+            covariance=CovarianceSummary.stack(covariances) if len(covariances) == len(maps) else None,
+            regions=stacked_regions([(m.regions, len(m)) for m in maps]),
+            provenance=tuple(row for rows in provenances for row in rows) if len(provenances) == len(maps) else None,
+            setup=setup,
+            looks=torch.cat(looks) if any(m.looks is not None for m in maps) else None,
+        )
+
+    # -- on disk -------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the map as a compressed npz archive, whole or not at all.
+
+        Args:
+            path: File to write.
+        """
+        header, arrays = parts_of_map(self)
+        write_archive(path, kind=_KIND, header=header, arrays=arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "SmoothedMap":
+        """Read what :meth:`save` wrote; nothing in the file is executed.
+
+        Args:
+            path: File to read.
+
+        Returns:
+            The map, equal to the one saved.
+
+        Raises:
+            FileFormatError: The file is corrupt, truncated, or of a newer version.
+            OSError: The file cannot be opened.
+        """
+        header, arrays = read_archive(path, kind=_KIND)
+        return cls(**fields_from_parts(header, arrays))
+
+    # -- details -------------------------------------------------------------------------------------------
+
+    def _check_like(self, other: "SmoothedMap", *, same_groups: bool = True) -> None:
+        if self.layout.shapes != other.layout.shapes or self.layout.is_tuple != other.layout.is_tuple:
+            raise InvalidInputError(
+                f"Expected maps of the same shapes, got {self.layout.shapes} and {other.layout.shapes}."
+            )
+        if same_groups and not self.layout.same_as(other.layout):
+            raise InvalidInputError("Expected maps with the same `groups`, got different ones.")
+        for name in ("stdevs", "binary", "max_squared_norm"):
+            if getattr(self, name) != getattr(other, name):
+                raise InvalidInputError(
+                    f"Expected maps of the same {name}, got {getattr(self, name)} and {getattr(other, name)}."
+                )
+
+    def _check_behaves_like(self, other: "SmoothedMap", *, assume: bool) -> None:
+        for name in ("plain", "probe"):
+            one, two = getattr(self, name), getattr(other, name)
+            if one is not None and two is not None:
+                if not same_behaviour(one, two):
+                    raise InvalidInputError(
+                        f"Expected maps of one explanation, got maps of equal settings whose {_BEHAVIOUR[name]} "
+                        "differ: the model, or a function among the arguments, is another."
+                    )
+            elif not assume and (self.setup or other.setup):
+                raise InvalidInputError(
+                    f"Expected maps whose {_BEHAVIOUR[name]} are known, got one without, which an earlier version "
+                    "made; pass `assume_independent=True` if both are of one explanation and of distinct draws."
+                )
+
+    def _merged_covariance(self, other: "SmoothedMap") -> CovarianceSummary | None:
+        """The summary of all blocks; a single draw holds no pair, so it neither has a summary nor spoils one."""
+        if self.covariance is not None and other.covariance is not None:
+            return self.covariance.merge(other.covariance)
+        if bool((other.n_samples == 1).all()):
+            return self.covariance
+        return other.covariance if bool((self.n_samples == 1).all()) else None
+
+    def _merged_trace(self, other: "SmoothedMap") -> Tensor | None:
+        """The trace of all draws, where it does not follow from merged moments."""
+        if self.given_trace is None and other.given_trace is None:
+            return None
+        one, two = self.trace, other.trace
+        if one is None or two is None:
+            return None
+        q1, q2 = self.n_samples.double(), other.n_samples.double()
+        between = (self.features - other.features).square().sum(1)
+        return ((q1 - 1) * one + (q2 - 1) * two + q1 * q2 / (q1 + q2) * between) / (q1 + q2 - 1)
+
+
+def _checked_covariance(covariance: CovarianceSummary | None, samples: Tensor) -> CovarianceSummary | None:
+    if covariance is not None:
+        check_rows_and_pairs(covariance, samples)
+    return covariance

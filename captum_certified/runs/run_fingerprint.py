@@ -1,0 +1,72 @@
+"""The settings that determine a result, as JSON values, and what differs between two sets of them."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from captum_certified.attr.request import SamplingRequest
+from captum_certified.maps import Regions
+from captum_certified.storage import digest
+
+__all__ = ["differences", "json_digest", "sampling_settings"]
+
+_DIGEST = re.compile(r"[0-9a-f]{16,}")
+
+
+def sampling_settings(setup: Mapping[str, Any], request: SamplingRequest) -> dict[str, Any]:
+    """Everything but the seed that determines the draws of one example.
+
+    Versions of packages and the size of passes are no settings: a result keeps them, and stays valid when they change.
+
+    Args:
+        setup: What is explained, as maps hold it.
+        request: The call.
+
+    Returns:
+        JSON values.
+    """
+    explained = {name: value for name, value in setup.items() if name not in ("versions", "nt_samples_batch_size")}
+    return {
+        **explained,
+        "device": request.inputs[0].device.type,
+        "nt_samples": request.plan.n_samples,
+        "stdevs": list(request.plan.stdevs),
+        "covariance": request.covariance,
+        "region": _region_digest(request.region),
+    }
+
+
+def differences(stored: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """A few words for every setting that differs.
+
+    Args:
+        stored: Settings of a file, perhaps of another version.
+        wanted: Settings of this run.
+        name: What they are the value of.
+    """
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in sorted(stored.keys() | wanted.keys()):
+            yield from differences(stored.get(key), wanted.get(key), key)
+    elif json.dumps(stored, sort_keys=True) != json.dumps(wanted, sort_keys=True):  # 1 is a count, 1.0 a fraction
+        readable = all(_is_readable(value) for value in (stored, wanted))
+        yield f"{name} was {stored!r} and is {wanted!r}" if readable else f"{name} is another"
+
+
+def json_digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON values, whatever their order."""
+    return digest(json.dumps(values, sort_keys=True))
+
+
+def _is_readable(value: Any) -> bool:
+    return not isinstance(value, (list, dict)) and not (isinstance(value, str) and _DIGEST.fullmatch(value))
+
+
+def _region_digest(region: Regions) -> str | None:
+    if region is None:
+        return None
+    masks: Tensor | tuple[Tensor, ...] | dict[str, Any]
+    masks = {str(name): mask for name, mask in region.items()} if isinstance(region, Mapping) else region
+    return digest(masks)[:32]

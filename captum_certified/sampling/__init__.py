@@ -1,0 +1,23 @@
+"""Noise, the loop over passes and blocks, and the statistics that are kept of the draws."""
+
+from captum_certified.sampling.collector import CovarianceRequest
+from captum_certified.sampling.loop import Attributions, checked_magnitudes, smooth
+from captum_certified.sampling.noise import NoiseLaw, noise_pass
+from captum_certified.sampling.plan import SamplingPlan, block_draws, noisy_inputs
+from captum_certified.sampling.statistics import MapDraws, PerDrawMap
+from captum_certified.sampling.top_k_mask import top_k_rows
+
+__all__ = [
+    "Attributions",
+    "CovarianceRequest",
+    "MapDraws",
+    "NoiseLaw",
+    "PerDrawMap",
+    "SamplingPlan",
+    "block_draws",
+    "checked_magnitudes",
+    "noise_pass",
+    "noisy_inputs",
+    "smooth",
+    "top_k_rows",
+]

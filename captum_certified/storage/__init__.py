@@ -1,0 +1,7 @@
+"""Files written whole, read with distrust, and identified by digests; nothing here knows an explanation."""
+
+from captum_certified.storage.archive import atomic_write, read_archive, write_archive
+from captum_certified.storage.digest import digest
+from captum_certified.storage.untrusted_files import load_array, load_arrays, load_tensors
+
+__all__ = ["atomic_write", "digest", "load_array", "load_arrays", "load_tensors", "read_archive", "write_archive"]
