@@ -1,16 +1,19 @@
 """The only door to Captum's private modules; everything here keeps Captum's meaning and adds types."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from captum._utils import common as _common
 from captum._utils.progress import NullProgress, progress
+from captum._utils.typing import TargetType
 from captum.log import log_usage as _log_usage
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 
 __all__ = [
+    "MethodArguments",
+    "Target",
     "as_tuple",
     "describe_progress",
     "drawn_baselines",
@@ -19,6 +22,11 @@ __all__ = [
     "run_forward",
     "selected_outputs",
 ]
+
+# The keyword arguments of a Captum method, whose types are its own.
+MethodArguments: TypeAlias = Mapping[str, Any]
+# What selects an output, as in Captum, or "argmax".
+Target: TypeAlias = TargetType | str
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

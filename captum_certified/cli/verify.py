@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _verified(path: Path) -> int:
     from captum_certified.runs import verify
-    from captum_certified.runs.results import read_json
+    from captum_certified.storage import read_json
 
     try:
         if path.suffix == ".json" and read_json(path).get("kind") == "failure":

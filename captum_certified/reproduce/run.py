@@ -15,9 +15,9 @@ from captum_certified._captum import progress_bar
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
-from captum_certified.runs.results import read_json, versions
+from captum_certified.runs.results import versions
 from captum_certified.runs.sharing import checked_shard
-from captum_certified.storage import atomic_write, digest
+from captum_certified.storage import atomic_write, digest, read_json
 
 __all__ = ["run_experiment"]
 

@@ -1,6 +1,5 @@
 """Certificates for every example of a data set, with results on disk."""
 
-import json
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from captum_certified.runs.sharing import belongs_to, checked_shard, counted
 from captum_certified.runs.stored import read_result
 from captum_certified.runs.summary import DatasetSummary, ExampleResult
 from captum_certified.sampling import CovarianceRequest
-from captum_certified.storage import atomic_write
+from captum_certified.storage import atomic_write, write_json
 
 __all__ = ["FAILURES", "certify_dataset", "run_job"]
 
@@ -251,8 +250,7 @@ def _failure(job: Job, source: Source, error: Exception, *, write: bool) -> Exam
     record = {"kind": "failure", **source.notes, "error": f"{type(error).__name__}: {error}"}
     path = None if job.out is None else job.out / f"{source.name}.json"
     if path is not None and write and not _holds_result(path):
-        with atomic_write(path) as file:
-            file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+        write_json(path, record)
     return ExampleResult(
         name=source.name,
         record=record,

@@ -16,12 +16,12 @@ from captum_certified.runs.examples import Example, Source
 from captum_certified.runs.job import Job
 from captum_certified.runs.processes import Processes
 from captum_certified.runs.progress import RunProgress
-from captum_certified.runs.results import read_json, write_result
+from captum_certified.runs.results import write_result
 from captum_certified.runs.resume import LOOKED_BEFORE, Beginning, KeptResults, ResultFiles, beginning
-from captum_certified.runs.run_fingerprint import json_digest
 from captum_certified.runs.sharing import rounds
 from captum_certified.runs.stored import sealed
 from captum_certified.runs.summary import ExampleResult
+from captum_certified.storage import json_digest, read_json
 
 __all__ = ["ExampleRun"]
 

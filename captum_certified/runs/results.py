@@ -13,9 +13,9 @@ from torch import Tensor
 
 from captum_certified.certify import Certificate
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.storage import atomic_write, digest
+from captum_certified.storage import digest, write_json
 
-__all__ = ["file_digest", "input_digest", "map_name", "read_json", "versions", "write_result"]
+__all__ = ["file_digest", "input_digest", "map_name", "versions", "write_result"]
 
 _PACKAGES = ("captum-certified", "captum", "torch", "numpy", "scipy")
 
@@ -80,8 +80,7 @@ def write_result(
     extra = _checked_notes(notes or {}, record)
     certificate.save(map_file)
     record["map_digest"] = file_digest(map_file)
-    with atomic_write(target) as file:
-        file.write((json.dumps({**record, **extra}, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_json(target, {**record, **extra})
     return target
 
 
@@ -93,30 +92,6 @@ def versions() -> dict[str, str]:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The entries of a JSON file.
-
-    Raises:
-        FileFormatError: It is corrupt, or no object.
-        OSError: It cannot be opened.
-    """
-    raw = path.read_bytes()
-    try:
-        record = json.loads(raw, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"Expected {path} to be a result in JSON, but it is corrupt: {error}.") from error
-    if not isinstance(record, dict):
-        raise FileFormatError(f"Expected {path} to be a result in JSON, got {type(record).__name__}.")
-    return record
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("an entry is there twice")
-    return dict(pairs)
 
 
 def map_name(record: Mapping[str, Any], path: Path) -> str:

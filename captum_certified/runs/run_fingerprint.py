@@ -11,7 +11,7 @@ from captum_certified.attr.request import SamplingRequest
 from captum_certified.maps import Regions
 from captum_certified.storage import digest
 
-__all__ = ["differences", "json_digest", "sampling_settings"]
+__all__ = ["differences", "sampling_settings"]
 
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
@@ -53,11 +53,6 @@ def differences(stored: Any, wanted: Any, name: str = "") -> Iterator[str]:
     elif json.dumps(stored, sort_keys=True) != json.dumps(wanted, sort_keys=True):  # 1 is a count, 1.0 a fraction
         readable = all(_is_readable(value) for value in (stored, wanted))
         yield f"{name} was {stored!r} and is {wanted!r}" if readable else f"{name} is another"
-
-
-def json_digest(values: Mapping[str, Any]) -> str:
-    """SHA-256 of JSON values, whatever their order."""
-    return digest(json.dumps(values, sort_keys=True))
 
 
 def _is_readable(value: Any) -> bool:

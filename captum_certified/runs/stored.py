@@ -8,8 +8,8 @@ from typing import Any
 
 from captum_certified.certify import Certificate, TopKCertificate
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
-from captum_certified.runs.results import file_digest, map_name, read_json
-from captum_certified.runs.run_fingerprint import json_digest
+from captum_certified.runs.results import file_digest, map_name
+from captum_certified.storage import json_digest, read_json
 
 __all__ = ["StoredResult", "is_sealed", "read_result", "sealed"]
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from captum_certified.certify import Certificate, TopKCertificate, recompute
 from captum_certified.certify.verification import certifier_of
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
-from captum_certified.runs.results import file_digest, map_name, read_json
+from captum_certified.runs.results import file_digest, map_name
 from captum_certified.runs.stored import is_sealed
+from captum_certified.storage import read_json
 
 __all__ = ["Verification", "verify"]
 

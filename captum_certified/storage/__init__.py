@@ -2,6 +2,20 @@
 
 from captum_certified.storage.archive import atomic_write, read_archive, write_archive
 from captum_certified.storage.digest import digest
+from captum_certified.storage.json_file import Json, JsonObject, json_digest, read_json, write_json
 from captum_certified.storage.untrusted_files import load_array, load_arrays, load_tensors
 
-__all__ = ["atomic_write", "digest", "load_array", "load_arrays", "load_tensors", "read_archive", "write_archive"]
+__all__ = [
+    "Json",
+    "JsonObject",
+    "atomic_write",
+    "digest",
+    "json_digest",
+    "load_array",
+    "load_arrays",
+    "load_tensors",
+    "read_archive",
+    "read_json",
+    "write_archive",
+    "write_json",
+]

@@ -1,0 +1,64 @@
+"""JSON: its values, files that are written whole and read with distrust, and digests."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from captum_certified.exceptions import FileFormatError
+from captum_certified.storage.archive import atomic_write
+from captum_certified.storage.digest import digest
+
+__all__ = ["Json", "JsonObject", "json_digest", "read_json", "write_json"]
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+JsonObject: TypeAlias = Mapping[str, Json]
+
+
+def read_json(path: Path) -> dict[str, Json]:
+    """Read the object that a JSON file holds.
+
+    Args:
+        path: File to read.
+
+    Raises:
+        FileFormatError: The file is corrupt, holds no object, or holds an entry twice.
+        OSError: The file cannot be opened.
+    """
+    raw = path.read_bytes()
+    try:
+        record = json.loads(raw, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"Expected {path} to be a result in JSON, but it is corrupt: {error}.") from error
+    if not isinstance(record, dict):
+        raise FileFormatError(f"Expected {path} to be a result in JSON, got {type(record).__name__}.")
+    return record
+
+
+def write_json(path: str | os.PathLike[str], values: JsonObject) -> None:
+    """Write values to a JSON file, whole or not at all.
+
+    Args:
+        path: File to write.
+        values: The values; NaN and infinity are refused.
+
+    Raises:
+        ValueError: A number is not finite.
+        OSError: The file cannot be written.
+    """
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as file:
+        file.write(f"{text}\n".encode())
+
+
+def json_digest(values: JsonObject) -> str:
+    """Compute the SHA-256 of JSON values, whatever their order."""
+    return digest(json.dumps(values, sort_keys=True))
+
+
+def _without_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("an entry is there twice")
+    return dict(pairs)
