@@ -34,7 +34,8 @@ def counted(draws: Draws, sigma: float) -> SmoothedMap:
 def of_any_draws(mean: torch.Tensor, **settings: object) -> SmoothedMap:
     """A map whose draws need not lie in [0, 1]: ``from_mean`` refuses it, but a method may sample one."""
     names = {"feature_mean": mean.double(), "n_samples": torch.full((len(mean),), settings.pop("n_samples"))}
-    given = {"given_trace": settings.pop("trace", None), **names}
+    trace = settings.pop("trace", None)
+    given = {"given_trace": None if trace is None else trace.double(), **names}
     return dataclasses.replace(
         SmoothedMap.from_mean(torch.zeros_like(mean), n_samples=1, stdevs=0.1), **given, **settings
     )

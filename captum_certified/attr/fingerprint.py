@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from captum_certified.attr.reachable import Reachable, wrapped_chain
-from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.request import Explainer, SamplingRequest
 from captum_certified.attr.row_arguments import Shared, unshared
 from captum_certified.randomness import derived_seed
-from captum_certified.sampling import NoiseLaw, PerDrawMap, SamplingPlan, noisy_inputs
+from captum_certified.sampling import NoiseLaw, SamplingPlan, noisy_inputs
 from captum_certified.sampling.noise import NOISE_VERSION
-from captum_certified.storage import digest
+from captum_certified.storage import Json, digest
 
 __all__ = [
     "BEHAVIOUR_SEED",
@@ -94,14 +94,11 @@ def options_of(method: object) -> list[dict[str, Any]]:
     ]
 
 
-def setup_of(
-    name: str, per_draw_map: PerDrawMap, declared: DeclaredSettings, request: SamplingRequest
-) -> dict[str, Any]:
+def setup_of(explainer: Explainer, declared: DeclaredSettings, request: SamplingRequest) -> dict[str, Json]:
     """JSON values that identify the explanation and say how it was computed.
 
     Args:
-        name: The smoothing class.
-        per_draw_map: The map that is averaged.
+        explainer: The smoothed attribution.
         declared: What the wrapped method says of itself.
         request: The call.
 
@@ -111,8 +108,8 @@ def setup_of(
     """
     arguments = {key: _identified(value) for key, value in request.arguments.items() if key != "target"}
     setup = {
-        "class": name,
-        **per_draw_map.settings(),
+        "class": type(explainer).__name__,
+        **explainer.per_draw_map.settings(),
         "method": declared.method,
         "options": declared.options,
         "layers": declared.layers,

@@ -1,104 +1,179 @@
-"""One call, checked: inputs, draws, noise, features, and the wrapped method's arguments."""
+"""A call, as it was given and as it was checked: the only thing that travels from the public methods inwards."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
+from captum.attr import Attribution
 from torch import Tensor
 
-from captum_certified._captum import as_tuple
+from captum_certified._captum import MethodArguments, as_tuple
 from captum_certified.attr.row_arguments import arguments_of_rows, check_targets, masks_of_rows, plain_target
 from captum_certified.checks import checked_integer, checked_stdev
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import Groups, Regions
 from captum_certified.randomness import fresh_seed
-from captum_certified.sampling import CovarianceRequest, NoiseLaw, SamplingPlan
+from captum_certified.sampling import CovarianceRequest, NoiseLaw, PerDrawMap, SamplingPlan, block_draws
 
-__all__ = ["SamplingRequest", "checked_inputs"]
+__all__ = ["CallSettings", "Explainer", "SamplingRequest", "checked_inputs"]
+
+
+class Explainer(Protocol):
+    """A smoothed attribution, as far as sampling it needs to know."""
+
+    @property
+    def attribution_method(self) -> Attribution:
+        """The wrapped Captum method."""
+
+    @property
+    def per_draw_map(self) -> PerDrawMap:
+        """The map that is averaged."""
+
+    @property
+    def noise_law(self) -> NoiseLaw:
+        """Distribution of the noise."""
+
+    def check_certifiable(self) -> None:
+        """Refuse a class that cannot be certified."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CallSettings:
+    """The arguments of a call other than its inputs, as the caller gave them.
+
+    :meth:`SmoothedAttribution.attribute` and :meth:`SmoothedAttribution.sample` describe them.
+    """
+
+    nt_samples: int
+    stdevs: float | tuple[float, ...]
+    nt_samples_batch_size: int | None = None
+    draw_baseline_from_distrib: bool = False
+    groups: Groups = None
+    seed: int | None = None
+    attribution_kwargs: MethodArguments | None = None
+    show_progress: bool = False
+    first_draw: int = 0
+    covariance: CovarianceRequest = False
+    region: Regions = None
+    check_rows: bool = True
+    kwargs: MethodArguments = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplingRequest:
-    """What one call of ``attribute``, ``sample`` or ``stream`` asks for."""
+    """A checked call: everything that travels from the public methods to the loop.
 
+    Attributes:
+        explainers: Explainers around one method.
+        inputs: Clean inputs, each of shape (N, …).
+        is_tuple: Whether the caller gave a tuple.
+        plan: Which draws are made, and how they are cut.
+        arguments: Keyword arguments of the wrapped method.
+        groups: What a feature is.
+        region: Regions to record.
+        covariance: Whether to take the draws' covariance, or in blocks of how many draws.
+        draw_baseline_from_distrib: As in NoiseTunnel.
+        check_rows: Probe whether the maps are one function of one noisy input.
+        for_certificates: Refuse what cannot be certified, and record what certificates need.
+        show_progress: Show a progress bar on stderr.
+    """
+
+    explainers: tuple[Explainer, ...]
     inputs: tuple[Tensor, ...]
     is_tuple: bool
     plan: SamplingPlan
-    arguments: dict[str, Any]
+    arguments: MethodArguments
     groups: Groups
     region: Regions
     covariance: CovarianceRequest
     draw_baseline_from_distrib: bool
+    check_rows: bool
+    for_certificates: bool
     show_progress: bool
 
     @classmethod
     def checked(
         cls,
+        explainers: Sequence[Explainer],
         inputs: Tensor | tuple[Tensor, ...],
+        settings: CallSettings,
         *,
-        nt_samples: int,
-        nt_samples_batch_size: int | None,
-        stdevs: float | tuple[float, ...],
-        draw_baseline_from_distrib: bool,
-        groups: Groups,
-        seed: int | None,
-        attribution_kwargs: Mapping[str, Any] | None,
-        show_progress: bool,
-        block: int,
-        kwargs: Mapping[str, Any],
-        region: Regions = None,
-        covariance: CovarianceRequest = False,
-        first_draw: int = 0,
-        law: NoiseLaw = "gaussian",
+        for_certificates: bool = True,
     ) -> "SamplingRequest":
         """Check the arguments of a call.
 
         Raises:
             InvalidInputError: An argument is not what was expected.
-            CertificationError: Integer inputs are to be perturbed.
+            CertificationError: Noise is asked for integer inputs.
         """
         tensors = checked_inputs(inputs)
-        samples = checked_integer("nt_samples", nt_samples, at_least=1)
-        pass_size = nt_samples_batch_size
-        if pass_size is None:
-            pass_size = SamplingPlan.default_pass_size(len(tensors[0]))
+        rows = len(tensors[0])
+        samples = checked_integer("nt_samples", settings.nt_samples, at_least=1)
+        first = checked_integer("first_draw", settings.first_draw, below=2**31 - samples)
+        size = settings.nt_samples_batch_size
+        size = SamplingPlan.default_pass_size(rows) if size is None else size
+        block = _checked_block(settings.covariance, explainers)
         plan = SamplingPlan(
-            seed=fresh_seed() if seed is None else checked_integer("seed", seed, below=2**64),
-            first_draw=checked_integer("first_draw", first_draw, below=2**31 - samples),
+            seed=fresh_seed() if settings.seed is None else checked_integer("seed", settings.seed, below=2**64),
+            first_draw=first,
             n_samples=samples,
-            pass_size=checked_integer("nt_samples_batch_size", pass_size, at_least=1),
-            block=_checked_block(covariance, block),
-            stdevs=_checked_stdevs(stdevs, tensors),
-            law=law,
+            pass_size=checked_integer("nt_samples_batch_size", size, at_least=1),
+            # `attribute` returns only the final mean, so one block is enough.
+            block=block if for_certificates else first + samples,
+            stdevs=_checked_stdevs(settings.stdevs, tensors),
+            law=explainers[0].noise_law if explainers else "gaussian",
         )
-        arguments = _merged_arguments(kwargs, attribution_kwargs)
-        check_targets(arguments.get("target"), len(tensors[0]))
+        arguments = _merged_arguments(settings.kwargs, settings.attribution_kwargs)
+        check_targets(arguments.get("target"), rows)
         if "target" in arguments:
             arguments["target"] = plain_target(arguments["target"])
-        if isinstance(groups, str) and groups != "channels":
-            raise InvalidInputError(f"Expected `groups` to be None, 'channels', or integer masks, got {groups!r}.")
+        if isinstance(settings.groups, str) and settings.groups != "channels":
+            raise InvalidInputError(
+                f"Expected `groups` to be None, 'channels', or integer masks, got {settings.groups!r}."
+            )
         return cls(
+            explainers=tuple(explainers),
             inputs=tensors,
             is_tuple=isinstance(inputs, tuple),
             plan=plan,
             arguments=arguments,
-            groups=groups,
-            region=region,
-            covariance=covariance if isinstance(covariance, (bool, str)) else plan.block,
-            draw_baseline_from_distrib=draw_baseline_from_distrib,
-            show_progress=show_progress,
+            groups=settings.groups,
+            region=settings.region,
+            covariance=settings.covariance if isinstance(settings.covariance, (bool, str)) else block,
+            draw_baseline_from_distrib=settings.draw_baseline_from_distrib,
+            check_rows=settings.check_rows,
+            for_certificates=for_certificates,
+            show_progress=settings.show_progress,
         )
 
-    def of_rows(self, rows: Sequence[int], *, distribution: bool) -> "SamplingRequest":
-        """The same call on some of its rows.
+    @property
+    def method(self) -> Attribution:
+        """The wrapped method, one for all explainers."""
+        return self.explainers[0].attribution_method
+
+    @property
+    def rows(self) -> int:
+        """N, the number of examples."""
+        return len(self.inputs[0])
+
+    def of_draws(self, draws: range) -> "SamplingRequest":
+        """Return the same call for some of its draws."""
+        return replace(self, plan=self.plan.of_draws(draws))
+
+    def with_covariance(self, taken: bool) -> "SamplingRequest":
+        """Return the same call with the choice between "auto" settled, as the first range of draws settled it."""
+        return replace(self, covariance=taken) if self.covariance == "auto" else self
+
+    def of_rows(self, rows: Sequence[int], *, distribution: bool = False) -> "SamplingRequest":
+        """Return the same call for some of its rows.
 
         Args:
             rows: Their numbers.
             distribution: Whether the baselines are a reference distribution, which belongs to no row.
         """
-        total = len(self.inputs[0])
+        total = self.rows
         return replace(
             self,
             inputs=tuple(tensor[list(rows)] for tensor in self.inputs),
@@ -108,20 +183,20 @@ class SamplingRequest:
         )
 
 
-def _checked_block(covariance: CovarianceRequest, block: int) -> int:
-    """Draws between two maps of a stream: a block of the covariance, if its size is given.
+def _checked_block(covariance: CovarianceRequest, explainers: Sequence[Explainer]) -> int:
+    """Return the draws between two maps of a stream: a block of the covariance, if its size is given.
 
     Raises:
         InvalidInputError: `covariance` is not 'auto', a bool or an integer >= 2.
     """
     if isinstance(covariance, bool) or covariance == "auto":
-        return block
+        return block_draws(binary=all(explainer.per_draw_map.binary for explainer in explainers))
     if isinstance(covariance, str):
         raise InvalidInputError(f"Expected `covariance` to be 'auto', a bool or an integer >= 2, got {covariance!r}.")
     return checked_integer("covariance", covariance, at_least=2)
 
 
-def checked_inputs(inputs: Any) -> tuple[Tensor, ...]:
+def checked_inputs(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """A tensor of shape (N, …), or a tuple of them with one batch size, as a tuple.
 
     Raises:
@@ -143,7 +218,7 @@ def checked_inputs(inputs: Any) -> tuple[Tensor, ...]:
     return tensors
 
 
-def _checked_stdevs(stdevs: Any, inputs: tuple[Tensor, ...]) -> tuple[float, ...]:
+def _checked_stdevs(stdevs: float | tuple[float, ...], inputs: tuple[Tensor, ...]) -> tuple[float, ...]:
     if isinstance(stdevs, tuple) and len(stdevs) != len(inputs):
         raise InvalidInputError(
             f"Expected `stdevs` to be a number or a tuple of {len(inputs)}, one for each input, got {stdevs!r}."
@@ -160,7 +235,7 @@ def _checked_stdevs(stdevs: Any, inputs: tuple[Tensor, ...]) -> tuple[float, ...
     return checked
 
 
-def _merged_arguments(kwargs: Mapping[str, Any], attribution_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+def _merged_arguments(kwargs: MethodArguments, attribution_kwargs: MethodArguments | None) -> dict[str, Any]:
     kwargs, hidden = dict(kwargs), dict(attribution_kwargs or {})
     combined = kwargs.pop("nt_type", None)
     if combined == "smoothgrad":

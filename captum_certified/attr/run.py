@@ -1,11 +1,11 @@
 """One run: a checked request, sampled range by range, and the probe that says whether it may be certified."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,61 +23,22 @@ from captum_certified.attr.probe import Probe, changed_buffers, digests_of_buffe
 from captum_certified.attr.reachable import Reachable, called_modules
 from captum_certified.attr.refusals import check_generators, check_method, check_reachable, check_scale
 from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.run_start import RunStart
 from captum_certified.attr.wrapped_method import WrappedMethod
 from captum_certified.exceptions import CertificationError, InvalidInputError
-from captum_certified.maps import FeatureLayout, SmoothedMap, same_behaviour, setup_of_rows
-from captum_certified.sampling import Attributions, block_draws, checked_magnitudes, noisy_inputs, smooth
+from captum_certified.maps import FeatureLayout, Setup, SmoothedMap
+from captum_certified.sampling import Attributions, checked_magnitudes, noisy_inputs, smooth
 
-if TYPE_CHECKING:
-    from captum_certified.attr.smoothed_attribution import SmoothedAttribution
-
-__all__ = ["RunStart", "SamplingRun", "last_of", "request_of"]
+__all__ = ["SamplingRun", "last_of"]
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class RunStart:
-    """What a run finds out before its first draw.
-
-    Attributes:
-        declared: What the method says of itself.
-        layout: What its features are.
-        setups: For every map what it is of.
-        plain: Feature magnitudes at the clean input, shape (N, n).
-        probes: For every map its probe draw, shape (N, n).
-    """
-
-    declared: DeclaredSettings
-    layout: FeatureLayout
-    setups: list[dict[str, Any]]
-    plain: Tensor
-    probes: list[Tensor]
-
-    def of_rows(self, rows: Tensor) -> "RunStart":
-        """The start of some of the rows."""
-        return replace(
-            self,
-            layout=self.layout.of_rows(rows),
-            setups=[setup_of_rows(setup, rows.tolist()) for setup in self.setups],
-            plain=self.plain[rows],
-            probes=[probe[rows] for probe in self.probes],
-        )
-
-    def behaves_like(self, other: "RunStart") -> bool:
-        """Whether two runs explain the same, as far as their plain maps and probe draws say."""
-        pairs = zip((self.plain, *self.probes), (other.plain, *other.probes), strict=True)
-        return all(same_behaviour(one, two) for one, two in pairs)
 
 
 class SamplingRun:
     """Samples the draws of a request, all of them or one range after another.
 
     Args:
-        explainers: Explainers around one method.
         request: The call.
-        for_certificates: Refuse what cannot be certified, and record what certificates need.
-        check_rows: Probe whether the maps are one function of one noisy input.
         on_pass: Called with the number of draws of every finished pass, in place of a progress bar of its own.
         declared: What the method says of itself, if another run has asked.
 
@@ -88,43 +49,25 @@ class SamplingRun:
 
     def __init__(
         self,
-        explainers: "Sequence[SmoothedAttribution]",
         request: SamplingRequest,
         *,
-        for_certificates: bool = True,
-        check_rows: bool = True,
-        on_pass: Callable[[int], object] | None = None,
+        on_pass: Callable[[int], None] | None = None,
         declared: DeclaredSettings | None = None,
     ) -> None:
-        self.explainers = explainers
         # A gradient that the caller's inputs ask for must not flow through thousands of draws.
-        self.request = replace(
-            request,
-            inputs=tuple(tensor.detach() for tensor in request.inputs),
-            # `attribute` returns only the final mean, so one block is enough.
-            plan=request.plan if for_certificates else replace(request.plan, block=request.plan.stop),
-        )
-        self.for_certificates = for_certificates
+        self.request = replace(request, inputs=tuple(tensor.detach() for tensor in request.inputs))
         self.on_pass = on_pass
         self.declared = declared
-        self.method = explainers[0].attribution_method
         self.dtypes: tuple[torch.dtype, ...] = ()
         self.device = request.inputs[0].device
-        self.wrapped = WrappedMethod(
-            self.method,
-            self.request.inputs,
-            is_tuple=request.is_tuple,
-            arguments=request.arguments,
-            seed=request.plan.seed,
-            draw_baseline_from_distrib=request.draw_baseline_from_distrib,
-        )
+        self.wrapped = WrappedMethod(request.method, self.request)
         self.within_memory = WithinMemory(self._call)
-        self.probed = check_rows
+        self.probed = request.check_rows
         self.probe: Probe | None = None
         self._copies: tuple[tuple[tuple[Tensor, ...], Attributions], ...] = ()
-        if for_certificates:
-            self.reachable = Reachable(self.method, request.arguments)
-            self._generators, self._options = self.reachable.states(), options_of(self.method)
+        if request.for_certificates:
+            self.reachable = Reachable(request.method, request.arguments)
+            self._generators, self._options = self.reachable.states(), options_of(request.method)
             self._check_certifiable()
 
     def __iter__(self) -> Iterator[list[SmoothedMap]]:
@@ -145,25 +88,27 @@ class SamplingRun:
             check_each: Ask after every block whether the method is still what it was.
             check_later: Ask after the last one.
         """
-        plan = self.request.plan if draws is None else self.request.plan.of_draws(draws)
+        request = self.request if draws is None else self.request.of_draws(draws)
         # Before the bar: the start is not part of it.
-        start = self.start if self.for_certificates else None
-        with self._progress(plan.n_samples) as on_pass:
+        start = self.start if request.for_certificates else None
+        with self._progress(request.plan.n_samples) as on_pass:
             blocks = smooth(
                 self._attribute,
-                [explainer.per_draw_map for explainer in self.explainers],
-                self.request.inputs,
-                plan,
-                groups=self.request.groups,
-                region=self.request.region,
-                covariance=self.request.covariance,
+                [explainer.per_draw_map for explainer in request.explainers],
+                request.inputs,
+                request.plan,
+                groups=request.groups,
+                region=request.region,
+                covariance=request.covariance,
                 on_pass=on_pass,
             )
-            for fields_of_maps in blocks:
-                is_last = fields_of_maps[0]["provenance"][0][-1].stop == plan.stop
+            for maps in blocks:
+                is_last = int(maps[0].n_samples[0]) == request.plan.n_samples
                 if check_each or (check_later and is_last):
                     self.check_later()
-                yield self._smoothed(fields_of_maps, start)
+                # Known only now: a method may draw random numbers in some passes alone.
+                stochastic = self.wrapped.randomness.used
+                yield maps if start is None else start.add_to(maps, stochastic=stochastic, probed=self.probed)
 
     def check_later(self) -> None:
         """Refuse a method that has become another since the first draw of this run.
@@ -175,10 +120,9 @@ class SamplingRun:
             self.probe.check_later(self._magnitudes, self._circumstances)
             check_generators(self._generators, self.reachable)
 
-    def behaves_like(self, smoothed_map: SmoothedMap) -> bool:
-        """Whether a map is of what this run samples, as far as its plain map and its probe draw say."""
-        known = ((smoothed_map.plain, self.start.plain), (smoothed_map.probe, self.start.probes[0]))
-        return all(one is not None and same_behaviour(one, two) for one, two in known)
+    def settle_covariance(self, *, taken: bool) -> None:
+        """Take the covariance of all later draws, or of none, where the call leaves that open."""
+        self.request = self.request.with_covariance(taken)
 
     def of_rows(self, rows: Tensor) -> "SamplingRun | None":
         """A run of some of the rows, with the start of this one.
@@ -192,13 +136,20 @@ class SamplingRun:
         """
         if self.rows_belong_together:
             return None
-        chosen = self.request.of_rows(rows.tolist(), distribution=False)
-        part = SamplingRun(self.explainers, chosen, check_rows=False, on_pass=self.on_pass, declared=self.declared)
+        chosen = replace(self.request.of_rows(rows.tolist()), check_rows=False)
+        part = SamplingRun(chosen, on_pass=self.on_pass, declared=self.declared)
         start = self.start.of_rows(rows)
         if not part.start.behaves_like(start) or part.rows_belong_together:
             return None
         part.start, part.probed = start, self.probed
         return part
+
+    @property
+    def setups(self) -> list[Setup]:
+        """For every explainer what its maps are of; it calls the model only if no other run has done so."""
+        if self.declared is None or "start" in vars(self):
+            return self.start.setups
+        return [setup_of(explainer, self.declared, self.request) for explainer in self.request.explainers]
 
     @property
     def rows_belong_together(self) -> bool:
@@ -217,13 +168,13 @@ class SamplingRun:
         Raises:
             CertificationError: A model that was called cannot be certified, or does not take inputs or arguments.
         """
-        buffers, rows = digests_of_buffers(self.reachable), len(self.request.inputs[0])
+        buffers, rows = digests_of_buffers(self.reachable), self.request.rows
         # A hook would make a compiled model compile again.
         with called_modules(watch=not self.reachable.compiled) as called:
             clean = _copied(self.wrapped.clean())
-        once = options_of(self.method)
+        once = options_of(self.request.method)
         self.reachable.add(called)
-        check_reachable(self.method, self.reachable)
+        check_reachable(self.request.method, self.reachable)
         layout = FeatureLayout.of(clean.maps, is_tuple=clean.is_tuple, rows=rows, groups=self.request.groups)
         plain = checked_magnitudes(layout.flatten(clean.maps, rows), where="at the clean input").cpu()
         inputs = probe_inputs(self.request.inputs, self.request.plan.stdevs, self.request.plan.law)
@@ -231,7 +182,9 @@ class SamplingRun:
         magnitudes = checked_magnitudes(layout.flatten(drawn.maps, rows), where="in the probe draw")
         if self.declared is None:
             state = frozenset(id(buffer) for buffer in changed_buffers(self.reachable, buffers).values())
-            self.declared = declared_settings(self.method, self.reachable, options=(self._options, once), state=state)
+            self.declared = declared_settings(
+                self.request.method, self.reachable, options=(self._options, once), state=state
+            )
         if self.probed:
             check_generators(self._generators, self.reachable)
             self._generators = self.reachable.states()
@@ -242,9 +195,9 @@ class SamplingRun:
         return RunStart(
             self.declared,
             layout,
-            [self._setup(explainer, self.declared) for explainer in self.explainers],
+            [setup_of(explainer, self.declared, self.request) for explainer in self.request.explainers],
             plain,
-            [explainer.per_draw_map(magnitudes).values.cpu() for explainer in self.explainers],
+            [explainer.per_draw_map(magnitudes).values.cpu() for explainer in self.request.explainers],
         )
 
     def _check_copies(self) -> None:
@@ -289,7 +242,7 @@ class SamplingRun:
 
     def _flat(self, outputs: Attributions) -> Tensor:
         """Feature magnitudes of a call, in memory of their own."""
-        return self.start.layout.flatten(outputs.maps, len(self.request.inputs[0]))
+        return self.start.layout.flatten(outputs.maps, self.request.rows)
 
     @property
     def _circumstances(self) -> tuple[object, ...]:
@@ -300,62 +253,34 @@ class SamplingRun:
         return Probe(
             partial(noisy_inputs, self.request.inputs, plan=plan),
             [stdev > 0 for stdev in plan.stdevs],
-            [explainer.per_draw_map for explainer in self.explainers],
+            [explainer.per_draw_map for explainer in self.request.explainers],
             seed=plan.seed,
             most_draws=plan.largest_pass,
             reachable=self.reachable,
             buffers=buffers,
         )
 
-    def _setup(self, explainer: "SmoothedAttribution", declared: DeclaredSettings) -> dict[str, Any]:
-        return setup_of(type(explainer).__name__, explainer.per_draw_map, declared, self.request)
-
-    def _smoothed(self, fields_of_maps: Sequence[dict[str, Any]], start: RunStart | None) -> list[SmoothedMap]:
-        if start is None:
-            return [SmoothedMap(**fields) for fields in fields_of_maps]
-        # Known only now: a method may draw random numbers in some passes alone.
-        sampled = {"stochastic": self.wrapped.randomness.used, "probed": self.probed}
-        known = zip(fields_of_maps, start.setups, start.probes, strict=True)
-        return [
-            SmoothedMap(**fields, plain=start.plain, probe=probe, setup={**setup, **sampled})
-            for fields, setup, probe in known
-        ]
-
     @contextmanager
-    def _progress(self, draws: int) -> Iterator[Callable[[int], object]]:
-        title = " + ".join(type(explainer).__name__ for explainer in self.explainers)
+    def _progress(self, draws: int) -> Iterator[Callable[[int], None]]:
+        title = " + ".join(type(explainer).__name__ for explainer in self.request.explainers)
         with progress_bar(total=draws, description=title, show=self.request.show_progress) as bar:
             yield self.on_pass or bar.update
 
     def _check_certifiable(self) -> None:
-        for explainer in self.explainers:
+        for explainer in self.request.explainers:
             explainer.check_certifiable()
         if not any(self.request.plan.stdevs):
             raise CertificationError("Expected `stdevs` > 0 for at least one input, got no noise.")
         check_scale(self.request.inputs, self.request.plan.stdevs)
         if self.request.arguments.get("return_convergence_delta"):
             raise InvalidInputError("Expected no `return_convergence_delta` here, got True; `attribute` returns it.")
-        check_method(self.method)
-        check_reachable(self.method, self.reachable)
+        check_method(self.request.method)
+        check_reachable(self.request.method, self.reachable)
 
 
 def _copied(outputs: Attributions) -> Attributions:
     """Attributions in memory of their own: a method may hand out the same memory in every call."""
     return outputs._replace(maps=tuple(m.clone() for m in outputs.maps))
-
-
-def request_of(
-    explainer: "SmoothedAttribution", inputs: Tensor | tuple[Tensor, ...], **arguments: Any
-) -> SamplingRequest:
-    """The checked arguments of a call of an explainer.
-
-    Args:
-        explainer: The explainer.
-        inputs: Its inputs.
-        **arguments: Further arguments of :meth:`SamplingRequest.checked`.
-    """
-    block = block_draws(binary=explainer.per_draw_map.binary)
-    return SamplingRequest.checked(inputs, block=block, law=explainer.noise_law, **arguments)
 
 
 def last_of(items: Iterable[Item]) -> Item:

@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
-from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.request import CallSettings, SamplingRequest
 from captum_certified.attr.run import SamplingRun
 from captum_certified.attr.smoothed_attribution import SmoothedAttribution
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Groups, Regions, SmoothedMap
-from captum_certified.sampling import CovarianceRequest, block_draws
+from captum_certified.sampling import CovarianceRequest
 
 __all__ = ["sample_many"]
 
@@ -75,8 +75,7 @@ def sample_many(
         raise InvalidInputError("Expected at least one explainer in `explainers`, got none.")
     if any(e.attribution_method is not explainers[0].attribution_method for e in explainers):
         raise InvalidInputError("Expected `explainers` around one attribution method object, got several.")
-    request = SamplingRequest.checked(
-        inputs,
+    settings = CallSettings(
         nt_samples=nt_samples,
         nt_samples_batch_size=nt_samples_batch_size,
         stdevs=stdevs,
@@ -88,7 +87,7 @@ def sample_many(
         first_draw=first_draw,
         covariance=covariance,
         region=region,
-        block=block_draws(binary=all(e.per_draw_map.binary for e in explainers)),
+        check_rows=check_rows,
         kwargs=kwargs,
     )
-    return SamplingRun(explainers, request, check_rows=check_rows).last()
+    return SamplingRun(SamplingRequest.checked(explainers, inputs, settings)).last()

@@ -7,7 +7,8 @@ from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
 from captum_certified._captum import as_tuple, log_usage
-from captum_certified.attr.run import SamplingRun, request_of
+from captum_certified.attr.request import CallSettings, SamplingRequest
+from captum_certified.attr.run import SamplingRun
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Groups, Regions, SmoothedMap
 from captum_certified.sampling import CovarianceRequest, NoiseLaw, PerDrawMap
@@ -138,9 +139,7 @@ class SmoothedAttribution(Attribution):
             InvalidInputError: An argument is not what was expected.
             CertificationError: Integer inputs with noise, or attributions that are not finite.
         """
-        request = request_of(
-            self,
-            inputs,
+        settings = CallSettings(
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
             stdevs=stdevs,
@@ -151,13 +150,14 @@ class SmoothedAttribution(Attribution):
             show_progress=show_progress,
             kwargs=kwargs,
         )
+        request = SamplingRequest.checked((self,), inputs, settings, for_certificates=False)
         returns_delta = bool(request.arguments.get("return_convergence_delta"))
         if returns_delta and not self.has_convergence_delta():
             raise InvalidInputError(
                 f"Expected `return_convergence_delta` only of methods that have one, got "
                 f"{type(self.attribution_method).__name__}."
             )
-        run = SamplingRun([self], request, for_certificates=False)
+        run = SamplingRun(request)
         [smoothed] = run.last()
         maps = tuple(m.to(run.device, dtype) for m, dtype in zip(as_tuple(smoothed.mean), run.dtypes, strict=True))
         mean = maps if smoothed.layout.is_tuple else maps[0]
@@ -213,9 +213,7 @@ class SmoothedAttribution(Attribution):
                 attributions that are not finite or depend on other rows, or a model with batch-norm or dropout
                 in training mode.
         """
-        request = request_of(
-            self,
-            inputs,
+        settings = CallSettings(
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
             stdevs=stdevs,
@@ -227,9 +225,10 @@ class SmoothedAttribution(Attribution):
             first_draw=first_draw,
             covariance=covariance,
             region=region,
+            check_rows=check_rows,
             kwargs=kwargs,
         )
-        return SamplingRun([self], request, check_rows=check_rows).last()[0]
+        return SamplingRun(SamplingRequest.checked((self,), inputs, settings)).last()[0]
 
     def stream(
         self,
@@ -278,9 +277,7 @@ class SmoothedAttribution(Attribution):
             InvalidInputError: As :meth:`sample`, already here.
             CertificationError: As :meth:`sample`.
         """
-        request = request_of(
-            self,
-            inputs,
+        settings = CallSettings(
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
             stdevs=stdevs,
@@ -292,9 +289,10 @@ class SmoothedAttribution(Attribution):
             first_draw=first_draw,
             covariance=covariance,
             region=region,
+            check_rows=check_rows,
             kwargs=kwargs,
         )
-        return (maps[0] for maps in SamplingRun([self], request, check_rows=check_rows))
+        return (maps[0] for maps in SamplingRun(SamplingRequest.checked((self,), inputs, settings)))
 
     def check_certifiable(self) -> None:
         """Refuse what no certificate can be given for; subclasses that are mere baselines do.

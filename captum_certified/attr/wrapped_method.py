@@ -21,6 +21,7 @@ from captum_certified.attr.fingerprint import BEHAVIOUR_SEED
 from captum_certified.attr.memory import is_out_of_memory, joined, rows_of_draws
 from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.refusals import check_outputs, shapes_in_errors
+from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution, has_rows
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import same_behaviour
@@ -40,34 +41,20 @@ class WrappedMethod:
 
     Args:
         method: The wrapped method.
-        inputs: Clean inputs, each of shape (N, …).
-        is_tuple: Whether the caller gave a tuple.
-        arguments: Keyword arguments of the method's ``attribute``, for the N examples.
-        seed: Seed of the run, for methods with randomness of their own.
-        draw_baseline_from_distrib: As in NoiseTunnel.
+        request: The call, whose arguments are for its N examples.
         keep_graph: Whether the attributions keep the graph that the method gives them.
     """
 
-    def __init__(
-        self,
-        method: Attribution,
-        inputs: tuple[Tensor, ...],
-        *,
-        is_tuple: bool,
-        arguments: Mapping[str, Any],
-        seed: int,
-        draw_baseline_from_distrib: bool = False,
-        keep_graph: bool = False,
-    ) -> None:
-        self.inputs = inputs
-        self.is_tuple = is_tuple
-        self.arguments = dict(arguments)
-        self.seed = seed
-        self.draw_baseline_from_distrib = draw_baseline_from_distrib
+    def __init__(self, method: Attribution, request: SamplingRequest, *, keep_graph: bool = False) -> None:
+        self.inputs = request.inputs
+        self.is_tuple = request.is_tuple
+        self.arguments = dict(request.arguments)
+        self.seed = request.plan.seed
+        self.draw_baseline_from_distrib = request.draw_baseline_from_distrib
         self.keep_graph = keep_graph
         self.deltas: list[Tensor] = []
         self.has_succeeded = False
-        self.randomness = IsolatedRandomness(inputs[0].device)
+        self.randomness = IsolatedRandomness(self.inputs[0].device)
         self.chooses_class = _is_argmax(self.arguments.get("target"))
         self.returns_delta = bool(self.arguments.get("return_convergence_delta"))
         self.method = method

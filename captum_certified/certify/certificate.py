@@ -13,15 +13,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from captum_certified.certify.conditions import held_fixed
 from captum_certified.certify.feature_table import feature_names_of
 from captum_certified.certify.few_draws import too_few_draws
 from captum_certified.certify.row_levels import levels
 from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.maps import SmoothedMap, fields_from_parts, parts_of_map
+from captum_certified.maps import SmoothedMap, from_parts, parts_of
 from captum_certified.storage import atomic_write, read_archive, write_archive
 
-__all__ = ["Certificate", "held_fixed"]
+__all__ = ["Certificate"]
 
 _KIND = "certificate"
 _MAP = "map."
@@ -217,7 +218,7 @@ class Certificate(ABC):
         Args:
             path: File to write.
         """
-        header, arrays = parts_of_map(self.map)
+        header, arrays = parts_of(self.map)
         scalars = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "map"}
         tensors = {name: scalars.pop(name) for name in self._tensors()}
         write_archive(
@@ -247,7 +248,7 @@ class Certificate(ABC):
         try:
             kind = kinds[header["certificate"]]
             parts = {name.removeprefix(_MAP): array for name, array in arrays.items() if name.startswith(_MAP)}
-            smoothed_map = SmoothedMap(**fields_from_parts(header["map"], parts))
+            smoothed_map = from_parts(SmoothedMap, header["map"], parts)
             tensors: dict[str, Any] = {
                 name.removeprefix(_RESULT): torch.from_numpy(array)
                 for name, array in arrays.items()
@@ -260,32 +261,3 @@ class Certificate(ABC):
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
-
-
-def held_fixed(target: Any, stdevs: Any) -> str:
-    """What a certificate takes to be the same at every perturbed input, in one line.
-
-    Args:
-        target: The target of a map's setup.
-        stdevs: Standard deviations of the noise, one for each input tensor if it is a tuple or a list.
-
-    Example:
-        >>> held_fixed("argmax", 0.2)[:59]
-        'It is about the class predicted at each noisy copy, whichev'
-    """
-    several = list(stdevs) if isinstance(stdevs, tuple | list) else []
-    still = [str(number) for number, stdev in enumerate(several) if stdev == 0]
-    arguments = "baselines, reference distributions, groups, regions and further arguments"
-    if target and "argmax" in (target if isinstance(target, list) else [target]):
-        text = (
-            f"It is about the class predicted at each noisy copy, whichever that is; {arguments} are held fixed at "
-            "every perturbed input."
-        )
-    else:
-        text = f"Target, {arguments} are held fixed at every perturbed input, also where the prediction changes."
-    if still:
-        text += f" So {'is input tensor' if len(still) == 1 else 'are the input tensors'} {', '.join(still)}, of σ = 0."
-    if len({stdev for stdev in several if stdev > 0}) > 1:
-        first = next(stdev for stdev in several if stdev > 0)
-        text += f" The radius is the length of the change with each tensor divided by its σ, times {first:g}."
-    return text

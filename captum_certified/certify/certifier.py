@@ -1,36 +1,29 @@
 """The Certifier: from an explanation, or a map already sampled, to certificates."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from captum_certified import theory
+from captum_certified._captum import MethodArguments
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.attr.run import SamplingRun, request_of
-from captum_certified.certify.bounds.intervals import Bound, half_width
-from captum_certified.certify.bounds.registry import BEST, BOUNDS, bound_named, box_of
-from captum_certified.certify.bounds.spectral import OUTWARD, distance_bound, unbounded_length
-from captum_certified.certify.distance import DistanceCertificate
-from captum_certified.certify.rank import THEOREM3, RankCertificate
-from captum_certified.certify.region import RegionCertificate
-from captum_certified.certify.row_levels import Array, by_level, levels
-from captum_certified.certify.segments import Segments
-from captum_certified.certify.selection import SelectionCertificate
+from captum_certified.attr.request import CallSettings, SamplingRequest
+from captum_certified.attr.run import SamplingRun
+from captum_certified.certify.distance import DistanceCertificate, certify_distance
+from captum_certified.certify.goal import Goal
+from captum_certified.certify.prover import Prover, check_draws
+from captum_certified.certify.rank import RankCertificate, certify_median_ranks, certify_ranks
+from captum_certified.certify.region import RegionCertificate, certify_region
+from captum_certified.certify.selection import SelectionCertificate, certify_selection
 from captum_certified.certify.sequential import certify_in_looks
-from captum_certified.certify.top_k import TopKCertificate
+from captum_certified.certify.top_k import TopKCertificate, certified_curve, certified_radius, certify_top_k
 from captum_certified.certify.written_numbers import written_confidence
-from captum_certified.checks import checked_number, checked_samples, resolved_count
-from captum_certified.exceptions import CertificationError, InvalidInputError
+from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Groups, Regions, SmoothedMap
 from captum_certified.sampling import CovarianceRequest
 
 __all__ = ["Certifier"]
-
-_VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 features of the top set
 
 
 class Certifier:
@@ -87,14 +80,11 @@ class Certifier:
                 "Expected `attribution_method` to be a smoothed attribution such as SparsifiedSmoothGrad, got "
                 f"{type(attribution_method).__name__}."
             )
-        if bound != BEST and bound not in BOUNDS:
-            raise InvalidInputError(f"Expected `bound` to be one of {[BEST, *BOUNDS]}, got {bound!r}.")
-        if violations != "auto":
-            resolved_count("violations", violations, at_least=0)
+        prover = Prover(confidence, bound, violations)
         self.attribution_method = attribution_method
-        self.confidence = checked_number("confidence", confidence, above=0, below=1)
-        self.bound = bound
-        self.violations = violations.item() if isinstance(violations, np.generic) else violations
+        self.confidence = prover.confidence
+        self.bound = prover.bound
+        self.violations = prover.violations
 
     def __repr__(self) -> str:
         explainer = "" if self.attribution_method is None else f"{type(self.attribution_method).__name__}, "
@@ -116,7 +106,7 @@ class Certifier:
         covariance: CovarianceRequest = "auto",
         region: Regions = None,
         overlap: float | None = None,
-        attribution_kwargs: Mapping[str, Any] | None = None,
+        attribution_kwargs: MethodArguments | None = None,
         seed: int | None = None,
         show_progress: bool = False,
         **kwargs: Any,
@@ -153,6 +143,7 @@ class Certifier:
             CertificationError: The guarantee would be unsound.
 
         Example:
+            >>> import torch
             >>> from captum.attr import Saliency
             >>> from captum_certified import SparsifiedSmoothGrad
             >>> _ = torch.manual_seed(0)
@@ -163,25 +154,18 @@ class Certifier:
             ... ).stopped
             ('certified', 'certified')
         """
-        if self.attribution_method is None:
-            raise InvalidInputError("Expected a Certifier with an `attribution_method` to sample from, got None.")
-        checked_number("radius", radius, at_least=0)
-        most = resolved_count("k", k)
-        _check_draws(nt_samples)
-        if overlap is not None:
-            resolved_count("overlap", overlap, most)
-            if "first_draw" in kwargs:
-                raise InvalidInputError(
-                    f"Expected no `first_draw` with `overlap`, got {kwargs['first_draw']!r}: its looks count from draw "
-                    "0."
-                )
-        check_rows = kwargs.pop("check_rows", True)
-        request = request_of(
-            self.attribution_method,
-            inputs,
+        explainer = self.explainer
+        goal = Goal(k=k, radius=radius, overlap=overlap)
+        check_draws(nt_samples)
+        if overlap is not None and "first_draw" in kwargs:
+            raise InvalidInputError(
+                f"Expected no `first_draw` with `overlap`, got {kwargs['first_draw']!r}: its looks count from draw 0."
+            )
+        settings = CallSettings(
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,
             stdevs=stdevs,
+            draw_baseline_from_distrib=kwargs.pop("draw_baseline_from_distrib", False),
             groups=groups,
             covariance=covariance,
             region=region,
@@ -189,12 +173,12 @@ class Certifier:
             seed=seed,
             show_progress=show_progress,
             first_draw=kwargs.pop("first_draw", 0),
-            draw_baseline_from_distrib=kwargs.pop("draw_baseline_from_distrib", False),
+            check_rows=kwargs.pop("check_rows", True),
             kwargs=kwargs,
         )
-        run = SamplingRun([self.attribution_method], request, check_rows=check_rows)
+        run = SamplingRun(SamplingRequest.checked((explainer,), inputs, settings))
         if overlap is not None:
-            return certify_in_looks(self, Segments(run), k=k, radius=radius, overlap=overlap)
+            return certify_in_looks(self.prover, run, goal)
         with contextlib.closing(run.maps()) as maps:
             for [smoothed_map] in maps:  # the first of them shows whether it can be certified at all
                 self.check(smoothed_map, k=k)
@@ -220,22 +204,7 @@ class Certifier:
             InvalidInputError: An argument is not what was expected.
             CertificationError: The bound does not apply to the map.
         """
-        bound, count, violations = self._prepared(smoothed_map, k)
-        ratio, fresh_draws = self._ratio(smoothed_map, radius), _checked_fresh(fresh_draws)
-        violations = violations if fresh_draws is None else 0
-
-        def overlaps(part: SmoothedMap, level: float) -> Array:
-            if fresh_draws is None:
-                return bound.overlaps(part, count, np.array([ratio]), level, violations)[:, 0]
-            ends = box_of(bound).release(part, ratio, level, fresh_draws)
-            return theory.overlap_from_bounds(*ends, part.features.numpy(), count)
-
-        return TopKCertificate(
-            **self._about(smoothed_map, radius, bound.name, violations=violations),
-            k=count,
-            fresh_draws=fresh_draws,
-            overlap=self._stated(smoothed_map, overlaps),
-        )
+        return certify_top_k(self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws)
 
     def top_k_curve(self, smoothed_map: SmoothedMap, *, k: float, radii: Sequence[float] | Tensor) -> Tensor:
         """Certified overlaps at several radii, from one map; for each example they hold together.
@@ -252,9 +221,7 @@ class Certifier:
             InvalidInputError: An argument is not what was expected.
             CertificationError: The bound does not apply to the map.
         """
-        bound, count, violations = self._prepared(smoothed_map, k)
-        ratios = np.array([self._ratio(smoothed_map, float(radius)) for radius in radii], dtype=np.float64)
-        return self._stated(smoothed_map, lambda part, level: bound.overlaps(part, count, ratios, level, violations))
+        return certified_curve(self.prover, smoothed_map, k=k, radii=radii)
 
     def rank(self, smoothed_map: SmoothedMap, *, radius: float, fresh_draws: int | None = None) -> RankCertificate:
         """Certify the rank that each feature keeps.
@@ -271,19 +238,7 @@ class Certifier:
             InvalidInputError: An argument is not what was expected.
             CertificationError: The bound does not apply to the map.
         """
-        bound = self._checked_bound(smoothed_map)
-        ratio, fresh_draws = self._ratio(smoothed_map, radius), _checked_fresh(fresh_draws)
-
-        def ranks(part: SmoothedMap, level: float) -> Array:
-            if fresh_draws is None:
-                return bound.ranks(part, ratio, level)
-            return theory.ranks_from_bounds(*box_of(bound).release(part, ratio, level, fresh_draws))
-
-        return RankCertificate(
-            fresh_draws=fresh_draws,
-            **self._about(smoothed_map, radius, bound.name),
-            feature_rank=self._stated(smoothed_map, ranks),
-        )
+        return certify_ranks(self.prover, smoothed_map, radius=radius, fresh_draws=fresh_draws)
 
     def radius(self, smoothed_map: SmoothedMap, *, k: float, overlap: float) -> Tensor:
         """How far an overlap of the top K is certified.
@@ -301,12 +256,7 @@ class Certifier:
             InvalidInputError: An argument is not what was expected.
             CertificationError: The bound does not apply to the map.
         """
-        bound, count, violations = self._prepared(smoothed_map, k)
-        wanted = resolved_count("overlap", overlap, count)
-        ratio = self._stated(
-            smoothed_map, lambda part, level: bound.overlap_ratio(part, count, wanted, level, violations)
-        )
-        return ratio * smoothed_map.sigma
+        return certified_radius(self.prover, smoothed_map, k=k, overlap=overlap)
 
     def median_rank(self, smoothed_map: SmoothedMap, *, radius: float) -> RankCertificate:
         """Theorem 3's certified ranks: those that follow from being salient in at least half of the draws.
@@ -325,28 +275,7 @@ class Certifier:
             InvalidInputError: An argument is not what was expected.
             CertificationError: The map is not of zeros and ones, or its number of ones is unknown.
         """
-        self._check_map(smoothed_map)
-        counts, most_ones = smoothed_map.feature_counts, smoothed_map.max_squared_norm
-        if counts is None or most_ones is None:
-            raise CertificationError(
-                "Expected a sparsified map with a known number of ones in each draw, got one without counts or without "
-                "`max_squared_norm`."
-            )
-        _check_length(smoothed_map)
-        n, ratio = smoothed_map.layout.n_features, self._ratio(smoothed_map, radius)
-        weights = np.ones(int(most_ones))
-        salient = self._stated(
-            smoothed_map,
-            lambda part, level: theory.theorem3_rank(
-                weights, len(weights), half_width=half_width(part, level), ratio=ratio
-            ),
-        )
-        in_half = 2 * counts >= smoothed_map.n_samples.unsqueeze(1)
-        ranks = torch.where(in_half, salient.clamp_max(n + 1), n + 1).long()
-        return RankCertificate(
-            **self._about(smoothed_map, radius, THEOREM3),
-            feature_rank=ranks,
-        )
+        return certify_median_ranks(self.prover, smoothed_map, radius=radius)
 
     def selection(self, smoothed_map: SmoothedMap, *, radius: float) -> SelectionCertificate:
         """Certify for each feature whether most noisy copies select it, and abstain where neither is proved.
@@ -362,18 +291,7 @@ class Certifier:
             InvalidInputError: An argument is not what was expected.
             CertificationError: The map is not of zeros and ones, or the bound does not apply to it.
         """
-        bound = self._checked_bound(smoothed_map)
-        if not smoothed_map.binary:
-            raise CertificationError("Expected a sparsified map, of zeros and ones, got a map of other values.")
-        ends = self._stated(smoothed_map, lambda part, level: np.stack(bound.intervals(part, level), axis=1))
-        lower, upper = ends[:, 0].numpy(), ends[:, 1].numpy()
-        selected, rejected = theory.selection(lower, upper, ratio=self._ratio(smoothed_map, radius))
-        return SelectionCertificate(
-            **self._about(smoothed_map, radius, bound.name),
-            feature_selected=torch.from_numpy(selected),
-            feature_rejected=torch.from_numpy(rejected),
-            feature_radius=torch.from_numpy(theory.selection_ratios(lower, upper) * smoothed_map.sigma),
-        )
+        return certify_selection(self.prover, smoothed_map, radius=radius)
 
     def region(self, smoothed_map: SmoothedMap, *, name: str | None = None, radius: float) -> RegionCertificate:
         """Certify the mean share of a noisy copy's saliency that stays in a region given when the map was sampled.
@@ -391,20 +309,7 @@ class Certifier:
         Raises:
             InvalidInputError: An argument is not what was expected, or there is no such region.
         """
-        self._check_map(smoothed_map)
-        known = sorted(smoothed_map.regions)
-        if name is None and len(known) == 1:
-            name = known[0]
-        if name is None or name not in smoothed_map.regions:
-            raise InvalidInputError(f"Expected `name` to be one of the map's regions {known}, got {name!r}.")
-        ratio, shares = self._ratio(smoothed_map, radius), smoothed_map.regions[name][1].numpy()
-        rows = zip(shares, smoothed_map.n_samples.tolist(), levels(smoothed_map, 1 - self.confidence), strict=True)
-        mass = [theory.region_mass(share[None, :draws], ratio=ratio, alpha=level) for share, draws, level in rows]
-        return RegionCertificate(
-            **self._about(smoothed_map, radius, "region"),
-            name=name,
-            mass=torch.from_numpy(np.concatenate(mass)),
-        )
+        return certify_region(self.prover, smoothed_map, name=name, radius=radius)
 
     def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
         """Certify how far the whole map can move, and how far it can turn.
@@ -423,16 +328,7 @@ class Certifier:
             InvalidInputError: An argument is not what was expected.
             CertificationError: The map has negative values.
         """
-        self._check_map(smoothed_map)
-        _check_length(smoothed_map)
-        ratio = self._ratio(smoothed_map, radius)
-        l2 = self._stated(smoothed_map, lambda part, level: distance_bound(part, ratio, level))
-        share = l2 / smoothed_map.features.norm(dim=1)  # infinite or NaN for the map of zeros
-        return DistanceCertificate(
-            **self._about(smoothed_map, radius, "spectral"),
-            l2=l2,
-            cosine=(1.0 - share.nan_to_num(1.0).clamp_max(1.0).square()).clamp_min(0.0).sqrt() / OUTWARD,
-        )
+        return certify_distance(self.prover, smoothed_map, radius=radius)
 
     def forecast(self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int) -> Tensor:
         """The overlap to expect from more draws, if the present means were exact; not a certificate.
@@ -452,20 +348,6 @@ class Certifier:
         """
         return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius).overlap
 
-    def _about(self, smoothed_map: SmoothedMap, radius: float, bound: str, violations: int = 0) -> dict[str, Any]:
-        """What every certificate records."""
-        return {
-            "map": smoothed_map,
-            "at_radius": float(radius),
-            "confidence": self.confidence,
-            "bound": bound,
-            "violations": violations,
-        }
-
-    def _stated(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], Array]) -> Tensor:
-        """What is stated of every row, at the row's level."""
-        return torch.from_numpy(by_level(smoothed_map, 1 - self.confidence, statement))
-
     def check(self, smoothed_map: SmoothedMap, *, k: float) -> None:
         """Refuse a map of which no top set of this size can be certified, however many draws follow.
 
@@ -483,43 +365,22 @@ class Certifier:
             >>> smoothed_map = SmoothedMap.from_counts(torch.tensor([[90, 50, 10]]), n_samples=100, stdevs=0.2)
             >>> Certifier().check(smoothed_map, k=2)
         """
-        self._prepared(smoothed_map, k)
+        self.prover.prepared(smoothed_map, k)
 
-    def _prepared(self, smoothed_map: SmoothedMap, k: float) -> tuple[Bound, int, int]:
-        bound = self._checked_bound(smoothed_map)
-        count = resolved_count("k", k, smoothed_map.layout.n_features)
-        if not bound.allows_violations:
-            return bound, count, 0
-        if self.violations == "auto":
-            return bound, count, count // _VIOLATIONS_SHARE
-        return bound, count, resolved_count("violations", self.violations, count, at_least=0)
+    # -- details -------------------------------------------------------------------------------------------
 
-    def _checked_bound(self, smoothed_map: SmoothedMap) -> Bound:
-        self._check_map(smoothed_map)
-        return bound_named(self.bound, smoothed_map)
+    @property
+    def explainer(self) -> SmoothedAttribution:
+        """The smoothed attribution to sample from.
 
-    @staticmethod
-    def _check_map(smoothed_map: SmoothedMap) -> None:
-        if not isinstance(smoothed_map, SmoothedMap):
-            raise InvalidInputError(f"Expected `smoothed_map` to be a SmoothedMap, got {type(smoothed_map).__name__}.")
-        _check_draws(int(smoothed_map.n_samples.min()))
-        if smoothed_map.sigma == 0:
-            raise CertificationError("Expected a map smoothed with `stdevs` > 0, got no noise.")
+        Raises:
+            InvalidInputError: The certifier has none.
+        """
+        if self.attribution_method is None:
+            raise InvalidInputError("Expected a Certifier with an `attribution_method` to sample from, got None.")
+        return self.attribution_method
 
-    def _ratio(self, smoothed_map: SmoothedMap, radius: float) -> float:
-        return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
-
-
-def _check_length(smoothed_map: SmoothedMap) -> None:
-    refusal = unbounded_length(smoothed_map)
-    if refusal is not None:
-        raise CertificationError(f"Expected {refusal}.")
-
-
-def _check_draws(n_samples: object) -> None:
-    if isinstance(n_samples, int) and n_samples < 2:
-        raise CertificationError(f"Expected at least 2 draws to certify, got {n_samples}.")
-
-
-def _checked_fresh(fresh_draws: object) -> int | None:
-    return None if fresh_draws is None else int(checked_samples("fresh_draws", fresh_draws, 1))
+    @property
+    def prover(self) -> Prover:
+        """What the certificates are proved with."""
+        return Prover(self.confidence, self.bound, self.violations)

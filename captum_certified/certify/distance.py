@@ -5,10 +5,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from captum_certified.certify.bounds.spectral import OUTWARD, distance_bound
 from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.prover import Prover, check_length
 from captum_certified.certify.written_numbers import floored, rounded_up
+from captum_certified.maps import SmoothedMap
 
-__all__ = ["DistanceCertificate"]
+__all__ = ["DistanceCertificate", "certify_distance"]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -41,3 +44,17 @@ class DistanceCertificate(Certificate):
     def _feature_tables(self) -> dict[str, Tensor]:
         reach = self.l2.unsqueeze(1)
         return {"lower": (self.map.features - reach).clamp_min(0.0), "upper": self.map.features + reach}
+
+
+def certify_distance(prover: Prover, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
+    """Certify how far the whole map can move; see :meth:`~captum_certified.Certifier.distance`."""
+    prover.check_map(smoothed_map)
+    check_length(smoothed_map)
+    ratio = prover.ratio(smoothed_map, radius)
+    l2 = prover.by_row(smoothed_map, lambda part, level: distance_bound(part, ratio, level))
+    share = l2 / smoothed_map.features.norm(dim=1)  # infinite or NaN for the map of zeros
+    return DistanceCertificate(
+        **prover.proved(smoothed_map, radius, "spectral"),
+        l2=l2,
+        cosine=(1.0 - share.nan_to_num(1.0).clamp_max(1.0).square()).clamp_min(0.0).sqrt() / OUTWARD,
+    )

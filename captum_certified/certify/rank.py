@@ -3,14 +3,23 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from captum_certified import theory
+from captum_certified.certify.bounds.intervals import half_width
+from captum_certified.certify.bounds.registry import box_of
 from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.conditions import compared_with, own_error
 from captum_certified.certify.feature_table import score_range
-from captum_certified.certify.fresh import compared_with, own_error
+from captum_certified.certify.prover import Prover, check_length, checked_fresh_draws
+from captum_certified.certify.row_levels import Array
 from captum_certified.checks import resolved_count
+from captum_certified.exceptions import CertificationError
+from captum_certified.maps import SmoothedMap
 
-__all__ = ["THEOREM3", "RankCertificate"]
+__all__ = ["THEOREM3", "RankCertificate", "certify_median_ranks", "certify_ranks"]
 
 THEOREM3 = "theorem3"  # the bound of Certifier.median_rank
 _AS_PRINTED = frozenset({"theorem2", THEOREM3})
@@ -85,3 +94,48 @@ class RankCertificate(Certificate):
         bound = "hoeffding" if self.bound == THEOREM3 else self.bound
         lower, upper = score_range(self.map, bound, self.at_radius, 1 - self.confidence, self.fresh_draws)
         return {"lower": lower, "upper": upper, "rank": self.feature_rank}
+
+
+def certify_ranks(
+    prover: Prover, smoothed_map: SmoothedMap, *, radius: float, fresh_draws: int | None = None
+) -> RankCertificate:
+    """Certify the rank that each feature keeps; see :meth:`~captum_certified.Certifier.rank`."""
+    bound = prover.bound_for(smoothed_map)
+    ratio, fresh_draws = prover.ratio(smoothed_map, radius), checked_fresh_draws(fresh_draws)
+
+    def ranks(part: SmoothedMap, level: float) -> Array:
+        if fresh_draws is None:
+            return bound.ranks(part, ratio, level)
+        return theory.ranks_from_bounds(*box_of(bound).release(part, ratio, level, fresh_draws))
+
+    return RankCertificate(
+        fresh_draws=fresh_draws,
+        **prover.proved(smoothed_map, radius, bound.name),
+        feature_rank=prover.by_row(smoothed_map, ranks),
+    )
+
+
+def certify_median_ranks(prover: Prover, smoothed_map: SmoothedMap, *, radius: float) -> RankCertificate:
+    """Certify the ranks of Theorem 3; see :meth:`~captum_certified.Certifier.median_rank`."""
+    prover.check_map(smoothed_map)
+    counts, most_ones = smoothed_map.feature_counts, smoothed_map.max_squared_norm
+    if counts is None or most_ones is None:
+        raise CertificationError(
+            "Expected a sparsified map with a known number of ones in each draw, got one without counts or without "
+            "`max_squared_norm`."
+        )
+    check_length(smoothed_map)
+    n, ratio = smoothed_map.layout.n_features, prover.ratio(smoothed_map, radius)
+    weights = np.ones(int(most_ones))
+    salient = prover.by_row(
+        smoothed_map,
+        lambda part, level: theory.theorem3_rank(
+            weights, len(weights), half_width=half_width(part, level), ratio=ratio
+        ),
+    )
+    in_half = 2 * counts >= smoothed_map.n_samples.unsqueeze(1)
+    ranks = torch.where(in_half, salient.clamp_max(n + 1), n + 1).long()
+    return RankCertificate(
+        **prover.proved(smoothed_map, radius, THEOREM3),
+        feature_rank=ranks,
+    )

@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from captum_certified import theory
 from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.prover import Prover
+from captum_certified.certify.row_levels import levels
 from captum_certified.certify.written_numbers import floored_percent
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.maps import SmoothedMap
 
-__all__ = ["RegionCertificate"]
+__all__ = ["RegionCertificate", "certify_region"]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -52,3 +59,21 @@ class RegionCertificate(Certificate):
 
     def _feature_tables(self) -> dict[str, Tensor]:
         return {"in_region": self.map.regions[self.name][0].expand(len(self.map), -1)}
+
+
+def certify_region(prover: Prover, smoothed_map: SmoothedMap, *, name: str | None, radius: float) -> RegionCertificate:
+    """Certify the share of the saliency that stays in a region; see :meth:`~captum_certified.Certifier.region`."""
+    prover.check_map(smoothed_map)
+    known = sorted(smoothed_map.regions)
+    if name is None and len(known) == 1:
+        name = known[0]
+    if name is None or name not in smoothed_map.regions:
+        raise InvalidInputError(f"Expected `name` to be one of the map's regions {known}, got {name!r}.")
+    ratio, shares = prover.ratio(smoothed_map, radius), smoothed_map.regions[name][1].numpy()
+    rows = zip(shares, smoothed_map.n_samples.tolist(), levels(smoothed_map, prover.alpha), strict=True)
+    mass = [theory.region_mass(share[None, :draws], ratio=ratio, alpha=level) for share, draws, level in rows]
+    return RegionCertificate(
+        **prover.proved(smoothed_map, radius, "region"),
+        name=name,
+        mass=torch.from_numpy(np.concatenate(mass)),
+    )

@@ -3,13 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from captum_certified import theory
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.feature_table import score_range
+from captum_certified.certify.prover import Prover
 from captum_certified.certify.written_numbers import floored_percent
+from captum_certified.exceptions import CertificationError
+from captum_certified.maps import SmoothedMap
 
-__all__ = ["SelectionCertificate"]
+__all__ = ["SelectionCertificate", "certify_selection"]
 
 Maps = Tensor | tuple[Tensor, ...]
 
@@ -93,3 +99,19 @@ class SelectionCertificate(Certificate):
             "rejected": self.feature_rejected,
             "radius": self.feature_radius,
         }
+
+
+def certify_selection(prover: Prover, smoothed_map: SmoothedMap, *, radius: float) -> SelectionCertificate:
+    """Certify which features most noisy copies select; see :meth:`~captum_certified.Certifier.selection`."""
+    bound = prover.bound_for(smoothed_map)
+    if not smoothed_map.binary:
+        raise CertificationError("Expected a sparsified map, of zeros and ones, got a map of other values.")
+    ends = prover.by_row(smoothed_map, lambda part, level: np.stack(bound.intervals(part, level), axis=1))
+    lower, upper = ends[:, 0].numpy(), ends[:, 1].numpy()
+    selected, rejected = theory.selection(lower, upper, ratio=prover.ratio(smoothed_map, radius))
+    return SelectionCertificate(
+        **prover.proved(smoothed_map, radius, bound.name),
+        feature_selected=torch.from_numpy(selected),
+        feature_rejected=torch.from_numpy(rejected),
+        feature_radius=torch.from_numpy(theory.selection_ratios(lower, upper) * smoothed_map.sigma),
+    )

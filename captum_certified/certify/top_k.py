@@ -1,18 +1,26 @@
 """The certificate of top-K overlap."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from captum_certified import theory
+from captum_certified.certify.bounds.registry import box_of
 from captum_certified.certify.certificate import Certificate
+from captum_certified.certify.conditions import compared_with, own_error
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
-from captum_certified.certify.fresh import compared_with, own_error
+from captum_certified.certify.prover import Prover, checked_fresh_draws
+from captum_certified.certify.row_levels import Array
 from captum_certified.certify.written_numbers import floored_percent
+from captum_certified.checks import resolved_count
+from captum_certified.maps import SmoothedMap
 from captum_certified.theory import ranks_from_bounds, top_k_mask
 
-__all__ = ["TopKCertificate"]
+__all__ = ["TopKCertificate", "certified_curve", "certified_radius", "certify_top_k"]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -120,3 +128,40 @@ class TopKCertificate(Certificate):
             "rank": feature_ranks(self.map, self.bound, self.at_radius, alpha),
             "radius": top_k_radii(self.map, self.bound, self.k, alpha),
         }
+
+
+def certify_top_k(
+    prover: Prover, smoothed_map: SmoothedMap, *, k: float, radius: float, fresh_draws: int | None = None
+) -> TopKCertificate:
+    """Certify how much of the top K of a map survives; see :meth:`~captum_certified.Certifier.top_k`."""
+    bound, count, violations = prover.prepared(smoothed_map, k)
+    ratio, fresh_draws = prover.ratio(smoothed_map, radius), checked_fresh_draws(fresh_draws)
+    violations = violations if fresh_draws is None else 0
+
+    def overlaps(part: SmoothedMap, level: float) -> Array:
+        if fresh_draws is None:
+            return bound.overlaps(part, count, np.array([ratio]), level, violations)[:, 0]
+        ends = box_of(bound).release(part, ratio, level, fresh_draws)
+        return theory.overlap_from_bounds(*ends, part.features.numpy(), count)
+
+    return TopKCertificate(
+        **prover.proved(smoothed_map, radius, bound.name, violations=violations),
+        k=count,
+        fresh_draws=fresh_draws,
+        overlap=prover.by_row(smoothed_map, overlaps),
+    )
+
+
+def certified_curve(prover: Prover, smoothed_map: SmoothedMap, *, k: float, radii: Sequence[float] | Tensor) -> Tensor:
+    """Certify overlaps at several radii; see :meth:`~captum_certified.Certifier.top_k_curve`."""
+    bound, count, violations = prover.prepared(smoothed_map, k)
+    ratios = np.array([prover.ratio(smoothed_map, float(radius)) for radius in radii], dtype=np.float64)
+    return prover.by_row(smoothed_map, lambda part, level: bound.overlaps(part, count, ratios, level, violations))
+
+
+def certified_radius(prover: Prover, smoothed_map: SmoothedMap, *, k: float, overlap: float) -> Tensor:
+    """Certify how far an overlap holds; see :meth:`~captum_certified.Certifier.radius`."""
+    bound, count, violations = prover.prepared(smoothed_map, k)
+    wanted = resolved_count("overlap", overlap, count)
+    ratio = prover.by_row(smoothed_map, lambda part, level: bound.overlap_ratio(part, count, wanted, level, violations))
+    return ratio * smoothed_map.sigma

@@ -164,30 +164,26 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _job(explainer: Any, arguments: argparse.Namespace) -> "Job":
+    from captum_certified.attr.request import CallSettings
     from captum_certified.certify import Certifier
+    from captum_certified.certify.goal import Goal
     from captum_certified.cli.image_sources import write_pictures
     from captum_certified.runs.job import Job
 
     return Job(
         certifier=Certifier(explainer, confidence=arguments.confidence, bound=arguments.bound),
-        k=arguments.k,
-        radius=arguments.radius,
-        radii=None,
-        nt_samples=arguments.samples,
-        overlap=arguments.overlap,
-        seed=arguments.seed,
+        goal=Goal(k=arguments.k, radius=arguments.radius, overlap=arguments.overlap),
+        sampling=CallSettings(
+            nt_samples=arguments.samples,
+            nt_samples_batch_size=arguments.batch_size,
+            stdevs=arguments.sigma,
+            groups=arguments.groups,
+            covariance="auto",
+            seed=arguments.seed,
+        ),
         out=arguments.out,
         resume=arguments.resume,
         on_failure="record",
-        sampling={
-            "stdevs": arguments.sigma,
-            "nt_samples_batch_size": arguments.batch_size,
-            "groups": arguments.groups,
-            "covariance": "auto",
-            "region": None,
-            "attribution_kwargs": None,
-            "draw_baseline_from_distrib": False,
-        },
         beside=functools.partial(write_pictures, csv=arguments.csv, page=arguments.report),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from captum_certified.certify.certificate import held_fixed
+from captum_certified.certify.conditions import held_fixed
 
 __all__ = ["conditions_of"]
 

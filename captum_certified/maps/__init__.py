@@ -3,8 +3,9 @@
 from captum_certified.maps.combining import difference_in_limits, same_behaviour, select_rows
 from captum_certified.maps.covariance import CovarianceSummary
 from captum_certified.maps.feature_layout import FeatureLayout, Groups
-from captum_certified.maps.map_file import fields_from_parts, parts_of_map
-from captum_certified.maps.provenance import setup_of_rows
+from captum_certified.maps.map_data import Maps
+from captum_certified.maps.map_file import from_parts, parts_of
+from captum_certified.maps.provenance import Setup, setup_of_rows
 from captum_certified.maps.regions import Regions, region_masks
 from captum_certified.maps.smoothed_map import SmoothedMap
 
@@ -12,11 +13,13 @@ __all__ = [
     "CovarianceSummary",
     "FeatureLayout",
     "Groups",
+    "Maps",
     "Regions",
+    "Setup",
     "SmoothedMap",
     "difference_in_limits",
-    "fields_from_parts",
-    "parts_of_map",
+    "from_parts",
+    "parts_of",
     "region_masks",
     "same_behaviour",
     "select_rows",

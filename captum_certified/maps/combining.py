@@ -1,26 +1,118 @@
-"""Some of the rows of a smoothed map."""
+"""Maps combined: more draws, more rows, some of the rows, and when two maps are those of one explanation."""
 
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps.covariance import CovarianceSummary
-from captum_certified.maps.provenance import setup_of_rows
-from captum_certified.maps.regions import regions_of_rows
+from captum_certified.maps.map_data import MapData
+from captum_certified.maps.provenance import joined_draws, merged_setup, setup_of_rows, stacked_setup
+from captum_certified.maps.regions import merged_regions, regions_of_rows, stacked_regions
 
-if TYPE_CHECKING:
-    from captum_certified.maps.smoothed_map import SmoothedMap
+__all__ = ["difference_in_limits", "merged", "same_behaviour", "select_rows", "stacked"]
 
-__all__ = ["difference_in_limits", "same_behaviour", "select_rows"]
+Map = TypeVar("Map", bound=MapData)
 
 # Two maps count as equal if at most 0.1 % of each row differs, as the arithmetic of another machine may cause.
 _MOST_DIFFERING = 1e-3
+_BEHAVIOUR = {"plain": "plain maps", "probe": "probe draws"}
 
 
-def select_rows(smoothed_map: "SmoothedMap", rows: Tensor) -> "SmoothedMap":
-    """The map of some of the examples, in any order; the reverse of ``SmoothedMap.stack``.
+def merged(one: Map, two: Map, *, assume_independent: bool) -> Map:
+    """Return the map of all draws of two maps; see :meth:`~captum_certified.SmoothedMap.merge`.
+
+    Raises:
+        InvalidInputError: The maps share draws, are of different explanations, or come from a sequential run.
+    """
+    _check_like(one, two)
+    if len(one) != len(two):
+        raise InvalidInputError(f"Expected maps of the same examples, got {len(one)} and {len(two)} rows.")
+    if any(looks is not None and bool((looks > 0).any()) for looks in (one.looks, two.looks)):
+        raise InvalidInputError(
+            "Expected maps whose numbers of draws were fixed beforehand, got one of a sequential run, which ended "
+            "when its draws said so; allow it more draws from the start."
+        )
+    provenance = None
+    if one.provenance is not None and two.provenance is not None:
+        provenance = joined_draws(one.provenance, two.provenance)
+    elif not assume_independent:
+        raise InvalidInputError(
+            "Expected maps whose draws are known, got one made from numbers; "
+            "pass `assume_independent=True` if its draws are distinct from the other map's."
+        )
+    setup = merged_setup(one.setup, two.setup)
+    _check_same_behaviour(one, two, assume=assume_independent)
+    samples = one.n_samples + two.n_samples
+
+    def averaged(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+        if a is None or b is None:
+            return None
+        weights = (one.n_samples.double() / samples).unsqueeze(1)
+        return a + (1 - weights) * (b - a)
+
+    counts = None
+    if one.feature_counts is not None and two.feature_counts is not None:
+        counts = one.feature_counts + two.feature_counts
+    return replace(
+        one,
+        n_samples=samples,
+        feature_counts=counts,
+        feature_mean=averaged(one.features, two.features) if counts is None else None,
+        second_moment=averaged(one.second_moment, two.second_moment),
+        given_trace=_merged_trace(one, two),
+        covariance=_merged_covariance(one, two),
+        regions=merged_regions(one.regions, two.regions),
+        provenance=provenance,
+        setup=setup,
+    )
+
+
+def stacked(maps: Sequence[Map]) -> Map:
+    """Return the map of all rows of several maps; see :meth:`~captum_certified.SmoothedMap.stack`.
+
+    Raises:
+        InvalidInputError: There is no map, or the maps are of different explanations.
+    """
+    if not maps:
+        raise InvalidInputError("Expected at least one map in `maps`, got none.")
+    first, setup, layout, rows = maps[0], maps[0].setup, maps[0].layout, len(maps[0])
+    for other in maps[1:]:
+        _check_like(first, other, same_groups=False)
+        setup = stacked_setup(setup, other.setup)
+        layout = layout.stack(rows, other.layout, len(other))
+        rows += len(other)
+
+    def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+        known = [part for part in parts if part is not None]
+        return torch.cat(known) if len(known) == len(parts) else None
+
+    covariances = [m.covariance for m in maps if m.covariance is not None]
+    looks = [torch.zeros_like(m.n_samples) if m.looks is None else m.looks for m in maps]
+    provenances = [m.provenance for m in maps if m.provenance is not None]
+    return replace(
+        first,
+        layout=layout,
+        n_samples=torch.cat([m.n_samples for m in maps]),
+        feature_counts=joined([m.feature_counts for m in maps]),
+        feature_mean=joined([m.feature_mean for m in maps]),
+        second_moment=joined([m.second_moment for m in maps]),
+        plain=joined([m.plain for m in maps]),
+        probe=joined([m.probe for m in maps]),
+        given_trace=joined([m.trace for m in maps]) if any(m.given_trace is not None for m in maps) else None,
+        covariance=CovarianceSummary.stack(covariances) if len(covariances) == len(maps) else None,
+        regions=stacked_regions([(m.regions, len(m)) for m in maps]),
+        provenance=tuple(row for rows in provenances for row in rows) if len(provenances) == len(maps) else None,
+        setup=setup,
+        looks=torch.cat(looks) if any(m.looks is not None for m in maps) else None,
+    )
+
+
+def select_rows(smoothed_map: Map, rows: Tensor) -> Map:
+    """Return the map of some of the examples, in any order; the reverse of ``SmoothedMap.stack``.
 
     Args:
         smoothed_map: A map.
@@ -37,14 +129,20 @@ def select_rows(smoothed_map: "SmoothedMap", rows: Tensor) -> "SmoothedMap":
         tensor([[1, 2]])
     """
     covariance, provenance = smoothed_map.covariance, smoothed_map.provenance
-    tables: dict[str, Any] = {
-        field.name: value[rows]
-        for field in fields(smoothed_map)
-        if isinstance(value := getattr(smoothed_map, field.name), Tensor)
-    }
+
+    def chosen(table: Tensor | None) -> Tensor | None:
+        return None if table is None else table[rows]
+
     return replace(
         smoothed_map,
-        **tables,
+        n_samples=smoothed_map.n_samples[rows],
+        feature_counts=chosen(smoothed_map.feature_counts),
+        feature_mean=chosen(smoothed_map.feature_mean),
+        second_moment=chosen(smoothed_map.second_moment),
+        given_trace=chosen(smoothed_map.given_trace),
+        plain=chosen(smoothed_map.plain),
+        probe=chosen(smoothed_map.probe),
+        looks=chosen(smoothed_map.looks),
         layout=smoothed_map.layout.of_rows(rows),
         covariance=covariance and CovarianceSummary(**{name: v[rows] for name, v in covariance.parts().items()}),
         regions=regions_of_rows(smoothed_map.regions, rows),
@@ -54,9 +152,9 @@ def select_rows(smoothed_map: "SmoothedMap", rows: Tensor) -> "SmoothedMap":
 
 
 def difference_in_limits(one: Tensor, two: Tensor) -> Tensor:
-    """How much of each row of a map is another, in units of the most that arithmetic may cause.
+    """Compute how much of each row of a map differs, in units of the most that arithmetic may cause.
 
-    That is 0.1 % of what the row selects or weighs; of a 0/1 map it is rounded up to whole features.
+    The limit is 0.1 % of what the row selects or weighs, for a 0/1 map rounded up to whole features.
 
     Args:
         one: Shape (rows, n), bool or non-negative.
@@ -77,5 +175,55 @@ def difference_in_limits(one: Tensor, two: Tensor) -> Tensor:
 
 
 def same_behaviour(one: Tensor, two: Tensor) -> bool:
-    """Whether two maps of the same inputs are those of one explanation: equal, but for arithmetic."""
+    """Return whether two maps of the same inputs are those of one explanation: equal, up to arithmetic."""
     return one.shape == two.shape and bool((difference_in_limits(one, two) <= 1).all())
+
+
+def _check_like(one: MapData, two: MapData, *, same_groups: bool = True) -> None:
+    if one.layout.shapes != two.layout.shapes or one.layout.is_tuple != two.layout.is_tuple:
+        raise InvalidInputError(f"Expected maps of the same shapes, got {one.layout.shapes} and {two.layout.shapes}.")
+    if same_groups and not one.layout.same_as(two.layout):
+        raise InvalidInputError("Expected maps with the same `groups`, got different ones.")
+    for name in ("stdevs", "binary", "max_squared_norm"):
+        if getattr(one, name) != getattr(two, name):
+            raise InvalidInputError(
+                f"Expected maps of the same {name}, got {getattr(one, name)} and {getattr(two, name)}."
+            )
+
+
+def _check_same_behaviour(one: MapData, two: MapData, *, assume: bool) -> None:
+    """Refuse maps of equal settings whose plain maps or probe draws differ, or are unknown."""
+    for name, what in _BEHAVIOUR.items():
+        first, second = getattr(one, name), getattr(two, name)
+        if first is not None and second is not None:
+            if not same_behaviour(first, second):
+                raise InvalidInputError(
+                    f"Expected maps of one explanation, got maps of equal settings whose {what} differ: the model, or "
+                    "a function among the arguments, is another."
+                )
+        elif not assume and (one.setup or two.setup):
+            raise InvalidInputError(
+                f"Expected maps whose {what} are known, got one without, which an earlier version made; pass "
+                "`assume_independent=True` if both are of one explanation and of distinct draws."
+            )
+
+
+def _merged_covariance(one: MapData, two: MapData) -> CovarianceSummary | None:
+    """Return the summary of all blocks; a single draw holds no pair, so it has no summary and spoils none."""
+    if one.covariance is not None and two.covariance is not None:
+        return one.covariance.merge(two.covariance)
+    if bool((two.n_samples == 1).all()):
+        return one.covariance
+    return two.covariance if bool((one.n_samples == 1).all()) else None
+
+
+def _merged_trace(one: MapData, two: MapData) -> Tensor | None:
+    """Return the trace of all draws, where it does not follow from merged moments."""
+    if one.given_trace is None and two.given_trace is None:
+        return None
+    first, second = one.trace, two.trace
+    if first is None or second is None:
+        return None
+    q1, q2 = one.n_samples.double(), two.n_samples.double()
+    between = (one.features - two.features).square().sum(1)
+    return ((q1 - 1) * first + (q2 - 1) * second + q1 * q2 / (q1 + q2) * between) / (q1 + q2 - 1)

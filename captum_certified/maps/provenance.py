@@ -1,11 +1,12 @@
 """Which draws a map holds and of what, and when two maps may be joined."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.storage import Json, JsonObject
 
-__all__ = ["DrawRange", "Provenance", "joined_draws", "merged_setup", "setup_of_rows", "stacked_setup"]
+__all__ = ["DrawRange", "Provenance", "Setup", "joined_draws", "merged_setup", "setup_of_rows", "stacked_setup"]
 
 
 class DrawRange(NamedTuple):
@@ -17,6 +18,8 @@ class DrawRange(NamedTuple):
 
 
 Provenance = tuple[tuple[DrawRange, ...], ...]
+# What a map is of and how it was made, JSON values.
+Setup = JsonObject
 
 # How the draws were computed, not what they are of: free to differ between maps that are joined.
 _INCIDENTAL = frozenset({"versions", "device", "nt_samples_batch_size", "stochastic", "probed"})
@@ -49,7 +52,7 @@ def _joined_row(one: tuple[DrawRange, ...], two: tuple[DrawRange, ...]) -> tuple
     return tuple(joined)
 
 
-def merged_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
+def merged_setup(one: Setup, two: Setup) -> dict[str, Json]:
     """The setup of a map with more draws of the same explanation.
 
     Raises:
@@ -65,23 +68,27 @@ def merged_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def stacked_setup(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, Any]:
+def stacked_setup(one: Setup, two: Setup) -> dict[str, Json]:
     """The setup of a map with more rows of the same explanation.
 
     Raises:
         InvalidInputError: The setups describe different explanations.
     """
-    rows = {key for key in _PER_ROW if isinstance(one.get(key), list) and isinstance(two.get(key), list)}
-    return {**merged_setup(one, {**two, **{k: one[k] for k in rows}}), **{k: one[k] + two[k] for k in rows}}
+    rows: dict[str, list[Json]] = {}
+    for name in _PER_ROW:
+        first, second = one.get(name), two.get(name)
+        if isinstance(first, list) and isinstance(second, list):
+            rows[name] = [*first, *second]
+    return {**merged_setup(one, {**two, **{name: one[name] for name in rows}}), **rows}
 
 
-def setup_of_rows(setup: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+def setup_of_rows(setup: Setup, rows: Sequence[int]) -> dict[str, Json]:
     """The setup of a map with some of the rows."""
-    lists = {key for key in _PER_ROW if isinstance(setup.get(key), list)}
-    return {**setup, **{key: [setup[key][row] for row in rows] for key in lists}}
+    lists = {name: each for name in _PER_ROW if isinstance(each := setup.get(name), list)}
+    return {**setup, **{name: [each[row] for row in rows] for name, each in lists.items()}}
 
 
-def _check_same(one: Mapping[str, Any], two: Mapping[str, Any], *, ignore: frozenset[str]) -> None:
+def _check_same(one: Setup, two: Setup, *, ignore: frozenset[str]) -> None:
     for key in sorted((set(one) | set(two)) - ignore):
         if one.get(key) != two.get(key):
             raise InvalidInputError(

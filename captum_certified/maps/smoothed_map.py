@@ -1,50 +1,33 @@
 """The smoothed map: everything that certificates need of the draws, and none of the draws."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from captum_certified.checks import (
-    checked_columns,
-    checked_norm,
-    checked_samples,
-    checked_stdevs,
-)
+from captum_certified.checks import checked_columns, checked_norm, checked_samples, checked_stdevs
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.maps.combining import same_behaviour
+from captum_certified.maps.combining import merged, stacked
 from captum_certified.maps.covariance import CovarianceSummary, check_rows_and_pairs
 from captum_certified.maps.feature_layout import FeatureLayout
-from captum_certified.maps.map_file import fields_from_parts, parts_of_map
-from captum_certified.maps.provenance import (
-    Provenance,
-    joined_draws,
-    merged_setup,
-    stacked_setup,
-)
-from captum_certified.maps.regions import merged_regions, stacked_regions
+from captum_certified.maps.map_data import MapData, Maps
+from captum_certified.maps.map_file import from_parts, parts_of
 from captum_certified.maps.unit_interval import (
     check_unit_eigenvalue,
     checked_unit_mean,
     checked_unit_second_moment,
     checked_unit_trace,
 )
-from captum_certified.storage.archive import read_archive, write_archive
+from captum_certified.storage import read_archive, write_archive
 
 __all__ = ["SmoothedMap"]
 
-Maps = Tensor | tuple[Tensor, ...]
-
 _KIND = "SmoothedMap"
-_BEHAVIOUR = {"plain": "plain maps", "probe": "probe draws"}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SmoothedMap:
+class SmoothedMap(MapData):
     """Mean of a per-draw map over noisy copies of the input, with the statistics that certificates need.
 
     It is made by :meth:`~captum_certified.SmoothedAttribution.sample`, or from numbers of your own by
@@ -76,82 +59,6 @@ class SmoothedMap:
         >>> smoothed_map.mean
         tensor([[0.9000, 0.5000, 0.1000]], dtype=torch.float64)
     """
-
-    layout: FeatureLayout
-    n_samples: Tensor
-    stdevs: float | tuple[float, ...]
-    feature_counts: Tensor | None = None
-    feature_mean: Tensor | None = None
-    second_moment: Tensor | None = None
-    max_squared_norm: float | None = None
-    given_trace: Tensor | None = None
-    covariance: CovarianceSummary | None = None
-    regions: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    plain: Tensor | None = None
-    probe: Tensor | None = None
-    provenance: Provenance | None = None
-    setup: Mapping[str, Any] = field(default_factory=dict)
-    looks: Tensor | None = None
-
-    # -- what was measured ---------------------------------------------------------------------------------
-
-    @property
-    def binary(self) -> bool:
-        """Whether every draw of the map is 0 or 1."""
-        return self.feature_counts is not None
-
-    @cached_property
-    def features(self) -> Tensor:
-        """Mean of each feature, float64, shape (N, n)."""
-        if self.feature_counts is not None:
-            return self.feature_counts.double() / self.n_samples.unsqueeze(1)
-        assert self.feature_mean is not None  # noqa: S101  for the type checker: one of the two is given
-        return self.feature_mean
-
-    @property
-    def mean(self) -> Maps:
-        """Mean map in float64, structured like the wrapped method's output."""
-        return self.layout.unflatten(self.features)
-
-    @property
-    def counts(self) -> Maps | None:
-        """Counts of a 0/1 map in int64, structured like the wrapped method's output; else ``None``."""
-        return None if self.feature_counts is None else self.layout.unflatten(self.feature_counts)
-
-    @property
-    def trace(self) -> Tensor | None:
-        """Trace of the unbiased sample covariance, float64, shape (N,); ``None`` if unknown or of one draw."""
-        if self.given_trace is not None:
-            return self.given_trace
-        square = self.features if self.binary else self.second_moment
-        if square is None or bool((self.n_samples < 2).any()):
-            return None
-        q = self.n_samples.double()
-        return (q / (q - 1) * (square.sum(1) - self.features.square().sum(1))).clamp_min(0.0)
-
-    @property
-    def sigma(self) -> float:
-        """The standard deviation in whose units a radius is given: the first that is not zero."""
-        stdevs = self.stdevs if isinstance(self.stdevs, tuple) else (self.stdevs,)
-        return next((s for s in stdevs if s > 0), 0.0)
-
-    # -- which draws ---------------------------------------------------------------------------------------
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of all draws; ``None`` if there are several or it is unknown (see ``provenance``)."""
-        seeds = {draws.seed for row in self.provenance or () for draws in row}
-        return seeds.pop() if len(seeds) == 1 else None
-
-    @property
-    def draws(self) -> tuple[tuple[tuple[int, int], ...], ...] | None:
-        """((start, stop), …) for every example; ``None`` if unknown."""
-        if self.provenance is None:
-            return None
-        return tuple(tuple((draws.start, draws.stop) for draws in row) for row in self.provenance)
-
-    def __len__(self) -> int:
-        return len(self.n_samples)
 
     def __repr__(self) -> str:
         draws = sorted({int(q) for q in self.n_samples})
@@ -315,45 +222,7 @@ class SmoothedMap:
             >>> one.merge(one, assume_independent=True).n_samples
             tensor([8])
         """
-        self._check_like(other)
-        if len(self) != len(other):
-            raise InvalidInputError(f"Expected maps of the same examples, got {len(self)} and {len(other)} rows.")
-        if any(looks is not None and bool((looks > 0).any()) for looks in (self.looks, other.looks)):
-            raise InvalidInputError(
-                "Expected maps whose numbers of draws were fixed beforehand, got one of a sequential run, which ended "
-                "when its draws said so; allow it more draws from the start."
-            )
-        provenance = None
-        if self.provenance is not None and other.provenance is not None:
-            provenance = joined_draws(self.provenance, other.provenance)
-        elif not assume_independent:
-            raise InvalidInputError(
-                "Expected maps whose draws are known, got one made from numbers; "
-                "pass `assume_independent=True` if its draws are distinct from the other map's."
-            )
-        setup = merged_setup(self.setup, other.setup)
-        self._check_behaves_like(other, assume=assume_independent)
-        samples = self.n_samples + other.n_samples
-
-        def averaged(one: Tensor | None, two: Tensor | None) -> Tensor | None:
-            if one is None or two is None:
-                return None
-            weights = (self.n_samples.double() / samples).unsqueeze(1)
-            return one + (1 - weights) * (two - one)
-
-        binary = self.feature_counts is not None and other.feature_counts is not None
-        return replace(
-            self,
-            n_samples=samples,
-            feature_counts=self.feature_counts + other.feature_counts if binary else None,  # type: ignore[operator]
-            feature_mean=None if binary else averaged(self.features, other.features),
-            second_moment=averaged(self.second_moment, other.second_moment),
-            given_trace=self._merged_trace(other),
-            covariance=self._merged_covariance(other),
-            regions=merged_regions(self.regions, other.regions),
-            provenance=provenance,
-            setup=setup,
-        )
+        return merged(self, other, assume_independent=assume_independent)
 
     @staticmethod
     def stack(maps: "Sequence[SmoothedMap]") -> "SmoothedMap":
@@ -373,40 +242,7 @@ class SmoothedMap:
             >>> len(SmoothedMap.stack([one, one, one]))
             3
         """
-        if not maps:
-            raise InvalidInputError("Expected at least one map in `maps`, got none.")
-        first, setup, layout, rows = maps[0], maps[0].setup, maps[0].layout, len(maps[0])
-        for other in maps[1:]:
-            first._check_like(other, same_groups=False)
-            setup = stacked_setup(setup, other.setup)
-            layout = layout.stack(rows, other.layout, len(other))
-            rows += len(other)
-
-        def joined(name: str) -> Tensor | None:
-            parts = [getattr(smoothed_map, name) for smoothed_map in maps]
-            return None if any(part is None for part in parts) else torch.cat(parts)
-
-        samples = joined("n_samples")
-        assert samples is not None  # noqa: S101  for the type checker: every map has it
-        covariances = [m.covariance for m in maps if m.covariance is not None]
-        looks = [torch.zeros_like(m.n_samples) if m.looks is None else m.looks for m in maps]
-        provenances = [m.provenance for m in maps if m.provenance is not None]
-        return replace(
-            first,
-            layout=layout,
-            n_samples=samples,
-            feature_counts=joined("feature_counts"),
-            feature_mean=joined("feature_mean"),
-            second_moment=joined("second_moment"),
-            plain=joined("plain"),
-            probe=joined("probe"),
-            given_trace=joined("trace") if any(m.given_trace is not None for m in maps) else None,
-            covariance=CovarianceSummary.stack(covariances) if len(covariances) == len(maps) else None,
-            regions=stacked_regions([(m.regions, len(m)) for m in maps]),
-            provenance=tuple(row for rows in provenances for row in rows) if len(provenances) == len(maps) else None,
-            setup=setup,
-            looks=torch.cat(looks) if any(m.looks is not None for m in maps) else None,
-        )
+        return stacked(maps)
 
     # -- on disk -------------------------------------------------------------------------------------------
 
@@ -416,7 +252,7 @@ class SmoothedMap:
         Args:
             path: File to write.
         """
-        header, arrays = parts_of_map(self)
+        header, arrays = parts_of(self)
         write_archive(path, kind=_KIND, header=header, arrays=arrays)
 
     @classmethod
@@ -434,56 +270,7 @@ class SmoothedMap:
             OSError: The file cannot be opened.
         """
         header, arrays = read_archive(path, kind=_KIND)
-        return cls(**fields_from_parts(header, arrays))
-
-    # -- details -------------------------------------------------------------------------------------------
-
-    def _check_like(self, other: "SmoothedMap", *, same_groups: bool = True) -> None:
-        if self.layout.shapes != other.layout.shapes or self.layout.is_tuple != other.layout.is_tuple:
-            raise InvalidInputError(
-                f"Expected maps of the same shapes, got {self.layout.shapes} and {other.layout.shapes}."
-            )
-        if same_groups and not self.layout.same_as(other.layout):
-            raise InvalidInputError("Expected maps with the same `groups`, got different ones.")
-        for name in ("stdevs", "binary", "max_squared_norm"):
-            if getattr(self, name) != getattr(other, name):
-                raise InvalidInputError(
-                    f"Expected maps of the same {name}, got {getattr(self, name)} and {getattr(other, name)}."
-                )
-
-    def _check_behaves_like(self, other: "SmoothedMap", *, assume: bool) -> None:
-        for name in ("plain", "probe"):
-            one, two = getattr(self, name), getattr(other, name)
-            if one is not None and two is not None:
-                if not same_behaviour(one, two):
-                    raise InvalidInputError(
-                        f"Expected maps of one explanation, got maps of equal settings whose {_BEHAVIOUR[name]} "
-                        "differ: the model, or a function among the arguments, is another."
-                    )
-            elif not assume and (self.setup or other.setup):
-                raise InvalidInputError(
-                    f"Expected maps whose {_BEHAVIOUR[name]} are known, got one without, which an earlier version "
-                    "made; pass `assume_independent=True` if both are of one explanation and of distinct draws."
-                )
-
-    def _merged_covariance(self, other: "SmoothedMap") -> CovarianceSummary | None:
-        """The summary of all blocks; a single draw holds no pair, so it neither has a summary nor spoils one."""
-        if self.covariance is not None and other.covariance is not None:
-            return self.covariance.merge(other.covariance)
-        if bool((other.n_samples == 1).all()):
-            return self.covariance
-        return other.covariance if bool((self.n_samples == 1).all()) else None
-
-    def _merged_trace(self, other: "SmoothedMap") -> Tensor | None:
-        """The trace of all draws, where it does not follow from merged moments."""
-        if self.given_trace is None and other.given_trace is None:
-            return None
-        one, two = self.trace, other.trace
-        if one is None or two is None:
-            return None
-        q1, q2 = self.n_samples.double(), other.n_samples.double()
-        between = (self.features - other.features).square().sum(1)
-        return ((q1 - 1) * one + (q2 - 1) * two + q1 * q2 / (q1 + q2) * between) / (q1 + q2 - 1)
+        return from_parts(cls, header, arrays)
 
 
 def _checked_covariance(covariance: CovarianceSummary | None, samples: Tensor) -> CovarianceSummary | None:

@@ -1,8 +1,9 @@
 """Attributions that keep their graph, so that a loss of the map can be differentiated by the input or the weights."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from captum_certified._captum import selected_outputs
 from captum_certified.attr import SmoothedAttribution, SparsifiedSmoothGrad
 from captum_certified.attr.per_draw_maps import Relaxed
 from captum_certified.attr.reachable import wrapped_chain
-from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.request import CallSettings, SamplingRequest
 from captum_certified.attr.wrapped_method import WrappedMethod
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import FeatureLayout
@@ -131,9 +132,8 @@ def _smoothed(
     **kwargs: Any,
 ) -> Any:
     """The mean of relaxed per-draw maps."""
-    request = _request(
-        inputs,
-        nt_samples,
+    settings = CallSettings(
+        nt_samples=nt_samples,
         stdevs=stdevs,
         draw_baseline_from_distrib=draw_baseline_from_distrib,
         groups=groups,
@@ -142,8 +142,8 @@ def _smoothed(
         show_progress=show_progress,
         kwargs=kwargs,
         first_draw=first_draw,
-        law=explainer.noise_law,
     )
+    request = _request((explainer,), inputs, settings)
     maps, is_tuple = _draws(explainer.attribution_method, request)
     rows = len(request.inputs[0])
     layout = FeatureLayout.of(maps, is_tuple=is_tuple, rows=rows, groups=groups)
@@ -167,42 +167,31 @@ def _noise_tunnel(
     """What NoiseTunnel averages, under noise of our own."""
     if nt_type not in _COMBINATIONS:
         raise InvalidInputError(f"Expected `nt_type` to be one of {_COMBINATIONS}, got {nt_type!r}.")
-    request = _request(
-        inputs,
-        nt_samples,
+    settings = CallSettings(
+        nt_samples=nt_samples,
         stdevs=stdevs,
         draw_baseline_from_distrib=draw_baseline_from_distrib,
-        groups=None,
         seed=seed,
-        attribution_kwargs=None,
-        show_progress=False,
         kwargs=kwargs,
         first_draw=first_draw,
     )
+    request = _request((), inputs, settings)
     draws, is_tuple = _draws(method.attribution_method, request)
     rows = len(request.inputs[0])
     maps = tuple(_combined(m.reshape(rows, nt_samples, *m.shape[1:]), nt_type) for m in draws)
     return maps if is_tuple else maps[0]
 
 
-def _request(inputs: Any, nt_samples: int, **settings: Any) -> SamplingRequest:
+def _request(explainers: Sequence[SmoothedAttribution], inputs: Any, settings: CallSettings) -> SamplingRequest:
     """The checked arguments of a call whose draws are all in one pass."""
-    return SamplingRequest.checked(
-        inputs, nt_samples=nt_samples, nt_samples_batch_size=nt_samples, block=nt_samples, **settings
-    )
+    whole = replace(settings, nt_samples_batch_size=settings.nt_samples)
+    request = SamplingRequest.checked(explainers, inputs, whole, for_certificates=False)
+    return replace(request, arguments={n: v for n, v in request.arguments.items() if n != _INTERNAL})
 
 
 def _draws(method: Attribution, request: SamplingRequest) -> tuple[tuple[Tensor, ...], bool]:
     """Attributions of all noisy inputs with their graph, all draws of example 0 first."""
-    wrapped = WrappedMethod(
-        method,
-        request.inputs,
-        is_tuple=request.is_tuple,
-        arguments={name: value for name, value in request.arguments.items() if name != _INTERNAL},
-        seed=request.plan.seed,
-        draw_baseline_from_distrib=request.draw_baseline_from_distrib,
-        keep_graph=True,
-    )
+    wrapped = WrappedMethod(method, request, keep_graph=True)
     draws = range(request.plan.first_draw, request.plan.stop)
     with torch.enable_grad():
         outputs = wrapped(noisy_inputs(request.inputs, draws, request.plan), draws)

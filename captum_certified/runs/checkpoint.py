@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from captum_certified.exceptions import FileFormatError
-from captum_certified.maps import SmoothedMap, fields_from_parts, parts_of_map
+from captum_certified.maps import SmoothedMap, from_parts, parts_of
 from captum_certified.storage import digest, read_archive, write_archive
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
@@ -25,7 +25,7 @@ def write_checkpoint(path: Path, smoothed_map: SmoothedMap, settings: Mapping[st
         smoothed_map: The map of the first draws of one seed.
         settings: What the draws are of, JSON values.
     """
-    header, arrays = parts_of_map(smoothed_map)
+    header, arrays = parts_of(smoothed_map)
     contents = {"settings": dict(settings), "map": header}
     sealed = {**contents, "digest": _digest(contents, arrays)}
     write_archive(path, kind=_KIND, header=sealed, arrays=arrays)
@@ -51,7 +51,7 @@ def read_checkpoint(path: Path, blocks: Sequence[range]) -> tuple[SmoothedMap, d
         raise FileFormatError(f"Expected {path} to hold a map and its settings, got something else.")
     if header.get("digest") != _digest({"settings": settings, "map": parts}, arrays):
         raise FileFormatError(f"Expected {path} as it was written, but it is corrupt.")
-    smoothed_map = SmoothedMap(**fields_from_parts(parts, arrays))
+    smoothed_map = from_parts(SmoothedMap, parts, arrays)
     draws = smoothed_map.draws
     whole = {((blocks[0].start, block.stop),) for block in blocks}
     if draws is None or len(draws) != 1 or draws[0] not in whole or smoothed_map.seed is None:

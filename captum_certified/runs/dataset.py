@@ -2,13 +2,16 @@
 
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from captum_certified._captum import MethodArguments
 from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.request import CallSettings
 from captum_certified.certify import Certifier
+from captum_certified.certify.goal import Goal
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, InvalidInputError
 from captum_certified.maps import Groups, Regions
 from captum_certified.runs.example_run import ExampleRun
@@ -16,9 +19,9 @@ from captum_certified.runs.examples import SUMMARY, Source, sources_of
 from captum_certified.runs.job import Job, OnFailure
 from captum_certified.runs.processes import LostProcessError, Processes
 from captum_certified.runs.progress import RunProgress, run_progress
-from captum_certified.runs.resume import KeptResults, check_trust, leftovers
+from captum_certified.runs.results import read_result
+from captum_certified.runs.resume import KeptResults, RunState, check_trust, leftovers
 from captum_certified.runs.sharing import belongs_to, checked_shard, counted
-from captum_certified.runs.stored import read_result
 from captum_certified.runs.summary import DatasetSummary, ExampleResult
 from captum_certified.sampling import CovarianceRequest
 from captum_certified.storage import atomic_write, write_json
@@ -53,7 +56,7 @@ def certify_dataset(
     groups: Groups = None,
     covariance: CovarianceRequest = "auto",
     region: Regions = None,
-    attribution_kwargs: Mapping[str, Any] | None = None,
+    attribution_kwargs: MethodArguments | None = None,
     draw_baseline_from_distrib: bool = False,
     check_rows: bool = True,
     seed: int | None = None,
@@ -132,26 +135,24 @@ def certify_dataset(
         raise InvalidInputError(f"Expected targets in `data`, got also `target` {kwargs['target']!r}.")
     job = Job(
         certifier=certifier if isinstance(certifier, Certifier) else Certifier(certifier),
-        k=k,
-        radius=radius,
+        goal=Goal(k=k, radius=radius, overlap=overlap),
+        sampling=CallSettings(
+            nt_samples=nt_samples,
+            nt_samples_batch_size=nt_samples_batch_size,
+            stdevs=stdevs,
+            draw_baseline_from_distrib=draw_baseline_from_distrib,
+            groups=groups,
+            covariance=covariance,
+            region=region,
+            attribution_kwargs=attribution_kwargs,
+            seed=seed,
+            check_rows=check_rows,
+            kwargs=kwargs,
+        ),
         radii=radii,
-        nt_samples=nt_samples,
-        overlap=overlap,
-        seed=seed,
         out=None if out is None else Path(out),
         resume=resume,
         on_failure=on_failure,
-        check_rows=check_rows,
-        sampling={
-            "stdevs": stdevs,
-            "nt_samples_batch_size": nt_samples_batch_size,
-            "groups": groups,
-            "covariance": covariance,
-            "region": region,
-            "attribution_kwargs": attribution_kwargs,
-            "draw_baseline_from_distrib": draw_baseline_from_distrib,
-            "kwargs": kwargs,
-        },
     )
     sources, total = sources_of(data, names=names)
     return run_job(job, sources, total=total, shard=shard, show_progress=show_progress)
@@ -193,15 +194,15 @@ def run_job(
 
     def work() -> list[tuple[int, ExampleResult]]:
         with run_progress(
-            examples=examples, nt_samples=job.nt_samples, show=show_progress and everyone.is_first
+            examples=examples, nt_samples=job.sampling.nt_samples, show=show_progress and everyone.is_first
         ) as progress:
-            return list(_results(job, own, workers, progress, kept, on_result))
+            return list(_results(state, own, workers, progress, on_result))
 
-    kept = KeptResults(job.out if job.resume and workers.is_first else None)
+    state = RunState(job, KeptResults(job.out if job.resume and workers.is_first else None))
     found = {position: result for share in everyone.together(work) for position, result in share}
-    check_trust(everyone.together(lambda: kept))
+    check_trust(everyone.together(lambda: state.kept))
     results = tuple(found[position] for position in sorted(found))
-    summary = DatasetSummary(results, job.radius, tuple(job.radii or ()), job.certifier.confidence)
+    summary = DatasetSummary(results, job.goal.radius, job.all_radii, job.certifier.confidence)
     if job.out is not None and summary_files:
         path = job.out / (SUMMARY if shard is None else f"{SUMMARY}-{part + 1}-of-{parts}")
         everyone.together(lambda: _write_summary(summary, path) if everyone.is_first else None)
@@ -220,20 +221,19 @@ def _shared_out(chosen: Iterator[Numbered], everyone: Processes) -> tuple[Iterat
 
 
 def _results(
-    job: Job,
+    state: RunState,
     own: Iterator[Numbered],
     workers: Processes,
     progress: RunProgress,
-    kept: KeptResults,
     on_result: Callable[[ExampleResult], None] | None,
 ) -> Iterator[tuple[int, ExampleResult]]:
-    notices: set[str] = set()
+    job = state.job
     temporary = leftovers(job.out) if job.out is not None and workers.is_first else {}
     for position, source in own:
         for path in temporary.get(source.name, ()):
             path.unlink(missing_ok=True)
         try:
-            result = ExampleRun(job, source, workers, progress, kept=kept, notices=notices).result()
+            result = ExampleRun(state, source, workers, progress).result()
         except LostProcessError:
             raise
         except FAILURES as error:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from captum_certified._captum import describe_progress, progress_bar
-from captum_certified.certify.forecast import spoken_duration
+from captum_certified.certify.forecast import Forecast
 from captum_certified.certify.written_numbers import floored_percent
 
 __all__ = ["RunProgress", "run_progress"]
@@ -49,11 +49,12 @@ class RunProgress:
             draws: Draws of the block.
         """
         if self.show:
+            share = overlap_fraction()
             left = (self.nt_samples - draws) * (time.perf_counter() - self.begun) / draws
-            sys.stderr.write(
-                f"{name}: forecast after {draws} draws: ~{overlap_fraction():.2f} of the top set at {self.nt_samples} "
-                f"draws; at most {spoken_duration(left)} left\n"
+            forecast = Forecast(
+                draws=draws, most_draws=self.nt_samples, least=share, most=share, seconds_left=left, at_most=True
             )
+            sys.stderr.write(f"{name}: {forecast}\n")
 
     def finish(self, overlap_fraction: float | None) -> None:
         """The present example is done; ``None`` if nothing could be certified."""

@@ -1,22 +1,33 @@
-"""One result: a JSON file for people and programs, and beside it the certificate with its map."""
+"""Results on disk: a JSON file for people and programs, and beside it the certificate with its map."""
 
 import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from captum_certified.certify import Certificate
-from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.storage import digest, write_json
+from captum_certified.certify import Certificate, TopKCertificate
+from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, InvalidInputError
+from captum_certified.storage import Json, JsonObject, digest, json_digest, read_json, write_json
 
-__all__ = ["file_digest", "input_digest", "map_name", "versions", "write_result"]
+__all__ = [
+    "StoredResult",
+    "file_digest",
+    "input_digest",
+    "is_of_dataset_run",
+    "map_name",
+    "read_result",
+    "versions",
+    "with_notes_digest",
+    "write_result",
+]
 
+_NOTES_DIGEST = "notes_digest"
+_ABOUT_FILES = frozenset({"input_digest", "map_file", "map_digest", "versions", _NOTES_DIGEST})
 _PACKAGES = ("captum-certified", "captum", "torch", "numpy", "scipy")
 
 
@@ -42,7 +53,7 @@ def write_result(
     certificate: Certificate,
     inputs: Tensor | tuple[Tensor, ...],
     *,
-    notes: Mapping[str, Any] | None = None,
+    notes: JsonObject | None = None,
 ) -> Path:
     """Write the certificate of one example as JSON, and beside it as npz with the map it is about.
 
@@ -94,7 +105,7 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def map_name(record: Mapping[str, Any], path: Path) -> str:
+def map_name(record: JsonObject, path: Path) -> str:
     """The name of the npz file beside a result.
 
     Raises:
@@ -106,7 +117,7 @@ def map_name(record: Mapping[str, Any], path: Path) -> str:
     return name
 
 
-def _checked_notes(notes: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_notes(notes: JsonObject, record: JsonObject) -> dict[str, Json]:
     taken = sorted(set(notes) & set(record))
     if taken:
         raise InvalidInputError(f"Expected `notes` under names of their own, got {taken}.")
@@ -114,3 +125,72 @@ def _checked_notes(notes: Mapping[str, Any], record: Mapping[str, Any]) -> dict[
         return dict(json.loads(json.dumps(dict(notes), allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"Expected `notes` of JSON values, got one that is not: {error}.") from error
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A result whose files are whole and fit together.
+
+    Attributes:
+        record: What its JSON holds.
+        certificate: Its certificate, with the map.
+        sampling_settings: The settings that determine its draws; empty if unknown.
+        certificate_settings: The settings of its certificate; empty if unknown.
+    """
+
+    record: JsonObject
+    certificate: TopKCertificate
+    sampling_settings: JsonObject
+    certificate_settings: JsonObject
+
+
+def with_notes_digest(notes: JsonObject) -> dict[str, Json]:
+    """Notes for a result with their digest, which :func:`read_result` checks."""
+    return {**notes, _NOTES_DIGEST: json_digest(notes)}
+
+
+def is_of_dataset_run(record: JsonObject) -> bool:
+    """Whether a result has notes of a run over a data set."""
+    return _NOTES_DIGEST in record
+
+
+def read_result(path: Path) -> StoredResult | None:
+    """A stored result, checked without recomputing it, which :func:`verify` does.
+
+    Args:
+        path: Its JSON file.
+
+    Returns:
+        The result; ``None`` if the file records a failure.
+
+    Raises:
+        FileFormatError: A file is corrupt, missing, or not of a run over a data set.
+        OSError: A file cannot be opened.
+    """
+    record = read_json(path)
+    if record.get("kind") == "failure":
+        return None
+    map_file = path.parent / map_name(record, path)
+    if not map_file.is_file() or record.get("map_digest") != file_digest(map_file):
+        raise FileFormatError(f"Expected {map_file} as it was written with {path.name}, got another or none.")
+    try:
+        certificate = Certificate.load(map_file)
+    except (CaptumCertifiedError, ValueError, TypeError, RuntimeError) as error:
+        raise FileFormatError(f"Expected {map_file} to hold a certificate, got another file: {error}") from error
+    expected = json.loads(certificate.to_json())
+    notes = {name: value for name, value in record.items() if name not in expected and name not in _ABOUT_FILES}
+    settings = notes.get("settings")
+    if not isinstance(certificate, TopKCertificate) or not isinstance(settings, dict) or _NOTES_DIGEST not in record:
+        raise FileFormatError(f"Expected {path} to be a result with its settings, got one without.")
+    changed = any(record.get(name) != value for name, value in expected.items())
+    inputs = certificate.map.setup["inputs"]
+    changed |= not isinstance(inputs, list) or not str(record.get("input_digest")).startswith(str(inputs[0]))
+    if changed or record[_NOTES_DIGEST] != json_digest(notes):
+        raise FileFormatError(f"Expected {path} as it was written, got entries that were changed.")
+    sampling, certified = settings.get("sampling"), settings.get("certificate")
+    return StoredResult(
+        record,
+        certificate,
+        sampling_settings=sampling if isinstance(sampling, dict) else {},
+        certificate_settings=certified if isinstance(certified, dict) else {},
+    )

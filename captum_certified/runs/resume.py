@@ -3,10 +3,10 @@
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from captum_certified.attr.fingerprint import DeclaredSettings
 from captum_certified.attr.run import SamplingRun
 from captum_certified.exceptions import CertificationError, FileFormatError
 from captum_certified.maps import SmoothedMap
@@ -14,12 +14,21 @@ from captum_certified.randomness import fresh_seed
 from captum_certified.runs.checkpoint import read_checkpoint
 from captum_certified.runs.examples import Example
 from captum_certified.runs.job import Job
+from captum_certified.runs.results import StoredResult, read_result
 from captum_certified.runs.run_fingerprint import differences
-from captum_certified.runs.stored import StoredResult, read_result
 from captum_certified.runs.summary import Outcome
-from captum_certified.storage import digest
+from captum_certified.storage import Json, digest
 
-__all__ = ["LOOKED_BEFORE", "Beginning", "KeptResults", "ResultFiles", "beginning", "check_trust", "leftovers"]
+__all__ = [
+    "LOOKED_BEFORE",
+    "KeptResults",
+    "ResultFiles",
+    "RunState",
+    "StartingPoint",
+    "check_trust",
+    "leftovers",
+    "starting_point",
+]
 
 _CHOSEN = 3
 LOOKED_BEFORE = "looked_before"
@@ -112,8 +121,31 @@ def check_trust(kept: Sequence[KeptResults]) -> None:
         )
 
 
+@dataclass
+class RunState:
+    """What the examples of one run share.
+
+    Attributes:
+        job: What to do with every example.
+        kept: Which results are compared before they are kept.
+        notices: What was said already about files that are not used.
+        declared: What the explainer says of itself, once an example was explained: all weights are hashed once.
+    """
+
+    job: Job
+    kept: KeptResults
+    notices: set[str] = field(default_factory=set)
+    declared: DeclaredSettings | None = None
+
+    def sampling_settings(self, run: SamplingRun) -> dict[str, Json]:
+        """Return the settings that determine the draws of a run."""
+        settings = self.job.sampling_settings(run)
+        self.declared = run.declared
+        return settings
+
+
 @dataclass(frozen=True)
-class Beginning:
+class StartingPoint:
     """Where to begin.
 
     Attributes:
@@ -132,51 +164,46 @@ class Beginning:
     looked_before: bool = False
 
 
-def beginning(
-    job: Job,
+def starting_point(
+    state: RunState,
     example: Example,
     files: ResultFiles | None,
-    *,
-    kept: KeptResults,
-    notices: set[str],
     run_of: Callable[[int], SamplingRun],
-) -> Beginning:
+) -> StartingPoint:
     """Where to begin with an example.
 
     Args:
-        job: The run.
+        state: What the examples of the run share.
         example: The example.
         files: Its files, if results are written.
-        kept: Which results are looked at.
-        notices: What was said already about files that are not used; more is added.
         run_of: What would sample the example's draws of a seed.
     """
-    fresh = Beginning(fresh_seed() if job.seed is None else job.seed)
+    job = state.job
+    fresh = StartingPoint(fresh_seed() if job.sampling.seed is None else job.sampling.seed)
     if files is None:
         return fresh
-    found = _Found(job, files, kept, notices, run_of)
+    found = _EarlierFiles(state, files, run_of)
     start = fresh
     if job.resume:
-        blocks = list(job.request(example, seed=job.seed).plan.blocks())
+        blocks = list(job.request(example, seed=job.sampling.seed).plan.blocks())
         start = found.result() or found.checkpoint(blocks) or fresh
     return start if start.finished is not None else replace(start, looked_before=found.was_looked_at(start))
 
 
-class _Found:
+class _EarlierFiles:
     """What was found on disk of an example, compared with what is wanted."""
 
     def __init__(
         self,
-        job: Job,
+        state: RunState,
         files: ResultFiles,
-        kept: KeptResults,
-        notices: set[str],
         run_of: Callable[[int], SamplingRun],
     ) -> None:
-        self.job = job
+        self.state = state
+        self.job = state.job
         self.files = files
-        self.kept = kept
-        self.notice = _Notices(files, notices)
+        self.kept = state.kept
+        self.notice = _Notices(files, state.notices)
         self.run_of = run_of
         self.stored = self._stored()
 
@@ -190,24 +217,24 @@ class _Found:
                 self.notice.of_file("The result", error)
             return None
 
-    def result(self) -> Beginning | None:
+    def result(self) -> StartingPoint | None:
         """A finished result, to be kept or certified anew."""
         stored = self.stored
         if stored is None:
             return None
         smoothed_map = stored.certificate.map
-        recertified = list(differences(stored.settings.get("certificate"), self.job.certificate_settings))
+        recertified = list(differences(stored.certificate_settings, self.job.certificate_settings))
         looked_at = bool(recertified) or self.kept.are_checked(self.files.name)
-        if not self._is_of_this_run(smoothed_map, stored.settings.get("sampling"), looked_at=looked_at):
+        if not self._is_of_this_run(smoothed_map, stored.sampling_settings, looked_at=looked_at):
             return None
         if not recertified:
             if not looked_at:
                 self.kept.on_trust.append(self.files.name)
-            return Beginning(smoothed_map.seed or 0, "kept", finished=stored)
+            return StartingPoint(smoothed_map.seed or 0, "kept", finished=stored)
         self.notice.of_settings("certified anew, without new draws", recertified)
-        return Beginning(smoothed_map.seed or 0, "recertified", smoothed_map)
+        return StartingPoint(smoothed_map.seed or 0, "recertified", smoothed_map)
 
-    def checkpoint(self, blocks: list[range]) -> Beginning | None:
+    def checkpoint(self, blocks: list[range]) -> StartingPoint | None:
         """The first draws of an unfinished one."""
         try:
             smoothed_map, settings = read_checkpoint(self.files.checkpoint, blocks)
@@ -218,9 +245,9 @@ class _Found:
             return None
         if not self._is_of_this_run(smoothed_map, settings, looked_at=True):
             return None
-        return Beginning(smoothed_map.seed or 0, "continued", smoothed_map)
+        return StartingPoint(smoothed_map.seed or 0, "continued", smoothed_map)
 
-    def was_looked_at(self, start: Beginning) -> bool:
+    def was_looked_at(self, start: StartingPoint) -> bool:
         """Whether the result that is replaced may have decided what is asked now.
 
         It may if the draws are others, if σ is, if another explanation has the same seed, or if the same draws are
@@ -231,11 +258,11 @@ class _Found:
         if start.outcome == "recertified":
             return bool(self.stored.record.get(LOOKED_BEFORE)) or self._other_events(self.stored)
         before, run = self.stored.certificate.map, self.run_of(start.seed)
-        now, then = self.job.sampling_settings(run), self.stored.settings.get("sampling", {})
+        now, then = self.state.sampling_settings(run), self.stored.sampling_settings
         if now["inputs"] != then.get("inputs"):
             return False
         other_draws = any(now.get(name) != then.get(name) for name in _OF_THE_DRAWS)
-        the_same = not any(differences(then, now)) and run.behaves_like(before)
+        the_same = not any(differences(then, now)) and run.start.is_of(before)
         looked = other_draws or (before.seed == start.seed and not the_same)
         if looked:
             self.notice.of_looking()
@@ -243,21 +270,21 @@ class _Found:
 
     def _other_events(self, stored: StoredResult) -> bool:
         """Whether the certificate of the same map rests on other events than the one that is replaced."""
-        now, then = self.job.certificate_settings, stored.settings.get("certificate", {})
+        now, then = self.job.certificate_settings, stored.certificate_settings
         looked = any(now[name] != then.get(name) for name in _OF_THE_EVENT)
         if not looked and now["k"] != then.get("k"):
-            fresh = self.job.certifier.top_k(stored.certificate.map, k=self.job.k, radius=self.job.radius)
+            fresh = self.job.certifier.top_k(stored.certificate.map, k=self.job.goal.k, radius=self.job.goal.radius)
             looked = bool(stored.certificate.violations or fresh.violations)  # "spectral" allows none
         if looked:
             self.notice.of_looking()
         return looked
 
-    def _is_of_this_run(self, smoothed_map: SmoothedMap, settings: Any, *, looked_at: bool) -> bool:
+    def _is_of_this_run(self, smoothed_map: SmoothedMap, settings: Json, *, looked_at: bool) -> bool:
         run = self.run_of(smoothed_map.seed or 0)
-        changed = [*differences(settings, self.job.sampling_settings(run)), *_other_seed(self.job, smoothed_map)]
+        changed = [*differences(settings, self.state.sampling_settings(run)), *_other_seed(self.job, smoothed_map)]
         if not changed and smoothed_map.probe is None:
             changed = ["what the model did was not recorded"]
-        elif not changed and looked_at and not run.behaves_like(smoothed_map):
+        elif not changed and looked_at and not run.start.is_of(smoothed_map):
             self.kept.doubted = True
             changed = ["the model does something else"]
         if changed:
@@ -267,9 +294,9 @@ class _Found:
 
 def _other_seed(job: Job, smoothed_map: SmoothedMap) -> list[str]:
     """Any seed will do where none is asked for."""
-    if job.seed is None or smoothed_map.seed == job.seed:
+    if job.sampling.seed is None or smoothed_map.seed == job.sampling.seed:
         return []
-    return [f"seed was {smoothed_map.seed} and is {job.seed}"]
+    return [f"seed was {smoothed_map.seed} and is {job.sampling.seed}"]
 
 
 class _Notices:

@@ -3,20 +3,18 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-from torch import Tensor
 
 from captum_certified.attr.request import SamplingRequest
-from captum_certified.maps import Regions
-from captum_certified.storage import digest
+from captum_certified.maps import Regions, Setup
+from captum_certified.maps.regions import Mask
+from captum_certified.storage import Json, digest
 
 __all__ = ["differences", "sampling_settings"]
 
 _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
 
-def sampling_settings(setup: Mapping[str, Any], request: SamplingRequest) -> dict[str, Any]:
+def sampling_settings(setup: Setup, request: SamplingRequest) -> dict[str, Json]:
     """Everything but the seed that determines the draws of one example.
 
     Versions of packages and the size of passes are no settings: a result keeps them, and stays valid when they change.
@@ -36,10 +34,11 @@ def sampling_settings(setup: Mapping[str, Any], request: SamplingRequest) -> dic
         "stdevs": list(request.plan.stdevs),
         "covariance": request.covariance,
         "region": _region_digest(request.region),
+        "check_rows": request.check_rows,
     }
 
 
-def differences(stored: Any, wanted: Any, name: str = "") -> Iterator[str]:
+def differences(stored: Json, wanted: Json, name: str = "") -> Iterator[str]:
     """A few words for every setting that differs.
 
     Args:
@@ -55,13 +54,13 @@ def differences(stored: Any, wanted: Any, name: str = "") -> Iterator[str]:
         yield f"{name} was {stored!r} and is {wanted!r}" if readable else f"{name} is another"
 
 
-def _is_readable(value: Any) -> bool:
+def _is_readable(value: Json) -> bool:
     return not isinstance(value, (list, dict)) and not (isinstance(value, str) and _DIGEST.fullmatch(value))
 
 
 def _region_digest(region: Regions) -> str | None:
     if region is None:
         return None
-    masks: Tensor | tuple[Tensor, ...] | dict[str, Any]
+    masks: Mask | dict[str, Mask]
     masks = {str(name): mask for name, mask in region.items()} if isinstance(region, Mapping) else region
     return digest(masks)[:32]

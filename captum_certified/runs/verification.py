@@ -14,8 +14,7 @@ from torch import Tensor
 from captum_certified.certify import Certificate, TopKCertificate, recompute
 from captum_certified.certify.verification import certifier_of
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
-from captum_certified.runs.results import file_digest, map_name
-from captum_certified.runs.stored import is_sealed
+from captum_certified.runs.results import file_digest, is_of_dataset_run, map_name
 from captum_certified.storage import read_json
 
 __all__ = ["Verification", "verify"]
@@ -90,7 +89,7 @@ def _of_a_run(record: dict[str, Any], certificate: Certificate) -> dict[str, Any
         return {}
     certifier, smoothed_map, curve = certifier_of(certificate), certificate.map, record.get("curve")
     found: dict[str, Any] = {}
-    if is_sealed(record) or (isinstance(curve, dict) and {"radii", "overlap"} <= curve.keys()):
+    if is_of_dataset_run(record) or (isinstance(curve, dict) and {"radii", "overlap"} <= curve.keys()):
         radii = _radii(curve)
         overlap = certifier.top_k_curve(smoothed_map, k=certificate.k, radii=radii)[0].tolist()
         found["curve"] = {"radii": radii, "overlap": overlap}
@@ -100,7 +99,7 @@ def _of_a_run(record: dict[str, Any], certificate: Certificate) -> dict[str, Any
     }
     if _is_of_region(record.get("region")):
         found["region"] = next(iter(regions.values()), None)
-    elif (is_sealed(record) and regions) or any(map(_is_of_region, _values(record.get("regions")))):
+    elif (is_of_dataset_run(record) and regions) or any(map(_is_of_region, _values(record.get("regions")))):
         found["regions"] = regions
     return found
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["Companion", "Share", "in_turn"]
+__all__ = ["BackgroundThread", "Share", "in_turn"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +22,7 @@ def in_turn(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
     return [job() for job in jobs]
 
 
-class Companion:
+class BackgroundThread:
     """Runs work in order beside the caller's, or at once where that would not be safe.
 
     What an accelerator is asked to do is ordered by streams, which belong to threads; there the work is only queued
@@ -35,7 +35,7 @@ class Companion:
     def __init__(self, device: torch.device) -> None:
         self._thread = ThreadPoolExecutor(1, "captum_certified") if device.type == "cpu" else None
 
-    def __enter__(self) -> "Companion":
+    def __enter__(self) -> "BackgroundThread":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,7 +51,7 @@ class Companion:
         return done
 
     def share(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-        """Run independent jobs here and beside; what the companion has no time for is run here.
+        """Run independent jobs here and beside; what the thread has no time for is run here.
 
         Args:
             jobs: The jobs.

@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from captum_certified.maps.feature_layout import FeatureLayout
+from captum_certified.maps import FeatureLayout, SmoothedMap
+from captum_certified.maps.provenance import DrawRange
 from captum_certified.sampling.background_thread import Share, in_turn
 from captum_certified.sampling.block_covariance import BlockCovariance, block_bytes
 from captum_certified.sampling.plan import block_draws
@@ -104,13 +105,23 @@ class MapCollector:
         if self.covariance is not None:
             self.covariance.finish_block()
 
-    def fields(self) -> dict[str, Any]:
-        """Statistics so far, as fields of a :class:`SmoothedMap`."""
-        return {
-            "layout": self.layout,
-            "n_samples": torch.full((self.rows,), self.statistics.n_samples, dtype=torch.int64, device="cpu"),
-            "max_squared_norm": float(self.per_draw_map.max_squared_norm(self.layout.n_features)),
-            "covariance": None if self.covariance is None else self.covariance.summary,
-            "regions": {name: shares.state() for name, shares in self.regions.items()},
-            **self.statistics.state(),
-        }
+    def smoothed_map(self, done: DrawRange, stdevs: float | tuple[float, ...]) -> SmoothedMap:
+        """Return the map of the draws so far.
+
+        Args:
+            done: These draws.
+            stdevs: Standard deviation of their noise.
+        """
+        averages = self.statistics.averages()
+        return SmoothedMap(
+            layout=self.layout,
+            n_samples=torch.full((self.rows,), self.statistics.n_samples, dtype=torch.int64, device="cpu"),
+            stdevs=stdevs,
+            feature_counts=averages.counts,
+            feature_mean=averages.mean,
+            second_moment=averages.second_moment,
+            max_squared_norm=float(self.per_draw_map.max_squared_norm(self.layout.n_features)),
+            covariance=None if self.covariance is None else self.covariance.summary,
+            regions={name: shares.state() for name, shares in self.regions.items()},
+            provenance=((done,),) * self.rows,
+        )

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from captum_certified.exceptions import CertificationError
-from captum_certified.maps.feature_layout import FeatureLayout, Groups
+from captum_certified.maps import FeatureLayout, Groups, Regions, SmoothedMap, region_masks
 from captum_certified.maps.provenance import DrawRange
-from captum_certified.maps.regions import Regions, region_masks
-from captum_certified.sampling.background_thread import Companion, Share, in_turn
+from captum_certified.sampling.background_thread import BackgroundThread, Share, in_turn
 from captum_certified.sampling.collector import CovarianceRequest, MapCollector
 from captum_certified.sampling.plan import SamplingPlan, noisy_inputs
 from captum_certified.sampling.statistics import PerDrawMap
@@ -37,9 +36,9 @@ def smooth(
     groups: Groups = None,
     region: Regions = None,
     covariance: CovarianceRequest = "auto",
-    on_pass: Callable[[int], object],
-) -> Iterator[list[dict[str, Any]]]:
-    """Sample, and after every block hand out the fields of each map so far.
+    on_pass: Callable[[int], None],
+) -> Iterator[list[SmoothedMap]]:
+    """Sample, and after every block hand out each map so far.
 
     Memory is a few passes plus the statistics, whatever the number of draws: on the CPU the noise of the next pass
     and the statistics of the last are made by a second thread while the model runs.
@@ -55,7 +54,7 @@ def smooth(
         on_pass: Called with the number of draws of every finished pass.
 
     Yields:
-        For every map the fields of its :class:`SmoothedMap`.
+        The maps of all draws so far, in the order of ``per_draw_maps``.
 
     Raises:
         CertificationError: An attribution is not finite.
@@ -63,11 +62,11 @@ def smooth(
     rows = len(inputs[0])
     collectors: list[MapCollector] = []
     ties = TieCounter()
-    with Companion(inputs[0].device) as companion:
+    with BackgroundThread(inputs[0].device) as thread:
         counted: Future[None] | None = None
-        make_noisy = partial(noisy_inputs, inputs, plan=plan, share=companion.share)
+        make_noisy = partial(noisy_inputs, inputs, plan=plan, share=thread.share)
         passes = (draws for block in plan.blocks() for draws in plan.passes(block))
-        for draws, noisy in companion.one_ahead(make_noisy, passes):
+        for draws, noisy in thread.one_ahead(make_noisy, passes):
             outputs = attribute(noisy, draws)
             if not collectors:
                 collectors = _collectors(outputs, per_draw_maps, rows, plan, groups, region, covariance)
@@ -78,9 +77,9 @@ def smooth(
             count = partial(_count, columns, draws, collectors, ties)
             if plan.ends_block(draws.stop):  # the map is wanted now
                 counted = None
-                count(companion.share)
+                count(thread.share)
             else:
-                counted = companion.start(count)
+                counted = thread.start(count)
             on_pass(len(draws))
             if counted is not None:
                 continue
@@ -89,7 +88,7 @@ def smooth(
                     collector.finish()
             done = DrawRange(plan.seed, plan.first_draw, draws.stop)
             stdevs = plan.stdevs if len(plan.stdevs) > 1 else plan.stdevs[0]
-            yield [{**c.fields(), "stdevs": stdevs, "provenance": ((done,),) * rows} for c in collectors]
+            yield [collector.smoothed_map(done, stdevs) for collector in collectors]
     ties.warn()
 
 

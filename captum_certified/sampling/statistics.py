@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "Averages",
     "CountStatistics",
     "MapDraws",
     "MomentStatistics",
@@ -46,6 +47,20 @@ class PerDrawMap(Protocol):
         """Parameters that identify the map."""
 
 
+class Averages(NamedTuple):
+    """The statistics of the draws so far, on the CPU, each of shape (N, n).
+
+    Attributes:
+        counts: How often each feature was 1; ``None`` unless a 0/1 map.
+        mean: Mean of each feature; ``None`` for a 0/1 map.
+        second_moment: Mean square of each feature; ``None`` for a 0/1 map.
+    """
+
+    counts: Tensor | None = None
+    mean: Tensor | None = None
+    second_moment: Tensor | None = None
+
+
 class CountStatistics:
     """How often each feature of a 0/1 map was 1."""
 
@@ -64,9 +79,9 @@ class CountStatistics:
             self.counts += values.sum(dim=1)
         self.n_samples += draws
 
-    def state(self) -> dict[str, Tensor]:
-        """The statistics so far, on the CPU."""
-        return {"feature_counts": self.counts.to("cpu", copy=True)}
+    def averages(self) -> Averages:
+        """Return the counts so far."""
+        return Averages(counts=self.counts.to("cpu", copy=True))
 
 
 class MomentStatistics:
@@ -86,12 +101,9 @@ class MomentStatistics:
             self.squares.addcmul_(exact, exact)
         self.n_samples += values.shape[1]
 
-    def state(self) -> dict[str, Tensor]:
-        """The statistics so far, on the CPU."""
-        return {
-            "feature_mean": (self.total / self.n_samples).cpu(),
-            "second_moment": (self.squares / self.n_samples).cpu(),
-        }
+    def averages(self) -> Averages:
+        """Return the means so far."""
+        return Averages(mean=(self.total / self.n_samples).cpu(), second_moment=(self.squares / self.n_samples).cpu())
 
 
 Statistics = CountStatistics | MomentStatistics

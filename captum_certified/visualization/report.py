@@ -134,7 +134,8 @@ def _data(
 def _values_of_input(smoothed_map: SmoothedMap, picture: NDArray[Any]) -> int:
     """In how many values a perturbation lies; of a map that does not say, at least as many as are seen of its input."""
     seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
-    return int(smoothed_map.setup.get("input_values", seen))
+    recorded = smoothed_map.setup.get("input_values")
+    return recorded if isinstance(recorded, int) else seen
 
 
 def _even(radius: float, spread: float) -> str:

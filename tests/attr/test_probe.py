@@ -17,6 +17,7 @@ from captum.attr import (
     Saliency,
     ShapleyValueSampling,
 )
+from looks import sampled_in_looks
 from networks import Watched
 from torch import nn
 from torch.nn import functional
@@ -641,13 +642,11 @@ def test_rows_that_are_others_without_the_rest_are_sampled_together():
         "covariance": 64,
         "additional_forward_args": torch.tensor([5, 7, 12]),
     }
-    answers = iter([torch.tensor([False, False, True]), torch.ones(3, dtype=torch.bool)])
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("captum_certified.certify.sequential.Goal.done", lambda _, part: next(answers)[: len(part)])
-        certificate = Certifier(explainer).certify(X, k=3, radius=0.1, overlap=1, nt_samples=256, **common)
-    assert certificate.n_samples.tolist() == [128, 128, 64]
+    answers = [torch.tensor([False, False, True]), torch.ones(3, dtype=torch.bool)]
+    smoothed = sampled_in_looks(explainer, X, answers, [64, 128, 256], **common)
+    assert smoothed.n_samples.tolist() == [128, 128, 64]
     whole = explainer.sample(X, nt_samples=128, **common)
-    assert torch.equal(certificate.map.feature_counts[:2], whole.feature_counts[:2])
+    assert torch.equal(smoothed.feature_counts[:2], whole.feature_counts[:2])
 
 
 def test_arithmetic_of_few_features_may_differ_by_one():

@@ -16,6 +16,7 @@ from captum.attr import (
     Saliency,
     ShapleyValueSampling,
 )
+from looks import sampled_in_looks
 from torch import nn
 from torch.nn import functional
 
@@ -250,15 +251,12 @@ def test_rows_of_a_sequential_run_are_the_draws_of_the_full_run(name, stop):
     x = random(3, 6, seed=7)
     sizes = {row: 8 if row in stop else 24 for row in range(3)}
     stopped = torch.tensor([row in stop for row in range(3)])
-    answers = iter([stopped, torch.ones(3, dtype=torch.bool)])
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("captum_certified.certify.sequential.Goal.done", lambda _, part: next(answers)[: len(part)])
-        patched.setattr("captum_certified.certify.sequential.look_sizes", lambda *_: [8, 24])
-        certificate = Certifier(explainer).certify(x, k=2, radius=0.1, overlap=1, nt_samples=24, **common)
-    assert certificate.n_samples.tolist() == list(sizes.values())
+    answers = [stopped, torch.ones(3, dtype=torch.bool)]
+    smoothed = sampled_in_looks(explainer, x, answers, [8, 24], **common)
+    assert smoothed.n_samples.tolist() == list(sizes.values())
     for row, draws in sizes.items():
         whole = explainer.sample(x, nt_samples=draws, **common)
-        assert torch.equal(certificate.map.feature_counts[row], whole.feature_counts[row]), row
+        assert torch.equal(smoothed.feature_counts[row], whole.feature_counts[row]), row
 
 
 def test_a_part_of_a_distribution_would_be_another_explanation():

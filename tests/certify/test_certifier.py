@@ -279,7 +279,7 @@ def test_maps_without_noise_are_refused():
 @bounds
 def test_maps_outside_the_unit_interval_are_refused(bound):
     for mean in (torch.tensor([[0.5, 1.5]]), torch.tensor([[-0.1, 0.5]])):
-        smoothed_map = of_any_draws(mean, n_samples=100, stdevs=0.2, second_moment=mean.square())
+        smoothed_map = of_any_draws(mean, n_samples=100, stdevs=0.2, second_moment=mean.double().square())
         for name in (bound, "best"):
             with pytest.raises(CertificationError, match=r"Expected a map with values in \[0, 1\], got means from"):
                 Certifier(bound=name).top_k(smoothed_map, k=1, radius=0.0)

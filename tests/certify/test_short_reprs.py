@@ -6,7 +6,9 @@ import torch
 from captum_certified import Certifier, CovarianceSummary, SmoothedMap
 from captum_certified.certify.bounds.registry import BOUNDS
 from captum_certified.certify.bounds.spectral import BestBound, displacement_of
-from captum_certified.certify.sequential import Goal
+from captum_certified.certify.goal import Goal
+from captum_certified.certify.prover import Prover
+from captum_certified.certify.stopping_rule import StoppingRule
 from captum_certified.maps import select_rows
 from captum_certified.robust import AttackResult
 from captum_certified.robust.challenge import Challenge
@@ -39,7 +41,7 @@ PRINTED = {
     "covariance": lambda: MAP.covariance,
     "displacement": lambda: displacement_of(MAP, 0.05),
     "certifier": lambda: Certifier(confidence=0.9),
-    "goal": lambda: Goal(Certifier(), 9, 0.1, 3, [64, 128]),
+    "stopping rule": lambda: StoppingRule(Prover(), Goal(k=9, radius=0.1, overlap=3), [64, 128]),
     "best bound": lambda: BestBound(BOUNDS["clopper_pearson"]),
     "challenge": challenge,
     "attack": lambda: AttackResult(

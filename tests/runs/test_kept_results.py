@@ -18,7 +18,8 @@ from captum_certified import (
     SparsifiedSmoothGrad,
     Upsampled,
 )
-from captum_certified.attr.run import SamplingRun, request_of
+from captum_certified.attr.request import CallSettings, SamplingRequest
+from captum_certified.attr.run import SamplingRun
 from captum_certified.runs import certify_dataset
 from captum_certified.runs.resume import KeptResults
 from captum_certified.storage import digest
@@ -228,23 +229,14 @@ def test_what_was_kept_on_trust_before_a_wrong_one_was_found_is_said(tmp_path):
 def test_a_map_knows_whether_a_run_samples_what_it_is_of():
 
     explainer = SparsifiedSmoothGrad(Saliency(network()), tau=0.25)
-    settings = {"nt_samples": 8, "nt_samples_batch_size": None, "stdevs": 0.2, "seed": 3}
-    smoothed = explainer.sample(X[:2], target=0, **settings)
-    request = request_of(
-        explainer,
-        X[:2],
-        draw_baseline_from_distrib=False,
-        groups=None,
-        attribution_kwargs=None,
-        show_progress=False,
-        kwargs={"target": 0},
-        **{**settings, "seed": 5},
-    )
-    run = SamplingRun([explainer], request)
-    assert run.behaves_like(smoothed)
-    assert not run.behaves_like(dataclasses.replace(smoothed, probe=None))
-    assert not run.behaves_like(dataclasses.replace(smoothed, plain=smoothed.plain.flip(1)))
-    assert not run.behaves_like(dataclasses.replace(smoothed, probe=smoothed.probe.flip(1)))
+    settings = {"nt_samples": 8, "stdevs": 0.2}
+    smoothed = explainer.sample(X[:2], target=0, seed=3, **settings)
+    call = CallSettings(seed=5, kwargs={"target": 0}, **settings)
+    start = SamplingRun(SamplingRequest.checked((explainer,), X[:2], call)).start
+    assert start.is_of(smoothed)
+    assert not start.is_of(dataclasses.replace(smoothed, probe=None))
+    assert not start.is_of(dataclasses.replace(smoothed, plain=smoothed.plain.flip(1)))
+    assert not start.is_of(dataclasses.replace(smoothed, probe=smoothed.probe.flip(1)))
 
 
 # -- looking twice ---------------------------------------------------------------------------------------------

@@ -6,20 +6,20 @@ from functools import partial
 import pytest
 import torch
 
-from captum_certified.sampling.background_thread import Companion
+from captum_certified.sampling.background_thread import BackgroundThread
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_results_come_in_order_each_with_its_item(device):
-    with Companion(torch.device(device)) as companion:
-        assert list(companion.one_ahead(lambda item: item * item, range(5))) == [(i, i * i) for i in range(5)]
-        assert list(companion.one_ahead(str, [])) == []
+    with BackgroundThread(torch.device(device)) as thread:
+        assert list(thread.one_ahead(lambda item: item * item, range(5))) == [(i, i * i) for i in range(5)]
+        assert list(thread.one_ahead(str, [])) == []
 
 
 def test_the_next_is_in_the_making_while_the_last_is_used():
     begun = [threading.Event() for _ in range(3)]
-    with Companion(torch.device("cpu")) as companion:
-        results = companion.one_ahead(lambda item: begun[item].set(), range(3))
+    with BackgroundThread(torch.device("cpu")) as thread:
+        results = thread.one_ahead(lambda item: begun[item].set(), range(3))
         next(results)
         assert begun[1].wait(timeout=10)
         assert not begun[2].is_set()
@@ -30,51 +30,51 @@ def test_errors_come_with_the_result(device):
     def fails():
         raise ArithmeticError("on purpose")
 
-    with Companion(torch.device(device)) as companion, pytest.raises(ArithmeticError, match="on purpose"):
-        companion.start(fails).result()
+    with BackgroundThread(torch.device(device)) as thread, pytest.raises(ArithmeticError, match="on purpose"):
+        thread.start(fails).result()
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_shared_jobs_give_their_results_in_order(device):
-    with Companion(torch.device(device)) as companion:
-        assert companion.share([partial(pow, i, 2) for i in range(20)]) == [i * i for i in range(20)]
-        assert companion.share([]) == []
+    with BackgroundThread(torch.device(device)) as thread:
+        assert thread.share([partial(pow, i, 2) for i in range(20)]) == [i * i for i in range(20)]
+        assert thread.share([]) == []
 
 
 def test_jobs_are_shared_by_two_threads():
     both = threading.Barrier(2, timeout=10)  # passed only by two jobs at once
-    with Companion(torch.device("cpu")) as companion:
-        companion.share([both.wait, both.wait])
+    with BackgroundThread(torch.device("cpu")) as thread:
+        thread.share([both.wait, both.wait])
 
 
-def test_jobs_shared_while_the_companion_is_busy_are_run_by_the_caller():
+def test_jobs_shared_while_the_thread_is_busy_are_run_by_the_caller():
     go = threading.Event()
-    with Companion(torch.device("cpu")) as companion:
-        busy = companion.start(partial(go.wait, timeout=10))
-        assert companion.share([threading.current_thread] * 3) == [threading.current_thread()] * 3
+    with BackgroundThread(torch.device("cpu")) as thread:
+        busy = thread.start(partial(go.wait, timeout=10))
+        assert thread.share([threading.current_thread] * 3) == [threading.current_thread()] * 3
         go.set()
         assert busy.result()
 
 
-def test_the_companion_can_share_its_own_work():
-    with Companion(torch.device("cpu")) as companion:
-        assert companion.start(lambda: companion.share([lambda: 1, lambda: 2])).result(timeout=10) == [1, 2]
+def test_the_thread_can_share_its_own_work():
+    with BackgroundThread(torch.device("cpu")) as thread:
+        assert thread.start(lambda: thread.share([lambda: 1, lambda: 2])).result(timeout=10) == [1, 2]
 
 
 @pytest.mark.parametrize("jobs", [2, 3, 50])
 def test_an_error_in_a_shared_job_reaches_the_caller(jobs):
-    with Companion(torch.device("cpu")) as companion, pytest.raises(ZeroDivisionError):
-        companion.share([lambda: 1] * (jobs - 1) + [lambda: 1 // 0])
+    with BackgroundThread(torch.device("cpu")) as thread, pytest.raises(ZeroDivisionError):
+        thread.share([lambda: 1] * (jobs - 1) + [lambda: 1 // 0])
 
 
 def test_the_thread_ends_with_the_block_also_after_an_error():
     before = threading.active_count()
-    companion = Companion(torch.device("cpu"))
-    with pytest.raises(ZeroDivisionError), companion:
-        companion.start(lambda: 1 // 0).result()
+    thread = BackgroundThread(torch.device("cpu"))
+    with pytest.raises(ZeroDivisionError), thread:
+        thread.start(lambda: 1 // 0).result()
     assert threading.active_count() == before
 
 
 def test_accelerators_have_no_thread():
-    with Companion(torch.device("meta")) as companion:
-        assert companion.start(threading.current_thread).result() is threading.current_thread()
+    with BackgroundThread(torch.device("meta")) as thread:
+        assert thread.start(threading.current_thread).result() is threading.current_thread()

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from captum_certified import ScaledSmoothGrad, SparsifiedSmoothGrad
-from captum_certified.sampling.background_thread import Companion
+from captum_certified.sampling.background_thread import BackgroundThread
 
 
 class LiveBytes(TorchDispatchMode):
@@ -86,7 +86,9 @@ def _prompt_collection():
 )
 def test_8192_draws_take_no_more_memory_than_256(make, monkeypatch):
     # In one thread: which of two threads' peaks coincide is chance, and more draws have more chances.
-    monkeypatch.setattr("captum_certified.sampling.loop.Companion", lambda _: Companion(torch.device("meta")))
+    monkeypatch.setattr(
+        "captum_certified.sampling.loop.BackgroundThread", lambda _: BackgroundThread(torch.device("meta"))
+    )
 
     def peak(draws):
         return peak_of_tensors(make, draws) + peak_of_arrays(make, draws)

@@ -7,7 +7,7 @@ from scipy.stats import kstest
 
 from captum_certified.randomness import derived_seed, fresh_seed
 from captum_certified.sampling import noise_pass
-from captum_certified.sampling.background_thread import Companion
+from captum_certified.sampling.background_thread import BackgroundThread
 
 CPU = torch.device("cpu")
 SMALL = [[-0.467596, 0.43052], [1.014898, 1.040928], [0.03503, -1.490563]]
@@ -36,9 +36,9 @@ def test_a_draw_does_not_depend_on_the_pass_it_is_made_in(law, dtype, pass_size,
 
 @pytest.mark.parametrize("shape", [(3, 5), (40_000,)])
 def test_noise_shared_with_another_thread_is_the_same(shape):
-    with Companion(CPU) as companion:
+    with BackgroundThread(CPU) as thread:
         shared = noise_pass(
-            shape, seed=9, draws=range(5, 140), tensor=0, dtype=torch.float32, device=CPU, share=companion.share
+            shape, seed=9, draws=range(5, 140), tensor=0, dtype=torch.float32, device=CPU, share=thread.share
         )
     assert torch.equal(shared, noise(shape, seed=9, draws=range(5, 140)))
 

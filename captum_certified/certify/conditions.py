@@ -1,0 +1,60 @@
+"""What certificates print below their numbers: what they compare with, and what they hold fixed."""
+
+from collections.abc import Sequence
+
+from captum_certified.storage import Json
+
+__all__ = ["compared_with", "held_fixed", "own_error"]
+
+
+def held_fixed(target: Json, stdevs: float | Sequence[float]) -> str:
+    """What a certificate takes to be the same at every perturbed input, in one line.
+
+    Args:
+        target: The target of a map's setup.
+        stdevs: Standard deviations of the noise, one for each input tensor if it is a tuple or a list.
+
+    Example:
+        >>> held_fixed("argmax", 0.2)[:59]
+        'It is about the class predicted at each noisy copy, whichev'
+    """
+    several = list(stdevs) if isinstance(stdevs, tuple | list) else []
+    still = [str(number) for number, stdev in enumerate(several) if stdev == 0]
+    arguments = "baselines, reference distributions, groups, regions and further arguments"
+    if target and "argmax" in (target if isinstance(target, list) else [target]):
+        text = (
+            f"It is about the class predicted at each noisy copy, whichever that is; {arguments} are held fixed at "
+            "every perturbed input."
+        )
+    else:
+        text = f"Target, {arguments} are held fixed at every perturbed input, also where the prediction changes."
+    if still:
+        text += f" So {'is input tensor' if len(still) == 1 else 'are the input tensors'} {', '.join(still)}, of σ = 0."
+    if len({stdev for stdev in several if stdev > 0}) > 1:
+        first = next(stdev for stdev in several if stdev > 0)
+        text += f" The radius is the length of the change with each tensor divided by its σ, times {first:g}."
+    return text
+
+
+def compared_with(fresh_draws: int | None) -> str:
+    """The map at the perturbed input that a statement is about.
+
+    Example:
+        >>> compared_with(None), compared_with(50)[:22]
+        ('the exact smoothed map', 'a map of 50 fresh draw')
+    """
+    if fresh_draws is None:
+        return "the exact smoothed map"
+    return (
+        f"a map of {fresh_draws} fresh draw{'s' * (fresh_draws > 1)} at any one perturbed input chosen without seeing "
+        "those draws"
+    )
+
+
+def own_error(fresh_draws: int | None) -> tuple[str, ...]:
+    """What statements about fresh draws say of their confidence; nothing of those about the exact map."""
+    if fresh_draws is None:
+        return ()
+    return (
+        "It spends an error probability of its own: it does not hold together with other statements from this map.",
+    )

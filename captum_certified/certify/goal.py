@@ -1,0 +1,53 @@
+"""What a run is asked to certify."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from captum_certified.checks import checked_number, resolved_count
+
+__all__ = ["Goal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """How much of the top K is to be certified, and within which radius.
+
+    Attributes:
+        k: Size of the top set: an int is a number of features, a float a fraction of them.
+        radius: L2 size ρ ≥ 0 of the perturbation.
+        overlap: The overlap at which a sequential run stops, a number of features or a fraction of K; ``None`` for a
+            run whose number of draws is fixed.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected, whatever the number of features.
+    """
+
+    k: float
+    radius: float
+    overlap: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radius", checked_number("radius", self.radius, at_least=0))
+        most = resolved_count("k", self.k)
+        if self.overlap is not None:
+            resolved_count("overlap", self.overlap, most)
+        for name in ("k", "overlap"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value.item() if isinstance(value, np.generic) else value)
+
+    def top_set(self, n_features: int) -> int:
+        """K, as a number of features.
+
+        Raises:
+            InvalidInputError: There are fewer features.
+        """
+        return resolved_count("k", self.k, n_features)
+
+    def asked_overlap(self, n_features: int) -> int:
+        """The overlap asked for, as a number of features; 0 if none is.
+
+        Raises:
+            InvalidInputError: The overlap is larger than K.
+        """
+        return 0 if self.overlap is None else resolved_count("overlap", self.overlap, self.top_set(n_features))

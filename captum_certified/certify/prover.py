@@ -1,0 +1,151 @@
+"""What certificates are proved with: a confidence, a bound, and how many intervals may miss."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_certified.certify.bounds.intervals import Bound
+from captum_certified.certify.bounds.registry import BEST, BOUNDS, bound_named
+from captum_certified.certify.bounds.spectral import unbounded_length
+from captum_certified.certify.row_levels import Array, by_level
+from captum_certified.checks import checked_number, checked_samples, resolved_count
+from captum_certified.exceptions import CertificationError, InvalidInputError
+from captum_certified.maps import SmoothedMap
+
+__all__ = ["Proved", "Prover", "check_draws", "check_length", "checked_fresh_draws"]
+
+_VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 features of the top set
+
+
+class Proved(TypedDict):
+    """The fields that every certificate has."""
+
+    map: SmoothedMap
+    at_radius: float
+    confidence: float
+    bound: str
+    violations: int
+
+
+@dataclass(frozen=True)
+class Prover:
+    """Proves statements about maps.
+
+    Args:
+        confidence: In (0, 1). A statement about an example holds with at least this probability, over the draws.
+        bound: Name of the bound, or ``"best"``.
+        violations: How many intervals may miss: a number, a fraction of K, or ``"auto"``.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+    """
+
+    confidence: float = 0.95
+    bound: str = BEST
+    violations: float | str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.bound != BEST and self.bound not in BOUNDS:
+            raise InvalidInputError(f"Expected `bound` to be one of {[BEST, *BOUNDS]}, got {self.bound!r}.")
+        if self.violations != "auto":
+            resolved_count("violations", self.violations, at_least=0)
+        violations = self.violations.item() if isinstance(self.violations, np.generic) else self.violations
+        object.__setattr__(self, "confidence", checked_number("confidence", self.confidence, above=0, below=1))
+        object.__setattr__(self, "violations", violations)
+
+    @property
+    def alpha(self) -> float:
+        """Probability that a statement about an example may fail."""
+        return 1 - self.confidence
+
+    def prepared(self, smoothed_map: SmoothedMap, k: float) -> tuple[Bound, int, int]:
+        """Return the bound for a map, K as a number of features, and how many intervals may miss.
+
+        Raises:
+            InvalidInputError: There are fewer features than ``k``, or more violations are allowed.
+            CertificationError: The bound does not apply to the map.
+        """
+        bound = self.bound_for(smoothed_map)
+        count = resolved_count("k", k, smoothed_map.layout.n_features)
+        if not bound.allows_violations:
+            return bound, count, 0
+        if self.violations == "auto":
+            return bound, count, count // _VIOLATIONS_SHARE
+        return bound, count, resolved_count("violations", self.violations, count, at_least=0)
+
+    def bound_for(self, smoothed_map: SmoothedMap) -> Bound:
+        """Return the bound for a map.
+
+        Raises:
+            InvalidInputError: It is not a map.
+            CertificationError: The bound does not apply to the map, or nothing can be certified of it.
+        """
+        self.check_map(smoothed_map)
+        return bound_named(self.bound, smoothed_map)
+
+    @staticmethod
+    def check_map(smoothed_map: SmoothedMap) -> None:
+        """Refuse anything but a map of at least two draws under noise.
+
+        Raises:
+            InvalidInputError: It is not a map.
+            CertificationError: It is of one draw, or without noise.
+        """
+        if not isinstance(smoothed_map, SmoothedMap):
+            raise InvalidInputError(f"Expected `smoothed_map` to be a SmoothedMap, got {type(smoothed_map).__name__}.")
+        check_draws(int(smoothed_map.n_samples.min()))
+        if smoothed_map.sigma == 0:
+            raise CertificationError("Expected a map smoothed with `stdevs` > 0, got no noise.")
+
+    @staticmethod
+    def ratio(smoothed_map: SmoothedMap, radius: float) -> float:
+        """Return ρ/σ."""
+        return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
+
+    def by_row(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], Array]) -> Tensor:
+        """Return what is stated of every row, at the row's level."""
+        return torch.from_numpy(by_level(smoothed_map, self.alpha, statement))
+
+    def proved(self, smoothed_map: SmoothedMap, radius: float, bound: str, violations: int = 0) -> Proved:
+        """Return the fields that every certificate has."""
+        return {
+            "map": smoothed_map,
+            "at_radius": float(radius),
+            "confidence": self.confidence,
+            "bound": bound,
+            "violations": violations,
+        }
+
+
+def check_length(smoothed_map: SmoothedMap) -> None:
+    """Refuse a map whose draws are negative, or longer than they are said to be.
+
+    Raises:
+        CertificationError: The draws are negative or too long.
+    """
+    refusal = unbounded_length(smoothed_map)
+    if refusal is not None:
+        raise CertificationError(f"Expected {refusal}.")
+
+
+def check_draws(n_samples: int, *, of: str = "") -> None:
+    """Refuse a single draw.
+
+    Args:
+        n_samples: Number of draws.
+        of: The argument that says so, for the message.
+
+    Raises:
+        CertificationError: There are fewer than two draws.
+    """
+    if isinstance(n_samples, int) and n_samples < 2:
+        raise CertificationError(f"Expected {of}at least 2 draws to certify, got {n_samples}.")
+
+
+def checked_fresh_draws(fresh_draws: int | None) -> int | None:
+    """A number of draws, or ``None``."""
+    return None if fresh_draws is None else int(checked_samples("fresh_draws", fresh_draws, 1))
