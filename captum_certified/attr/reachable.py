@@ -8,7 +8,7 @@ import sysconfig
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import BuiltinMethodType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.parameter import is_lazy
+
+from captum_certified._captum import MethodArguments
 
 __all__ = ["Reachable", "called_modules", "wrapped_chain"]
 
@@ -55,7 +57,7 @@ class Reachable:
         compiled: Whether something is compiled by ``torch.compile``.
     """
 
-    def __init__(self, method: object, arguments: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, method: object, arguments: MethodArguments | None = None) -> None:
         self.modules: list[nn.Module] = []
         self.generators: list[tuple[object, str]] = []
         self.compiled = False

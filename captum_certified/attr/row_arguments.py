@@ -20,7 +20,7 @@ from captum.attr import (
 )
 from torch import Tensor
 
-from captum_certified._captum import drawn_baselines
+from captum_certified._captum import MethodArguments, drawn_baselines
 from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.exceptions import InvalidInputError
 
@@ -76,7 +76,7 @@ class Shared:
             raise InvalidInputError(f"Expected `Shared` around a tensor, got {type(self.tensor).__name__}.")
 
 
-def has_reference_distribution(method: object, arguments: Mapping[str, Any]) -> bool:
+def has_reference_distribution(method: object, arguments: MethodArguments) -> bool:
     """Whether the baselines of a call are a distribution, which belongs to all examples together."""
     if callable(arguments.get("baselines")):
         return True
@@ -111,7 +111,7 @@ def plain_target(target: Any) -> Any:
 
 
 def expanded_arguments(
-    arguments: Mapping[str, Any],
+    arguments: MethodArguments,
     inputs: tuple[Tensor, ...],
     draws: int,
     *,
@@ -143,7 +143,7 @@ def expanded_arguments(
     return expanded
 
 
-def has_rows(arguments: Mapping[str, Any], rows: int) -> bool:
+def has_rows(arguments: MethodArguments, rows: int) -> bool:
     """Whether a tensor among the arguments, other than targets, is taken to belong to the examples."""
     given = [value for name, value in arguments.items() if name != "target"]
     parts = [part for value in given for part in (value if isinstance(value, tuple) else (value,))]
@@ -151,7 +151,7 @@ def has_rows(arguments: Mapping[str, Any], rows: int) -> bool:
 
 
 def arguments_of_rows(
-    arguments: Mapping[str, Any], total: int, rows: Sequence[int], *, distribution: bool = False
+    arguments: MethodArguments, total: int, rows: Sequence[int], *, distribution: bool = False
 ) -> dict[str, Any]:
     """The arguments of a call on ``rows`` of a batch of ``total`` examples.
 

@@ -1,10 +1,11 @@
 """Several maps for the price of one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
+from captum_certified._captum import MethodArguments
 from captum_certified.attr.request import CallSettings, SamplingRequest
 from captum_certified.attr.run import SamplingRun
 from captum_certified.attr.smoothed_attribution import SmoothedAttribution
@@ -25,7 +26,7 @@ def sample_many(
     *,
     groups: Groups = None,
     seed: int | None = None,
-    attribution_kwargs: Mapping[str, Any] | None = None,
+    attribution_kwargs: MethodArguments | None = None,
     show_progress: bool = False,
     first_draw: int = 0,
     covariance: CovarianceRequest = "auto",
@@ -35,22 +36,8 @@ def sample_many(
 ) -> list[SmoothedMap]:
     """Sample several maps around one attribution method for the price of one: they share every draw.
 
-    Args:
-        explainers: Smoothed attributions around one and the same method object.
-        inputs: As in :meth:`SmoothedAttribution.sample`, and so for all arguments.
-        nt_samples: Number of draws.
-        nt_samples_batch_size: Draws computed together.
-        stdevs: Standard deviation of the noise.
-        draw_baseline_from_distrib: As in NoiseTunnel.
-        groups: What a feature is.
-        seed: Seed of the noise.
-        attribution_kwargs: Arguments of the wrapped method whose names are taken.
-        show_progress: Show a progress bar on stderr.
-        first_draw: Number of the first draw.
-        covariance: Whether to take the draws' covariance, or in blocks of how many draws.
-        region: Regions to record.
-        check_rows: Probe the run.
-        **kwargs: Arguments of the wrapped method.
+    The explainers are smoothed attributions around the same method object; the other arguments are those of
+    :meth:`SmoothedAttribution.sample`.
 
     Returns:
         One map for every explainer, equal to what its own ``sample`` would return.

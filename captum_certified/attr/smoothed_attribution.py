@@ -1,12 +1,12 @@
 """The smoother: a Captum attribution whose per-draw map is averaged over hashed noise."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any, Literal, TypeVar, overload
 
 from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
-from captum_certified._captum import as_tuple, log_usage
+from captum_certified._captum import MethodArguments, as_tuple, log_usage
 from captum_certified.attr.request import CallSettings, SamplingRequest
 from captum_certified.attr.run import SamplingRun
 from captum_certified.exceptions import InvalidInputError
@@ -74,7 +74,7 @@ class SmoothedAttribution(Attribution):
         *,
         groups: Groups = ...,
         seed: int | None = ...,
-        attribution_kwargs: Mapping[str, Any] | None = ...,
+        attribution_kwargs: MethodArguments | None = ...,
         show_progress: bool = ...,
         return_convergence_delta: Literal[True],
         **kwargs: Any,
@@ -91,7 +91,7 @@ class SmoothedAttribution(Attribution):
         *,
         groups: Groups = ...,
         seed: int | None = ...,
-        attribution_kwargs: Mapping[str, Any] | None = ...,
+        attribution_kwargs: MethodArguments | None = ...,
         show_progress: bool = ...,
         **kwargs: Any,
     ) -> TensorOrTuple: ...
@@ -107,7 +107,7 @@ class SmoothedAttribution(Attribution):
         *,
         groups: Groups = None,
         seed: int | None = None,
-        attribution_kwargs: Mapping[str, Any] | None = None,
+        attribution_kwargs: MethodArguments | None = None,
         show_progress: bool = False,
         **kwargs: Any,
     ) -> Any:
@@ -173,7 +173,7 @@ class SmoothedAttribution(Attribution):
         *,
         groups: Groups = None,
         seed: int | None = None,
-        attribution_kwargs: Mapping[str, Any] | None = None,
+        attribution_kwargs: MethodArguments | None = None,
         show_progress: bool = False,
         first_draw: int = 0,
         covariance: CovarianceRequest = "auto",
@@ -181,28 +181,22 @@ class SmoothedAttribution(Attribution):
         check_rows: bool = True,
         **kwargs: Any,
     ) -> SmoothedMap:
-        """The smoothed map with everything that certificates need.
+        """Sample the smoothed map with everything that certificates need.
 
-        Args:
-            inputs: As in :meth:`attribute`, and so for all arguments not named here.
-            nt_samples: Number of draws. It must be fixed before looking at any certificate;
-                :meth:`Certifier.certify` can do without that.
-            nt_samples_batch_size: Draws computed together.
-            stdevs: Standard deviation of the noise; at least one must be positive.
-            draw_baseline_from_distrib: As in NoiseTunnel.
-            groups: What a feature is. A mask belongs to the explanation: recomputing it at a perturbed input
-                voids the guarantee.
-            seed: Seed of the noise.
-            attribution_kwargs: Arguments of the wrapped method whose names are taken.
-            show_progress: Show a progress bar on stderr.
-            first_draw: Number of the first draw; continues a run of the same seed.
-            covariance: Whether to take the draws' covariance, which spectral certificates need; ``"auto"`` does where
-                one block of all examples fits into 1 GB, and warns elsewhere. An integer is the number of draws in a
-                block: larger blocks certify slightly more, and cost memory in proportion and time in the square.
-            region: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of them: their
-                share of every draw is recorded for :meth:`Certifier.region`.
-            check_rows: Probe whether the map of a row depends on its own input alone and stays the same during the run.
-            **kwargs: Arguments of the wrapped method.
+        It takes the arguments of :meth:`attribute`, and four of its own:
+
+        - ``first_draw``: Number of the first draw. A run of the same seed that begins where another ended continues it.
+        - ``covariance``: Whether to take the draws' covariance, which spectral certificates need. ``"auto"`` takes it
+          where one block of all examples fits into 1 GB, and warns elsewhere. An integer is the number of draws in a
+          block: larger blocks certify slightly more; memory grows in proportion, and time with the square.
+        - ``region``: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks;
+          the share of every draw that lies in it is recorded for :meth:`Certifier.region`.
+        - ``check_rows``: Probe whether the map of a row depends on its own input alone and stays the same during the
+          run.
+
+        ``nt_samples`` must be fixed before looking at any certificate; :meth:`Certifier.certify` with ``overlap`` can
+        do without that. At least one of ``stdevs`` must be positive. A mask in ``groups`` belongs to the explanation:
+        recomputing it at a perturbed input voids the guarantee.
 
         Returns:
             The map of draws ``first_draw`` … ``first_draw + nt_samples − 1``.
@@ -240,7 +234,7 @@ class SmoothedAttribution(Attribution):
         *,
         groups: Groups = None,
         seed: int | None = None,
-        attribution_kwargs: Mapping[str, Any] | None = None,
+        attribution_kwargs: MethodArguments | None = None,
         show_progress: bool = False,
         first_draw: int = 0,
         covariance: CovarianceRequest = "auto",
@@ -248,27 +242,11 @@ class SmoothedAttribution(Attribution):
         check_rows: bool = True,
         **kwargs: Any,
     ) -> Generator[SmoothedMap, None, None]:
-        """The map so far, after every block of draws; the last one is what :meth:`sample` returns.
+        """Hand out the map so far after every block of draws; the last one is what :meth:`sample` returns.
 
-        Stopping early loses less than a block: save the last map, continue later with ``first_draw`` and the
-        same seed, and merge. Deciding *when* to stop by looking at certificates voids their confidence;
-        :meth:`Certifier.certify` with ``overlap`` decides it soundly.
-
-        Args:
-            inputs: As in :meth:`sample`, and so for all arguments.
-            nt_samples: Number of draws.
-            nt_samples_batch_size: Draws computed together.
-            stdevs: Standard deviation of the noise.
-            draw_baseline_from_distrib: As in NoiseTunnel.
-            groups: What a feature is.
-            seed: Seed of the noise.
-            attribution_kwargs: Arguments of the wrapped method whose names are taken.
-            show_progress: Show a progress bar on stderr.
-            first_draw: Number of the first draw.
-            covariance: Whether to take the draws' covariance, or in blocks of how many draws.
-            region: Regions to record.
-            check_rows: Probe the run.
-            **kwargs: Arguments of the wrapped method.
+        It takes the arguments of :meth:`sample`. Stopping early loses less than a block: save the last map, continue
+        later with ``first_draw`` and the same seed, and merge. Deciding *when* to stop by looking at certificates voids
+        their confidence; :meth:`Certifier.certify` with ``overlap`` decides it soundly.
 
         Returns:
             An iterator of maps of ever more draws.

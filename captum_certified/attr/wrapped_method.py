@@ -1,7 +1,7 @@
 """Calls the wrapped Captum method on noisy inputs: arguments expanded, targets chosen, no trace left."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -16,7 +16,7 @@ from captum.attr import (
 )
 from torch import Tensor
 
-from captum_certified._captum import as_tuple, run_forward
+from captum_certified._captum import MethodArguments, as_tuple, run_forward
 from captum_certified.attr.fingerprint import BEHAVIOUR_SEED
 from captum_certified.attr.memory import is_out_of_memory, joined, rows_of_draws
 from captum_certified.attr.reachable import wrapped_chain
@@ -183,7 +183,7 @@ class WrappedMethod:
             maps = tuple(m.detach() for m in maps)
         return Attributions(maps, isinstance(returned, tuple))
 
-    def _largest_outputs(self, inputs: tuple[Tensor, ...], arguments: Mapping[str, Any]) -> Tensor:
+    def _largest_outputs(self, inputs: tuple[Tensor, ...], arguments: MethodArguments) -> Tensor:
         with torch.no_grad():
             outputs = run_forward(self.method.forward_func, inputs, arguments)
         return _largest_class(outputs)

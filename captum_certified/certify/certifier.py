@@ -37,6 +37,9 @@ class Certifier:
     at every perturbed input, also where the prediction changes; with ``target="argmax"`` it is about the class
     predicted at each noisy copy.
 
+    Every method raises :class:`InvalidInputError` where an argument is not what was expected, and
+    :class:`CertificationError` where the bound does not apply to the map or the guarantee would be unsound.
+
     With ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
     together with the confidence, except those that spend an error probability of their own: about ``fresh_draws``, of
     :meth:`region`, of :meth:`distance` unless the bound is ``"spectral"``, and of :meth:`median_rank` unless it is
@@ -138,10 +141,6 @@ class Certifier:
             A certificate for every example; its ``map`` serves for any other k, radius or kind. With ``overlap``, its
             ``stopped`` says why the draws of each example ended and its ``n_samples`` how many there were.
 
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The guarantee would be unsound.
-
         Example:
             >>> import torch
             >>> from captum.attr import Saliency
@@ -199,10 +198,6 @@ class Certifier:
 
         Returns:
             The certificate.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The bound does not apply to the map.
         """
         return certify_top_k(self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws)
 
@@ -216,10 +211,6 @@ class Certifier:
 
         Returns:
             int64, shape (N, len(radii)).
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The bound does not apply to the map.
         """
         return certified_curve(self.prover, smoothed_map, k=k, radii=radii)
 
@@ -233,10 +224,6 @@ class Certifier:
 
         Returns:
             The certificate; for each example all its ranks hold together.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The bound does not apply to the map.
         """
         return certify_ranks(self.prover, smoothed_map, radius=radius, fresh_draws=fresh_draws)
 
@@ -251,10 +238,6 @@ class Certifier:
         Returns:
             The supremum of the radii at which :meth:`top_k` certifies the overlap, rounded down by 1 in 10⁹, in the
             units of the input, shape (N,); 0 if there is none, infinite if the overlap always holds.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The bound does not apply to the map.
         """
         return certified_radius(self.prover, smoothed_map, k=k, overlap=overlap)
 
@@ -341,10 +324,6 @@ class Certifier:
 
         Returns:
             Overlaps, int64, shape (N,).
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The bound does not apply to the map.
         """
         return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius).overlap
 
