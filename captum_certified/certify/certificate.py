@@ -20,7 +20,7 @@ from captum_certified.certify.row_levels import levels
 from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.maps import SmoothedMap, from_parts, parts_of
-from captum_certified.storage import atomic_write, read_archive, write_archive
+from captum_certified.storage import Json, atomic_write, read_archive, write_archive
 
 __all__ = ["Certificate"]
 
@@ -79,7 +79,7 @@ class Certificate(ABC):
         """One sentence for each example; :attr:`conditions` are about all of them."""
 
     @abstractmethod
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Json]:
         """The proved numbers of each example, as JSON values."""
 
     # -- for people ----------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class Certificate(ABC):
         with atomic_write(path) as file:
             file.write(text.getvalue().encode())
 
-    def columns(self, *, feature_names: Sequence[str] | None = None) -> dict[str, list[Any]]:
+    def columns(self, *, feature_names: Sequence[str] | None = None) -> dict[str, Sequence[Json]]:
         """The columns of :meth:`to_frame` as lists."""
         rows, n = self.map.features.shape
         names = feature_names_of(self.map.layout) if feature_names is None else list(feature_names)
@@ -249,12 +249,11 @@ class Certificate(ABC):
             kind = kinds[header["certificate"]]
             parts = {name.removeprefix(_MAP): array for name, array in arrays.items() if name.startswith(_MAP)}
             smoothed_map = from_parts(SmoothedMap, header["map"], parts)
-            tensors: dict[str, Any] = {
-                name.removeprefix(_RESULT): torch.from_numpy(array)
-                for name, array in arrays.items()
-                if name.startswith(_RESULT)
-            }
-            return kind(map=smoothed_map, **header["settings"], **tensors)
+            given = dict(header["settings"])
+            for name, array in arrays.items():
+                if name.startswith(_RESULT):
+                    given[name.removeprefix(_RESULT)] = torch.from_numpy(array)
+            return kind(map=smoothed_map, **given)
         except (KeyError, TypeError) as error:
             raise FileFormatError(f"Expected {path} to hold a complete certificate, got {error}.") from error
 

@@ -1,15 +1,16 @@
 """The certificate of distance."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from captum_certified.certify.bounds.spectral import OUTWARD, distance_bound
+from captum_certified.certify.bounds import OUTWARD, distance_bound
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.prover import Prover, check_length
 from captum_certified.certify.written_numbers import floored, rounded_up
 from captum_certified.maps import SmoothedMap
+from captum_certified.storage import Json
 
 __all__ = ["DistanceCertificate", "certify_distance"]
 
@@ -37,7 +38,7 @@ class DistanceCertificate(Certificate):
             for l2, norm, cosine, draws in zip(self.l2, norms, self.cosine, self.n_samples, strict=True)
         ]
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Json]:
         """Both bounds."""
         return {"l2": self.l2.tolist(), "cosine": self.cosine.tolist()}
 

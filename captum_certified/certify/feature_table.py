@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_certified.certify.bounds.registry import bound_named, box_of
+from captum_certified.certify.bounds import bound_named, box_of
 from captum_certified.certify.row_levels import by_level
 from captum_certified.maps import FeatureLayout, SmoothedMap
 

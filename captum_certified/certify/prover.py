@@ -6,12 +6,11 @@ from typing import TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_certified.certify.bounds.intervals import Bound
-from captum_certified.certify.bounds.registry import BEST, BOUNDS, bound_named
-from captum_certified.certify.bounds.spectral import unbounded_length
-from captum_certified.certify.row_levels import Array, by_level
+from captum_certified.certify.bounds import BEST, BOUNDS, Bound, bound_named, unbounded_length
+from captum_certified.certify.row_levels import Scalar, by_level
 from captum_certified.checks import checked_number, checked_samples, resolved_count
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import SmoothedMap
@@ -106,7 +105,7 @@ class Prover:
         """Return ρ/σ."""
         return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
 
-    def by_row(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], Array]) -> Tensor:
+    def by_row(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], NDArray[Scalar]]) -> Tensor:
         """Return what is stated of every row, at the row's level."""
         return torch.from_numpy(by_level(smoothed_map, self.alpha, statement))
 

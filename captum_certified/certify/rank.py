@@ -1,23 +1,22 @@
 """The certificate of ranks."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from captum_certified import theory
-from captum_certified.certify.bounds.intervals import half_width
-from captum_certified.certify.bounds.registry import box_of
+from captum_certified.certify.bounds import Integers, box_of, half_width
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.conditions import compared_with, own_error
 from captum_certified.certify.feature_table import score_range
 from captum_certified.certify.prover import Prover, check_length, checked_fresh_draws
-from captum_certified.certify.row_levels import Array
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import CertificationError
 from captum_certified.maps import SmoothedMap
+from captum_certified.storage import Json
 
 __all__ = ["THEOREM3", "RankCertificate", "certify_median_ranks", "certify_ranks"]
 
@@ -82,7 +81,7 @@ class RankCertificate(Certificate):
             for row, (count, first, draws) in enumerate(zip(informative, best, self.n_samples, strict=True))
         ]
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Json]:
         """The best certified rank."""
         return {"fresh_draws": self.fresh_draws, "best_rank": self._guaranteed().amin(dim=1).tolist()}
 
@@ -103,7 +102,7 @@ def certify_ranks(
     bound = prover.bound_for(smoothed_map)
     ratio, fresh_draws = prover.ratio(smoothed_map, radius), checked_fresh_draws(fresh_draws)
 
-    def ranks(part: SmoothedMap, level: float) -> Array:
+    def ranks(part: SmoothedMap, level: float) -> Integers:
         if fresh_draws is None:
             return bound.ranks(part, ratio, level)
         return theory.ranks_from_bounds(*box_of(bound).release(part, ratio, level, fresh_draws))

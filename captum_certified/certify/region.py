@@ -1,7 +1,7 @@
 """The certificate of localisation."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from captum_certified.certify.row_levels import levels
 from captum_certified.certify.written_numbers import floored_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap
+from captum_certified.storage import Json
 
 __all__ = ["RegionCertificate", "certify_region"]
 
@@ -53,7 +54,7 @@ class RegionCertificate(Certificate):
             for mass, seen, draws in zip(self.mass, self.observed_mass, self.n_samples, strict=True)
         ]
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Json]:
         """Certified and observed share."""
         return {"name": self.name, "mass": self.mass.tolist(), "observed_mass": self.observed_mass.tolist()}
 

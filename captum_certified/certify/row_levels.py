@@ -1,7 +1,7 @@
 """At which level each row of a map is certified: rows of a sequential run spend that of the look that ended them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from captum_certified.maps import SmoothedMap, select_rows
 from captum_certified.theory import look_level
 
-__all__ = ["Array", "by_level", "levels"]
+__all__ = ["by_level", "levels"]
 
-Array = NDArray[Any]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def levels(smoothed_map: SmoothedMap, alpha: float) -> list[float]:
@@ -30,7 +30,9 @@ def levels(smoothed_map: SmoothedMap, alpha: float) -> list[float]:
     return [look_level(alpha, look) if look else alpha for look in smoothed_map.looks.tolist()]
 
 
-def by_level(smoothed_map: SmoothedMap, alpha: float, statement: Callable[[SmoothedMap, float], Array]) -> Array:
+def by_level(
+    smoothed_map: SmoothedMap, alpha: float, statement: Callable[[SmoothedMap, float], NDArray[Scalar]]
+) -> NDArray[Scalar]:
     """A statement about every row, at the row's level.
 
     Args:
@@ -44,7 +46,7 @@ def by_level(smoothed_map: SmoothedMap, alpha: float, statement: Callable[[Smoot
     each = levels(smoothed_map, alpha)
     if len(set(each)) == 1:
         return statement(smoothed_map, each[0])
-    found: Array | None = None
+    found: NDArray[Scalar] | None = None
     for level in sorted(set(each)):
         rows = np.flatnonzero(np.array(each) == level)
         part = statement(select_rows(smoothed_map, torch.from_numpy(rows)), level)

@@ -1,7 +1,7 @@
 """The certificate of per-feature selection, with abstention."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from captum_certified.certify.prover import Prover
 from captum_certified.certify.written_numbers import floored_percent
 from captum_certified.exceptions import CertificationError
 from captum_certified.maps import SmoothedMap
+from captum_certified.storage import Json
 
 __all__ = ["SelectionCertificate", "certify_selection"]
 
@@ -82,7 +83,7 @@ class SelectionCertificate(Certificate):
             )
         ]
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Json]:
         """Numbers of decisions."""
         return {
             "selected": self.feature_selected.sum(1).tolist(),

@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from captum_certified import theory
-from captum_certified.certify.bounds.registry import box_of
+from captum_certified.certify.bounds import Integers, box_of
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.conditions import compared_with, own_error
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
 from captum_certified.certify.prover import Prover, checked_fresh_draws
-from captum_certified.certify.row_levels import Array
 from captum_certified.certify.written_numbers import floored_percent
 from captum_certified.checks import resolved_count
 from captum_certified.maps import SmoothedMap
+from captum_certified.storage import Json
 from captum_certified.theory import ranks_from_bounds, top_k_mask
 
 __all__ = ["TopKCertificate", "certified_curve", "certified_radius", "certify_top_k"]
@@ -102,7 +102,7 @@ class TopKCertificate(Certificate):
         share = floored_percent(count / self.k)
         return f"{share}% of the smoothed map's top {self.k} are in the plain map's"
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Json]:
         """K, overlaps and their fractions."""
         plain = self.plain_overlap
         return {
@@ -138,7 +138,7 @@ def certify_top_k(
     ratio, fresh_draws = prover.ratio(smoothed_map, radius), checked_fresh_draws(fresh_draws)
     violations = violations if fresh_draws is None else 0
 
-    def overlaps(part: SmoothedMap, level: float) -> Array:
+    def overlaps(part: SmoothedMap, level: float) -> Integers:
         if fresh_draws is None:
             return bound.overlaps(part, count, np.array([ratio]), level, violations)[:, 0]
         ends = box_of(bound).release(part, ratio, level, fresh_draws)

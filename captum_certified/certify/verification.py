@@ -1,15 +1,12 @@
 """Recomputes a stored certificate from its map."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from captum_certified.certify.bounds.registry import BEST
+from captum_certified.certify.bounds import BEST
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.certifier import Certifier
-from captum_certified.certify.distance import DistanceCertificate
 from captum_certified.certify.rank import THEOREM3, RankCertificate
 from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.selection import SelectionCertificate
@@ -22,7 +19,7 @@ _OWN = frozenset({THEOREM3, "region"})
 
 
 def recompute(certificate: Certificate) -> Certificate:
-    """The certificate that its map and settings give now.
+    """Return the certificate that the map and the settings of a certificate give now.
 
     Args:
         certificate: A certificate, usually one that was loaded.
@@ -30,7 +27,20 @@ def recompute(certificate: Certificate) -> Certificate:
     Returns:
         A certificate of the same kind.
     """
-    return _RECOMPUTE[type(certificate)](certifier_of(certificate), certificate)
+    certifier, smoothed_map, radius = certifier_of(certificate), certificate.map, certificate.at_radius
+    if isinstance(certificate, TopKCertificate):
+        fresh = certifier.top_k(smoothed_map, k=certificate.k, radius=radius, fresh_draws=certificate.fresh_draws)
+        # What a sequential run was asked for is no result; its looks are in the map.
+        return replace(fresh, asked_overlap=certificate.asked_overlap, most_draws=certificate.most_draws)
+    if isinstance(certificate, RankCertificate):
+        if certificate.bound == THEOREM3:
+            return certifier.median_rank(smoothed_map, radius=radius)
+        return certifier.rank(smoothed_map, radius=radius, fresh_draws=certificate.fresh_draws)
+    if isinstance(certificate, RegionCertificate):
+        return certifier.region(smoothed_map, name=certificate.name, radius=radius)
+    if isinstance(certificate, SelectionCertificate):
+        return certifier.selection(smoothed_map, radius=radius)
+    return certifier.distance(smoothed_map, radius=radius)
 
 
 def certifier_of(certificate: Certificate) -> Certifier:
@@ -54,26 +64,3 @@ def agrees(certificate: Certificate) -> bool:
     """
     stored, fresh = certificate._tensors(), recompute(certificate)._tensors()
     return stored.keys() == fresh.keys() and all(torch.equal(value, fresh[name]) for name, value in stored.items())
-
-
-def _top_k(certifier: Certifier, certificate: TopKCertificate) -> TopKCertificate:
-    fresh = certifier.top_k(
-        certificate.map, k=certificate.k, radius=certificate.at_radius, fresh_draws=certificate.fresh_draws
-    )
-    # The map knows at which looks it was ended; what was asked for is no result.
-    return replace(fresh, asked_overlap=certificate.asked_overlap, most_draws=certificate.most_draws)
-
-
-def _ranks(certifier: Certifier, certificate: RankCertificate) -> RankCertificate:
-    if certificate.bound == THEOREM3:
-        return certifier.median_rank(certificate.map, radius=certificate.at_radius)
-    return certifier.rank(certificate.map, radius=certificate.at_radius, fresh_draws=certificate.fresh_draws)
-
-
-_RECOMPUTE: dict[type[Certificate], Callable[[Certifier, Any], Certificate]] = {
-    TopKCertificate: _top_k,
-    RankCertificate: _ranks,
-    SelectionCertificate: lambda certifier, c: certifier.selection(c.map, radius=c.at_radius),
-    DistanceCertificate: lambda certifier, c: certifier.distance(c.map, radius=c.at_radius),
-    RegionCertificate: lambda certifier, c: certifier.region(c.map, name=c.name, radius=c.at_radius),
-}

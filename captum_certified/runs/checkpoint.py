@@ -3,21 +3,20 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from captum_certified.exceptions import FileFormatError
 from captum_certified.maps import SmoothedMap, from_parts, parts_of
-from captum_certified.storage import digest, read_archive, write_archive
+from captum_certified.storage import Json, JsonObject, digest, read_archive, write_archive
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 
 _KIND = "checkpoint"
 
 
-def write_checkpoint(path: Path, smoothed_map: SmoothedMap, settings: Mapping[str, Any]) -> None:
+def write_checkpoint(path: Path, smoothed_map: SmoothedMap, settings: JsonObject) -> None:
     """Write the map so far, whole or not at all.
 
     Args:
@@ -26,12 +25,12 @@ def write_checkpoint(path: Path, smoothed_map: SmoothedMap, settings: Mapping[st
         settings: What the draws are of, JSON values.
     """
     header, arrays = parts_of(smoothed_map)
-    contents = {"settings": dict(settings), "map": header}
+    contents: dict[str, Json] = {"settings": dict(settings), "map": header}
     sealed = {**contents, "digest": _digest(contents, arrays)}
     write_archive(path, kind=_KIND, header=sealed, arrays=arrays)
 
 
-def read_checkpoint(path: Path, blocks: Sequence[range]) -> tuple[SmoothedMap, dict[str, Any]]:
+def read_checkpoint(path: Path, blocks: Sequence[range]) -> tuple[SmoothedMap, JsonObject]:
     """The map so far, and its settings.
 
     Args:
@@ -59,6 +58,6 @@ def read_checkpoint(path: Path, blocks: Sequence[range]) -> tuple[SmoothedMap, d
     return smoothed_map, settings
 
 
-def _digest(contents: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+def _digest(contents: JsonObject, arrays: Mapping[str, np.ndarray]) -> str:
     """Of everything: the archive's own checksums do not cover the names of its members."""
     return digest(json.dumps(contents, sort_keys=True), {name: torch.from_numpy(a) for name, a in arrays.items()})

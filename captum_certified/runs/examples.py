@@ -1,11 +1,11 @@
 """The examples of a data set, one at a time, each under a name."""
 
-import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import (
     DataLoader,
@@ -16,13 +16,16 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from captum_certified._captum import as_tuple
+from captum_certified._captum import Target, as_tuple
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Regions
+from captum_certified.storage import JsonObject
 
 __all__ = ["SUMMARY", "Example", "Source", "sources_of"]
 
 SUMMARY = "summary"  # files of this name are about all examples together
+
+Inputs = Tensor | tuple[Tensor, ...]
 
 _SHUFFLED = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
 
@@ -38,10 +41,10 @@ class Example:
         notes: Entries for its result, JSON values.
     """
 
-    inputs: Tensor | tuple[Tensor, ...]
-    target: Any
+    inputs: Inputs
+    target: Target
     region: Regions = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,10 @@ class Source:
 
     name: str
     load: Callable[[], Example]
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: JsonObject = field(default_factory=dict)
 
 
-def sources_of(data: Any, *, names: Iterable[str] | None) -> tuple[Iterator[Source], int | None]:
+def sources_of(data: Iterable[Any], *, names: Iterable[str] | None) -> tuple[Iterator[Source], int | None]:
     """The examples of a data set.
 
     Args:
@@ -107,7 +110,7 @@ def _named(loaders: Iterator[Callable[[], Example]], names: Sequence[str] | None
         raise InvalidInputError(f"Expected one of `names` for each example, got {len(names)} for {position + 1}.")
 
 
-def _check_order(data: Any) -> None:
+def _check_order(data: Iterable[Any]) -> None:
     given = getattr(data, "batch_sampler", None)
     sampler = getattr(given, "sampler", getattr(data, "sampler", None))
     if isinstance(data, DataLoader) and isinstance(sampler, _SHUFFLED):
@@ -122,18 +125,28 @@ def _check_order(data: Any) -> None:
         )
 
 
-def _is_indexed(data: Any) -> bool:
+class _Indexed(Protocol):
+    """A map-style data set, whose items have numbers."""
+
+    def __getitem__(self, index: int) -> Any:
+        """The item of a number."""
+
+    def __len__(self) -> int:
+        """How many items there are."""
+
+
+def _is_indexed(data: object) -> TypeGuard[_Indexed]:
     return isinstance(data, Dataset) and hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
-def _length(data: Any) -> int | None:
+def _length(data: Iterable[Any]) -> int | None:
     if isinstance(data, (list, tuple)):
         return sum(len(as_tuple(_pair(item)[0])[0]) for item in data)
-    whole: Any = data.dataset if isinstance(data, DataLoader) and not data.drop_last else data
+    whole = data.dataset if isinstance(data, DataLoader) and not data.drop_last else data
     return len(whole) if _is_indexed(whole) else None
 
 
-def _from_dataset(data: Any) -> Iterator[Callable[[], Example]]:
+def _from_dataset(data: _Indexed) -> Iterator[Callable[[], Example]]:
     for index in range(len(data)):
         yield lambda index=index: _single(data[index])  # type: ignore[misc]
 
@@ -154,12 +167,12 @@ def _from_items(data: Iterable[Any]) -> Iterator[Callable[[], Example]]:
             )
 
 
-def _single(item: Any) -> Example:
+def _single(item: object) -> Example:
     inputs, target = _pair(item)
     return Example(inputs=_map_tensors(inputs, lambda t: t.unsqueeze(0)), target=_target_of(target, 0, 1))
 
 
-def _pair(item: Any) -> tuple[Any, Any]:
+def _pair(item: object) -> tuple[Inputs, Any]:
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise InvalidInputError(f"Expected `data` of pairs (inputs, target), got {type(item).__name__}.")
     inputs = tuple(item[0]) if isinstance(item[0], list) else item[0]
@@ -170,21 +183,18 @@ def _pair(item: Any) -> tuple[Any, Any]:
     return inputs, item[1]
 
 
-def _map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def _map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     return tuple(change(tensor) for tensor in inputs) if isinstance(inputs, tuple) else change(inputs)
 
 
-def _target_of(target: Any, row: int, rows: int) -> Any:
+def _target_of(targets: Target, row: int, rows: int) -> Target:
     """The target of one row of a batch, in Python's own numbers."""
-    if isinstance(target, Tensor):
-        of_each = target.dim() > 0 and len(target) == rows
-        values = (target[row] if of_each else target).reshape(-1).tolist()
+    if isinstance(targets, Tensor):
+        of_each = targets.dim() > 0 and len(targets) == rows
+        values: list[int] = (targets[row] if of_each else targets).reshape(-1).tolist()
         return values[0] if len(values) == 1 else tuple(values)
-    if isinstance(target, list):
-        if len(target) != rows:
-            raise InvalidInputError(f"Expected `data` with a target for each of {rows} inputs, got {len(target)}.")
-        return target[row]
-    try:
-        return operator.index(target)
-    except TypeError:
-        return target
+    if isinstance(targets, list):
+        if len(targets) != rows:
+            raise InvalidInputError(f"Expected `data` with a target for each of {rows} inputs, got {len(targets)}.")
+        return targets[row]
+    return int(targets) if isinstance(targets, (int, np.integer)) else targets

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch.distributed
 
@@ -11,6 +11,7 @@ from captum_certified.exceptions import CaptumCertifiedError
 __all__ = ["LostProcessError", "Processes"]
 
 Value = TypeVar("Value")
+Item = TypeVar("Item")
 
 
 class LostProcessError(CaptumCertifiedError):
@@ -59,14 +60,15 @@ class Processes:
         """
         if self.size == 1:
             return [step()]
-        value, failure = None, None
+        values: list[Value] = []
+        failure = None
         try:
-            value = step()
+            values.append(step())
         except Exception as error:  # noqa: BLE001  it is raised again below, when the others know
             failure = error
         text = None if failure is None else f"{type(failure).__name__}: {failure}"
         try:
-            reports = self._exchanged((value, text))
+            reports = self._exchanged((values, text))
         except LostProcessError:
             if failure is not None:
                 raise failure from None
@@ -76,10 +78,10 @@ class Processes:
         for rank, (_, text) in enumerate(reports):
             if text is not None:
                 raise CaptumCertifiedError(f"Expected all processes to succeed, but process {rank} failed: {text}")
-        return [result for result, _ in reports]
+        return [value for values, _ in reports for value in values]
 
-    def _exchanged(self, report: Any) -> list[Any]:
-        reports: list[Any] = [None] * self.size
+    def _exchanged(self, report: Item) -> list[Item]:
+        reports = [report] * self.size
         try:
             torch.distributed.all_gather_object(reports, report)
         except RuntimeError as error:

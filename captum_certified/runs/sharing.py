@@ -1,14 +1,13 @@
 """Who samples what: examples over shards and processes, blocks of draws over processes. Arithmetic alone."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["belongs_to", "checked_shard", "counted", "rounds"]
 
 
-def checked_shard(shard: Any) -> tuple[int, int]:
+def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
     """(I, N), part I of N with I from 1, as (I − 1, N); everything for ``None``.
 
     Raises:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ from torch import Tensor
 from captum_certified.certify import Certificate
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.storage import atomic_write
+from captum_certified.storage import Json, atomic_write
 from captum_certified.visualization import overlap_figure
 
 __all__ = ["DatasetSummary", "ExampleResult", "Outcome"]
@@ -97,7 +97,13 @@ class DatasetSummary(Sequence[ExampleResult]):
     def __iter__(self) -> Iterator[ExampleResult]:
         return iter(self.results)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> ExampleResult: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ExampleResult, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> ExampleResult | tuple[ExampleResult, ...]:
         return self.results[index]
 
     @property
@@ -148,7 +154,7 @@ class DatasetSummary(Sequence[ExampleResult]):
         writer.writerow(["name", *columns, *at_radii, "error"])
         for result in self.results:
             cells = [_cell(result.record.get(column)) for column in columns]
-            counts: list[Any] = list(result.curve.values()) or [""] * len(at_radii)
+            counts: list[int | str] = [*result.curve.values()] or [""] * len(at_radii)
             writer.writerow([result.name, *cells, *counts, result.record.get("error", "")])
         with atomic_write(path) as file:
             file.write(text.getvalue().encode())
@@ -163,6 +169,6 @@ class DatasetSummary(Sequence[ExampleResult]):
         return figure
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Json) -> Json:
     value = value[0] if isinstance(value, list) else value
     return "" if value is None else value

@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from captum_certified.certify import Certificate, TopKCertificate, recompute
 from captum_certified.certify.verification import certifier_of
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
 from captum_certified.runs.results import file_digest, is_of_dataset_run, map_name
-from captum_certified.storage import read_json
+from captum_certified.storage import Json, JsonObject, read_json
 
 __all__ = ["Verification", "verify"]
 
@@ -80,7 +79,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     return Verification(source, verified.certificate, (*differences, *_limited(_between(found, expected))))
 
 
-def _of_a_run(record: dict[str, Any], certificate: Certificate) -> dict[str, Any]:
+def _of_a_run(record: JsonObject, certificate: Certificate) -> dict[str, Json]:
     """The notes of a run over a data set that the map gives: the curve, and what is certified of regions.
 
     Other results may have notes of these names; they are compared if they have the form of a run's.
@@ -88,7 +87,7 @@ def _of_a_run(record: dict[str, Any], certificate: Certificate) -> dict[str, Any
     if not isinstance(certificate, TopKCertificate):
         return {}
     certifier, smoothed_map, curve = certifier_of(certificate), certificate.map, record.get("curve")
-    found: dict[str, Any] = {}
+    found: dict[str, Json] = {}
     if is_of_dataset_run(record) or (isinstance(curve, dict) and {"radii", "overlap"} <= curve.keys()):
         radii = _radii(curve)
         overlap = certifier.top_k_curve(smoothed_map, k=certificate.k, radii=radii)[0].tolist()
@@ -104,15 +103,15 @@ def _of_a_run(record: dict[str, Any], certificate: Certificate) -> dict[str, Any
     return found
 
 
-def _is_of_region(note: Any) -> bool:
+def _is_of_region(note: Json) -> bool:
     return isinstance(note, dict) and note.get("kind") == "region"
 
 
-def _values(note: Any) -> list[Any]:
+def _values(note: Json) -> list[Json]:
     return list(note.values()) if isinstance(note, dict) else []
 
 
-def _radii(curve: Any) -> list[float]:
+def _radii(curve: Json) -> list[float]:
     """The radii that a curve claims to be of; none if it is not one."""
     radii = curve.get("radii") if isinstance(curve, dict) else None
     if not isinstance(radii, list):
@@ -130,7 +129,7 @@ def _recomputed(stored: Certificate, path: Path) -> Certificate:
         raise FileFormatError(f"Expected {path} to hold the settings of a certificate, got {error}.") from error
 
 
-def _about_files(record: dict[str, Any], map_file: Path, certificate: Certificate) -> Iterator[str]:
+def _about_files(record: JsonObject, map_file: Path, certificate: Certificate) -> Iterator[str]:
     if record.get("map_digest") != file_digest(map_file):
         yield f"map_digest: {map_file.name} is not the file that was written with this result"
     sampled = certificate.map.setup.get("inputs")
@@ -141,13 +140,13 @@ def _about_files(record: dict[str, Any], map_file: Path, certificate: Certificat
         yield f"input_digest: stored {claimed!r}, but the map was sampled at the input {sampled[0]}…"
 
 
-def _contents(certificate: Certificate) -> dict[str, Any]:
+def _contents(certificate: Certificate) -> dict[str, Json]:
     """Everything a certificate says, as JSON values; not its map."""
     values = {field.name: getattr(certificate, field.name) for field in fields(certificate) if field.name != "map"}
     return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
-def _between(stored: Any, fresh: Any, name: str = "") -> Iterator[str]:
+def _between(stored: Json, fresh: Json, name: str = "") -> Iterator[str]:
     """One sentence for every value that differs."""
     if isinstance(stored, dict) and isinstance(fresh, dict):
         for key in sorted(stored.keys() | fresh.keys()):
