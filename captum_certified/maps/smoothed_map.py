@@ -183,7 +183,7 @@ class SmoothedMap(MapData):
             A map for forecasts; what it certifies is not a certificate.
         """
         samples = checked_samples("nt_samples", nt_samples, len(self))
-        counts = None if self.feature_counts is None else (self.features * samples.unsqueeze(1)).round().long()
+        counts = None if self.feature_counts is None else _rounded(self.features, samples, self.max_squared_norm)
         covariance = self.covariance
         if covariance is not None:
             covariance = replace(covariance, pairs=(covariance.pairs * samples / self.n_samples).floor().clamp_min(1))
@@ -277,3 +277,18 @@ def _checked_covariance(covariance: CovarianceSummary | None, samples: Tensor) -
     if covariance is not None:
         check_rows_and_pairs(covariance, samples)
     return covariance
+
+
+def _rounded(mean: Tensor, samples: Tensor, most_ones: float | None) -> Tensor:
+    """Return whole counts near ``mean · samples``, in no row more than ``most_ones`` for each draw.
+
+    Where rounding has added up to more, the counts that it raised most are lowered by one.
+    """
+    exact = mean * samples.unsqueeze(1)
+    counts = exact.round()
+    if most_ones is not None:
+        excess = (counts.sum(dim=1) - (most_ones * samples).floor()).clamp_min(0).long()
+        for row in torch.nonzero(excess)[:, 0].tolist():
+            raised = (counts[row] - exact[row]).topk(int(excess[row])).indices
+            counts[row, raised] -= 1
+    return counts.long()

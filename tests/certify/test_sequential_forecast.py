@@ -3,11 +3,11 @@
 import re
 
 import pytest
+import torch
+from captum.attr import Saliency
 from sequential_runs import X, certified, explainer
 
-from captum_certified import (
-    Certifier,
-)
+from captum_certified import Certifier, SparsifiedSmoothGrad
 from captum_certified.certify.forecast import Forecast, forecast_of_looks
 from captum_certified.certify.goal import Goal
 from captum_certified.certify.stopping_rule import StoppingRule, at_look
@@ -56,3 +56,15 @@ def test_the_forecast_reads_as_documented(seconds, words):
     assert str(seen) == (
         f"forecast after 2048 draws: ~0.62 of the top set at 8192 draws (asked 0.50); about {words} left"
     )
+
+
+def test_spectral_runs_are_forecast_whatever_rounding_adds_up_to():
+    """Of 999 draws with three ones each the counts, rounded one by one, would hold one too many."""
+    torch.manual_seed(1)
+    model = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3)).eval()
+    certifier = Certifier(SparsifiedSmoothGrad(Saliency(model), tau=0.25), bound="spectral")
+    settings = {"target": 0, "k": 4, "radius": 0.1, "stdevs": 0.25, "seed": 3, "covariance": 64, "nt_samples": 999}
+    certificate = certifier.certify(torch.rand(1, 12), overlap=4, **settings)
+    assert certificate.stopped[0] in ("certified", "hopeless", "cap")
+    for draws in range(2, 200):
+        certifier.forecast(certificate.map, k=4, radius=0.1, nt_samples=draws)

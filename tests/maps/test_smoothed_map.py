@@ -447,3 +447,16 @@ def test_draws_of_minus_2_and_3_show_wherever_more_than_their_mean_is_given():
 def test_means_that_rounding_put_outside_are_those_of_the_ends():
     made = SmoothedMap.from_mean(torch.tensor([[1 + 2e-16, -1e-17]], dtype=torch.float64), n_samples=9, stdevs=0.1)
     assert made.features.tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize("draws", [2, 3, 7, 100, 999])
+def test_a_forecast_has_no_more_ones_than_a_draw_can_have(draws):
+    """Every row holds two ones a draw; counts rounded one by one would add up to more, or to less."""
+    counts = torch.tensor([[37, 37, 37, 37, 37, 15], [64, 64, 64, 3, 3, 2], [100, 100, 0, 0, 0, 0]])
+    smoothed_map = SmoothedMap.from_counts(counts, n_samples=100, stdevs=0.2, max_squared_norm=2.0)
+    forecast = smoothed_map.as_if_of(draws).feature_counts
+    exact = smoothed_map.features * draws
+    assert bool((forecast.sum(dim=1) <= 2 * draws).all())
+    assert bool(((forecast - exact).abs() < 1).all())
+    fits = exact.round().sum(dim=1) <= 2 * draws
+    assert torch.equal(forecast[fits], exact.round().long()[fits])
