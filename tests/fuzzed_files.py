@@ -25,7 +25,7 @@ from captum_certified.images.framing import Framing, load_image
 from captum_certified.reproduce import Part
 from captum_certified.reproduce.run import _stored
 from captum_certified.runs import labelled_images, verify, write_result
-from captum_certified.runs.checkpoint import read_checkpoint, write_checkpoint
+from captum_certified.runs.example_files import ExampleFiles
 from captum_certified.training import GaussianAugmentationLoss, fit
 from captum_certified.training.saved_state import read_state
 
@@ -42,7 +42,7 @@ def whole_files(folder):
     certificate.map.save(folder / "map.npz")
     certificate.save(folder / "certificate.npz")
     write_result(folder / "result.json", certificate, inputs, notes={})
-    write_checkpoint(folder / "checkpoint.npz", certificate.map, {"seed": 0})
+    ExampleFiles(folder, "unfinished").write_checkpoint(certificate.map, {"seed": 0})
     data = TensorDataset(inputs.repeat(4, 1, 1, 1), torch.arange(4) % 3)
     loss = GaussianAugmentationLoss(stdev=0.1, seed=0)
     optimizer = torch.optim.Adam(model.parameters())
@@ -65,7 +65,7 @@ def whole_files(folder):
         "map.npz": SmoothedMap.load,
         "certificate.npz": Certificate.load,
         "result.json": verify,
-        "checkpoint.npz": lambda path: read_checkpoint(path, [range(64)]),
+        "unfinished.checkpoint": lambda path: ExampleFiles(path.parent, path.stem).read_checkpoint([range(64)]),
         "training.pt": read_state,
         "labelled.npz": labelled_images,
         "part.json": lambda path: _stored(path.parent, Part(path.stem, list), "x"),

@@ -14,13 +14,14 @@ from captum_certified.certify import Certifier
 from captum_certified.certify.goal import Goal
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, InvalidInputError
 from captum_certified.maps import Groups, Regions
+from captum_certified.runs.example_files import leftovers
 from captum_certified.runs.example_run import ExampleRun
 from captum_certified.runs.examples import SUMMARY, Source, sources_of
 from captum_certified.runs.job import Job, OnFailure
 from captum_certified.runs.processes import LostProcessError, Processes
 from captum_certified.runs.progress import RunProgress, run_progress
 from captum_certified.runs.results import read_result
-from captum_certified.runs.resume import KeptResults, RunState, check_trust, leftovers
+from captum_certified.runs.resume import KeptResults, RunState, check_trust
 from captum_certified.runs.sharing import belongs_to, checked_shard, counted
 from captum_certified.runs.summary import DatasetSummary, ExampleResult
 from captum_certified.sampling import CovarianceRequest

@@ -12,12 +12,12 @@ from captum_certified.certify import TopKCertificate
 from captum_certified.certify.sequential import sample_in_looks
 from captum_certified.exceptions import CaptumCertifiedError
 from captum_certified.maps import SmoothedMap
-from captum_certified.runs.checkpoint import write_checkpoint
+from captum_certified.runs.example_files import ExampleFiles
 from captum_certified.runs.examples import Example, Source
 from captum_certified.runs.processes import Processes
 from captum_certified.runs.progress import RunProgress
-from captum_certified.runs.results import with_notes_digest, write_result
-from captum_certified.runs.resume import LOOKED_BEFORE, ResultFiles, RunState, StartingPoint, starting_point
+from captum_certified.runs.results import with_notes_digest
+from captum_certified.runs.resume import LOOKED_BEFORE, RunState, StartingPoint, starting_point
 from captum_certified.runs.sharing import rounds
 from captum_certified.runs.summary import ExampleResult
 from captum_certified.storage import Json, json_digest, read_json
@@ -50,7 +50,7 @@ class ExampleRun:
         self.progress = progress
         self.state = state
         self._run: SamplingRun | None = None
-        self.files = None if state.job.out is None else ResultFiles(state.job.out, source.name)
+        self.files = None if state.job.out is None else ExampleFiles(state.job.out, source.name)
 
     @cached_property
     def example(self) -> Example:
@@ -149,12 +149,12 @@ class ExampleRun:
             self.workers.together(run.check_later)
         except CaptumCertifiedError:
             if self.files is not None and self.workers.is_first:
-                self.files.checkpoint.unlink(missing_ok=True)
+                self.files.remove_checkpoint()
             raise
 
     def _save(self, run: SamplingRun, smoothed_map: SmoothedMap) -> None:
         if self.files is not None:
-            write_checkpoint(self.files.checkpoint, smoothed_map, self.state.sampling_settings(run))
+            self.files.write_checkpoint(smoothed_map, self.state.sampling_settings(run))
 
     def _keep(self, start: StartingPoint) -> ExampleResult:
         stored, files = start.finished, self.files
@@ -178,9 +178,9 @@ class ExampleRun:
             self._save(self._run_of(smoothed_map.seed), smoothed_map)
         if job.beside is not None:
             job.beside(files.stem, certificate, self.example, True)
-        path = write_result(files.json, certificate, self.example.inputs, notes=notes)
-        files.checkpoint.unlink(missing_ok=True)
-        return ExampleResult(name=self.source.name, record=read_json(path), outcome=outcome, path=path)
+        files.write_result(certificate, self.example.inputs, notes)
+        files.remove_checkpoint()
+        return ExampleResult(name=self.source.name, record=read_json(files.json), outcome=outcome, path=files.json)
 
     def _notes(self, certificate: TopKCertificate) -> dict[str, Json]:
         job, smoothed_map = self.job, certificate.map

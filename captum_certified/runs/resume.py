@@ -1,6 +1,5 @@
 """Finds an example's stored result or checkpoint, and decides whether to reuse it."""
 
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from captum_certified.attr.run import SamplingRun
 from captum_certified.exceptions import CertificationError, FileFormatError
 from captum_certified.maps import SmoothedMap
 from captum_certified.randomness import fresh_seed
-from captum_certified.runs.checkpoint import read_checkpoint
+from captum_certified.runs.example_files import ExampleFiles
 from captum_certified.runs.examples import Example
 from captum_certified.runs.job import Job
 from captum_certified.runs.results import StoredResult, read_result
@@ -22,11 +21,9 @@ from captum_certified.storage import Json, digest
 __all__ = [
     "LOOKED_BEFORE",
     "KeptResults",
-    "ResultFiles",
     "RunState",
     "StartingPoint",
     "check_trust",
-    "leftovers",
     "starting_point",
 ]
 
@@ -36,45 +33,6 @@ LOOKED_BEFORE = "looked_before"
 _OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
 # Settings by which a certificate of the same map fails for other draws. K is one of them where intervals may miss.
 _OF_THE_EVENT = ("bound", "confidence", "violations")
-_TEMPORARY = re.compile(r"\.(.+)\.(?:json|npz|checkpoint|png|csv|html)\.[a-z0-9_]{8}")
-
-
-@dataclass(frozen=True)
-class ResultFiles:
-    """The files of one example.
-
-    Args:
-        folder: Where they are.
-        name: What they are called.
-    """
-
-    folder: Path
-    name: str
-
-    @property
-    def json(self) -> Path:
-        """The result."""
-        return self.folder / f"{self.name}.json"
-
-    @property
-    def stem(self) -> Path:
-        """The files' path without a suffix."""
-        return self.folder / self.name
-
-    @property
-    def checkpoint(self) -> Path:
-        """The map so far."""
-        return self.folder / f"{self.name}.checkpoint"
-
-
-def leftovers(folder: Path) -> dict[str, list[Path]]:
-    """What killed processes were writing under temporary names, by the names of the examples."""
-    found: dict[str, list[Path]] = {}
-    for path in folder.iterdir():
-        match = _TEMPORARY.fullmatch(path.name)
-        if match:
-            found.setdefault(match[1], []).append(path)
-    return found
 
 
 class KeptResults:
@@ -167,7 +125,7 @@ class StartingPoint:
 def starting_point(
     state: RunState,
     example: Example,
-    files: ResultFiles | None,
+    files: ExampleFiles | None,
     run_of: Callable[[int], SamplingRun],
 ) -> StartingPoint:
     """Where to begin with an example.
@@ -196,7 +154,7 @@ class _EarlierFiles:
     def __init__(
         self,
         state: RunState,
-        files: ResultFiles,
+        files: ExampleFiles,
         run_of: Callable[[int], SamplingRun],
     ) -> None:
         self.state = state
@@ -237,7 +195,7 @@ class _EarlierFiles:
     def checkpoint(self, blocks: list[range]) -> StartingPoint | None:
         """The first draws of an unfinished one."""
         try:
-            smoothed_map, settings = read_checkpoint(self.files.checkpoint, blocks)
+            smoothed_map, settings = self.files.read_checkpoint(blocks)
         except FileNotFoundError:
             return None
         except (FileFormatError, OSError) as error:
@@ -302,7 +260,7 @@ def _other_seed(job: Job, smoothed_map: SmoothedMap) -> list[str]:
 class _Notices:
     """Says once for all examples why files are not used."""
 
-    def __init__(self, files: ResultFiles, said: set[str]) -> None:
+    def __init__(self, files: ExampleFiles, said: set[str]) -> None:
         self.files = files
         self.said = said
 

@@ -10,7 +10,7 @@ from digits_run import SETTINGS, certifier, certify, contents, digits, small_mod
 from matplotlib.figure import Figure
 from torch import nn
 
-from captum_certified.runs import summary
+from captum_certified.runs import DatasetSummary
 from captum_certified.storage import archive
 
 PASS = 16
@@ -21,7 +21,7 @@ BLOCK = SETTINGS["covariance"]
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
     """Drawing takes longer than the runs."""
-    monkeypatch.setattr(summary, "overlap_figure", lambda *_, **__: (Figure(figsize=(1, 1)), None))
+    monkeypatch.setattr(DatasetSummary, "figure", lambda _: Figure(figsize=(1, 1)))
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 
 from captum_certified import Certifier, FileFormatError, SmoothedMap, SparsifiedSmoothGrad
 from captum_certified.attr.run import SamplingRun
-from captum_certified.runs import certify_dataset, example_run, summary, verify
-from captum_certified.runs.checkpoint import read_checkpoint, write_checkpoint
+from captum_certified.runs import DatasetSummary, certify_dataset, verify
+from captum_certified.runs.example_files import ExampleFiles
+from captum_certified.runs.example_run import ExampleRun
 from captum_certified.runs.results import file_digest
 from captum_certified.storage import write_archive
 
@@ -29,7 +30,7 @@ KILLS = int(os.environ.get("CAPTUM_CERTIFIED_KILLS", "3"))
 def _no_figures():
     """Drawing takes longer than the runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(summary, "overlap_figure", lambda *_, **__: (Figure(figsize=(1, 1)), None))
+        patch.setattr(DatasetSummary, "figure", lambda _: Figure(figsize=(1, 1)))
         yield
 
 
@@ -55,7 +56,7 @@ def killed_at(monkeypatch):
     """Let a function of the run raise when it is called for the n-th time."""
 
     def set_up(name, calls, *, after=False):
-        function, left = getattr(example_run, name), [calls]
+        function, left = getattr(ExampleFiles, name), [calls]
 
         def counted(*arguments, **named):
             left[0] -= 1
@@ -66,7 +67,7 @@ def killed_at(monkeypatch):
                 raise Killed
             return result
 
-        monkeypatch.setattr(example_run, name, counted)
+        monkeypatch.setattr(ExampleFiles, name, counted)
 
     return set_up
 
@@ -94,10 +95,8 @@ def test_an_image_is_continued_from_its_last_block(data, whole, tmp_path, killed
         certify(data, tmp_path)
     monkeypatch.undo()
     drawn = []
-    block_of = example_run.ExampleRun._block
-    monkeypatch.setattr(
-        example_run.ExampleRun, "_block", lambda run, *rest: drawn.append(run.source.name) or block_of(run, *rest)
-    )
+    block_of = ExampleRun._block
+    monkeypatch.setattr(ExampleRun, "_block", lambda run, *rest: drawn.append(run.source.name) or block_of(run, *rest))
     results = certify(data, tmp_path)
     saved = block if after else block - 1
     assert drawn.count("000000") == BLOCKS - saved
@@ -244,11 +243,11 @@ def test_another_certificate_needs_no_new_draws(data, tmp_path, monkeypatch, cha
 def test_a_kill_while_a_certificate_is_replaced_costs_no_draws(data, tmp_path, killed_at, monkeypatch):
     certify(data, tmp_path)
 
-    def torn(path, *arguments, **named):
-        path.with_suffix(".npz").write_bytes(b"half")
+    def torn(files, *arguments):
+        files.json.with_suffix(".npz").write_bytes(b"half")
         raise Killed
 
-    monkeypatch.setattr(example_run, "write_result", torn)
+    monkeypatch.setattr(ExampleFiles, "write_result", torn)
     with pytest.warns(UserWarning, match="radius was"), pytest.raises(Killed):
         certify(data, tmp_path, radius=0.1)
     monkeypatch.undo()
@@ -307,7 +306,7 @@ def test_a_result_with_a_forged_map_digest_is_redone(data, whole, tmp_path):
 
 def save_map_of(draws, path):
     smoothed_map = SmoothedMap.from_counts(torch.zeros(1, 1, 8, 8, dtype=torch.int64), n_samples=draws, stdevs=0.2)
-    write_checkpoint(path, smoothed_map, {})
+    ExampleFiles(path.parent, path.stem).write_checkpoint(smoothed_map, {})
 
 
 @pytest.mark.parametrize(
@@ -342,12 +341,12 @@ def test_a_checkpoint_of_other_settings_is_redone(data, tmp_path, killed_at, mon
 
 def test_a_checkpoint_without_settings_is_refused(tmp_path):
     smoothed_map = SmoothedMap.from_counts(torch.zeros(1, 4, dtype=torch.int64), n_samples=64, stdevs=0.2)
-    write_checkpoint(tmp_path / "a.checkpoint", smoothed_map, {})
+    ExampleFiles(tmp_path, "a").write_checkpoint(smoothed_map, {})
     with pytest.raises(FileFormatError, match="whole blocks of draws of one example, got draws None"):
-        read_checkpoint(tmp_path / "a.checkpoint", [range(64)])
+        ExampleFiles(tmp_path, "a").read_checkpoint([range(64)])
     write_archive(tmp_path / "b.checkpoint", kind="checkpoint", header={"settings": 3}, arrays={})
     with pytest.raises(FileFormatError, match="to hold a map and its settings, got something else"):
-        read_checkpoint(tmp_path / "b.checkpoint", [range(64)])
+        ExampleFiles(tmp_path, "b").read_checkpoint([range(64)])
 
 
 def test_an_image_that_failed_is_tried_again(data, tmp_path):

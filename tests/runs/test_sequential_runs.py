@@ -8,6 +8,7 @@ from captum.attr import Saliency
 
 from captum_certified import Certifier, InvalidInputError, SparsifiedSmoothGrad
 from captum_certified.runs import certify_dataset, verify
+from captum_certified.runs.example_files import ExampleFiles
 
 BLOCK = 64
 SETTINGS = {"k": 4, "radius": 0.1, "stdevs": 0.25, "seed": 3, "covariance": BLOCK, "nt_samples": 1000}
@@ -44,10 +45,9 @@ def test_examples_end_as_they_do_for_the_certifier(explainer, data, tmp_path):
 
 
 def test_an_interrupted_example_continues_to_the_same_end(explainer, data, tmp_path, monkeypatch):
-    from captum_certified.runs import example_run
 
     whole = certify_dataset(explainer, data, overlap=4, out=tmp_path / "whole", **SETTINGS)
-    original = example_run.write_checkpoint
+    original = ExampleFiles.write_checkpoint
 
     def killed(*arguments):
         original(*arguments)
@@ -59,7 +59,7 @@ def test_an_interrupted_example_continues_to_the_same_end(explainer, data, tmp_p
         out = tmp_path / str(left)
         killed.left = left
         with monkeypatch.context() as patch:
-            patch.setattr(example_run, "write_checkpoint", killed)
+            patch.setattr(ExampleFiles, "write_checkpoint", lambda *arguments: killed(*arguments))
             with pytest.raises(KeyboardInterrupt):
                 certify_dataset(explainer, data, overlap=4, out=out, **SETTINGS)
         certify_dataset(explainer, data, overlap=4, out=out, **SETTINGS)
