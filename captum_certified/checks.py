@@ -1,8 +1,8 @@
-"""Checks of arguments: numbers, counts, tensors, flags. Every message says what was expected and what was got."""
+"""Checks of arguments: numbers, counts, tensors, flags. Every message names the expectation and the value."""
 
 import math
 import operator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.theory import fraction_to_count
 
 __all__ = [
+    "Unchecked",
     "checked_columns",
     "checked_flag",
     "checked_integer",
@@ -23,20 +24,26 @@ __all__ = [
     "resolved_count",
 ]
 
+# What a caller passed or a file holds, before it is checked.
+Unchecked: TypeAlias = Any
+
+_ANY_NUMBER = 2**62
+_MOST_FEATURES = 2**40  # a larger total stands for an unknown number of features
+
 
 def checked_number(
     name: str,
-    value: Any,
+    value: Unchecked,
     *,
     above: float = -math.inf,
     at_least: float = -math.inf,
     at_most: float = math.inf,
     below: float = math.inf,
 ) -> float:
-    """A finite number in a range, as float.
+    """Return a finite number of the range as a float.
 
     Raises:
-        InvalidInputError: It is not one; the message names the argument, the range and the value.
+        InvalidInputError: ``value`` is not a finite number of the range. The message names argument, range and value.
     """
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if number and math.isfinite(value) and above < value < below and at_least <= value <= at_most:
@@ -46,60 +53,51 @@ def checked_number(
     raise InvalidInputError(f"Expected `{name}` to be a finite number {low}{high}, got {value!r}.")
 
 
-def checked_stdev(stdev: Any) -> float:
-    """A finite number ≥ 0, as float."""
+def checked_stdev(stdev: Unchecked) -> float:
+    """Return a finite number ≥ 0 as a float.
+
+    Raises:
+        InvalidInputError: ``stdev`` is not a finite number ≥ 0.
+    """
     return checked_number("stdevs", stdev, at_least=0)
 
 
-def checked_stdevs(stdevs: Any) -> float | tuple[float, ...]:
-    """One standard deviation, or a tuple of them."""
+def checked_stdevs(stdevs: Unchecked) -> float | tuple[float, ...]:
+    """Return one standard deviation, or a tuple of them, as floats.
+
+    Raises:
+        InvalidInputError: A standard deviation is not a finite number ≥ 0.
+    """
     if isinstance(stdevs, tuple):
         return tuple(checked_stdev(stdev) for stdev in stdevs)
     return checked_stdev(stdevs)
 
 
-def checked_samples(name: str, n_samples: Any, rows: int) -> Tensor:
-    """Numbers of draws ≥ 1 as int64 of shape (rows,)."""
-    try:
-        samples = torch.as_tensor(n_samples, device="cpu")
-    except (TypeError, ValueError, RuntimeError):
-        samples = torch.tensor(0)  # refused below
-    integral = not (samples.is_floating_point() or samples.is_complex() or samples.dtype == torch.bool)
-    if not integral or samples.shape not in ((), (1,), (rows,)) or bool((samples < 1).any()):
-        raise InvalidInputError(f"Expected `{name}` >= 1, an int or integers of shape ({rows},), got {n_samples!r}.")
-    return samples.long().expand(rows).clone()
+def checked_norm(max_squared_norm: Unchecked) -> float | None:
+    """Return a finite number > 0 as a float, or ``None``.
 
-
-def checked_norm(max_squared_norm: Any) -> float | None:
-    """A finite number > 0, or None."""
+    Raises:
+        InvalidInputError: ``max_squared_norm`` is neither ``None`` nor a finite number > 0.
+    """
     return None if max_squared_norm is None else checked_number("max_squared_norm", max_squared_norm, above=0)
 
 
-def checked_columns(
-    name: str, maps: Any, dtype: torch.dtype, *, device: torch.device | str = "cpu"
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A map or tuple of maps as one table of shape (N, n) on ``device``, and the maps as a tuple."""
-    tensors = maps if isinstance(maps, tuple) else (maps,)
-    if not tensors or not all(isinstance(t, Tensor) and t.dim() >= 1 for t in tensors):
-        raise InvalidInputError(
-            f"Expected `{name}` to be a tensor with the batch first or a tuple of them, got {maps!r}."
-        )
-    rows = len(tensors[0])
-    if rows < 1 or any(len(t) != rows for t in tensors):
-        raise InvalidInputError(f"Expected `{name}` with one batch size >= 1, got {[len(t) for t in tensors]}.")
-    if any(t.is_complex() for t in tensors):
-        raise InvalidInputError(f"Expected `{name}` of real numbers, got {[t.dtype for t in tensors]}.")
-    columns = torch.cat([t.detach().to(device, dtype).reshape(rows, -1) for t in tensors], dim=1)
-    if not bool(torch.isfinite(columns).all()):
-        raise InvalidInputError(f"Expected `{name}` to be finite, got NaN or infinity.")
-    return columns, tensors
-
-
-def checked_integer(name: str, value: Any, *, at_least: int = 0, below: int | None = None) -> int:
-    """An integer in [at_least, below).
+def checked_flag(name: str, value: Unchecked) -> bool:
+    """Return a bool.
 
     Raises:
-        InvalidInputError: It is not.
+        InvalidInputError: ``value`` is not a bool.
+    """
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"Expected `{name}` to be a bool, got {value!r}.")
+    return value
+
+
+def checked_integer(name: str, value: Unchecked, *, at_least: int = 0, below: int | None = None) -> int:
+    """Return an integer in [``at_least``, ``below``).
+
+    Raises:
+        InvalidInputError: ``value`` is not an integer of this range.
     """
     try:
         number = operator.index(value)
@@ -111,24 +109,20 @@ def checked_integer(name: str, value: Any, *, at_least: int = 0, below: int | No
     return number
 
 
-_ANY_NUMBER = 2**62
-_MOST_FEATURES = 2**40  # beyond them a total is a share of any number
-
-
-def resolved_count(name: str, value: Any, total: int = _ANY_NUMBER, *, at_least: int = 1) -> int:
-    """An int as a count, a float as a fraction of ``total`` rounded up.
+def resolved_count(name: str, value: Unchecked, total: int = _ANY_NUMBER, *, at_least: int = 1) -> int:
+    """Return the count that is given by an int, or by a float as a fraction of ``total`` rounded up.
 
     Args:
         name: The argument's name, for the message.
-        value: What was given.
-        total: Number of features there are; left out where that is not known yet.
+        value: A count or a fraction.
+        total: Number of features. Leave it out where the number is not known yet.
         at_least: The smallest count allowed, 0 or 1.
 
     Returns:
         The count.
 
     Raises:
-        InvalidInputError: It is neither, or out of range.
+        InvalidInputError: ``value`` is neither a count nor a fraction, or out of range.
 
     Example:
         >>> resolved_count("k", 3, 10), resolved_count("k", 0.25, 10)
@@ -148,8 +142,47 @@ def resolved_count(name: str, value: Any, total: int = _ANY_NUMBER, *, at_least:
     )
 
 
-def checked_flag(name: str, value: Any) -> bool:
-    """A bool."""
-    if not isinstance(value, bool):
-        raise InvalidInputError(f"Expected `{name}` to be a bool, got {value!r}.")
-    return value
+def checked_samples(name: str, n_samples: Unchecked, rows: int) -> Tensor:
+    """Return the number of draws of each row, integers ≥ 1, as int64 of shape (rows,).
+
+    Raises:
+        InvalidInputError: ``n_samples`` is neither an int ≥ 1 nor such integers of shape (rows,).
+    """
+    try:
+        samples = torch.as_tensor(n_samples, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        samples = torch.tensor(0)  # refused below
+    integral = not (samples.is_floating_point() or samples.is_complex() or samples.dtype == torch.bool)
+    if not integral or samples.shape not in ((), (1,), (rows,)) or bool((samples < 1).any()):
+        raise InvalidInputError(f"Expected `{name}` >= 1, an int or integers of shape ({rows},), got {n_samples!r}.")
+    return samples.long().expand(rows).clone()
+
+
+def checked_columns(
+    name: str, maps: Unchecked, dtype: torch.dtype, *, device: torch.device | str = "cpu"
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return maps as one table of shape (N, n) on ``device``, and as a tuple.
+
+    Args:
+        name: The argument's name, for the message.
+        maps: A tensor of shape (N, …), or a tuple of such tensors with one N.
+        dtype: Data type of the table.
+        device: Device of the table.
+
+    Raises:
+        InvalidInputError: ``maps`` is something else, holds no row, or holds numbers that are not real and finite.
+    """
+    tensors = maps if isinstance(maps, tuple) else (maps,)
+    if not tensors or not all(isinstance(t, Tensor) and t.dim() >= 1 for t in tensors):
+        raise InvalidInputError(
+            f"Expected `{name}` to be a tensor with the batch first or a tuple of them, got {maps!r}."
+        )
+    rows = len(tensors[0])
+    if rows < 1 or any(len(t) != rows for t in tensors):
+        raise InvalidInputError(f"Expected `{name}` with one batch size >= 1, got {[len(t) for t in tensors]}.")
+    if any(t.is_complex() for t in tensors):
+        raise InvalidInputError(f"Expected `{name}` of real numbers, got {[t.dtype for t in tensors]}.")
+    columns = torch.cat([t.detach().to(device, dtype).reshape(rows, -1) for t in tensors], dim=1)
+    if not bool(torch.isfinite(columns).all()):
+        raise InvalidInputError(f"Expected `{name}` to be finite, got NaN or infinity.")
+    return columns, tensors

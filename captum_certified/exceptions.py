@@ -5,18 +5,18 @@
     CaptumCertifiedError
     ├── InvalidInputError(ValueError)      an argument is not what was expected
     ├── CertificationError(RuntimeError)   the request is well formed, but no sound answer exists
-    └── FileFormatError(ValueError)        a stored file is corrupt, truncated, or of a newer version
+    └── FileFormatError(ValueError)        a stored file is corrupt, truncated, or written by a newer version
 """
 
 __all__ = ["CaptumCertifiedError", "CertificationError", "FileFormatError", "InvalidInputError"]
 
 
 class CaptumCertifiedError(Exception):
-    """Base of every exception raised on purpose by captum_certified."""
+    """Base class of every exception that captum_certified raises on purpose."""
 
 
 class InvalidInputError(CaptumCertifiedError, ValueError):
-    """An argument is not what was expected; the message names it, the expectation and the value."""
+    """An argument is not what was expected. The message names the argument, the expectation and the value."""
 
 
 class CertificationError(CaptumCertifiedError, RuntimeError):

@@ -1,24 +1,30 @@
-"""Seeds: fresh, derived, and the global random generators under one, put back afterwards."""
+"""Seeds, and the isolation of the global random generators.
+
+Fresh seeds are drawn at random, and derived seeds follow from another seed. A block of code can run under a seed of its
+own, after which the states of the global generators are restored.
+"""
 
 import random
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 __all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "seeds_from_generator", "word_of"]
 
-# The spawn key of the stream that feeds methods with randomness of their own; the noise has keys below it.
+# The spawn key of the stream that feeds methods with randomness of their own. The keys of the noise are below it.
 _METHOD_STREAM = 2**31
 _FROM_GENERATOR: ContextVar[bool] = ContextVar("_FROM_GENERATOR", default=False)
 
 
 def fresh_seed() -> int:
-    """A new random seed; 53 bits, so that every JSON reader keeps it exact."""
+    """Return a new random seed of 53 bits, which every JSON reader keeps exactly."""
     if _FROM_GENERATOR.get():
         return int(torch.randint(2**53, (), device="cpu"))
     return secrets.randbits(53)
@@ -26,7 +32,7 @@ def fresh_seed() -> int:
 
 @contextmanager
 def seeds_from_generator() -> Iterator[None]:
-    """Draw fresh seeds from PyTorch's global generator, so that whoever seeds that has seeded everything."""
+    """Draw fresh seeds from PyTorch's global generator, so that seeding this generator seeds everything."""
     token = _FROM_GENERATOR.set(True)
     try:
         yield
@@ -35,23 +41,23 @@ def seeds_from_generator() -> Iterator[None]:
 
 
 def derived_seed(seed: int, draw: int) -> int:
-    """A 64-bit seed for randomness other than the noise itself, fixed by (seed, draw)."""
+    """Return a 64-bit seed, fixed by (seed, draw), for randomness other than the noise itself."""
     return word_of(np.random.SeedSequence(seed, spawn_key=(draw, _METHOD_STREAM)))
 
 
 def word_of(key: np.random.SeedSequence) -> int:
-    """The first 64 bits of a seed sequence."""
+    """Return the first 64 bits of a seed sequence."""
     return int(key.generate_state(1, np.uint64)[0])
 
 
 class IsolatedRandomness:
-    """Seeds Python's, NumPy's and PyTorch's global generators for the length of a block.
+    """Seeds Python's, NumPy's and PyTorch's global generators while a block of code runs.
 
-    Seeds that a smoother within the block would choose for itself are drawn from them as well. A generator that a
-    method keeps for itself is not seen.
+    Smoothers that choose a seed within the block draw it from these generators as well. Generators that a method keeps
+    for itself are not seeded.
 
     Attributes:
-        used: Whether any of them was ever drawn from.
+        used: Whether a block has drawn from a global generator.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -60,8 +66,8 @@ class IsolatedRandomness:
 
     @contextmanager
     def __call__(self, seed: int) -> Iterator[None]:
-        """Seed all generators with ``seed``; restore them afterwards, whatever happens."""
-        before = self._states()
+        """Seed all generators with ``seed``, and restore their states afterwards, whatever happens."""
+        before = _States.of(self.device)
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002  Captum draws from this generator
@@ -69,27 +75,43 @@ class IsolatedRandomness:
             if self.device.type == "cuda":
                 with torch.cuda.device(self.device):
                     torch.cuda.manual_seed(seed)
-            seeded = self._states()
+            seeded = _States.of(self.device)
             with seeds_from_generator():
                 yield
-            self.used = self.used or not _same(seeded, self._states())
+            self.used = self.used or not seeded.equal(_States.of(self.device))
         finally:
-            self._restore(before)
-
-    def _states(self) -> tuple[Any, ...]:
-        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda  # noqa: NPY002
-
-    def _restore(self, states: tuple[Any, ...]) -> None:
-        python, numpy, cpu, cuda = states
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state(cuda, self.device)
+            before.restore(self.device)
 
 
-def _same(one: tuple[Any, ...], two: tuple[Any, ...]) -> bool:
-    tensors = all(a is b is None or torch.equal(a, b) for a, b in zip(one[2:], two[2:], strict=True))
-    numpy = np.array_equal(one[1][1], two[1][1]) and one[1][2:] == two[1][2:]
-    return bool(tensors and numpy and one[0] == two[0])
+@dataclass(frozen=True)
+class _States:
+    """The states of the global generators."""
+
+    python: tuple[int, tuple[int, ...], float | None]
+    numpy: tuple[str, NDArray[np.uint32], int, int, float]
+    cpu: Tensor
+    cuda: Tensor | None
+
+    @classmethod
+    def of(cls, device: torch.device) -> "_States":
+        """Copy the states of the generators, of CUDA only that of ``device``."""
+        numpy = np.random.get_state(legacy=True)  # noqa: NPY002
+        assert isinstance(numpy, tuple)  # noqa: S101  for the type checker: only other bit generators have a dictionary
+        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        return cls(random.getstate(), numpy, torch.get_rng_state(), cuda)
+
+    def equal(self, other: "_States") -> bool:
+        """Return whether no generator was drawn from between the two copies."""
+        numpy = np.array_equal(self.numpy[1], other.numpy[1]) and self.numpy[2:] == other.numpy[2:]
+        tensors = [state for state in (self.cpu, self.cuda) if state is not None]
+        others = [state for state in (other.cpu, other.cuda) if state is not None]
+        same = all(torch.equal(a, b) for a, b in zip(tensors, others, strict=True))
+        return bool(numpy and same and self.python == other.python)
+
+    def restore(self, device: torch.device) -> None:
+        """Put the generators back into these states."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)  # noqa: NPY002
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, device)
