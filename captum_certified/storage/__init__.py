@@ -1,8 +1,8 @@
-"""Files written whole, read with distrust, and identified by digests; nothing here knows an explanation."""
+"""Files that are written whole and read without trust, and digests. Nothing here knows about explanations."""
 
-from captum_certified.storage.archive import atomic_write, read_archive, write_archive
+from captum_certified.storage.archive import read_archive, write_archive
 from captum_certified.storage.digest import digest
-from captum_certified.storage.json_file import Json, JsonObject, json_digest, read_json, write_json
+from captum_certified.storage.files import Json, JsonObject, atomic_write, json_digest, read_json, write_json
 from captum_certified.storage.untrusted_files import load_array, load_arrays, load_tensors
 
 __all__ = [

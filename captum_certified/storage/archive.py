@@ -2,39 +2,20 @@
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from captum_certified.exceptions import FileFormatError
+from captum_certified.storage.files import Json, atomic_write
 from captum_certified.storage.untrusted_files import load_arrays, may_inflate
 
-__all__ = ["atomic_write", "read_archive", "write_archive"]
+__all__ = ["read_archive", "write_archive"]
 
-VERSION = 1
+_VERSION = 1
 _HEADER = "header"
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file that appears under ``path`` complete, or not at all."""
-    target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_archive(
@@ -43,21 +24,24 @@ def write_archive(
     """Write a header and arrays under ``path``.
 
     Args:
-        path: File to write; the suffix is not changed.
-        kind: What the file holds; reading asks for it by name.
+        path: File to write. The suffix is not changed.
+        kind: What the file holds. Readers ask for a kind by name.
         header: JSON values.
         arrays: Numeric or boolean arrays.
     """
-    # A zip archive with a damaged directory can lose its last members without a word; the header names them all.
-    text = json.dumps({"kind": kind, "version": VERSION, "arrays": sorted(arrays), **header})
-    members: dict[str, Any] = {_HEADER: np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
+    # A zip archive with a damaged directory can lose its last members without an error, so the header names them all.
+    text = json.dumps({"kind": kind, "version": _VERSION, "arrays": sorted(arrays), **header})
+    members = {_HEADER: np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
+    compressed: Callable[..., None] = np.savez_compressed
+    stored: Callable[..., None] = np.savez
     with atomic_write(path) as file:
-        np.savez_compressed(file, **members)
-        # What compresses so well that no reader would believe it is stored as it is; archives have a kilobyte of names.
+        compressed(file, **members)
+        # Readers refuse archives that inflate too much, so such arrays are stored without compression. Twice the bytes
+        # of the arrays leave room for the kilobyte of names in an archive.
         if not may_inflate(file.tell(), 2 * sum(np.asarray(member).nbytes for member in members.values())):
             file.seek(0)
             file.truncate()
-            np.savez(file, **members)
+            stored(file, **members)
 
 
 def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -71,7 +55,7 @@ def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, 
         The header and the arrays.
 
     Raises:
-        FileFormatError: The file is corrupt, truncated, of another kind or of a newer version.
+        FileFormatError: The file is corrupt, truncated, of another kind, or written by a newer version.
         OSError: The file cannot be opened.
     """
     with Path(path).open("rb") as file:
@@ -83,16 +67,16 @@ def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, 
     if header.get("kind") != kind:
         raise FileFormatError(f"Expected {path} to hold a {kind}, got {header.get('kind')!r}.")
     version = header.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if not isinstance(version, int) or version > _VERSION:
         raise FileFormatError(
-            f"Expected {path} to be of version {VERSION} or older, got {version!r}; update captum_certified."
+            f"Expected {path} to be of version {_VERSION} or older, got {version!r}; update captum_certified."
         )
     if header.get("arrays") != sorted(arrays):
         raise FileFormatError(f"Expected {path} to hold the arrays {header.get('arrays')!r}, got {sorted(arrays)}.")
     return header, arrays
 
 
-def _header(raw: np.ndarray | None, path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+def _header(raw: np.ndarray | None, path: str | os.PathLike[str], kind: str) -> dict[str, Json]:
     if raw is None or raw.dtype != np.uint8 or raw.ndim != 1:
         raise FileFormatError(f"Expected {path} to be a {kind} file, but it has no header.")
     try:
@@ -102,9 +86,3 @@ def _header(raw: np.ndarray | None, path: str | os.PathLike[str], kind: str) -> 
     if not isinstance(header, dict):
         raise FileFormatError(f"Expected {path} to be a {kind} file, but its header is not an object.")
     return header
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

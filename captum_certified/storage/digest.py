@@ -1,8 +1,8 @@
 """Digests that identify inputs and settings."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,13 +10,16 @@ from torch import Tensor
 
 __all__ = ["digest"]
 
+Value = TypeVar("Value")
+
 _PLAIN = (bool, int, float, complex, str, bytes, slice, range, torch.dtype, torch.device)
 
 
 def digest(*values: Any) -> str:
-    """SHA-256 of tensors and arrays (dtype, shape and bytes), plain values, and sequences, sets and mappings of them.
+    """Compute the SHA-256 of tensors and arrays (dtype, shape and bytes), plain values, and containers of them.
 
-    Objects without a value of their own are identified by their type: an address would differ in every run.
+    Containers are sequences, sets and mappings. Any other object is identified by its type, because its address would
+    differ in every run.
 
     Args:
         *values: What to identify.
@@ -30,43 +33,49 @@ def digest(*values: Any) -> str:
     """
     state = hashlib.sha256()
     for value in values:
-        _feed(state, value)
+        for part in _parts(value):
+            state.update(part)
     return state.hexdigest()
 
 
-def _feed(state: Any, value: Any) -> None:
-    """Every value begins with its kind and ends where that says, so that no two structures feed the same bytes."""
+def _parts(value: Any) -> Iterator[bytes]:
+    """Encode a value as bytes, in parts.
+
+    The bytes begin with the kind of the value and tell where the value ends. Two different structures therefore never
+    have the same bytes.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Tensor) and value.layout != torch.strided:
-        _feed(state, f"{value.layout}")
+        yield from _parts(f"{value.layout}")
         value = value.to_dense()
     if isinstance(value, Tensor):
         # Copied: a tensor expanded to one element counts as contiguous, but cannot be viewed as bytes.
         array = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        state.update(f"tensor {array.dtype} {tuple(array.shape)}:".encode())
-        state.update(array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b"")
+        yield f"tensor {array.dtype} {tuple(array.shape)}:".encode()
+        if array.numel():
+            yield array.reshape(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        state.update(f"array {value.dtype.str} {value.shape}:".encode())
-        state.update(value.tobytes())
+        yield f"array {value.dtype.str} {value.shape}:".encode()
+        yield value.tobytes()
     elif isinstance(value, Mapping):
-        _feed_all(state, "mapping", [item for key in sorted(value, key=_order) for item in (key, value[key])])
+        yield from _container("mapping", [item for key in _in_order(value) for item in (key, value[key])])
     elif isinstance(value, (set, frozenset)):
-        _feed_all(state, "set", sorted(value, key=_order))
+        yield from _container("set", _in_order(value))
     elif isinstance(value, (list, tuple)):
-        _feed_all(state, type(value).__name__, value)
+        yield from _container(type(value).__name__, list(value))
     else:
         plain = value is None or isinstance(value, _PLAIN)
         text = (repr(value) if plain else type(value).__qualname__).encode()
-        state.update(f"{type(value).__name__} {len(text)}:".encode())
-        state.update(text)
+        yield f"{type(value).__name__} {len(text)}:".encode()
+        yield text
 
 
-def _feed_all(state: Any, kind: str, values: Sequence[Any]) -> None:
-    state.update(f"{kind} {len(values)}:".encode())
-    for value in values:
-        _feed(state, value)
+def _container(kind: str, members: list[Value]) -> Iterator[bytes]:
+    yield f"{kind} {len(members)}:".encode()
+    for member in members:
+        yield from _parts(member)
 
 
-def _order(value: Any) -> tuple[str, str]:
-    return type(value).__name__, repr(value)
+def _in_order(members: Iterable[Value]) -> list[Value]:
+    return sorted(members, key=lambda member: (type(member).__name__, repr(member)))

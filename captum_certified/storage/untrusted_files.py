@@ -1,8 +1,13 @@
-"""Arrays from files that may be damaged or malicious: nothing is executed, and nothing huge is allocated."""
+"""Arrays from files that may be damaged or malicious: nothing is executed, and nothing huge is allocated.
+
+An error says what is wrong with the file, and callers add its name.
+"""
 
 import math
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
@@ -12,61 +17,53 @@ from captum_certified.exceptions import FileFormatError
 
 __all__ = ["load_array", "load_arrays", "load_tensors", "may_inflate"]
 
-# An archive may inflate to this many bytes in any case, and beyond that to so many times its own size.
+# An archive may always inflate to this many bytes, and a larger archive to this many times its own size.
 _ALWAYS = 2**27
 _TIMES = 100
 
 
 def load_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
-    """The arrays of an npz archive.
+    """Load the arrays of an npz archive.
 
     Args:
         file: Opened for reading.
 
     Raises:
-        FileFormatError: It is no such archive, holds objects, or claims more than it can hold.
+        FileFormatError: The file is no npz archive, holds objects, or claims more than it can hold.
     """
-    try:
+    with _corrupt_on_error(FileFormatError, MemoryError):
         _check_members(file)
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (FileFormatError, MemoryError):
-        raise
-    except Exception as error:
-        raise FileFormatError(f"it is corrupt or truncated ({error})") from error
 
 
 def load_array(file: IO[bytes]) -> np.ndarray:
-    """The array of an npy file.
+    """Load the array of an npy file.
 
     Args:
         file: Opened for reading.
 
     Raises:
-        FileFormatError: It is no such file, holds objects, or claims more than it can hold.
+        FileFormatError: The file is no npy file, holds objects, or claims more than it can hold.
     """
-    try:
+    with _corrupt_on_error(FileFormatError, MemoryError):
         claimed = _claimed_bytes(file)
         if claimed != os.fstat(file.fileno()).st_size - file.tell():
             raise FileFormatError("its size is not that of its array")
         file.seek(0)
         array: np.ndarray = np.load(file, allow_pickle=False)
-    except (FileFormatError, MemoryError):
-        raise
-    except Exception as error:
-        raise FileFormatError(f"it is corrupt or truncated ({error})") from error
     return array
 
 
 def load_tensors(file: IO[bytes]) -> Any:
-    """What ``torch.save`` wrote, on the CPU: tensors and plain containers of them alone.
+    """Load what ``torch.save`` wrote, on the CPU: only tensors and plain containers of tensors.
 
     Args:
         file: Opened for reading.
 
     Raises:
-        FileFormatError: It is no such file, or wants to execute something.
+        FileFormatError: The file is corrupt or compressed, or reading it would execute code.
     """
     try:
         if zipfile.is_zipfile(file):
@@ -78,12 +75,24 @@ def load_tensors(file: IO[bytes]) -> Any:
     except (FileFormatError, MemoryError):
         raise
     except Exception as error:
+        # PyTorch's messages fill pages and recommend loading the file without this protection.
         raise FileFormatError(f"it is corrupt or truncated ({type(error).__name__})") from error
 
 
 def may_inflate(compressed: int, inflated: int) -> bool:
-    """Whether an archive of so many bytes is believed to hold so many."""
+    """Return whether an archive of ``compressed`` bytes may claim to hold ``inflated`` bytes."""
     return inflated <= max(_ALWAYS, _TIMES * compressed)
+
+
+@contextmanager
+def _corrupt_on_error(*passed_on: type[Exception]) -> Iterator[None]:
+    """Turn every error that is not passed on into a FileFormatError."""
+    try:
+        yield
+    except passed_on:
+        raise
+    except Exception as error:
+        raise FileFormatError(f"it is corrupt or truncated ({error})") from error
 
 
 def _check_members(file: IO[bytes]) -> None:
@@ -99,23 +108,13 @@ def _check_members(file: IO[bytes]) -> None:
 
 
 def _claimed_bytes(file: IO[bytes]) -> int:
-    """Bytes of the array that a header announces; the file is left behind the header.
-
-    Raises:
-        FileFormatError: There is no such header, or the array holds objects.
-    """
-    try:
-        return _announced(file)
-    except FileFormatError:
-        raise
-    except Exception as error:
-        raise FileFormatError(f"it is corrupt or truncated ({error})") from error
-
-
-def _announced(file: IO[bytes]) -> int:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    if dtype.hasobject:
-        raise FileFormatError("it holds objects")
-    return int(math.prod(shape) * dtype.itemsize)
+    """Return the bytes of the array that an npy header announces. The file is left behind the header."""
+    with _corrupt_on_error(
+        FileFormatError
+    ):  # also a lack of memory: a damaged header can announce a header of gigabytes
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        if dtype.hasobject:
+            raise FileFormatError("it holds objects")
+        return int(math.prod(shape) * dtype.itemsize)

@@ -1,19 +1,38 @@
-"""JSON: its values, files that are written whole and read with distrust, and digests."""
+"""Files that are written whole or not at all, and JSON in such files."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 from captum_certified.exceptions import FileFormatError
-from captum_certified.storage.archive import atomic_write
 from captum_certified.storage.digest import digest
 
-__all__ = ["Json", "JsonObject", "json_digest", "read_json", "write_json"]
+__all__ = ["Json", "JsonObject", "atomic_write", "json_digest", "read_json", "write_json"]
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = Mapping[str, Json]
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a binary file that appears under ``path`` complete, or not at all."""
+    target = Path(path)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> dict[str, Json]:
@@ -41,7 +60,7 @@ def write_json(path: str | os.PathLike[str], values: JsonObject) -> None:
 
     Args:
         path: File to write.
-        values: The values; NaN and infinity are refused.
+        values: The values. NaN and infinity are refused.
 
     Raises:
         ValueError: A number is not finite.
@@ -62,3 +81,9 @@ def _without_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     if len(set(names)) < len(names):
         raise ValueError("an entry is there twice")
     return dict(pairs)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
