@@ -1,4 +1,4 @@
-"""Every numbered result as a function of numpy arrays in float64; no torch, no Captum."""
+"""Every numbered result as a function of NumPy arrays in float64, without PyTorch and Captum."""
 
 from captum_certified.theory.counting import fraction_to_count, top_k_mask
 from captum_certified.theory.displacement import (
@@ -35,7 +35,6 @@ from captum_certified.theory.rank import (
     top_k_ratios,
 )
 from captum_certified.theory.region import dkw_half_width, region_mass, region_mass_bounds
-from captum_certified.theory.release import release_bounds
 from captum_certified.theory.selection import selection, selection_ratios
 from captum_certified.theory.sequential import look_level, look_sizes
 from captum_certified.theory.shift import (
@@ -43,6 +42,7 @@ from captum_certified.theory.shift import (
     hoeffding_half_width,
     lower_bound,
     probit,
+    release_bounds,
     shift,
 )
 

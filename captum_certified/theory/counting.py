@@ -9,7 +9,7 @@ __all__ = ["fraction_to_count", "top_k_mask"]
 
 
 def fraction_to_count(fraction: float, total: int) -> int:
-    """The number of features that is ``fraction`` of ``total``, rounded up.
+    """Return ``fraction`` of ``total`` features as a number of features, rounded up.
 
     The product is first rounded to nine decimals, because in floating point .07 · 100 is slightly more
     than 7 and a plain ceiling would give 8.
@@ -31,15 +31,15 @@ def fraction_to_count(fraction: float, total: int) -> int:
 
 
 def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Mark the ``k`` largest values of every row; among equal values the lower index goes first.
+    """Mark the ``k`` largest values of every row. Among equal values the lower index goes first.
 
     Args:
         values: Array of shape (rows, n) without NaN.
         k: How many to mark, 1 to n.
 
     Returns:
-        The mask, of shape (rows, n), and for every row how many of its marks only the index rule placed:
-        members equal to a value that was left out.
+        The mask, of shape (rows, n), and for every row how many of its marks only the index rule placed. These are the
+        marked values that equal a value that was left out.
 
     Example:
         >>> mask, placed_by_index = top_k_mask(np.array([[3.0, 1.0, 2.0, 2.0]]), 2)
@@ -50,7 +50,7 @@ def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_],
     threshold = np.partition(values, n - k, axis=1)[:, n - k, None]
     mask = values >= threshold
     placed_by_index = np.zeros(len(values), dtype=np.int64)
-    # Every row has k marks or, where values tie with the last of them, more; counting all at once is far faster.
+    # A row has more than k marks where values tie with the last mark. Counting all rows at once is far faster.
     tied_rows = np.flatnonzero(np.count_nonzero(mask, axis=1) > k) if np.count_nonzero(mask) > k * len(mask) else ()
     for row in tied_rows:
         tied = np.flatnonzero(values[row] == threshold[row])

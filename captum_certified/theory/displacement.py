@@ -26,8 +26,8 @@ _THETA_MOST, _THETA_SCALE = 0.85, 8000.0
 def chi(ratio: ArrayLike) -> Floats:
     """S1. χ = sqrt(e^{r²} − 1): |a·(h(x̃) − h(x))| ≤ χ sqrt(aᵀΣa) for every a and every x̃ within r·σ.
 
-    Σ is the covariance of the draws. It is the Hammersley–Chapman–Robbins inequality for the density ratio of two
-    Gaussians at distance r, whose variance is e^{r²} − 1.
+    Σ is the covariance of the draws. This is the Hammersley–Chapman–Robbins inequality for the density ratio of two
+    Gaussians at distance r. The variance of this ratio is e^{r²} − 1.
 
     Args:
         ratio: r = ρ/σ ≥ 0.
@@ -61,7 +61,7 @@ class Displacement:
         return f"Displacement({len(self.error)} rows, error up to {float(np.max(self.error)):.4g})"
 
     def squared(self, ratio: ArrayLike) -> Floats:
-        """B² at every ratio r = ρ/σ.
+        """Return B² at every ratio r = ρ/σ.
 
         Args:
             ratio: Shape (R,).
@@ -76,19 +76,19 @@ class Displacement:
         return np.where(np.isfinite(squared), squared, np.inf)
 
     def ratio_below(self, squared: Floats) -> Floats:
-        """The supremum of the ratios at which B² stays below a value.
+        """Return the supremum of the ratios at which B² stays below a value.
 
         Args:
-            squared: Shape (N,) or (N, M); everything stays below ∞.
+            squared: The values, shape (N,) or (N, M). B² always stays below ∞.
 
         Returns:
-            The same shape: 0 if even ratio 0 exceeds it; rounded down by 1 in 10⁹.
+            The same shape: 0 where B² at ratio 0 reaches the value, else the supremum rounded down by 1 in 10⁹.
         """
         error, cross, top = (value[:, None] for value in (self.error, self.cross, self.top_eigenvalue))
         limits = squared.reshape(len(squared), -1)
         room = np.maximum(limits - error**2, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            # χ solves χ²λ + 2χQ = room; this form of the root does not cancel.
+            # χ solves χ²λ + 2χQ = room. This form of the root avoids cancellation.
             steps = np.where(room > 0.0, room / (cross + np.sqrt(cross**2 + top * room)), 0.0)
         steps[np.isinf(limits)] = np.inf
         steps = steps.reshape(squared.shape)
@@ -184,7 +184,7 @@ def short_displacement(
 def top_eigenvalue_upper(
     top_eigenvalue: Floats, fourth_moment: Floats, *, pairs: Floats, most: float, log: float
 ) -> Floats:
-    """λ⁺ of the full form: [1 − exp(−(ℓ/W + yλ̂ + (−ln(1−θ) − θ)κ̂/R²))]/y, at most R.
+    """Return λ⁺ of the full form: [1 − exp(−(ℓ/W + yλ̂ + (−ln(1−θ) − θ)κ̂/R²))]/y, at most R.
 
     Args:
         top_eigenvalue: λ̂, shape (N,).
@@ -203,7 +203,7 @@ def top_eigenvalue_upper(
 
 
 def frobenius_upper(frobenius_norm: Floats, top: Floats, *, pairs: Floats, most: float, log: float) -> Floats:
-    """F⁺ = F̂ + sqrt(2Rλ⁺ℓ/W), a bound on the Frobenius norm of Σ.
+    """Return F⁺ = F̂ + sqrt(2Rλ⁺ℓ/W), a bound on the Frobenius norm of Σ.
 
     Args:
         frobenius_norm: F̂, shape (N,).
@@ -221,20 +221,20 @@ def frobenius_upper(frobenius_norm: Floats, top: Floats, *, pairs: Floats, most:
 def partial_sums_upper(
     trace: ArrayLike, top: ArrayLike, envelope: ArrayLike, *, n_samples: ArrayLike, log: float
 ) -> Floats:
-    """𝒩(T, λ, U; ℓ): with probability 1 − e^{−ℓ} no partial sum of q centred draws is longer than q𝒩.
+    """Return 𝒩(T, λ, U; ℓ): with probability 1 − e^{−ℓ} no partial sum of q centred draws has a norm above q𝒩.
 
     𝒩 = sqrt((T + U²/q)/q) + sqrt((2ℓ/q)(λ + (U²/4q) ln(1 + qT/U²))) + (√5/2)Uℓ/(3q), by Freedman's inequality for
-    the martingale that dominates the length.
+    the martingale that dominates the norm.
 
     Args:
         trace: T, trace of the draws' covariance.
         top: λ, its largest eigenvalue.
-        envelope: U, the largest length of a centred draw.
+        envelope: U, the largest norm of a centred draw.
         n_samples: q.
         log: ℓ.
 
     Returns:
-        𝒩, which grows with T, λ and U, so that upper bounds may take their place.
+        𝒩. It grows with T, λ and U, so upper bounds on these may be given instead.
     """
     t, lam, u, q = (np.asarray(value, dtype=np.float64) for value in (trace, top, envelope, n_samples))
     spread = lam + u**2 / (4.0 * q) * np.log1p(q * t / u**2)

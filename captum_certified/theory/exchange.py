@@ -1,6 +1,4 @@
-"""What it costs to change the order of a map: S2 and S5."""
-
-from typing import Any
+"""The least squared change of a map that changes its order: S2 and S5."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +7,19 @@ from captum_certified.theory.shift import Floats
 
 __all__ = ["exchange_costs", "spectral_overlap", "spectral_ranks", "staying_costs"]
 
-# Costs are compared with B² after taking off what rounding can do to sums over 10⁵ features.
+# Costs are lowered by the rounding error of sums over 10⁵ features before they are compared with B².
 _SLACK = 1e-8
 _BISECTIONS = 60
-_AT_ONCE = 512  # so many exchanges cost less together than one after another
+_AT_ONCE = 512  # up to this many exchanges, computing all costs at once is faster than bisection
 
 Integers = NDArray[np.int64]
+Extended = NDArray[np.longdouble]
 
 
 def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
-    """E_m = min_t Σ_{j≤m} (ĥ_[K−j+1] − t)₊² + (t − ĥ_[K+j])₊²: the least ‖h(x̃) − ĥ‖² that replaces m of the top K.
+    """Return E_m = min_t Σ_{j≤m} (ĥ_[K−j+1] − t)₊² + (t − ĥ_[K+j])₊².
+
+    E_m is the least ‖h(x̃) − ĥ‖² that replaces m of the top K.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -26,7 +27,7 @@ def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
         exchanged: Numbers m, from 1 to min(K, n − K), any shape.
 
     Returns:
-        E_m in the shape of ``exchanged``; it never falls with m.
+        E_m in the shape of ``exchanged``. It never falls with m.
 
     Example:
         >>> mean = np.array([0.9, 0.8, 0.6, 0.5, 0.45, 0.3, 0.1, 0.05])
@@ -59,7 +60,7 @@ def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
     leavers, newcomers = _sides(mean, k)
     if len(newcomers) <= _AT_ONCE:
         costs = _exchange_costs(leavers, newcomers, np.arange(1, len(newcomers) + 1))
-        # What a later exchange costs, an earlier one cannot exceed; rounding may say otherwise.
+        # E_m never falls with m, but rounding may break this order, so each cost is capped by the later costs.
         cheapest = np.minimum.accumulate(costs[::-1])[::-1] * (1.0 - _SLACK)
         return k - np.searchsorted(cheapest, squared, side="right")
     possible = np.zeros(len(squared), dtype=np.int64)  # the largest m known to be affordable
@@ -95,7 +96,7 @@ def spectral_ranks(mean: Floats, squared: float) -> Integers:
     first = np.searchsorted(-ordered, values, side="left")  # position of the first feature of each value
     sums, squares = _running_sums(ordered)
     n = len(ordered)
-    # Features of equal value overtake for nothing.
+    # Features of equal value overtake at no cost.
     possible = np.searchsorted(-ordered, values, side="right") - first - 1
     impossible = n - first
     while np.any(impossible - possible > 1):
@@ -109,7 +110,7 @@ def spectral_ranks(mean: Floats, squared: float) -> Integers:
 
 
 def staying_costs(mean: Floats, k: int) -> Floats:
-    """The least ‖h(x̃) − ĥ‖² that pushes each feature out of the top K: enough others overtake it.
+    """Return the least ‖h(x̃) − ĥ‖² at which enough other features overtake each feature to push it out of the top K.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -135,31 +136,31 @@ def staying_costs(mean: Floats, k: int) -> Floats:
 
 
 def _sides(mean: Floats, k: int) -> tuple[Floats, Floats]:
-    """ĥ_[K], ĥ_[K−1], … and ĥ_[K+1], ĥ_[K+2], …, as far as they can be exchanged, from ĥ_[K] on."""
+    """Return ĥ_[K], ĥ_[K−1], … and ĥ_[K+1], ĥ_[K+2], …, as far as they can be exchanged, minus ĥ_[K]."""
     n = len(mean)
     depth = min(k, n - k)
     parted = np.partition(mean, n - k)
     others, ordered = parted[: n - k], np.sort(parted[n - k :])
     newcomers = -np.sort(-np.partition(others, n - k - depth)[n - k - depth :]) if depth else others
-    # Differences to ĥ_[K] are what counts; taking them first keeps the sums exact.
+    # Costs depend on differences to ĥ_[K] only. Subtracting first keeps the sums exact.
     return ordered[:depth] - ordered[0], newcomers - ordered[0]
 
 
 def _exchange_costs(leavers: Floats, newcomers: Floats, exchanged: Integers) -> Floats:
-    """E_m for leavers in ascending and newcomers in descending order."""
+    """Return E_m for leavers in ascending and newcomers in descending order."""
     sums = [np.concatenate([[0.0], np.cumsum(side)]) for side in (leavers, newcomers)]
     squares = [np.concatenate([[0.0], np.cumsum(side**2)]) for side in (leavers, newcomers)]
     falling = -newcomers
     low, high = newcomers[exchanged - 1], leavers[exchanged - 1]
 
     def active(t: Floats) -> tuple[Integers, Integers, Integers, Floats]:
-        """Where the leavers above t and the newcomers below t begin, how many they are, and their sum."""
+        """Return where the leavers above t and the newcomers below t begin, their number, and their sum."""
         above = np.minimum(np.searchsorted(leavers, t, side="right"), exchanged)
         below = np.minimum(np.searchsorted(falling, -t, side="right"), exchanged)
         total = sums[0][exchanged] - sums[0][above] + sums[1][exchanged] - sums[1][below]
         return above, below, 2 * exchanged - above - below, total
 
-    # The objective is convex in t, its derivative 2(count·t − total): Newton's method, kept between the brackets.
+    # The objective is convex in t with the derivative 2(count·t − total). Newton's method is kept within the bracket.
     t = (low + high) / 2.0
     for _ in range(_BISECTIONS):
         above, below, count, total = active(t)
@@ -177,17 +178,19 @@ def _exchange_costs(leavers: Floats, newcomers: Floats, exchanged: Integers) -> 
     return np.maximum(costs, 0.0)
 
 
-def _running_sums(ordered: Floats) -> tuple[Any, Any]:
-    """Sums of the first i entries and of their squares; in extended precision, for their differences are small."""
+def _running_sums(ordered: Floats) -> tuple[Extended, Extended]:
+    """Return the sums of the first i entries and of their squares. Small differences need the extended precision."""
     wide = ordered.astype(np.longdouble)
     return np.concatenate([[0.0], np.cumsum(wide)]), np.concatenate([[0.0], np.cumsum(wide**2)])
 
 
-def _overtaking_costs(ordered: Floats, sums: Any, squares: Any, first: Integers, overtaking: Integers) -> Floats:
-    """min_t (v − t)₊² + Σ (t − ·)₊² over the ``overtaking`` entries that follow position ``first``."""
+def _overtaking_costs(
+    ordered: Floats, sums: Extended, squares: Extended, first: Integers, overtaking: Integers
+) -> Floats:
+    """Return min_t (v − t)₊² + Σ (t − ·)₊² over the ``overtaking`` entries that follow position ``first``."""
     stop = first + overtaking + 1
     value = ordered[first]
-    # The entries below the best t are the last ones; bisect on where they begin.
+    # The entries below the best t are the last entries. Bisection finds where they begin.
     begin, end = first + 1, stop
     while np.any(begin < end):
         middle = np.minimum((begin + end) // 2, len(ordered) - 1)

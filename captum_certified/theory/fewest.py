@@ -1,6 +1,6 @@
-"""From how many draws anything at all can be certified, whatever the map.
+"""The fewest draws from which anything at all can be certified, whatever the map.
 
-These numbers depend on no draw, so they can be known, and acted upon, at any time.
+These numbers depend on no draw, so they may be computed and acted on before sampling.
 """
 
 import math
@@ -13,14 +13,14 @@ from captum_certified.theory.displacement import full_displacement, short_displa
 
 __all__ = ["fewest_draws", "fewest_draws_spectral"]
 
-_MOST = 2.0**60  # draws nobody makes
+_MOST = 2.0**60  # more draws than anybody can make
 
 
 def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
-    """The fewest draws from which intervals can certify one feature above another at a distance of ρ.
+    """Return the fewest draws from which intervals can certify one feature above another at radius ρ.
 
-    No map is certified more easily than that of a feature that every draw selects beside one that none does. Their
-    intervals are [lo, 1] and [0, 1 − lo], and they are apart at radius r·σ if Φ⁻¹(lo) > r.
+    The easiest map to certify has one feature that every draw selects and one that no draw selects. Their intervals are
+    [lo, 1] and [0, 1 − lo], which are apart at radius r·σ if Φ⁻¹(lo) > r.
 
     Args:
         interval: ``"clopper_pearson"``, ``"kl"``, ``"hoeffding"`` or ``"empirical_bernstein"``.
@@ -28,7 +28,7 @@ def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
         ratio: r = ρ/σ ≥ 0.
 
     Returns:
-        The smallest such q, a whole number; infinite if nobody could make so many.
+        The smallest such q, a whole number. Infinity if nobody can make so many draws.
 
     Example:
         >>> fewest_draws("clopper_pearson", tail=0.05 / (2 * 150528), ratio=0.0)
@@ -45,22 +45,22 @@ def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
         draws = 1.0 + 7.0 * (log + math.log(2.0)) / (3.0 * room)
     else:  # lo = tail^(1/q)
         draws = log / -float(log_ndtr(ratio))
-    # A number that rounding may have lifted to a whole one counts as that.
+    # Rounding may have lifted the quotient to a whole number, which then is the answer.
     return math.inf if draws > _MOST else max(2.0, math.floor(draws * (1.0 - 1e-12)) + 1.0)
 
 
 def fewest_draws_spectral(*, alpha: float, ratio: float) -> float:
-    """The fewest draws from which a spectral certificate can say anything at a distance of ρ.
+    """Return the fewest draws from which a spectral certificate can prove anything at radius ρ.
 
-    Every cost of an exchange is at most ‖ĥ‖² ≤ s, and even if all draws are equal B² is proportional to s. So nothing
-    is certified of any map where B² ≥ 1 for equal draws of length 1.
+    Every cost of an exchange is at most ‖ĥ‖² ≤ s, and B² is proportional to s even if all draws are equal. So no map is
+    certified where B² ≥ 1 for equal draws of norm 1.
 
     Args:
         alpha: Probability that the bound is wrong.
         ratio: r = ρ/σ ≥ 0.
 
     Returns:
-        The smallest q with B² < 1, a whole number; infinite if nobody could make so many.
+        The smallest q with B² < 1, a whole number. Infinity if nobody can make so many draws.
 
     Example:
         >>> fewest_draws_spectral(alpha=0.025, ratio=0.0)
@@ -78,7 +78,7 @@ def fewest_draws_spectral(*, alpha: float, ratio: float) -> float:
 
 
 def _first(holds: Callable[[float], bool]) -> float:
-    """The smallest whole number from 2 on at which a statement holds that holds from there on."""
+    """Return the smallest whole number ≥ 2 at which a statement holds. It must hold for all larger numbers too."""
     high = 2.0
     while not holds(high):
         high *= 2.0

@@ -25,22 +25,22 @@ __all__ = [
 
 Interval = tuple[Floats, Floats]
 
-# Newton's iterates approach the end of a kl interval from outside; this many bring the slowest case to an ulp.
+# Newton's iterates approach the end of a kl interval from outside. This many bring the slowest case within an ulp.
 _NEWTON_STEPS = 50
 _ROUNDING = 1e-12
-_TINY = 1e-290  # below it p·ln p is nothing
+_TINY = 1e-290  # p·ln p counts as 0 for smaller p
 _SERIES = 1e-2
 _TANGENTS = 4096
 _NEAR_ZERO = 1e-18
 
 # Relative error of SciPy's incomplete beta function for q draws: below 5e-14 up to 1000 draws and 6e-12 at 10⁸, growing
-# like sqrt(q). These are 10 times as much and more.
+# like sqrt(q). The constants below are at least 10 times as large.
 _BETA_ERROR, _BETA_ERROR_GROWTH = 2e-12, 5e-15
-_ULPS = 4.0 * np.finfo(np.float64).eps  # what a formula of a few operations may be off, relative to its terms
+_ULPS = 4.0 * np.finfo(np.float64).eps  # bounds the error of a formula of a few operations, relative to its terms
 
 
 def hoeffding_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
-    """Hoeffding's interval ĥ ± c, clipped to [0, 1].
+    """Return Hoeffding's interval ĥ ± c, clipped to [0, 1].
 
     Args:
         mean: Means of the draws.
@@ -61,7 +61,7 @@ def hoeffding_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> In
 
 
 def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *, tail: float) -> Interval:
-    """Clopper and Pearson's exact interval for the mean of draws that are 0 or 1.
+    """Return Clopper and Pearson's exact interval for the mean of draws that are 0 or 1.
 
     Args:
         counts: Number of ones.
@@ -69,7 +69,7 @@ def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *,
         tail: Probability that one side may miss.
 
     Returns:
-        Lower and upper ends; exactly 0 for no ones and exactly 1 for no zeros.
+        Lower and upper ends. The lower end is exactly 0 without ones, the upper end exactly 1 without zeros.
 
     Source:
         Clopper and Pearson (1934).
@@ -89,10 +89,10 @@ def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *,
 
 
 def _exact_ends(ones: NDArray[np.int64], q: int, tail: float) -> Interval:
-    """Clopper and Pearson's ends for counts of q draws, rounded outward."""
+    """Return Clopper and Pearson's ends for counts of q draws, rounded outward."""
     lower, upper = np.zeros(len(ones)), np.ones(len(ones))
     some, not_all = ones[ones > 0], ones[ones < q]
-    # The quantiles of SciPy are off by some ulps, of millions of draws by 10⁻⁹, to either side.
+    # SciPy's quantiles err by a few ulps to either side, and by 10⁻⁹ for millions of draws.
     error = _BETA_ERROR + _BETA_ERROR_GROWTH * math.sqrt(q)
     inner, goal = tail * (1.0 - 1.5 * error), tail * (1.0 - error)
     start = betaincinv(some, q - some + 1, inner)
@@ -103,7 +103,7 @@ def _exact_ends(ones: NDArray[np.int64], q: int, tail: float) -> Interval:
 
 
 def _moved_out(ends: Floats, sign: float, outside: Callable[[Floats, NDArray[np.int64]], NDArray[np.bool_]]) -> Floats:
-    """Ends moved down (−1) or up (+1), in growing steps, until every one of them is outside of its interval."""
+    """Move ends down (−1) or up (+1), in growing steps, until each end is outside of its interval."""
     moving, step = np.arange(len(ends)), 2.0**-52
     while len(moving):
         moving = moving[~outside(ends[moving], moving)]
@@ -113,7 +113,7 @@ def _moved_out(ends: Floats, sign: float, outside: Callable[[Floats, NDArray[np.
 
 
 def kl_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
-    """The Chernoff–Hoeffding interval {u : kl(ĥ‖u) ≤ ln(1/tail)/q}; never wider than Hoeffding's.
+    """Return the Chernoff–Hoeffding interval {u : kl(ĥ‖u) ≤ ln(1/tail)/q}, which is never wider than Hoeffding's.
 
     Args:
         mean: Means of the draws.
@@ -137,12 +137,12 @@ def kl_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
         same = draws == q
         ends = _KLTangents(-math.log(tail) / q)
         lower[same] = complement_down(ends.upper(1.0 - u[same]))
-        upper[same] = 1.0 - complement_down(ends.upper(u[same]))  # the same rounding, so that both sides are mirrored
+        upper[same] = 1.0 - complement_down(ends.upper(u[same]))  # both sides are rounded alike, so they are mirrored
     return lower, upper
 
 
 def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
-    """kl⁺(u, c) = max{v : kl(u‖v) ≤ c}, rounded up.
+    """Return kl⁺(u, c) = max{v : kl(u‖v) ≤ c}, rounded up.
 
     kl(u‖·) is convex and increasing above u, so Newton's method started above the root stays above it.
 
@@ -165,13 +165,13 @@ def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
 
 
 def complement_down(upper: Floats) -> Floats:
-    """1 − ``upper``, rounded down: next to 1 the nearest float may lie above it."""
+    """Return 1 − ``upper``, rounded down. The nearest float can lie above it if ``upper`` is close to 1."""
     complement = 1.0 - upper
     return np.where(1.0 - complement < upper, np.nextafter(complement, 0.0), complement)
 
 
 def _newton(u: Floats, c: Floats, start: Floats, steps: int) -> Floats:
-    """kl⁺(u, c) from an upper bound u + ``start`` on it, rounded up."""
+    """Return kl⁺(u, c), rounded up, from its upper bound u + ``start``."""
     inside = (u < 1.0) & (c > 0.0) & (start > 0.0) & (u + start < 1.0)
     p, rise = np.where(inside, u, 0.5), np.where(inside, start, 0.25)
     moving = inside
@@ -179,7 +179,7 @@ def _newton(u: Floats, c: Floats, start: Floats, steps: int) -> Floats:
         excess = _divergence(p, rise) - c
         step = np.where(moving & (excess > 0.0), excess * (p + rise) * (1.0 - p - rise) / rise, 0.0)
         rise = rise - step
-        moving = step > _ROUNDING * rise  # each entry stops by itself, so that none depends on the others
+        moving = step > _ROUNDING * rise  # each entry stops by itself, so that no entry depends on the others
         if not np.any(moving):
             break
     rise = np.where(inside, rise * (1.0 + 2.0 * _ROUNDING), np.maximum(start, 0.0))
@@ -188,11 +188,11 @@ def _newton(u: Floats, c: Floats, start: Floats, steps: int) -> Floats:
 
 
 class _KLTangents:
-    """kl⁺(·, c) for one budget and any number of means, rounded up, with one step of Newton's method for each.
+    """The bound kl⁺(·, c) for one budget and many means, rounded up, with one step of Newton's method for each mean.
 
-    kl is jointly convex, so kl⁺(·, c) is concave, and each of its tangents is above it. They touch it at sin² of even
-    steps, closer together where it bends more; the lower one of a mean's two neighbours is taken. At 0 the tangent is
-    upright, so the first touches it just beside.
+    kl is jointly convex, so kl⁺(·, c) is concave and each of its tangents is above it. The tangents touch at sin² of
+    even steps, closer together where the curve bends more. For each mean the lower of its two neighbouring tangents is
+    taken. The tangent at 0 is vertical, so the first tangent touches just beside 0.
 
     Args:
         budget: c > 0.
@@ -210,29 +210,29 @@ class _KLTangents:
         self.slopes = np.where((ends < 1.0) & (self.rises > 0.0), slopes, 0.0)
 
     def upper(self, mean: Floats) -> Floats:
-        """Values at means in [0, 1]."""
+        """Return the bound at means in [0, 1]."""
         place = np.arcsin(np.sqrt(mean)) * (_TANGENTS / (np.pi / 2))
         below = np.minimum(place.astype(np.int64), _TANGENTS - 2)
         start = np.minimum(self._tangent(mean, below), self._tangent(mean, below + 1))
-        # Hoeffding's end is an upper bound too. One step squares what the tangents are too high.
+        # Hoeffding's end is an upper bound too. One step squares the excess of the tangents.
         start = np.minimum(start, math.sqrt(self.budget / 2.0))
         return _newton(mean, np.broadcast_to(self.budget, mean.shape), start, steps=1)
 
     def _tangent(self, mean: Floats, node: NDArray[np.int64]) -> Floats:
-        """Rises above the means."""
+        """Return the rises above the means."""
         rise: Floats = self.rises[node] + (self.slopes[node] - 1.0) * (mean - self.nodes[node])
         return rise
 
 
 def _divergence(p: Floats, rise: Floats) -> Floats:
-    """kl(p‖p + rise) without the cancellation of its two logarithms: p·g(rise/p) + (1−p)·g(−rise/(1−p))."""
+    """Return kl(p‖p + rise) without the cancellation of its two logarithms: p·g(rise/p) + (1−p)·g(−rise/(1−p))."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         above = np.where(p > _TINY, p * _gap(rise / np.maximum(p, _TINY)), rise)
         return above + (1.0 - p) * _gap(-rise / (1.0 - p))
 
 
 def _gap(x: Floats) -> Floats:
-    """g(x) = x − ln(1 + x), by its series where that is small."""
+    """Return g(x) = x − ln(1 + x), by its series for small x."""
     entries = np.atleast_1d(x)
     gap = entries - np.log1p(entries)
     small = np.abs(entries) < _SERIES
@@ -242,7 +242,7 @@ def _gap(x: Floats) -> Floats:
 
 
 def empirical_bernstein_interval(mean: Floats, second_moment: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
-    """Maurer and Pontil's interval ĥ ± [sqrt(2VL/q) + 7L/(3(q−1))], L = ln(2/tail), clipped to [0, 1].
+    """Return Maurer and Pontil's interval ĥ ± [sqrt(2VL/q) + 7L/(3(q−1))], clipped to [0, 1], with L = ln(2/tail).
 
     Args:
         mean: Means of the draws.
@@ -268,6 +268,6 @@ def empirical_bernstein_interval(mean: Floats, second_moment: Floats, n_samples:
 
 
 def _around(mean: Floats, width: Floats) -> Interval:
-    """Mean ± width, rounded outward and clipped to [0, 1]."""
+    """Return mean ± width, rounded outward and clipped to [0, 1]."""
     reach = width + _ULPS * (mean + width)
     return np.clip(mean - reach, 0.0, 1.0), np.clip(mean + reach, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The bound of Lecuyer et al. by differential privacy, which the paper compares itself with."""
+"""The bound of Lecuyer et al. by differential privacy, with which the paper compares its own."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,13 @@ __all__ = ["lecuyer_bounds", "lecuyer_overlap"]
 
 _GRID = 400
 _SMALLEST = 1e-300
-_ABOVE = 1.0 + 1e-9  # the smallest δ has ε = 1; stay on the allowed side of it
+_ABOVE = 1.0 + 1e-9  # keeps the smallest δ, at which ε = 1, on the allowed side
 
 
 def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Floats, Floats]:
-    """Bounds on perturbed scores from the Gaussian mechanism: e^{−ε}(lo − δ) and e^{ε}hi + δ, each with its best δ.
+    """Bound perturbed scores by the Gaussian mechanism: e^{−ε}(lo − δ) and e^{ε}hi + δ, each with its best δ.
 
-    ε = r·sqrt(2 ln(1.25/δ)) must be at most 1; every δ that allows it gives a valid bound, so a grid suffices.
+    ε = r·sqrt(2 ln(1.25/δ)) must be at most 1. Every δ with ε ≤ 1 gives a valid bound, so a grid suffices.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -24,7 +24,7 @@ def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Float
         ratio: ρ/σ ≥ 0.
 
     Returns:
-        a ≤ h(x̃) and b ≥ h(x̃), clipped to [0, 1]; 0 and 1 where no δ in (0, 1) is feasible (r ≥ 1.497).
+        a ≤ h(x̃) and b ≥ h(x̃), clipped to [0, 1]. They are 0 and 1 where no δ in (0, 1) is feasible (r ≥ 1.497).
 
     Source:
         Lecuyer et al. (2019), Theorem 1; Levine, Singla and Feizi (2019), Appendix K.

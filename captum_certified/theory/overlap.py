@@ -77,7 +77,7 @@ def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Float
 
 
 def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> NDArray[np.int64]:
-    """Sharp top-K overlap from bounds on the scores at the perturbed input: the largest i with a_i > b_{K−i+1}.
+    """Return the sharp top-K overlap from bounds on the perturbed scores: the largest i with a_i > b_{K−i+1}.
 
     Args:
         lower: a, at most h(x̃), shape (N, n).
@@ -104,9 +104,9 @@ def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violatio
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.
-        overlap: How many features shall stay, 1 to K.
+        overlap: How many features must stay, 1 to K.
         n_features: n; an overlap of 2K − n or less holds at every radius.
-        violations: v features whose interval is allowed to miss; an overlap of i needs level i + v.
+        violations: v, the number of intervals allowed to miss. An overlap of i needs level i + v.
 
     Returns:
         Shape (N,): the supremum of ρ/σ at which the overlap is certified, rounded down by 1 in 10⁹; 0 if none.
@@ -134,7 +134,7 @@ def overlap_from_ladder(
         ratios: Radii ρ/σ, shape (R,).
         closed: Whether level i also holds *at* its entry (Theorem 2) or only below it.
         n_features: n; two sets of size K share at least 2K − n features. Theorem 2 as printed ignores this.
-        violations: v features whose interval is allowed to miss; an overlap of i then proves only i − v.
+        violations: v, the number of intervals allowed to miss. Level i then proves an overlap of i − v only.
 
     Returns:
         Shape (N, R), integers in [0, K].
@@ -144,7 +144,7 @@ def overlap_from_ladder(
         array([[2, 1, 0]])
     """
     k = ladder.shape[1]
-    # Rounding may break the order by an ulp; a level counts only if all levels before it hold.
+    # Rounding may break the order by an ulp. A level counts only if all levels before it hold.
     falling = np.minimum.accumulate(ladder, axis=1)
     side: Literal["left", "right"] = "left" if closed else "right"
     levels = np.stack([k - np.searchsorted(row[::-1], ratios, side=side) for row in falling]).astype(np.int64)
@@ -152,7 +152,7 @@ def overlap_from_ladder(
 
 
 def _opponents(lower: Floats, upper: Floats, mean: Floats, k: int) -> tuple[Floats, Floats]:
-    """a_1 … a_K over the top K in descending order, and for each a_i its opponent b_{K−i+1} among the others."""
+    """Return a_1 … a_K over the top K in descending order, and for each a_i its opponent b_{K−i+1} among the others."""
     rows, n = mean.shape
     members, _ = top_k_mask(mean, k)
     strongest = -np.sort(-lower[members].reshape(rows, k), axis=1)
@@ -165,7 +165,7 @@ def _opponents(lower: Floats, upper: Floats, mean: Floats, k: int) -> tuple[Floa
 
 
 def _ladder(strong: Floats, weak: Floats) -> Floats:
-    """(Φ⁻¹(strong) − Φ⁻¹(weak)) / 2, −∞ where an end leaves no room, +∞ where there is no opponent."""
+    """Return (Φ⁻¹(strong) − Φ⁻¹(weak)) / 2, −∞ where this is undefined, +∞ where there is no opponent."""
     with np.errstate(invalid="ignore"):
         ladder = (probit(np.clip(strong, 0.0, 1.0)) - probit(np.clip(weak, 0.0, 1.0))) / 2.0
     ladder[np.isnan(ladder)] = -np.inf
@@ -174,6 +174,6 @@ def _ladder(strong: Floats, weak: Floats) -> Floats:
 
 
 def _largest_descending(values: Floats, depth: int) -> Floats:
-    """The ``depth`` largest entries of every row, in descending order."""
+    """Return the ``depth`` largest entries of every row, in descending order."""
     cut = values.shape[1] - depth
     return np.asarray(-np.sort(-np.partition(values, cut, axis=1)[:, cut:], axis=1))

@@ -57,7 +57,7 @@ def sharp_ranks(lower: Floats, upper: Floats, *, ratio: float) -> NDArray[np.int
 
 
 def ranks_from_bounds(lower: Floats, upper: Floats) -> NDArray[np.int64]:
-    """Sharp certified rank from bounds a ≤ b on comparable scores: 1 + the number of j ≠ i with b_j ≥ a_i.
+    """Return the sharp certified rank from bounds a ≤ b on comparable scores: 1 + the number of j ≠ i with b_j ≥ a_i.
 
     Args:
         lower: a, shape (N, n).
@@ -75,7 +75,7 @@ def ranks_from_bounds(lower: Floats, upper: Floats) -> NDArray[np.int64]:
 
 
 def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
-    """How far each feature certifiably stays in the top K: half of Φ⁻¹(lo_i) − Φ⁻¹(K-th largest of the other hi).
+    """Return the radius up to which each feature stays in the top K: half of Φ⁻¹(lo_i) − Φ⁻¹(K-th largest other hi).
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -83,7 +83,7 @@ def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, n): the supremum of ρ/σ, rounded down by 1 in 10⁹; 0 if it is never certified, ∞ if K = n.
+        Shape (N, n): the supremum of ρ/σ, rounded down by 1 in 10⁹. 0 if nothing is certified, ∞ if K = n.
 
     Example:
         >>> mean = np.array([[0.9, 0.5, 0.1]])
@@ -108,7 +108,7 @@ def theorem3_rank(weights: ArrayLike, rank: int, *, half_width: ArrayLike, ratio
     With the paper's w, 1 up to ⌈τn⌉ and 0 after it, this is ⌈⌈τn⌉ / L̂(1/2)⌉. The paper omits the ceiling.
 
     Args:
-        weights: w(1), w(2), …: in [0, 1] and not rising; what is left out is 0.
+        weights: w(1), w(2), …, in [0, 1] and not rising. Weights beyond the last are 0.
         rank: T ≥ 1.
         half_width: Hoeffding's c.
         ratio: ρ/σ ≥ 0.
@@ -131,11 +131,11 @@ def theorem3_rank(weights: ArrayLike, rank: int, *, half_width: ArrayLike, ratio
 
 
 def _count_at_least(values: Floats, bounds: Floats, *, strictly: bool) -> NDArray[np.int64]:
-    """For every entry of ``bounds`` the number of ``values`` in its row that are ≥ (or >) it."""
+    """Return for every entry of ``bounds`` the number of ``values`` in its row that are ≥ (or >) it."""
     side: Literal["left", "right"] = "right" if strictly else "left"
     counts = []
     for row, bound in zip(values, bounds, strict=True):
-        # Bounds in order are found several times faster, and many are the same.
+        # Sorted bounds are found several times faster, and many bounds are equal.
         distinct, inverse = np.unique(bound, return_inverse=True)
         counts.append((len(row) - np.searchsorted(np.sort(row), distinct, side=side))[inverse])
     return np.stack(counts).astype(np.int64)

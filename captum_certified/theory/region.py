@@ -9,7 +9,7 @@ from captum_certified.theory.shift import Floats, shift
 
 __all__ = ["dkw_half_width", "region_mass", "region_mass_bounds"]
 
-# The sums over thousands of draws are rounded, by less than this.
+# Sums over thousands of draws have a smaller rounding error than this.
 _INWARD = 1.0 - 1e-12
 
 
@@ -17,7 +17,7 @@ def region_mass(fractions: Floats, *, ratio: float, alpha: float) -> Floats:
     """S6. A lower bound on the mean fraction of the saliency in a region, at every input within r·σ.
 
     Args:
-        fractions: T of every draw, the region's share of the draw's map, in [0, 1], shape (N, q), q ≥ 2.
+        fractions: T, the share of each draw's map that lies in the region, in [0, 1], shape (N, q), q ≥ 2.
         ratio: ρ/σ ≥ 0.
         alpha: Probability that the bound is wrong, for each example.
 
@@ -25,7 +25,7 @@ def region_mass(fractions: Floats, *, ratio: float, alpha: float) -> Floats:
         Shape (N,), in [0, 1].
 
     Source:
-        The largest of three bounds, each at α/3; the one over distributions is Kumar et al. (2020).
+        The largest of three bounds, each at α/3. The bound by the distribution is from Kumar et al. (2020).
 
     Example:
         >>> region_mass(np.full((1, 1000), 0.8), ratio=0.5, alpha=0.05).round(3)
@@ -36,12 +36,12 @@ def region_mass(fractions: Floats, *, ratio: float, alpha: float) -> Floats:
 
 
 def region_mass_bounds(fractions: Floats, *, ratio: float, alpha: float) -> tuple[Floats, Floats, Floats]:
-    """The three bounds of S6, each at α/3: by the mean, by the distribution, and by the variance.
+    """Return the three bounds of S6, each at α/3: by the mean, by the distribution, and by the variance.
 
     Args:
         fractions: T of every draw, shape (N, q), q ≥ 2.
         ratio: ρ/σ ≥ 0.
-        alpha: Probability that one of them is wrong, for each example.
+        alpha: Probability that any of them is wrong, for each example.
 
     Returns:
         Φ(Φ⁻¹(lo) − r);  ∫₀¹ Φ(Φ⁻¹(P̂[T > u] − DKW) − r) du;  mean − sqrt(e^{r²} − 1)·sd.
@@ -69,14 +69,14 @@ def region_mass_bounds(fractions: Floats, *, ratio: float, alpha: float) -> tupl
 
 
 def dkw_half_width(n_samples: int, tail: float) -> float:
-    """One-sided Dvoretzky–Kiefer–Wolfowitz band for an empirical distribution function: sqrt(ln(1/tail)/(2q)).
+    """Return the one-sided Dvoretzky–Kiefer–Wolfowitz band of an empirical distribution: sqrt(ln(1/tail)/(2q)).
 
     Args:
         n_samples: Number of draws q.
         tail: Probability that the band misses, at most 1/2.
 
     Returns:
-        Its half width.
+        The half width of the band.
 
     Source:
         Massart (1990).

@@ -1,4 +1,4 @@
-"""Which features are salient, or not, in most noisy copies of every perturbed input."""
+"""Which features are selected, or not selected, in most noisy copies of every perturbed input."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ def selection(lower: Floats, upper: Floats, *, ratio: float) -> tuple[NDArray[np
 
 
 def selection_ratios(lower: Floats, upper: Floats) -> Floats:
-    """How far the decision about each feature is certified: Φ⁻¹(lo) if selected, −Φ⁻¹(hi) if rejected, else 0.
+    """Return the radius up to which each decision is certified: Φ⁻¹(lo) if selected, −Φ⁻¹(hi) if rejected, else 0.
 
     Args:
         lower: Lower ends, shape (N, n).

@@ -1,4 +1,4 @@
-"""Sequential sampling: when the certificates of a growing sample are looked at, and what every look costs."""
+"""Sequential sampling: when the certificates of a growing sample are computed, and what every such look costs."""
 
 __all__ = ["look_level", "look_sizes"]
 
@@ -13,7 +13,7 @@ def look_level(alpha: float, look: int) -> float:
 
     Args:
         alpha: Probability that any statement may fail.
-        look: Number of the look j, from 1; the looks' numbers of draws are fixed before sampling.
+        look: Number of the look j, from 1. The numbers of draws of all looks are fixed before sampling.
 
     Returns:
         α_j.
@@ -29,13 +29,13 @@ def look_level(alpha: float, look: int) -> float:
 
 
 def look_sizes(block: int, most: int) -> list[int]:
-    """Numbers of draws at which to look: 1, 2, 4, … blocks, and the most draws that there may be.
+    """Return the numbers of draws at which to look: 1, 2, 4, … blocks, and the most draws that there may be.
 
-    Single draws say nothing of a covariance, so a look that is one draw before the last is left out.
+    A look that is one draw before the last is left out, because a single draw has no covariance.
 
     Args:
         block: Draws in a block.
-        most: The most draws, in whatever block they end.
+        most: The most draws, not necessarily whole blocks.
 
     Returns:
         Increasing numbers, the last of which is ``most``.

@@ -1,4 +1,4 @@
-"""How far a smoothed score can move when the input moves: Lemma 1, Theorem 1 and Corollary 1.
+"""How far a smoothed score can move when the input moves: Lemma 1, Theorem 1, Corollary 1, and bounds on fresh maps.
 
 Distances enter as ``ratio`` = ρ/σ, the radius of the perturbation in standard deviations of the noise.
 """
@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-__all__ = ["empirical_lower_bound", "hoeffding_half_width", "lower_bound", "probit", "shift"]
+__all__ = ["empirical_lower_bound", "hoeffding_half_width", "lower_bound", "probit", "release_bounds", "shift"]
 
 Floats = NDArray[np.float64]
 
 
 def probit(probability: ArrayLike) -> Floats:
-    """The normal quantile Φ⁻¹, with −∞ at 0 and +∞ at 1.
+    """Return the normal quantile Φ⁻¹, with −∞ at 0 and +∞ at 1.
 
     Args:
         probability: Values in [0, 1].
@@ -72,7 +72,7 @@ def lower_bound(probability: ArrayLike, *, ratio: float) -> Floats:
 
 
 def hoeffding_half_width(tail: ArrayLike, n_samples: ArrayLike) -> Floats:
-    """Half width c of Hoeffding's interval for the mean of draws in [0, 1].
+    """Return the half width c of Hoeffding's interval for the mean of draws in [0, 1].
 
     Args:
         tail: Probability that one side of one interval may miss. α/(2n) makes n two-sided intervals hold
@@ -114,3 +114,33 @@ def empirical_lower_bound(mean: ArrayLike, *, half_width: ArrayLike, ratio: floa
     width = np.asarray(half_width, dtype=np.float64)
     reachable = np.clip(np.asarray(mean, dtype=np.float64) - width, 0.0, 1.0)
     return lower_bound(reachable, ratio=ratio) - width
+
+
+def release_bounds(
+    lower: Floats, upper: Floats, *, ratio: float, tail: float, fresh_samples: ArrayLike
+) -> tuple[Floats, Floats]:
+    """B6. Bounds on each score of a freshly sampled map at the perturbed input.
+
+    The shifted ends are widened by Hoeffding's c′ of the fresh draws. The perturbed input must be chosen without
+    seeing these draws.
+
+    Args:
+        lower: Lower ends at the observed input, at half the level, shape (N, n).
+        upper: Upper ends at the observed input, at half the level, shape (N, n).
+        ratio: ρ/σ ≥ 0.
+        tail: Probability that one side of one fresh score may miss: α/(4n).
+        fresh_samples: Number of fresh draws q′.
+
+    Returns:
+        a_i − c′ and b_i + c′.
+
+    Source:
+        Levine, Singla and Feizi (2019), section 2.2, made explicit.
+
+    Example:
+        >>> bounds = release_bounds(np.array([[0.7]]), np.array([[0.8]]), ratio=0.1, tail=1e-3, fresh_samples=1000)
+        >>> [bound.round(3).tolist() for bound in bounds]
+        [[[0.606]], [[0.886]]]
+    """
+    width = hoeffding_half_width(tail, fresh_samples)
+    return shift(lower, -ratio) - width, shift(upper, ratio) + width
