@@ -1,4 +1,4 @@
-"""Pictures from files: read with their depth and orientation, framed, and as data sets with labels."""
+"""Pictures from files, read with their depth and orientation, framed for a model, and data sets of labelled images."""
 
 from captum_certified.images.framing import Framing
 from captum_certified.images.labelled_images import labelled_images

@@ -1,29 +1,27 @@
-"""Image files as tensors in [0, 1], framed for a model, and regions of them."""
+"""Image files as tensors in [0, 1], resized and cropped for a model, and regions of these images."""
 
 import os
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.images.orientation import UPRIGHT, turned_box
-from captum_certified.images.stored_picture import StoredPicture, read_picture
+from captum_certified.images.orientation import UPRIGHT, Box, turned_box
+from captum_certified.images.stored_picture import StoredPicture, read_picture, transforms
 
 __all__ = ["Framing", "framed", "load_image", "load_image_and_region", "region_mask"]
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How an image becomes a model's input: its shorter side resized, then its centre cropped.
+    """How an image becomes a model's input: its shorter side is resized, then its centre is cropped.
 
     Args:
-        resize: Length of the shorter side; ``None`` keeps the size.
-        crop: Side of the centre square; ``None`` keeps everything.
+        resize: Size of the shorter side. ``None`` keeps the size.
+        crop: Side of the centre square. ``None`` keeps everything.
         interpolation: As in torchvision.
 
     Example:
@@ -37,7 +35,7 @@ class Framing:
     interpolation: str = "bilinear"
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width after resizing, by torchvision's rule."""
+        """Return height and width after resizing, by torchvision's rule."""
         if self.resize is None:
             return height, width
         if height <= width:
@@ -45,14 +43,14 @@ class Framing:
         return int(self.resize * height / width), self.resize
 
     def offsets(self, height: int, width: int) -> tuple[int, int]:
-        """Where the crop begins in the resized image; negative where the image is padded."""
+        """Return where the crop begins in the resized image. Offsets are negative where the image is padded."""
         if self.crop is None:
             return 0, 0
         return _offset(height, self.crop), _offset(width, self.crop)
 
 
 def _offset(length: int, crop: int) -> int:
-    """As torchvision: padding is rounded towards the beginning, a cut to the nearest, and to even."""
+    """Round as torchvision does: padding towards the beginning, a cut to the nearest and to even."""
     return -((crop - length) // 2) if length < crop else round((length - crop) / 2.0)
 
 
@@ -62,20 +60,20 @@ def load_image(
     """Read an image and frame it.
 
     Args:
-        path: Any format that Pillow reads, greys of 16 bits and floats included; or .npy and .pt arrays of shape
-            (H, W), (H, W, C) or (C, H, W). Booleans and unsigned integers of 8 or 16 bits are divided by the largest
-            value of their type, floats must be in [0, 1]. Transparency is dropped.
+        path: A file of any format that Pillow reads, including greys of 16 bits and floats, or a .npy or .pt array of
+            shape (H, W), (H, W, C) or (C, H, W). Booleans and unsigned integers of 8 or 16 bits are divided by the
+            largest value of their type. Floats must be in [0, 1]. Transparency is dropped.
         framing: Resize and crop.
         channels: 1 or 3.
-        exif: Whether to turn the picture as its EXIF orientation says. Without, it is read as it is stored, with a
-            warning where viewers show it turned. (A TIFF is turned in any case: Pillow does so itself.)
+        exif: Whether to turn the picture as its EXIF orientation says. If not, it is read as it is stored, with a
+            warning if viewers show it turned. (Pillow itself turns a TIFF in any case.)
 
     Returns:
         The image in [0, 1], float32 of shape (1, channels, height, width), and height and width of the file.
 
     Raises:
-        InvalidInputError: The file holds no such image.
-        OSError: It cannot be opened.
+        InvalidInputError: The file holds no image, or an image whose scale it does not say.
+        OSError: The file cannot be opened.
     """
     stored = read_picture(path, channels=channels)
     return framed(_oriented(stored, path, exif), framing), stored.size
@@ -84,26 +82,26 @@ def load_image(
 def load_image_and_region(
     path: str | os.PathLike[str],
     framing: Framing,
-    box: tuple[float, float, float, float] | None,
+    box: Box | None,
     *,
     channels: int = 3,
     exif: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Read an image, and find a region of its file in it.
+    """Read and frame an image, and find a region of its file in it.
 
     Args:
-        path: As in :func:`load_image`, and so for the arguments not named here.
+        path: File, as in :func:`load_image`.
         framing: Resize and crop.
-        box: X0, Y0, X1, Y1 in pixels of the file as they are stored, turned or not; ``None`` for no region.
+        box: X0, Y0, X1, Y1 in pixels of the file as it is stored, or ``None`` for no region.
         channels: 1 or 3.
         exif: Whether to turn the picture, and the region with it.
 
     Returns:
-        The image, and booleans of shape (1, channels, height, width), or ``None``.
+        The image, and the region as booleans of shape (1, channels, height, width), or ``None``.
 
     Raises:
-        InvalidInputError: The file holds no such image, or nothing of the box is in the framed one.
-        OSError: It cannot be opened.
+        InvalidInputError: The file holds no image, or no pixel of the box is in the framed image.
+        OSError: The file cannot be opened.
     """
     stored = read_picture(path, channels=channels)
     image = framed(_oriented(stored, path, exif), framing)
@@ -114,8 +112,8 @@ def load_image_and_region(
 
 
 def framed(stored: StoredPicture, framing: Framing) -> Tensor:
-    """A picture resized and cropped, float32 in [0, 1] of shape (1, channels, height, width)."""
-    pixels: Any = stored.pixels
+    """Resize and crop a picture to float32 in [0, 1] of shape (1, channels, height, width)."""
+    pixels = stored.pixels
     if framing.resize is not None:
         mode = InterpolationMode(framing.interpolation)
         pixels = transforms.resize(pixels, [framing.resize], mode, antialias=True)
@@ -138,22 +136,20 @@ def _oriented(stored: StoredPicture, path: str | os.PathLike[str], exif: bool) -
     return stored
 
 
-def region_mask(
-    box: tuple[float, float, float, float], framing: Framing, size: tuple[int, int], *, orientation: int = UPRIGHT
-) -> Tensor:
-    """Which pixels of the framed image show a box of the file.
+def region_mask(box: Box, framing: Framing, size: tuple[int, int], *, orientation: int = UPRIGHT) -> Tensor:
+    """Mark the pixels of the framed image whose centres lie in a box of the file.
 
     Args:
-        box: X0, Y0, X1, Y1 in pixels of the file as they are stored, from its upper left corner.
+        box: X0, Y0, X1, Y1 in pixels of the file as it is stored, from its upper left corner.
         framing: Resize and crop.
         size: Height and width of the file as it is stored.
         orientation: The EXIF orientation by which the picture was turned before it was framed.
 
     Returns:
-        Booleans of shape (1, 1, height, width): the pixel's centre lies in the box.
+        Booleans of shape (1, 1, height, width).
 
     Raises:
-        InvalidInputError: The box is not within the file, or nothing of it is left.
+        InvalidInputError: The box is not within the file, or no pixel of it is in the framed image.
     """
     if min(box) < 0 or box[2] > size[1] or box[3] > size[0]:
         raise InvalidInputError(

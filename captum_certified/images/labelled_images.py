@@ -1,7 +1,8 @@
-"""Images with their classes, to train on and to measure on: archives, folders, and torchvision's data sets."""
+"""Data sets of images with their classes, from archives, folders, or torchvision's data sets."""
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ __all__ = ["labelled_images"]
 
 _CHANNELS = (1, 3)
 _TRAIN, _TEST = ("train",), ("test", "val")
-_TORCHVISION: dict[str, Any] = {
+_TORCHVISION: dict[str, Callable[..., Dataset[tuple[Tensor, int]]]] = {
     "mnist": datasets.MNIST,
     "fashion-mnist": datasets.FashionMNIST,
     "cifar10": datasets.CIFAR10,
@@ -40,18 +41,21 @@ def labelled_images(
     channels: int = 3,
     exif: bool = False,
 ) -> Dataset[Any]:
-    """A data set of images in [0, 1], float32 of shape (C, H, W), and classes.
+    """Return a data set of images in [0, 1], float32 of shape (C, H, W), and their classes.
 
     Args:
-        source: An ``.npz`` archive with arrays ``train_images`` and ``train_labels`` (or ``test_``; or ``images`` and
-            ``labels``, where one part is all there is): unsigned integers of 8 or 16 bits, or floats in [0, 1], of
-            shape (N, H, W), (N, C, H, W) or (N, H, W, C), and integers from 0; a folder with one folder of image files
-            for each class, or with such folders named ``train`` and ``test`` or ``val``; or one of torchvision's data
-            sets: ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``.
-        train: The part to train on, or the one to test on; of a source without parts both are all of it.
+        source: An ``.npz`` archive, a folder of image files, or the name of a data set of torchvision.
+
+            - An archive has the arrays ``train_images`` and ``train_labels``, ``test_images`` and ``test_labels``, or,
+              without a split, ``images`` and ``labels``. Images are unsigned integers of 8 or 16 bits, or floats in
+              [0, 1], of shape (N, H, W), (N, C, H, W) or (N, H, W, C). Labels are integers from 0.
+            - A folder has one folder of image files for each class, or such folders in ``train`` and in ``test`` or
+              ``val``.
+            - The names are ``mnist``, ``fashion-mnist``, ``cifar10`` and ``cifar100``.
+        train: Whether to return the part to train on or the part to test on. A source without a split is both.
         root: Folder of torchvision's data sets.
-        download: Whether torchvision may fetch them.
-        framing: How the images of a folder are resized and cropped.
+        download: Whether torchvision may download them.
+        framing: How to resize and crop the images of a folder.
         channels: Channels of the images of a folder, 1 or 3.
         exif: Whether to turn the images of a folder as their EXIF orientation says.
 
@@ -59,8 +63,8 @@ def labelled_images(
         A data set with a length.
 
     Raises:
-        InvalidInputError: There is no such source.
-        FileFormatError: An archive holds something else.
+        InvalidInputError: ``source`` is none of these, or a data set of torchvision that is not in ``root``.
+        FileFormatError: An archive is corrupt, or holds other arrays.
         OSError: A file cannot be opened.
 
     Example:
@@ -81,10 +85,9 @@ def labelled_images(
             f"Expected `source` to be an .npz archive, a folder, or one of {sorted(_TORCHVISION)}, got {source!r}."
         )
     try:
-        found: Dataset[Any] = _TORCHVISION[name](root, train=train, download=download, transform=transforms.to_tensor)
+        return _TORCHVISION[name](root, train=train, download=download, transform=transforms.to_tensor)
     except RuntimeError as error:
         raise InvalidInputError(f"Expected {name} in `root` {os.fspath(root)!r}, got: {error}") from error
-    return found
 
 
 def _archive(path: Path, part: str) -> TensorDataset:
@@ -124,7 +127,7 @@ def _pixels(images: np.ndarray, path: Path) -> Tensor:
 
 
 def _channels_first(pixels: Tensor, path: Path) -> Tensor:
-    """Shape (N, C, H, W), of (N, H, W) or of channels first or last, of which there are 1 or 3."""
+    """Bring (N, H, W), or 1 or 3 channels first or last, to the shape (N, C, H, W)."""
     if pixels.dim() == 3:
         return pixels.unsqueeze(1)
     if pixels.dim() == 4 and pixels.shape[1] in _CHANNELS:
@@ -137,11 +140,11 @@ def _channels_first(pixels: Tensor, path: Path) -> Tensor:
     )
 
 
-def _folder(path: Path, framing: Framing, channels: int, exif: bool) -> Dataset[Any]:
+def _folder(path: Path, framing: Framing, channels: int, exif: bool) -> datasets.ImageFolder:
     def load(name: str) -> Tensor:
         stored = read_picture(name, channels=channels)
         if not exif and stored.orientation != UPRIGHT:
-            # Without the file's name: Python shows equal warnings once, and a camera's folder would give thousands.
+            # The message omits the file's name, so that Python shows it once and not for each of thousands of photos.
             warnings.warn(
                 f"Images in {path} have an EXIF orientation, but are read as they are stored, not as viewers show "
                 "them. Give `--exif` (`exif=True`) to turn them upright.",

@@ -1,13 +1,13 @@
-"""EXIF orientations: how a stored picture is turned upright, and where a box of it goes."""
+"""EXIF orientations: how to turn a stored picture upright, and a box of its pixels with it."""
 
 from torch import Tensor
 
-__all__ = ["UPRIGHT", "turned", "turned_box"]
+__all__ = ["UPRIGHT", "Box", "turned", "turned_box"]
 
 Box = tuple[float, float, float, float]
 
 UPRIGHT = 1
-# Whether rows and columns change places; after that, whether rows and whether columns are reversed.
+# Whether rows and columns are swapped, and whether rows and columns are reversed after that.
 _TURNS = {
     1: (False, False, False),
     2: (False, False, True),
@@ -31,12 +31,12 @@ def turned_box(box: Box, size: tuple[int, int], orientation: int) -> tuple[Box, 
     """Turn a box upright.
 
     Args:
-        box: X0, Y0, X1, Y1 in pixels as they are stored.
-        size: Height and width as they are stored.
+        box: X0, Y0, X1, Y1 in pixels of the stored picture.
+        size: Height and width of the stored picture.
         orientation: From 1 to 8.
 
     Returns:
-        The box in the upright picture, and the height and width of that.
+        The box in the upright picture, and height and width of the upright picture.
     """
     transposed, rows, columns = _TURNS[orientation]
     x0, y0, x1, y1 = box

@@ -1,4 +1,4 @@
-"""Image files of every kind as pixels in [0, 1], or a refusal that says why and what to do."""
+"""Image files of every kind as pixels in [0, 1]. A refusal says what is wrong and how to mend it."""
 
 import math
 import os
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional
@@ -19,20 +18,20 @@ from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, I
 from captum_certified.images.orientation import UPRIGHT, turned
 from captum_certified.storage import load_array, load_tensors
 
-__all__ = ["StoredPicture", "native", "read_picture", "unit_interval"]
+__all__ = ["StoredPicture", "native", "read_picture", "transforms", "unit_interval"]
 
-_transforms: Any = functional  # typed only in part
+transforms: Any = functional  # its functions take pictures as well, but only tensors are annotated
 _ARRAYS = frozenset({".npy", ".pt", ".pth"})
-_MOST_BYTES = 480_000_000  # of a decoded file and its copy in another mode
+_MOST_BYTES = 480_000_000  # for a decoded file and its copy in another mode
 _LARGEST = {torch.bool: 1, torch.uint8: 2**8 - 1, torch.uint16: 2**16 - 1}
-# Modes of more than 8 bits. Where Pillow says "I", the scale is known only for the formats that it reads 16-bit
-# greys of as "I"; elsewhere "I" holds signed or 32-bit integers. FITS and MCIDAS keep signed integers in "I;16".
+# The formats in which each mode of Pillow holds unsigned integers of 16 bits. In other formats the scale is unknown: "I"
+# holds signed integers or integers of 32 bits there, and FITS and MCIDAS keep signed integers in "I;16".
 _SIXTEEN_BIT = {
     "I": frozenset({"PNG", "PPM"}),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), frozenset({"PNG", "PPM", "TIFF", "JPEG2000"})),
 }
 _FLOAT = "F"
-# What decoders raise; a file of a few bytes can claim tiles that fit into no memory.
+# What decoders raise. MemoryError belongs here, because a file of a few bytes can claim enormous tiles.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -41,7 +40,8 @@ _UNREADABLE = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-_ORIENTATION = 0x0112  # EXIF and TIFF tags
+# EXIF and TIFF tags, and their values.
+_ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
@@ -51,9 +51,9 @@ class StoredPicture:
     """The pixels of a file as they are stored.
 
     Args:
-        pixels: An 8-bit picture, which torchvision resizes by Pillow; anything else as floats in [0, 1] of shape
+        pixels: An 8-bit picture, which torchvision resizes by Pillow, or floats in [0, 1] of shape
             (channels, height, width).
-        orientation: EXIF's number for how the picture is to be turned, from 1 (not at all) to 8.
+        orientation: EXIF's number, from 1 (upright) to 8, for the turn that brings the picture upright.
     """
 
     pixels: "Image.Image | Tensor" = field(repr=False)
@@ -67,13 +67,13 @@ class StoredPicture:
         return self.pixels.height, self.pixels.width
 
     def upright(self) -> "StoredPicture":
-        """The picture turned as its orientation says."""
+        """Return the picture turned as its orientation says."""
         if self.orientation == UPRIGHT:
             return self
         if isinstance(self.pixels, Tensor):
             return StoredPicture(turned(self.pixels, self.orientation))
-        pixels = turned(_transforms.pil_to_tensor(self.pixels), self.orientation)
-        return StoredPicture(_transforms.to_pil_image(pixels))
+        pixels = turned(transforms.pil_to_tensor(self.pixels), self.orientation)
+        return StoredPicture(transforms.to_pil_image(pixels))
 
 
 def read_picture(path: str | os.PathLike[str], *, channels: int) -> StoredPicture:
@@ -84,8 +84,8 @@ def read_picture(path: str | os.PathLike[str], *, channels: int) -> StoredPictur
         channels: 1 or 3.
 
     Raises:
-        InvalidInputError: The file holds no image, or one whose scale it does not say.
-        OSError: It cannot be opened.
+        InvalidInputError: The file holds no image, or an image whose scale it does not say.
+        OSError: The file cannot be opened.
     """
     source = Path(path)
     suffix = source.suffix.lower()
@@ -94,22 +94,22 @@ def read_picture(path: str | os.PathLike[str], *, channels: int) -> StoredPictur
     if suffix in _ARRAYS:
         return StoredPicture(_with_channels(_array(source), channels, source))
     picture = _opened(source)
-    orientation = _orientation(picture)  # after loading: Pillow turns a TIFF itself, and then forgets its orientation
+    orientation = _orientation(picture)  # read after loading, when Pillow has turned a TIFF and reset its tag
     if picture.mode in _SIXTEEN_BIT or picture.mode == _FLOAT:
         return StoredPicture(_with_channels(_deep(picture, source), channels, source), orientation)
     return StoredPicture(_eight_bit(picture, channels, source), orientation)
 
 
 def unit_interval(pixels: Tensor, path: Path, error: type[CaptumCertifiedError] = InvalidInputError) -> Tensor:
-    """Pixels in [0, 1], by the largest value of their type.
+    """Divide pixels by the largest value of their type.
 
     Args:
         pixels: Booleans, unsigned integers of 8 or 16 bits, or floats in [0, 1].
-        path: The file they are of.
-        error: What is raised.
+        path: File of the pixels, for the message.
+        error: Class of the exception to raise.
 
     Raises:
-        CaptumCertifiedError: There are none, their type does not say their scale, or they are outside [0, 1].
+        CaptumCertifiedError: There are no pixels, their type does not say their scale, or they are not in [0, 1].
     """
     if pixels.layout is not torch.strided or pixels.is_nested or pixels.is_meta or pixels.is_quantized:
         raise error(f"Expected {path} to hold a plain dense array, got a tensor of another layout. Save its values.")
@@ -160,12 +160,12 @@ def _orientation(picture: "Image.Image") -> int:
     try:
         found = picture.getexif().get(_ORIENTATION, UPRIGHT)
     except (*_UNREADABLE, struct.error, KeyError, TypeError):
-        return UPRIGHT  # a picture is not refused for its metadata
+        return UPRIGHT  # corrupt metadata are no reason to refuse a picture
     return found if found in range(1, 9) else UPRIGHT
 
 
 def _deep(picture: "Image.Image", path: Path) -> Tensor:
-    """Greys of 16 bits, or floats, as floats in [0, 1] of shape (1, height, width)."""
+    """Return greys of 16 bits, or floats, as floats in [0, 1] of shape (1, height, width)."""
     pixels = np.asarray(picture).astype(np.float32)
     if picture.mode == _FLOAT:
         image = unit_interval(torch.from_numpy(pixels), path)
@@ -174,18 +174,18 @@ def _deep(picture: "Image.Image", path: Path) -> Tensor:
         image = torch.from_numpy(pixels) / (2**bits - 1)
     else:
         raise _no_scale(path, picture)
-    # Pillow inverts such pictures of 8 bits alone.
+    # Pillow itself inverts pictures whose white is zero, but only pictures of 8 bits.
     return (1 - image if _WHITE_IS_ZERO in _tiff_tag(picture, _PHOTOMETRIC) else image).unsqueeze(0)
 
 
-def _tiff_tag(picture: "Image.Image", tag: int) -> tuple[Any, ...]:
-    """The values of a tag, none of other formats."""
+def _tiff_tag(picture: "Image.Image", tag: int) -> tuple[int, ...]:
+    """Return the values of a TIFF tag, and no values for other formats."""
     found = getattr(picture, "tag_v2", {}).get(tag, ())
     return found if isinstance(found, tuple) else (found,)
 
 
 def _no_scale(path: Path, picture: "Image.Image") -> InvalidInputError:
-    # Pillow keeps the values of mode "I" alone: in the others it takes signed integers for unsigned ones.
+    # Only mode "I" keeps the stored values. In other modes Pillow reads signed integers as unsigned integers.
     low, high = picture.getextrema() if picture.mode == "I" else (None, None)
     got = "signed integers" if low is None else f"other integers from {low} to {high}"
     return InvalidInputError(
@@ -194,7 +194,7 @@ def _no_scale(path: Path, picture: "Image.Image") -> InvalidInputError:
 
 
 def _eight_bit(picture: "Image.Image", channels: int, path: Path) -> "Image.Image":
-    """The picture in grey or RGB; transparency is dropped, as torchvision drops it."""
+    """Convert a picture to grey or RGB. Transparency is dropped, as torchvision drops it."""
     try:
         if picture.mode == "P" and "transparency" in picture.info:
             picture = picture.convert("RGBA")
@@ -209,7 +209,7 @@ def _eight_bit(picture: "Image.Image", channels: int, path: Path) -> "Image.Imag
 
 def _array(path: Path) -> Tensor:
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's about tensors that are refused below
+        warnings.simplefilter("ignore")  # PyTorch warns about kinds of tensors that are refused below
         try:
             array = native(load_array(file)) if path.suffix.lower() == ".npy" else load_tensors(file)
         except (FileFormatError, TypeError) as error:
@@ -223,11 +223,11 @@ def _array(path: Path) -> Tensor:
     return array.unsqueeze(0) if array.dim() == 2 else array
 
 
-def native(array: NDArray[Any]) -> Tensor:
-    """An array of numbers of any byte order as a tensor.
+def native(array: np.ndarray) -> Tensor:
+    """Convert an array of numbers, of any byte order, to a tensor.
 
     Raises:
-        TypeError: It is not one of numbers.
+        TypeError: The array does not hold numbers.
     """
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
