@@ -24,8 +24,8 @@ transforms: Any = functional  # its functions take pictures as well, but only te
 _ARRAYS = frozenset({".npy", ".pt", ".pth"})
 _MOST_BYTES = 480_000_000  # for a decoded file and its copy in another mode
 _LARGEST = {torch.bool: 1, torch.uint8: 2**8 - 1, torch.uint16: 2**16 - 1}
-# The formats in which each mode of Pillow holds unsigned integers of 16 bits. In other formats the scale is unknown: "I"
-# holds signed integers or integers of 32 bits there, and FITS and MCIDAS keep signed integers in "I;16".
+# The formats in which each mode of Pillow holds unsigned integers of 16 bits. The scale of other formats is unknown:
+# "I" may hold signed integers or integers of 32 bits, and FITS and MCIDAS keep signed integers in "I;16".
 _SIXTEEN_BIT = {
     "I": frozenset({"PNG", "PPM"}),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), frozenset({"PNG", "PPM", "TIFF", "JPEG2000"})),
