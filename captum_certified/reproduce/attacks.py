@@ -21,7 +21,7 @@ from captum_certified import (
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.explanations import BETA, SETTINGS, K, attacked, explanations, measured_map
 from captum_certified.reproduce.material import BOX, Material
-from captum_certified.visualization.palette import BESIDE, CURVES
+from captum_certified.visualization.panels import BESIDE, CURVES
 
 __all__ = ["AttacksOnGradients", "MapsUnderAttack", "mean_and_interval"]
 

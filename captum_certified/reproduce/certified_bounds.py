@@ -20,7 +20,7 @@ from captum_certified.reproduce.certificate_rows import (
 )
 from captum_certified.reproduce.certificates import PEAK_SIGMA, PEAK_TAU, RADII, RADIUS, CertificateExperiment
 from captum_certified.reproduce.experiment import Row
-from captum_certified.visualization.palette import BESIDE, BOUNDS
+from captum_certified.visualization.panels import BESIDE, BOUNDS
 
 __all__ = ["DrawsNeeded", "LecuyerComparison", "SpectralRadii"]
 

@@ -19,7 +19,7 @@ from captum_certified.reproduce.digits import attacked_digits, fixed_settings, s
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.explanations import SETTINGS, K, attacked, explanations, measured_map
 from captum_certified.reproduce.material import Material
-from captum_certified.visualization.palette import HEAT
+from captum_certified.visualization.panels import HEAT
 
 __all__ = ["DigitGallery", "ImageGallery"]
 

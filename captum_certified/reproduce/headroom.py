@@ -17,7 +17,7 @@ from captum_certified.reproduce.explanations import BETA, SETTINGS, SIGMA, TAU, 
 from captum_certified.reproduce.material import BOX, Material
 from captum_certified.robust import challenge_certificate
 from captum_certified.theory import clopper_pearson_interval, fraction_to_count, top_k_mask
-from captum_certified.visualization.palette import BESIDE, BOUNDS
+from captum_certified.visualization.panels import BESIDE, BOUNDS
 
 __all__ = ["CertifiedAndAttacked", "shared_top"]
 

@@ -16,7 +16,7 @@ from captum_certified.reproduce.certificate_rows import (
 )
 from captum_certified.reproduce.certificates import PEAK_SIGMA, PEAK_TAU, RADIUS, TAUS, CertificateExperiment
 from captum_certified.reproduce.experiment import Row
-from captum_certified.visualization.palette import CURVES
+from captum_certified.visualization.panels import CURVES
 
 __all__ = ["RelaxedOverTau", "SparsifiedOverTau", "UnclippedOverTau"]
 

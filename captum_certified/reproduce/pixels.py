@@ -17,7 +17,7 @@ from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, sampl
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
 from captum_certified.runs.results import file_digest
-from captum_certified.visualization.palette import CURVES
+from captum_certified.visualization.panels import CURVES
 
 __all__ = ["CertifiedPixels", "holm_decided"]
 

@@ -18,7 +18,7 @@ from captum_certified.reproduce.digits import (
 )
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.material import Material
-from captum_certified.visualization.palette import CURVES
+from captum_certified.visualization.panels import CURVES
 
 __all__ = ["SaliencyWeights"]
 

@@ -34,7 +34,7 @@ from captum_certified.training import (
     TrainingLoss,
     top_hessian_eigenvalue,
 )
-from captum_certified.visualization.palette import BESIDE, CURVES
+from captum_certified.visualization.panels import BESIDE, CURVES
 
 __all__ = ["RobustTraining"]
 

@@ -26,7 +26,7 @@ from captum_certified.reproduce.digits import (
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.explanations import measured_map
 from captum_certified.reproduce.material import Material
-from captum_certified.visualization.palette import HEAT
+from captum_certified.visualization.panels import HEAT
 
 __all__ = ["TransferOfAttacks"]
 

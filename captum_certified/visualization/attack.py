@@ -1,13 +1,11 @@
-"""The figure of an attack: the image before and after, its map before and after, and what is left of the top K."""
+"""The figure of an attack: image and map before and after it, and how much of the top K stays."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify.written_numbers import floored_percent
@@ -15,48 +13,58 @@ from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import FeatureLayout
 from captum_certified.theory import top_k_mask
-from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable, literal
-from captum_certified.visualization.palette import LEFT, NEW, STAYED
-from captum_certified.visualization.panels import canvas, draw_heat, draw_image, draw_marks
+from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, any_channel, displayable
+from captum_certified.visualization.panels import (
+    LEFT,
+    NEW,
+    STAYED,
+    Panels,
+    canvas,
+    draw_heat,
+    draw_image,
+    draw_legend,
+    draw_marks,
+    literal,
+)
 
 __all__ = ["attack_figure"]
 
 
 def attack_figure(
-    image: Tensor | NDArray[Any],
-    perturbed: Tensor | NDArray[Any],
-    before: Tensor | NDArray[Any],
-    after: Tensor | NDArray[Any],
+    image: Values,
+    perturbed: Values,
+    before: Values,
+    after: Values,
     *,
     k: float,
     certified: Sequence[float | None] | Tensor | None = None,
     labels: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
-) -> tuple[Figure, NDArray[Any]]:
+) -> tuple[Figure, Panels]:
     """Draw image and map before and after an attack, one row of panels for each example.
 
-    The last panel shows the top K over the faded image: blue where a feature stayed, purple where it left,
-    yellow where another entered; a pixel of several channels is marked by its strongest mark. Heat maps show sums of
-    magnitudes over channels.
+    The last panel shows the top K over the faded image: blue for features that stay, purple for features that leave,
+    yellow for features that enter. A pixel of several channels has the strongest mark of its channels. Heat maps show
+    sums of magnitudes over channels.
 
     Args:
-        image: The clean images: (N, C, H, W), (N, H, W, C) or (N, H, W), tensor or array, grey or RGB; without N for
-            one example.
+        image: The clean images, grey or RGB, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One
+            example may be given without N.
         perturbed: The attacked images, of the same shape.
-        before: Maps at the clean images, shape (N, …), tensor or array.
+        before: Maps at the clean images, tensor or array of shape (N, …).
         after: Maps at the attacked images, of the same shape.
         k: Size of the top set: an int is a count, a float a fraction of the map's entries, rounded up.
-        certified: For every example the share of the top K that was certified at the size of the attack, or ``None``
-            where there is no certificate.
+        certified: Share of the top K that was certified at the radius of the attack, for every example, or ``None`` for
+            an example without a certificate.
         labels: A title of each image.
-        names: What each map is called.
+        names: A name of each map.
 
     Returns:
         The figure and its axes, shape (N, 5).
 
     Raises:
-        InvalidInputError: Images, maps, ``certified``, ``labels`` or ``names`` do not fit each
-            other, or ``k`` is out of range.
+        InvalidInputError: Images, maps, ``certified``, ``labels`` or ``names`` do not fit each other, or ``k`` is out
+            of range.
 
     Example:
         >>> import torch
@@ -79,15 +87,13 @@ def attack_figure(
         raise InvalidInputError(f"Expected {rows} `certified`, one for each example, got {len(notes)}.")
     if names is not None and len(names) != rows:
         raise InvalidInputError(f"Expected {rows} `names`, one for each example, got {len(names)}.")
-    titles = checked_labels(labels, rows)
     maps = [layout.flatten([m], rows) for m in entries]
-    top = [_marked(features, resolved_count("k", k, layout.n_features)) for features in maps]
-    figure, axes = canvas(clean.images.shape, columns=5)
+    count = resolved_count("k", k, layout.n_features)
+    top = [top_k_mask(features.numpy(), count)[0] for features in maps]
+    figure, axes = canvas(clean.images, labels, columns=5)
     for row in range(rows):
-        draw_image(axes[row, 0], displayable(clean.images[row]))
         draw_image(axes[row, 1], displayable(attacked.images[row]))
-        axes[row, 0].set_title(titles[row], fontsize=10)
-        axes[row, 1].set_title(f"attacked: {_sizes(clean.images[row], attacked.images[row])}", fontsize=10)
+        axes[row, 1].set_title(f"attacked: {_change(clean.images[row], attacked.images[row])}", fontsize=10)
     for column, features, state in zip((2, 3), maps, ("", ",\nattacked"), strict=True):
         draw_heat(axes[:, column], clean.on_pixels(features))
         for row, name in enumerate(["map"] if names is None else names):
@@ -98,27 +104,16 @@ def attack_figure(
         draw_marks(panel, clean.images[row], {NEW: became, LEFT: was, STAYED: stayed})
         panel.set_title(_statement(int((top[0] & top[1])[row].sum()), int(top[0][row].sum()), notes[row]), fontsize=10)
     marks = {STAYED: "stays in the top K", LEFT: "leaves it", NEW: "enters it"}
-    figure.legend(
-        handles=[Patch(color=colour, label=label) for colour, label in marks.items()],
-        fontsize=10,
-        loc="lower center",
-        ncols=3,
-        frameon=False,
-    )
+    draw_legend(figure, [Patch(color=colour, label=label) for colour, label in marks.items()], columns=3)
     return figure, axes
 
 
-def _marked(features: Tensor, k: int) -> NDArray[np.bool_]:
-    mask, _ = top_k_mask(features.numpy(), k)
-    return mask
-
-
-def _sizes(clean: NDArray[Any], attacked: NDArray[Any]) -> str:
+def _change(clean: Pixels, attacked: Pixels) -> str:
     difference = attacked.astype(np.float64) - clean.astype(np.float64)
     return f"‖δ‖₂ = {np.linalg.norm(difference):.3g},\nat most {np.abs(difference).max():.2g} a pixel"
 
 
 def _statement(stayed: int, k: int, certified: float | None) -> str:
-    # What an attack leaves bounds from above, so it is rounded up.
+    # What an attack leaves is an upper bound on the overlap, so it is rounded up.
     text = f"{-(-100 * stayed // k)} % of the top {k} stay"
     return text if certified is None else f"{text};\n≥ {floored_percent(float(certified), digits=0)} % were certified"

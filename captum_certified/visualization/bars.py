@@ -1,7 +1,6 @@
-"""The figure of named features: a bar for each, how far it can move, and whether it is certified."""
+"""The figure of named features: a bar for each score, the range of the exact score, and what is certified."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,18 +11,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import SelectionCertificate, TopKCertificate
-from captum_certified.certify.feature_table import feature_names_of, score_range, top_k_radii
+from captum_certified.certify.feature_table import feature_names_of, score_range
 from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.visualization.images import checked_labels, literal
-from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STRONG
-from captum_certified.visualization.report_data import check_exact
+from captum_certified.visualization.certified_features import check_kind, radii_in_top_k
+from captum_certified.visualization.panels import (
+    FAINT,
+    NOTHING,
+    OPEN,
+    STRONG,
+    Panels,
+    checked_labels,
+    draw_legend,
+    literal,
+)
 
 __all__ = ["bar_figure"]
 
-_BAR = 0.26  # inches
-_BESIDE = 1.0
+# Inches.
+_BAR = 0.26
+_AROUND_BARS = 1.0
 _FOOT = 0.9
+
 _LONGEST_NAME = 32
 
 
@@ -33,18 +42,19 @@ def bar_figure(
     feature_names: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     most: int = 20,
-) -> tuple[Figure, NDArray[Any]]:
+) -> tuple[Figure, Panels]:
     """Draw a bar for each named feature, the most salient first, one panel for each example.
 
-    A bar is the mean of the feature over the draws. Its whisker is where the exact score certifiably stays under every
-    perturbation of the certificate's radius. The colour says what is certified *of the named feature*: of a top-K
-    certificate that it stays in the top K, of a selection certificate that it stays selected or not.
+    A bar is the mean of the feature over the draws. Its whisker is the range in which the exact score certifiably stays
+    under every perturbation within the certificate's radius. The colour says what is certified *of the named feature*:
+    for a top-K certificate whether it stays in the top K, for a selection certificate whether it stays selected or not.
 
     Args:
-        certificate: A certificate of any features: a table's columns, tokens, segments.
-        feature_names: Names of the n features; otherwise their position in the map.
+        certificate: A certificate of top-K overlap or of selection, for any features: columns of a table, tokens,
+            segments.
+        feature_names: Names of the n features. The default is their position in the map.
         labels: A title of each example.
-        most: How many features are shown of each example, a count from 1.
+        most: The most features to show of each example, a count from 1.
 
     Returns:
         The figure and its axes, shape (N,).
@@ -63,7 +73,7 @@ def bar_figure(
         >>> [label.get_text() for label in axes[0].get_yticklabels()]
         ['age', 'weight', 'height', 'sex']
     """
-    colours, legend = _kinds(certificate)
+    colours, legend = _colours(certificate)
     smoothed = certificate.map
     rows, n = smoothed.features.shape
     names = feature_names_of(smoothed.layout) if feature_names is None else [str(name) for name in feature_names]
@@ -72,8 +82,8 @@ def bar_figure(
     titles, shown = checked_labels(labels, rows) if labels is not None else [""] * rows, _shown(most, n)
     names = [literal(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…") for name in names]
     lower, upper = score_range(smoothed, certificate.bound, certificate.at_radius, 1 - certificate.confidence)
-    figure = Figure(figsize=(6.4, rows * (shown * _BAR + _BESIDE) + _FOOT), layout="constrained")
-    axes: NDArray[Any] = np.atleast_1d(figure.subplots(rows, 1, sharex=True))
+    figure = Figure(figsize=(6.4, rows * (shown * _BAR + _AROUND_BARS) + _FOOT), layout="constrained")
+    axes: Panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     for row, panel in enumerate(axes):
         order = smoothed.features[row].argsort(descending=True, stable=True)[:shown].tolist()
         ends = np.clip(np.stack([lower[row, order].numpy(), upper[row, order].numpy()]), 0.0, None)
@@ -86,34 +96,30 @@ def bar_figure(
     axes[-1].set_xlabel("mean over the draws", fontsize=10)
     radius = rounded_down(certificate.at_radius)
     confidence = written_confidence(certificate.confidence, percent=True)
-    figure.legend(
-        handles=[Patch(facecolor=colour, label=label) for colour, label in legend.items()]
-        + [Line2D([], [], color="black", linewidth=1.2, label=f"exact score for any ‖δ‖₂ ≤ {radius}")],
+    draw_legend(
+        figure,
+        [
+            *(Patch(facecolor=colour, label=label) for colour, label in legend.items()),
+            Line2D([], [], color="black", linewidth=1.2, label=f"exact score for any ‖δ‖₂ ≤ {radius}"),
+        ],
         title=f"confidence {confidence} % for each example · bound {certificate.bound}",
-        title_fontsize=10,
-        fontsize=10,
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
+        columns=2,
+        place="outside lower center",
     )
     return figure, axes
 
 
-def _kinds(certificate: object) -> tuple[list[list[str]], dict[str, str]]:
-    """The colour of every feature of every example, and what the colours mean."""
+def _colours(certificate: TopKCertificate | SelectionCertificate) -> tuple[list[list[str]], dict[str, str]]:
+    """Return the colour of every feature of every example, and what the colours mean."""
+    check_kind(certificate)
     if isinstance(certificate, TopKCertificate):
-        check_exact(certificate)
-        radii = top_k_radii(certificate.map, certificate.bound, certificate.k, 1 - certificate.confidence)
+        radii = radii_in_top_k(certificate)
         named = (radii > 0) & (radii >= certificate.at_radius)
         legend = {STRONG: "certified to stay in the top K", FAINT: "in the top K, not certified", NOTHING: "not in it"}
         return _coloured(named, certificate.top_k, legend), legend
-    if isinstance(certificate, SelectionCertificate):
-        decided = certificate.feature_selected | certificate.feature_rejected
-        legend = {STRONG: "certified selected", OPEN: "abstained: nothing certified", NOTHING: "certified not selected"}
-        return _coloured(certificate.feature_selected, ~decided, legend), legend
-    raise InvalidInputError(
-        f"Expected `certificate` to be a TopKCertificate or a SelectionCertificate, got {type(certificate).__name__}."
-    )
+    decided = certificate.feature_selected | certificate.feature_rejected
+    legend = {STRONG: "certified selected", OPEN: "abstained: nothing certified", NOTHING: "certified not selected"}
+    return _coloured(certificate.feature_selected, ~decided, legend), legend
 
 
 def _coloured(first: Tensor, second: Tensor, legend: dict[str, str]) -> list[list[str]]:
@@ -124,13 +130,13 @@ def _coloured(first: Tensor, second: Tensor, legend: dict[str, str]) -> list[lis
     ]
 
 
-def _shown(most: object, n: int) -> int:
+def _shown(most: int, n: int) -> int:
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         raise InvalidInputError(f"Expected `most` to be an integer from 1, got {most!r}.")
     return min(most, n)
 
 
-def _draw_bars(panel: Axes, means: NDArray[Any], ends: NDArray[Any], colours: list[str]) -> None:
+def _draw_bars(panel: Axes, means: NDArray[np.floating], ends: NDArray[np.floating], colours: list[str]) -> None:
     places = np.arange(len(means))
     panel.barh(places, means, color=colours, height=0.72)
     panel.hlines(places, *ends, color="black", linewidth=1.2)

@@ -1,13 +1,11 @@
-"""The figure of curves: certified overlap over the radius, for several bounds, beside what attacks left."""
+"""The figure of curves: certified overlap over the radius, for several bounds, and the overlap that attacks left."""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import Certifier
@@ -15,12 +13,12 @@ from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap
-from captum_certified.visualization.images import as_array
-from captum_certified.visualization.palette import BOUNDS
+from captum_certified.visualization.image_layout import Values, as_array
+from captum_certified.visualization.panels import BOUNDS
 
 __all__ = ["curve_figure"]
 
-_FEW = 20  # radii: each is marked, also the first, whose step would lie on the axis
+_FEW_RADII = 20  # up to so many radii are marked, also the first, whose step lies on the axis
 _DASHES = ("-", "--", "-.", ":")
 
 
@@ -28,31 +26,31 @@ def curve_figure(
     smoothed_map: SmoothedMap,
     *,
     k: float,
-    radii: Sequence[float] | NDArray[Any] | Tensor,
+    radii: Sequence[float] | Values,
     bounds: Sequence[str] = ("best", "theorem2"),
     confidence: float = 0.95,
-    attacked: Mapping[float, float | Tensor | NDArray[Any]] | None = None,
+    attacked: Mapping[float, float | Values] | None = None,
 ) -> tuple[Figure, Axes]:
     """Draw how much of the top K is certified at every radius, one curve for each bound, all from one map.
 
-    Of several examples the mean is drawn. Between two radii a curve is that of the larger one, which holds for both.
-    Between a curve and the attacked points lies what is neither proved nor refuted. Each curve holds with the
-    confidence for each example by itself; the upper envelope of several does not.
+    For several examples the curve is their mean. Between two radii it shows the overlap at the larger radius, which
+    holds at both. What lies between a curve and the points of attacks is neither proved nor refuted. Each curve holds
+    with the confidence for each example by itself. The upper envelope of several curves does not.
 
     Args:
         smoothed_map: A map, for instance ``certificate.map``.
         k: Size of the top set: an int is a count, a float a fraction of the features.
         radii: L2 sizes ρ ≥ 0 of the perturbation, in the units of the input.
         bounds: Names of bounds, as in :class:`~captum_certified.Certifier`.
-        confidence: That of each certificate.
-        attacked: For radii of attacks what was left of the top K, as a fraction: a number, or one for each example.
+        confidence: Confidence of each certificate.
+        attacked: Fraction of the top K that attacks left, by their radius: a number, or a number for each example.
 
     Returns:
         The figure and its axes.
 
     Raises:
-        InvalidInputError: There is no radius or no bound, one is unknown, or ``attacked`` is not a share for each
-            example.
+        InvalidInputError: There is no radius or no bound, a bound is unknown, or ``attacked`` has something else than a
+            fraction for each example.
         CertificationError: A bound does not apply to the map.
 
     Example:
@@ -81,7 +79,7 @@ def curve_figure(
             linestyle=dashes,
             linewidth=1.8,
             drawstyle="steps-pre",
-            marker="." if len(grid) <= _FEW else None,
+            marker="." if len(grid) <= _FEW_RADII else None,
             clip_on=False,
             label=bound,
         )
@@ -97,12 +95,12 @@ def curve_figure(
     mean = "" if rows == 1 else f", mean of {rows} examples"
     certified = f"certified at confidence {written_confidence(confidence, percent=True)} %"
     axes.set_title(f"{certified}, each curve by itself{mean}", fontsize=10)
-    # Below, where it hides no curve.
+    # Below the axes the legend hides no curve.
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure, axes
 
 
-def _share(left: float | Tensor | NDArray[Any], rows: int) -> float:
+def _share(left: float | Values, rows: int) -> float:
     shares = as_array(left).astype(np.float64) if isinstance(left, Tensor) else np.asarray(left, dtype=np.float64)
     if shares.shape not in ((), (1,), (rows,)) or not ((shares >= 0) & (shares <= 1)).all():
         raise InvalidInputError(f"Expected `attacked` to be shares in [0, 1], one or {rows} a radius, got {left}.")

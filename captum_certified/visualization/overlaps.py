@@ -1,46 +1,41 @@
-"""The figure of many certificates: how much survives, example by example."""
+"""The figure of many certificates: the certified overlap of each example."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
-from torch import Tensor
 
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.visualization.images import as_array
+from captum_certified.visualization.image_layout import Values, as_array
 
 __all__ = ["overlap_figure"]
 
-_MAP = "viridis_r"
-_DARKEST = 0.95
-_PALEST = 0.25  # paler lines vanish on white
+# The part of the colour map that is used. Paler lines would vanish on white.
+_COLOUR_MAP = "viridis_r"
+_PALEST, _DARKEST = 0.25, 0.95
 
 
-def overlap_figure(
-    overlaps: Tensor | NDArray[Any], *, radii: Sequence[float], confidence: float
-) -> tuple[Figure, Axes]:
-    """Draw certified overlaps of many examples, for each radius sorted from the largest, and their mean.
+def overlap_figure(overlaps: Values, *, radii: Sequence[float], confidence: float) -> tuple[Figure, Axes]:
+    """Draw the certified overlaps of many examples, for each radius in descending order, and their mean.
 
-    Each overlap has the confidence by itself, their mean has none of its own.
+    Each overlap holds with the confidence by itself. Their mean has no confidence of its own.
 
     The figure belongs to no window and to no :mod:`matplotlib.pyplot` state.
 
     Args:
         overlaps: Certified overlaps as fractions of K, shape (examples, radii).
         radii: L2 sizes of the perturbation.
-        confidence: That of each certificate.
+        confidence: Confidence of each certificate.
 
     Returns:
         The figure and its axes.
 
     Raises:
-        InvalidInputError: There is no example, or not one column for each radius.
+        InvalidInputError: There is no example, there is not one column for each radius, or an overlap is not finite.
 
     Example:
         >>> import torch
@@ -58,7 +53,7 @@ def overlap_figure(
         raise InvalidInputError("Expected finite `overlaps`, got NaN or infinity.")
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
-    colors = matplotlib.colormaps[_MAP](np.linspace(_PALEST, _DARKEST, len(radii)))
+    colors = matplotlib.colormaps[_COLOUR_MAP](np.linspace(_PALEST, _DARKEST, len(radii)))
     columns = 100 * shares
     for column, radius, color in zip(columns.T, radii, colors, strict=True):
         sorted_column = np.append(np.sort(column)[::-1], column.min())
@@ -70,7 +65,7 @@ def overlap_figure(
     axes.set_ylabel("certified overlap of the top K, %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    # Below, where it hides no curve.
+    # Below the axes the legend hides no curve.
     written = written_confidence(confidence, percent=True)
     title = f"means over {len(columns)} certified, each by itself at confidence {written} %"
     figure.legend(title=title, loc="outside lower center", ncols=min(len(radii), 2), frameon=False)

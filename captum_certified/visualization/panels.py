@@ -1,51 +1,103 @@
-"""Panels that figures are made of: a grid of them, images, heat maps, and marked features over a faded image."""
+"""What figures are made of: colours, a grid of panels, images, heat maps, marked features, titles and legends."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from captum_certified.visualization.images import displayable
-from captum_certified.visualization.palette import HEAT
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.visualization.image_layout import Pixels, displayable
 
-__all__ = ["canvas", "draw_heat", "draw_image", "draw_marks", "faded", "heat_limit"]
+__all__ = [
+    "BESIDE",
+    "BOUNDS",
+    "CURVES",
+    "FAINT",
+    "HEAT",
+    "LEFT",
+    "NEW",
+    "NOTHING",
+    "OPEN",
+    "STAYED",
+    "STRONG",
+    "Panels",
+    "canvas",
+    "checked_labels",
+    "draw_heat",
+    "draw_image",
+    "draw_legend",
+    "draw_marks",
+    "faded",
+    "heat_limit",
+    "literal",
+]
 
-# Inches: laid out by hand, because Matplotlib's constrained layout clips titles of two lines over square panels.
+# An array of Matplotlib's axes.
+Panels: TypeAlias = NDArray[Any]
+
+# The colours of Okabe and Ito, which colour-blind readers can tell apart. Vermillion, orange and sky blue differ in
+# lightness as well, so they also differ in grey print.
+STRONG = "#D55E00"  # certified
+FAINT = "#E69F00"  # in the top K, but not certified
+OPEN = "#56B4E9"  # undecided
+# Blue, reddish purple and yellow show what an attack did, so that nobody takes it for what is certified.
+STAYED = "#0072B2"
+LEFT = "#CC79A7"
+NEW = "#F0E442"
+NOTHING = "#D9D9D9"  # nothing is certified
+
+HEAT = "cividis"
+# Bluish green, black and colours from above. The first is for the certificate.
+CURVES = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
+# A bound has the same colour in every figure, and what is drawn beside a curve is grey.
+_BOUNDS = ("spectral", "best", "clopper_pearson", "theorem2", "kl", "empirical_bernstein", "hoeffding")
+BOUNDS = dict(zip(_BOUNDS, CURVES, strict=True))
+BESIDE = "#999999"
+
+# Inches. The layout is by hand, because Matplotlib's constrained layout clips titles of two lines over square panels.
 _PANEL = 2.3
 _GAP = 0.12
 _TITLE = 0.5
 _FOOT = 0.62
-_OUTLIERS = 0.98  # share of the heat map's positive entries that its scale spans
+_OUTLIERS = 0.98  # share of the positive entries of a heat map that its scale spans
 
 
-def canvas(shape: tuple[int, ...], *, columns: int, foot: float = _FOOT) -> tuple[Figure, NDArray[Any]]:
-    """An empty grid of panels with room for titles of two lines and for a legend of two at the foot.
+def canvas(images: Pixels, labels: Sequence[str] | None, *, columns: int, foot: float = _FOOT) -> tuple[Figure, Panels]:
+    """Return a grid of panels with the images in its first column.
+
+    Titles may have two lines, and the foot has room for a legend of two lines.
 
     Args:
-        shape: Shape (rows, height, width, channels) of the images.
+        images: Shape (rows, height, width, channels).
+        labels: A title of each image.
         columns: Panels in a row.
         foot: Inches below the panels.
 
     Returns:
         The figure and its axes, shape (rows, columns).
+
+    Raises:
+        InvalidInputError: There is not one label for each image.
     """
-    rows, height, width, _ = shape
+    rows, height, width, _ = images.shape
+    titles = checked_labels(labels, rows)
     panel = _PANEL * min(max(height / width, 0.5), 2.0)
-    breadth, length = columns * _PANEL + (columns + 1) * _GAP, rows * (panel + _TITLE) + foot
-    figure = Figure(figsize=(breadth, length))
-    axes: NDArray[Any] = figure.subplots(
+    full_width, full_height = columns * _PANEL + (columns + 1) * _GAP, rows * (panel + _TITLE) + foot
+    figure = Figure(figsize=(full_width, full_height))
+    axes: Panels = figure.subplots(
         rows,
         columns,
         squeeze=False,
         gridspec_kw={
-            "left": _GAP / breadth,
-            "right": 1 - _GAP / breadth,
-            "top": 1 - _TITLE / length,
-            "bottom": foot / length,
+            "left": _GAP / full_width,
+            "right": 1 - _GAP / full_width,
+            "top": 1 - _TITLE / full_height,
+            "bottom": foot / full_height,
             "wspace": _GAP / _PANEL,
             "hspace": _TITLE / panel,
         },
@@ -54,34 +106,53 @@ def canvas(shape: tuple[int, ...], *, columns: int, foot: float = _FOOT) -> tupl
         one.set_xticks([])
         one.set_yticks([])
         one.spines[:].set(color="0.75", linewidth=0.8)
+    for first, image, title in zip(axes[:, 0], images, titles, strict=True):
+        draw_image(first, displayable(image))
+        first.set_title(title, fontsize=10)
     return figure, axes
 
 
+def literal(text: str) -> str:
+    """Return text that Matplotlib does not read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def checked_labels(labels: Sequence[str] | None, rows: int) -> list[str]:
+    """Return a title of each image, ``"image"`` if ``labels`` is ``None``.
+
+    Raises:
+        InvalidInputError: There is not one label for each image.
+    """
+    if labels is not None and len(labels) != rows:
+        raise InvalidInputError(f"Expected {rows} `labels`, one for each example, got {len(labels)}.")
+    return ["image"] * rows if labels is None else [literal(label) for label in labels]
+
+
 def draw_image(axes: Axes, image: NDArray[np.float64]) -> None:
-    """One image of shape (H, W, 1 or 3) in [0, 1]."""
+    """Draw one image of shape (H, W, 1 or 3) in [0, 1]."""
     axes.imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
 
 
-def draw_heat(column: NDArray[Any], maps: NDArray[np.float64]) -> None:
-    """Heat maps of entries of shape (rows, H, W, C), summed over channels, one in each panel."""
+def draw_heat(column: Panels, maps: Pixels) -> None:
+    """Draw a heat map in each panel: entries of shape (rows, H, W, C), summed over channels."""
     for panel, entries in zip(column, maps, strict=True):
         heat = entries.sum(axis=2)
         panel.imshow(heat, cmap=HEAT, vmin=0, vmax=heat_limit(heat))
 
 
-def heat_limit(heat: NDArray[np.float64]) -> float:
-    """Where the scale of a heat map ends: a few outliers would leave the rest of it dark."""
+def heat_limit(heat: NDArray[np.floating]) -> float:
+    """Return where the scale of a heat map ends. A scale that spans a few outliers would leave the rest dark."""
     positive = heat[heat > 0]
     return float(np.quantile(positive, _OUTLIERS)) if positive.size else 1.0
 
 
-def draw_marks(axes: Axes, image: NDArray[Any], marks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Marked pixels over one faded image.
+def draw_marks(axes: Axes, image: Pixels, marks: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Draw marked pixels over one faded image.
 
     Args:
         axes: The panel.
         image: Shape (H, W, C).
-        marks: Pixels of shape (H, W) by colour; later ones cover earlier ones.
+        marks: Pixels of shape (H, W) by colour. Later colours cover earlier colours.
     """
     colours = faded(image)
     for colour, marked in marks.items():
@@ -89,7 +160,19 @@ def draw_marks(axes: Axes, image: NDArray[Any], marks: Mapping[str, NDArray[np.b
     axes.imshow(colours, vmin=0, vmax=1)
 
 
-def faded(image: NDArray[Any]) -> NDArray[np.float64]:
-    """An image of shape (H, W, C) as pale greys of shape (H, W, 3), for what is drawn over it."""
+def faded(image: Pixels) -> NDArray[np.float64]:
+    """Return an image of shape (H, W, C) as pale greys of shape (H, W, 3), a background for marks."""
     grey = displayable(image).mean(axis=2)
     return np.repeat((0.84 + 0.16 * grey)[..., None], 3, axis=2)
+
+
+def draw_legend(
+    figure: Figure,
+    handles: Sequence[Artist],
+    *,
+    title: str | None = None,
+    columns: int = 1,
+    place: Literal["lower center", "outside lower center"] = "lower center",
+) -> None:
+    """Draw a legend without a frame at the foot of a figure."""
+    figure.legend(handles=handles, title=title, title_fontsize=10, fontsize=10, loc=place, ncols=columns, frameon=False)

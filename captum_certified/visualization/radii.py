@@ -1,7 +1,6 @@
-"""The figure of radii: how far the certificate of each feature reaches."""
+"""The figure of radii: the radius up to which each feature is certified."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,17 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import SelectionCertificate, TopKCertificate
-from captum_certified.certify.feature_table import top_k_radii
 from captum_certified.checks import checked_number
-from captum_certified.exceptions import InvalidInputError
-from captum_certified.visualization.images import ImageReading, checked_labels, displayable
-from captum_certified.visualization.palette import HEAT
-from captum_certified.visualization.panels import canvas, draw_image
-from captum_certified.visualization.report_data import check_exact
+from captum_certified.visualization.certified_features import check_kind, radii_in_top_k
+from captum_certified.visualization.image_layout import ImageReading, Values
+from captum_certified.visualization.panels import HEAT, Panels, canvas
 
 __all__ = ["radius_figure"]
 
-_FOOT = 0.78  # inches, for the scale
+# Inches: the foot of the figure, and the height, position and largest width of the scale in it.
+_FOOT = 0.78
 _BAR = 0.12
 _BASE = 0.46
 _WIDEST = 4.5
@@ -30,30 +27,31 @@ _WIDEST = 4.5
 
 def radius_figure(
     certificate: TopKCertificate | SelectionCertificate,
-    image: Tensor | NDArray[Any],
+    image: Values,
     *,
     labels: Sequence[str] | None = None,
     largest: float | None = None,
-) -> tuple[Figure, NDArray[Any]]:
+) -> tuple[Figure, Panels]:
     """Draw the certified radius of every feature on one scale for all examples, in the units of the input.
 
-    Of a top-K certificate that is how far a feature certifiably stays in the top K; of a selection certificate how far
-    it certifiably stays selected, and in a panel of its own how far it certifiably stays not selected. White is
-    where nothing is certified at any radius. All radii of an example hold together, with the certificate's confidence.
-    A pixel of several channels shows the largest radius of its channels.
+    For a top-K certificate this is the radius up to which a feature stays in the top K. For a selection certificate one
+    panel shows up to which radius features stay selected, and another up to which radius they stay not selected. White
+    pixels are certified at no radius. All radii of an example hold together, with the certificate's confidence. A pixel
+    of several channels shows the largest radius of its channels.
 
     Args:
-        certificate: A certificate of images, of top-K overlap or of selection.
-        image: (N, C, H, W), (N, H, W, C) or (N, H, W), tensor or array, grey or RGB; without N for one example.
+        certificate: A certificate of top-K overlap or of selection, for maps of images.
+        image: Grey or RGB images, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be
+            given without N.
         labels: A title of each image.
-        largest: Radius at which the scale ends, to compare figures; by default the largest finite one. Larger ones are
-            drawn like it, and the scale is then pointed.
+        largest: Radius at which the scale ends, so that figures can be compared. The default is the largest finite
+            radius. Larger radii have the last colour, and the scale then ends in an arrow.
 
     Returns:
-        The figure and its axes, shape (N, 2), of a selection (N, 3).
+        The figure and its axes, shape (N, 2), or (N, 3) for a selection certificate.
 
     Raises:
-        InvalidInputError: The certificate is of another kind or not of images, ``largest`` is not positive, or
+        InvalidInputError: The certificate is of another kind or not for maps of images, ``largest`` is not positive, or
             ``image`` or ``labels`` do not fit.
 
     Example:
@@ -70,14 +68,10 @@ def radius_figure(
     """
     tables = _radii(certificate)
     reading = ImageReading(image, certificate.map.layout, len(certificate.map))
-    titles = checked_labels(labels, len(certificate.map))
     maps = {title: np.asarray(reading.on_pixels(table).max(axis=3)) for title, table in tables.items()}
     everything = np.stack(list(maps.values()))
     limit = _largest(everything) if largest is None else checked_number("largest", largest, above=0)
-    figure, axes = canvas(reading.images.shape, columns=1 + len(maps), foot=_FOOT)
-    for row, images in enumerate(reading.images):
-        draw_image(axes[row, 0], displayable(images))
-        axes[row, 0].set_title(titles[row], fontsize=10)
+    figure, axes = canvas(reading.images, labels, columns=1 + len(maps), foot=_FOOT)
     colours, scale = matplotlib.colormaps[HEAT].with_extremes(bad="white"), Normalize(0, limit)
     for column, (title, radii) in enumerate(maps.items(), start=1):
         axes[0, column].set_title(title, fontsize=10)
@@ -87,23 +81,18 @@ def radius_figure(
     return figure, axes
 
 
-def _radii(certificate: object) -> dict[str, Tensor]:
-    """Radii of the features, shape (N, n), by what they are the radii of."""
+def _radii(certificate: TopKCertificate | SelectionCertificate) -> dict[str, Tensor]:
+    """Return the radii of the features, shape (N, n), by the statement that holds up to them."""
+    check_kind(certificate)
     if isinstance(certificate, TopKCertificate):
-        check_exact(certificate)
-        radii = top_k_radii(certificate.map, certificate.bound, certificate.k, 1 - certificate.confidence)
-        return {f"stays in the top {certificate.k}\nup to radius": radii}
-    if isinstance(certificate, SelectionCertificate):
-        # The radius does not depend on the one that the certificate was made at, nor does the side of the decision.
-        selected = certificate.map.features > 0.5
-        radii = certificate.feature_radius
-        return {
-            "stays selected\nup to radius": radii * selected,
-            "stays not selected\nup to radius": radii * ~selected,
-        }
-    raise InvalidInputError(
-        f"Expected `certificate` to be a TopKCertificate or a SelectionCertificate, got {type(certificate).__name__}."
-    )
+        return {f"stays in the top {certificate.k}\nup to radius": radii_in_top_k(certificate)}
+    # Neither these radii nor the side of a decision depend on the radius of the certificate.
+    selected = certificate.map.features > 0.5
+    radii = certificate.feature_radius
+    return {
+        "stays selected\nup to radius": radii * selected,
+        "stays not selected\nup to radius": radii * ~selected,
+    }
 
 
 def _largest(radii: NDArray[np.float64]) -> float:
@@ -112,9 +101,9 @@ def _largest(radii: NDArray[np.float64]) -> float:
 
 
 def _draw_scale(figure: Figure, colours: ScalarMappable, *, pointed: bool) -> None:
-    breadth, length = figure.get_size_inches()
-    width = min(0.84, _WIDEST / breadth)
-    bar = figure.add_axes(((1 - width) / 2, _BASE / length, width, _BAR / length))
+    full_width, full_height = figure.get_size_inches()
+    width = min(0.84, _WIDEST / full_width)
+    bar = figure.add_axes(((1 - width) / 2, _BASE / full_height, width, _BAR / full_height))
     figure.colorbar(colours, cax=bar, orientation="horizontal", extend="max" if pointed else "neither")
     bar.set_xlabel("certified L2 radius, in the units of the input · white: none", fontsize=9)
     bar.tick_params(labelsize=9)

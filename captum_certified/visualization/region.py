@@ -1,7 +1,7 @@
-"""The figure of a region: where it lies, and how much of the saliency certifiably stays in it."""
+"""The figure of a region: its outline, and the share of the saliency that certifiably stays in it."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,29 +14,30 @@ from torch import Tensor
 from captum_certified.certify import RegionCertificate
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.visualization.figure import draw_smoothed
-from captum_certified.visualization.images import ImageReading, any_channel, checked_labels, displayable, literal
-from captum_certified.visualization.palette import FAINT, STRONG
-from captum_certified.visualization.panels import canvas, draw_image
+from captum_certified.visualization.certificate import draw_smoothed
+from captum_certified.visualization.image_layout import ImageReading, Values, any_channel
+from captum_certified.visualization.panels import FAINT, STRONG, Panels, canvas, draw_legend, literal
 
 __all__ = ["region_figure"]
 
 
 def region_figure(
-    certificate: RegionCertificate, image: Tensor | NDArray[Any], *, labels: Sequence[str] | None = None
-) -> tuple[Figure, NDArray[Any]]:
-    """Draw image and smoothed map with the region outlined, and the certified share of the saliency as a bar.
+    certificate: RegionCertificate, image: Values, *, labels: Sequence[str] | None = None
+) -> tuple[Figure, Panels]:
+    """Draw image and smoothed map with the outline of the region, and the certified share of the saliency as a bar.
 
     Args:
-        certificate: A certificate of a region of images.
-        image: (N, C, H, W), (N, H, W, C) or (N, H, W), tensor or array, grey or RGB; without N for one example.
+        certificate: A certificate of a region, for maps of images.
+        image: Grey or RGB images, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be
+            given without N.
         labels: A title of each image.
 
     Returns:
         The figure and its axes, shape (N, 3).
 
     Raises:
-        InvalidInputError: The certificate is of another kind or not of images, or ``image`` or ``labels`` do not fit.
+        InvalidInputError: The certificate is of another kind or not for maps of images, or ``image`` or ``labels`` do
+            not fit.
 
     Example:
         >>> import torch
@@ -56,31 +57,25 @@ def region_figure(
     """
     if not isinstance(certificate, RegionCertificate):
         raise InvalidInputError(f"Expected `certificate` to be a RegionCertificate, got {type(certificate).__name__}.")
-    rows = len(certificate.map)
-    reading, titles = ImageReading(image, certificate.map.layout, rows), checked_labels(labels, rows)
+    reading = ImageReading(image, certificate.map.layout, len(certificate.map))
     assert isinstance(certificate.mask, Tensor)  # noqa: S101  for the type checker: the reading refused tuples
     masks = any_channel(reading.entries_on_pixels(certificate.mask))
-    figure, axes = canvas(reading.images.shape, columns=3)
+    figure, axes = canvas(reading.images, labels, columns=3)
     draw_smoothed(axes[:, 1], certificate, reading)
     for row, images in enumerate(reading.images):
-        draw_image(axes[row, 0], displayable(images))
-        axes[row, 0].set_title(titles[row], fontsize=10)
         for panel in axes[row, :2]:
             _outline(panel, masks[row])
         _draw_share(axes[row, 2], certificate, row, height=images.shape[0] / images.shape[1])
-    figure.legend(
-        handles=[Line2D([], [], color=FAINT, linewidth=2, label=literal(f"region {certificate.name!r}"))],
+    draw_legend(
+        figure,
+        [Line2D([], [], color=FAINT, linewidth=2, label=literal(f"region {certificate.name!r}"))],
         title=f"confidence {written_confidence(certificate.confidence, percent=True)} % for each image",
-        title_fontsize=10,
-        fontsize=10,
-        loc="lower center",
-        frameon=False,
     )
     return figure, axes
 
 
 def _outline(panel: Axes, mask: NDArray[np.bool_]) -> None:
-    """The edges between pixels inside and outside of a region; black below, to be seen on bright images."""
+    """Draw the edges between pixels inside and outside of a region, on black edges that show on bright images."""
     framed = np.pad(mask, 1)
     lines = []
     for y, x in np.argwhere(framed[:, 1:] != framed[:, :-1]):
@@ -92,14 +87,14 @@ def _outline(panel: Axes, mask: NDArray[np.bool_]) -> None:
 
 
 def _draw_share(panel: Axes, certificate: RegionCertificate, row: int, *, height: float) -> None:
-    """The certified share within the observed one, within everything."""
+    """Draw the certified share over the observed share, over the whole saliency."""
     certified, observed = floored_percent(float(certificate.mass[row]), digits=0), float(certificate.observed_mass[row])
     panel.set(xlim=(-6, 106), ylim=(-1, 1), box_aspect=height)
-    bar: dict[str, Any] = {"y": 0, "height": 0.22}
-    panel.barh(width=100, color="white", edgecolor="0.4", **bar)
-    panel.barh(width=100 * observed, color=FAINT, **bar)
+    draw_bar = partial(panel.barh, y=0, height=0.22)
+    draw_bar(width=100, color="white", edgecolor="0.4")
+    draw_bar(width=100 * observed, color=FAINT)
     panel.text(50, -0.24, f"observed: {100 * observed:.0f} %", ha="center", va="top", fontsize=10)
-    panel.barh(width=float(certified), color=STRONG, **bar)
+    draw_bar(width=float(certified), color=STRONG)
     panel.text(50, 0.24, f"certified: at least {certified} %", ha="center", va="bottom", fontsize=10)
     panel.set_title(
         f"of the saliency stay in the region\nfor any ‖δ‖₂ ≤ {rounded_down(certificate.radius)}", fontsize=10

@@ -1,4 +1,4 @@
-"""The report of a certificate: one page for any browser, with a slider over the size of the perturbation."""
+"""The report of a certificate: one page for any browser, with a slider over the radius of the perturbation."""
 
 import base64
 import html
@@ -9,7 +9,6 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,17 +16,16 @@ import torch
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import rounded_down, written_confidence, written_error
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap, select_rows
-from captum_certified.storage import atomic_write
-from captum_certified.visualization.images import ImageReading, displayable, is_in_unit_interval
-from captum_certified.visualization.palette import FAINT, HEAT, STRONG
-from captum_certified.visualization.panels import faded, heat_limit
-from captum_certified.visualization.report_data import TopSet, check_exact, packed, radius_grid, top_sets
+from captum_certified.storage import JsonObject, atomic_write
+from captum_certified.visualization.certified_features import check_exact
+from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, displayable, is_in_unit_interval
+from captum_certified.visualization.panels import FAINT, HEAT, STRONG, faded, heat_limit
+from captum_certified.visualization.report_data import TopSet, packed, radius_grid, top_sets
 
 __all__ = ["report"]
 
@@ -39,28 +37,30 @@ def report(
     certificate: TopKCertificate,
     path: str | os.PathLike[str],
     *,
-    image: Tensor | NDArray[Any],
+    image: Values,
     example: int = 0,
     label: str | None = None,
     sizes: Sequence[float] = _SIZES,
 ) -> None:
-    """Write a certificate as one HTML page that needs nothing else, not even a network.
+    """Write a certificate as one HTML page that loads nothing from the network.
 
-    It shows the image, its maps, and over the faded image the top K: a slider over the radius fades every feature where
-    its certificate ends, and a selector changes K. It says in plain words what is certified, and what is not. All
-    numbers are computed here, by the certificate's bound at its confidence; the page only looks them up. It is
-    usable by keyboard alone and follows the light or dark theme of the browser until told otherwise.
+    The page shows the image, its maps, and the top K on the faded image. A slider over the radius fades every feature
+    where its certificate ends, and a selector changes K. Plain words say what is certified and what is not. All numbers
+    are computed here, by the certificate's bound at its confidence, and the page only looks them up. The page can be
+    used by keyboard alone. It follows the light or dark theme of the browser until the reader chooses a theme.
 
     Args:
-        certificate: A certificate of images, about the exact map.
+        certificate: A certificate of top-K overlap about the exact map, for maps of images.
         path: File to write, whole or not at all.
-        image: (N, C, H, W), (N, H, W, C) or (N, H, W), tensor or array, grey or RGB; without N for one example.
-        example: Which example of the certificate, from 0.
+        image: Grey or RGB images, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be
+            given without N.
+        example: Number of the example in the certificate, from 0.
         label: Title of the page.
-        sizes: Sizes of the top set to choose from beside the certificate's own: counts, or fractions of the features.
+        sizes: Sizes of the top set that the reader can choose besides the certificate's own: counts, or fractions of
+            the features.
 
     Raises:
-        InvalidInputError: The certificate is of another kind or not of images, or an argument does not fit it.
+        InvalidInputError: The certificate is of another kind or not for maps of images, or an argument does not fit it.
         OSError: The file cannot be written.
 
     Example:
@@ -80,7 +80,7 @@ def report(
     picture = reading.images[example]
     sets = top_sets(certificate, smoothed_map, sizes)
     grid = radius_grid(sets, radius=certificate.radius, sigma=smoothed_map.sigma)
-    data = _data(smoothed_map, sets, grid, picture)
+    data = _data(smoothed_map, sets, grid, reading, picture)
     title = "A certified explanation" if label is None else label
     fields = {
         **{name: html.escape(text) for name, text in _words(certificate, smoothed_map, picture).items()},
@@ -88,20 +88,20 @@ def report(
         "summary": html.escape(certificate.summaries()[example]),
         "image": _png(displayable(picture)),
         "faded": _png(faded(picture)),
-        "maps": _maps(smoothed_map, picture),
+        "maps": _maps(smoothed_map, reading),
         "strong": STRONG,
         "faint": FAINT,
         "choices": _choices(sets, certificate.k, smoothed_map.layout.n_features),
         "last": str(len(grid) - 1),
         "start": str(grid.index(certificate.radius)),
-        # "<" would let a text end the script.
+        # "</script>" in a text would end the script.
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     }
     with atomic_write(path) as file:
         file.write(_filled(fields).encode())
 
 
-def _check(certificate: object, example: object) -> None:
+def _check(certificate: TopKCertificate, example: int) -> None:
     if not isinstance(certificate, TopKCertificate):
         raise InvalidInputError(f"Expected `certificate` to be a TopKCertificate, got {type(certificate).__name__}.")
     check_exact(certificate)
@@ -118,51 +118,47 @@ def _data(
     smoothed_map: SmoothedMap,
     sets: Sequence[TopSet],
     grid: Sequence[float],
-    picture: NDArray[Any],
-) -> dict[str, Any]:
-    """What the page looks up."""
+    reading: ImageReading,
+    picture: Pixels,
+) -> JsonObject:
+    """Return the numbers that the page looks up."""
     spread = math.sqrt(_values_of_input(smoothed_map, picture))
     return {
         "radii": [rounded_down(radius, digits=9) for radius in grid],
         "even": [_even(radius, spread) for radius in grid],
         "place": [round(radius / grid[-1], 5) for radius in grid],
         "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT)],
-        "sets": [_set_data(one, smoothed_map, grid, picture) for one in sets],
+        "sets": [_set_data(one, smoothed_map, grid, reading) for one in sets],
     }
 
 
-def _values_of_input(smoothed_map: SmoothedMap, picture: NDArray[Any]) -> int:
-    """In how many values a perturbation lies; of a map that does not say, at least as many as are seen of its input."""
+def _values_of_input(smoothed_map: SmoothedMap, picture: Pixels) -> int:
+    """Return the number of values of the input, or, if the map does not record it, of the map or of the picture."""
     seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
     recorded = smoothed_map.setup.get("input_values")
     return recorded if isinstance(recorded, int) else seen
 
 
 def _even(radius: float, spread: float) -> str:
-    """Two digits of the largest change that is equal in every value and within the radius."""
+    """Return two digits of the largest change that is equal in every value and within the radius."""
     return "0" if radius == 0 else rounded_down(math.nextafter(radius / spread, math.inf), digits=2)
 
 
-def _set_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float], picture: NDArray[Any]) -> dict[str, Any]:
+def _set_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float], reading: ImageReading) -> JsonObject:
     reach = one.reach(grid)
-    pixels = _on_pixels(torch.from_numpy(reach.astype(np.int64)), smoothed_map, picture).max(axis=2)
+    pixels = reading.on_pixels(torch.from_numpy(reach.astype(np.int64))[None])[0].max(axis=2)
     overlap = one.overlap(smoothed_map, grid)
     return {
         "k": one.k,
         "overlap": overlap,
-        "percent": [100 * count // one.k for count in overlap],  # rounded down: it is a guarantee
+        "percent": [100 * count // one.k for count in overlap],  # rounded down, because it is a guarantee
         "named": [int((reach >= index + 2).sum()) for index in range(len(grid))],
         "reach": packed(pixels),
     }
 
 
-def _on_pixels(features: Tensor, smoothed_map: SmoothedMap, picture: NDArray[Any]) -> NDArray[Any]:
-    """Features of shape (n,) as (H, W, C)."""
-    return ImageReading(picture, smoothed_map.layout, 1).on_pixels(features[None])[0]  # type: ignore[no-any-return]
-
-
-def _maps(smoothed_map: SmoothedMap, picture: NDArray[Any]) -> str:
-    """The plain map, where it is known, and the smoothed one, as figures of the page."""
+def _maps(smoothed_map: SmoothedMap, reading: ImageReading) -> str:
+    """Return the plain map, if it is known, and the smoothed map, as figures of the page."""
     method = html.escape(str(smoothed_map.setup.get("method", "map")))
     draws = int(smoothed_map.n_samples[0])
     maps = [(f"plain {method}", f"Heat map of the plain {method}", smoothed_map.plain)]
@@ -171,7 +167,7 @@ def _maps(smoothed_map: SmoothedMap, picture: NDArray[Any]) -> str:
     for caption, alternative, features in maps:
         if features is None:
             continue
-        heat = _on_pixels(features[0], smoothed_map, picture).sum(axis=2).astype(np.float64)
+        heat = reading.on_pixels(features)[0].sum(axis=2).astype(np.float64)
         colours = matplotlib.colormaps[HEAT](np.clip(heat / heat_limit(heat), 0, 1))[..., :3]
         alt = f"{alternative}: dark blue where a pixel does not matter, yellow where it matters most."
         figures.append(f'<figure><img src="{_png(colours)}" alt="{alt}"><figcaption>{caption}</figcaption></figure>')
@@ -179,7 +175,7 @@ def _maps(smoothed_map: SmoothedMap, picture: NDArray[Any]) -> str:
 
 
 def _png(image: NDArray[np.float64]) -> str:
-    """An image of shape (H, W, 1 or 3) in [0, 1] as an address that holds it."""
+    """Encode an image of shape (H, W, 1 or 3) in [0, 1] as a data address."""
     levels = np.round(255 * image).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(levels if levels.shape[2] == 3 else levels[..., 0]).save(file, format="PNG", optimize=True)
@@ -194,8 +190,8 @@ def _choices(sets: Sequence[TopSet], own: int, n: int) -> str:
     )
 
 
-def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDArray[Any]) -> dict[str, str]:
-    """Parts of sentences that depend on the certificate."""
+def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> dict[str, str]:
+    """Return the parts of sentences that depend on the certificate."""
     height, width, _ = picture.shape
     noun, feature = _features_named(smoothed_map, picture)
     target = smoothed_map.setup.get("target")
@@ -229,8 +225,8 @@ def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: NDA
     }
 
 
-def _features_named(smoothed_map: SmoothedMap, picture: NDArray[Any]) -> tuple[str, str]:
-    """What a reader calls the features, and one of them."""
+def _features_named(smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str]:
+    """Return what a reader calls the features, and what a single feature is."""
     height, width, _ = picture.shape
     if smoothed_map.layout.n_features == height * width:
         return "pixels", "one pixel"

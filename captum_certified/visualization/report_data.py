@@ -1,10 +1,9 @@
-"""The numbers of a report: overlaps and the reach of features on a grid of radii, for several sizes of the top set."""
+"""The numbers of a report, for several top sets and a grid of radii: overlaps, and where each feature's radius ends."""
 
 import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,38 +11,25 @@ from numpy.typing import NDArray
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.feature_table import top_k_radii
 from captum_certified.checks import resolved_count
-from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap
 from captum_certified.theory import top_k_mask
 
-__all__ = ["TopSet", "check_exact", "packed", "radius_grid", "top_sets"]
+__all__ = ["TopSet", "packed", "radius_grid", "top_sets"]
 
 _STEPS = 100
-_NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
-
-
-def check_exact(certificate: TopKCertificate) -> None:
-    """Refuse a certificate about freshly sampled maps: radii and names are those of the exact one.
-
-    Raises:
-        InvalidInputError: It is one.
-    """
-    if certificate.fresh_draws is not None:
-        raise InvalidInputError(
-            f"Expected a certificate about the exact map, got one with `fresh_draws`={certificate.fresh_draws}."
-        )
+_ROUND_NUMBERS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
 class TopSet:
-    """What is certified of the K most salient features of one map.
+    """The K most salient features of one map, and what is certified about them.
 
     Attributes:
         k: Size K.
-        radii: How far each feature certifiably stays in the top K, float64, shape (n,).
+        radii: Radius up to which each feature certifiably stays in the top K, float64, shape (n,).
         top: The top K, bool, shape (n,).
-        farthest: Supremum of the radii at which any overlap is certified.
-        certifier: What certifies it.
+        farthest: Supremum of the radii at which an overlap of one feature is certified.
+        certifier: Certifier of the overlaps.
     """
 
     k: int
@@ -53,22 +39,22 @@ class TopSet:
     certifier: Certifier
 
     def overlap(self, smoothed_map: SmoothedMap, grid: Sequence[float]) -> list[int]:
-        """Certified overlap at every radius of the grid."""
+        """Return the certified overlap at every radius of the grid."""
         overlaps: list[int] = self.certifier.top_k_curve(smoothed_map, k=self.k, radii=grid)[0].tolist()
         return overlaps
 
     def reach(self, grid: Sequence[float]) -> NDArray[np.uint8]:
-        """0 outside of the top K, else 1 and the number of radii of the grid up to which a feature is certified."""
+        """Return 0 for features outside of the top K, else 1 plus the number of radii at which they are certified."""
         reached = np.searchsorted(np.asarray(grid), self.radii, side="right")
         return np.where(self.radii > 0, 1 + reached, self.top).astype(np.uint8)
 
 
 def top_sets(certificate: TopKCertificate, smoothed_map: SmoothedMap, sizes: Sequence[float]) -> list[TopSet]:
-    """The certificate's own top set and those of other sizes, the smallest first.
+    """Return the top set of the certificate and top sets of other sizes, the smallest first.
 
     Args:
-        certificate: The certificate; its confidence, bound and violations are those of all sets.
-        smoothed_map: One row of its map.
+        certificate: The certificate. All sets have its confidence, bound and violations.
+        smoothed_map: One row of the certificate's map.
         sizes: Sizes, as counts or as fractions of the features.
     """
     n = smoothed_map.layout.n_features
@@ -90,23 +76,23 @@ def _top_set(certificate: TopKCertificate, smoothed_map: SmoothedMap, k: int) ->
 
 
 def radius_grid(sets: Sequence[TopSet], *, radius: float, sigma: float) -> list[float]:
-    """Radii from 0 to where nothing is certified any more, in round steps, with the certificate's own among them.
+    """Return radii from 0 to where nothing is certified any more, in round steps, and the radius of the certificate.
 
     Args:
         sets: The top sets.
         radius: The certificate's radius.
-        sigma: Standard deviation of the noise, the end of the grid if nothing else is.
+        sigma: Standard deviation of the noise, where the grid ends if nothing is certified.
     """
     ends = np.concatenate([np.append(one.radii, one.farthest) for one in sets])
     end = max(1.1 * radius, float(ends[np.isfinite(ends)].max(initial=0.0))) or sigma
     power = 10.0 ** math.floor(math.log10(end / _STEPS))
-    step = next(factor * power for factor in _NICE if factor * power * _STEPS >= end * (1 - 1e-9))
+    step = next(factor * power for factor in _ROUND_NUMBERS if factor * power * _STEPS >= end * (1 - 1e-9))
     grid = [float(f"{index * step:.9g}") for index in range(math.ceil(end / step * (1 - 1e-9)) + 1)]
-    # A radius that a step meets up to rounding takes its place; 0 is its own.
+    # The certificate's radius replaces a step that equals it up to rounding, but no tiny radius replaces 0.
     others = (one for one in grid if not math.isclose(one, radius, abs_tol=step * 1e-6) or one == 0.0 < radius)
     return sorted([radius, *others])
 
 
-def packed(codes: NDArray[Any]) -> str:
-    """Bytes as base64 text."""
+def packed(codes: NDArray[np.integer]) -> str:
+    """Return numbers from 0 to 255 as base64 text."""
     return base64.b64encode(np.ascontiguousarray(codes, dtype=np.uint8).tobytes()).decode()

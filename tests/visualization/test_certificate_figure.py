@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from captum_certified import Certifier, InvalidInputError, SmoothedMap
 from captum_certified.visualization import certificate_figure
-from captum_certified.visualization.palette import FAINT as _UNCERTIFIED
-from captum_certified.visualization.palette import STRONG as _CERTIFIED
+from captum_certified.visualization.panels import FAINT as _UNCERTIFIED
+from captum_certified.visualization.panels import STRONG as _CERTIFIED
 
 
 def certificate(shape, *, k=0.2, radius=0.05, bound="hoeffding", plain=True, **settings):

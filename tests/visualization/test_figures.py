@@ -17,7 +17,7 @@ from captum_certified.visualization import (
     region_figure,
     report,
 )
-from captum_certified.visualization.palette import FAINT, NOTHING, OPEN, STAYED, STRONG
+from captum_certified.visualization.panels import FAINT, NOTHING, OPEN, STAYED, STRONG
 
 
 def marked(axes, colour):

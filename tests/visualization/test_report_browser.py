@@ -9,7 +9,7 @@ from gallery import blob, image, smoothed
 
 from captum_certified import Certifier
 from captum_certified.visualization import report
-from captum_certified.visualization.palette import STRONG
+from captum_certified.visualization.panels import STRONG
 
 RADIUS = 0.0725
 

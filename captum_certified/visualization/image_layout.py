@@ -1,7 +1,7 @@
 """Images and maps of any layout as arrays of shape (rows, height, width, channels)."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,28 +10,37 @@ from torch import Tensor
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import FeatureLayout
 
-__all__ = ["ImageReading", "any_channel", "as_array", "checked_labels", "displayable", "is_in_unit_interval", "literal"]
+__all__ = ["ImageReading", "Pixels", "Values", "any_channel", "as_array", "displayable", "is_in_unit_interval"]
+
+# What a caller may give: numbers or booleans of any type.
+Values: TypeAlias = Tensor | NDArray[np.generic]
+# Numbers or booleans of shape (…, height, width, channels).
+Pixels: TypeAlias = NDArray[np.generic]
 
 _COLOURS = (1, 3)
 
 
 class ImageReading:
-    """How the entries of a map lie over an image.
+    """Images as an array, and where the entries of a map lie on them.
 
     Args:
-        image: Tensor or array: (N, C, H, W), (N, H, W, C), (N, H, W), and without N for one example.
+        image: Tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be given without N.
         layout: Layout of the map.
-        rows: Number of examples.
+        rows: Number of examples N.
+
+    Attributes:
+        images: The images, shape (N, H, W, C).
 
     Raises:
-        InvalidInputError: The map is not one of images, or the image does not fit it.
+        InvalidInputError: The map is not a map of images, or the image does not fit the map.
     """
 
-    def __init__(self, image: Tensor | NDArray[Any], layout: FeatureLayout, rows: int) -> None:
+    def __init__(self, image: Values, layout: FeatureLayout, rows: int) -> None:
         if layout.is_tuple or len(layout.shapes[0]) not in (2, 3):
+            shapes = ", ".join(str(shape) for shape in layout.shapes)
             raise InvalidInputError(
-                f"Expected one map of images, got maps of shape {_shapes(layout)} for each example. Draw the features "
-                "of tables, tokens and other inputs by `bar_figure`."
+                f"Expected one map of images, got maps of shape {shapes} for each example. Draw the features of "
+                "tables, tokens and other inputs by `bar_figure`."
             )
         array = as_array(image)
         if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
@@ -41,32 +50,32 @@ class ImageReading:
         self._layout = layout
         self._map_axis, self.images = _matched(array, (rows, *layout.shapes[0]))
 
-    def on_pixels(self, features: Tensor) -> NDArray[Any]:
-        """Features of shape (N, n) as (N, H, W, C); every entry of a group shows the group's value."""
+    def on_pixels(self, features: Tensor) -> Pixels:
+        """Return features of shape (N, n) as (N, H, W, C). Every entry of a group has the value of the group."""
         entries = self._layout.unflatten(features)
         assert isinstance(entries, Tensor)  # noqa: S101  for the type checker: tuples were refused
         return self.entries_on_pixels(entries)
 
-    def entries_on_pixels(self, entries: Tensor) -> NDArray[Any]:
-        """Entries of a map of shape (N, *shape) as (N, H, W, C)."""
+    def entries_on_pixels(self, entries: Tensor) -> Pixels:
+        """Return entries of a map, of shape (N, …), as (N, H, W, C)."""
         return _channels_last(np.asarray(entries), self._map_axis)
 
 
-def as_array(values: Tensor | NDArray[Any]) -> NDArray[Any]:
-    """Values as an array; NumPy has no bfloat16, and little arithmetic of 16 bits."""
+def as_array(values: Values) -> NDArray[np.generic]:
+    """Convert values to an array. Floats of 16 bits become float32, because NumPy has no bfloat16."""
     if not isinstance(values, Tensor):
         return np.asarray(values)
     values = values.detach().cpu()
     return np.asarray(values.float() if values.is_floating_point() and values.itemsize < 4 else values)
 
 
-def any_channel(entries: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels of shape (N, H, W) at which an entry of shape (N, H, W, C) is marked."""
+def any_channel(entries: Pixels) -> NDArray[np.bool_]:
+    """Mark pixels, shape (N, H, W), that have a marked entry in some channel of ``entries``, shape (N, H, W, C)."""
     return np.asarray(entries.any(axis=3))
 
 
-def displayable(image: NDArray[Any]) -> NDArray[np.float64]:
-    """One image in [0, 1]: integers up to 255 are divided by it, other values outside [0, 1] are stretched."""
+def displayable(image: Pixels) -> NDArray[np.float64]:
+    """Bring one image into [0, 1]: divide integers up to 255 by 255, and stretch other values outside of [0, 1]."""
     values = image.astype(np.float64)
     low, high = values.min(), values.max()
     if low >= 0 and high <= 1:
@@ -76,29 +85,17 @@ def displayable(image: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((values - low) / max(high - low, np.finfo(np.float64).tiny))
 
 
-def is_in_unit_interval(image: NDArray[Any]) -> bool:
-    """Whether 0 is black and 1 is white, as far as can be seen."""
-    return bool(np.issubdtype(image.dtype, np.floating) and image.min() >= 0 and image.max() <= 1)
+def is_in_unit_interval(image: Pixels) -> bool:
+    """Return whether the image holds floats in [0, 1], so that 0 is black and 1 is white."""
+    values = image.astype(np.float64)
+    return bool(np.issubdtype(image.dtype, np.floating) and values.min() >= 0 and values.max() <= 1)
 
 
-def literal(text: str) -> str:
-    """Text that Matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")
+def _matched(image: NDArray[np.generic], shape: tuple[int, ...]) -> tuple[int | None, Pixels]:
+    """Return the channel axis of the map, and the images as (N, H, W, C).
 
-
-def checked_labels(labels: Sequence[str] | None, rows: int) -> list[str]:
-    """A title of each image, ``"image"`` where none are given.
-
-    Raises:
-        InvalidInputError: They are not one for each example.
+    Channels come first where both readings fit.
     """
-    if labels is not None and len(labels) != rows:
-        raise InvalidInputError(f"Expected {rows} `labels`, one for each example, got {len(labels)}.")
-    return ["image"] * rows if labels is None else [literal(label) for label in labels]
-
-
-def _matched(image: NDArray[Any], shape: tuple[int, ...]) -> tuple[int | None, NDArray[Any]]:
-    """The channel axis of the map, and the images as (N, H, W, C); channel-first where both readings fit."""
     for images in _readings(image, rows=shape[0]):
         for axis in (1, 3) if len(shape) == 4 else (None,):
             sizes = tuple(size for position, size in enumerate(shape[1:], start=1) if position != axis)
@@ -111,7 +108,7 @@ def _matched(image: NDArray[Any], shape: tuple[int, ...]) -> tuple[int | None, N
     )
 
 
-def _readings(image: NDArray[Any], *, rows: int) -> Iterator[NDArray[Any]]:
+def _readings(image: NDArray[np.generic], *, rows: int) -> Iterator[Pixels]:
     batches = [image, image[None]] if rows == 1 else [image]
     for batch in batches:
         if batch.ndim not in (3, 4) or len(batch) != rows:
@@ -122,9 +119,5 @@ def _readings(image: NDArray[Any], *, rows: int) -> Iterator[NDArray[Any]]:
                 yield images
 
 
-def _channels_last(array: NDArray[Any], axis: int | None) -> NDArray[Any]:
+def _channels_last(array: NDArray[np.generic], axis: int | None) -> Pixels:
     return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
-
-
-def _shapes(layout: FeatureLayout) -> str:
-    return ", ".join(str(shape) for shape in layout.shapes)

@@ -1,0 +1,96 @@
+"""The figure of a certificate: image, plain map, smoothed map, and what is certified."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from captum_certified.certify import Certificate, SelectionCertificate, TopKCertificate
+from captum_certified.certify.written_numbers import written_confidence
+from captum_certified.visualization.certified_features import check_kind, draw_selection, draw_top_k
+from captum_certified.visualization.image_layout import ImageReading, Values
+from captum_certified.visualization.panels import Panels, canvas, draw_heat, draw_legend
+
+__all__ = ["certificate_figure", "draw_smoothed"]
+
+
+def certificate_figure(
+    certificate: TopKCertificate | SelectionCertificate, image: Values, *, labels: Sequence[str] | None = None
+) -> tuple[Figure, Panels]:
+    """Draw image, plain map, smoothed map and what is certified, one row of panels for each example.
+
+    The last panel marks features on the faded image. For a top-K certificate it shows the top K of the smoothed map:
+    vermillion for features that are certified *by name* to stay in the top K, orange for the other features. The number
+    above the panel is the certified overlap. It is usually larger than the number of named features. Both statements
+    have the certificate's confidence. For a selection certificate the panel shows features that are certified selected
+    in vermillion and undecided features in blue. Features that are certified not selected stay unmarked.
+
+    A pixel of several channels has the strongest mark of its channels. Heat maps show sums over channels.
+    The figure belongs to no window and to no :mod:`matplotlib.pyplot` state.
+
+    Args:
+        certificate: A certificate of top-K overlap or of selection, for maps of images.
+        image: Grey or RGB images, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be
+            given without N. Values outside of [0, 1] are rescaled for display.
+        labels: A title of each image.
+
+    Returns:
+        The figure and its axes, shape (N, 4).
+
+    Raises:
+        InvalidInputError: The certificate is of another kind or not for maps of images, or ``image`` or ``labels`` do
+            not fit.
+
+    Example:
+        >>> import torch
+        >>> from captum_certified import Certifier, SmoothedMap
+        >>> from captum_certified.visualization import certificate_figure
+        >>> smoothed_map = SmoothedMap.from_counts(
+        ...     torch.randint(0, 500, (1, 1, 28, 28)), n_samples=500, stdevs=0.2
+        ... )
+        >>> certificate = Certifier().top_k(smoothed_map, k=0.2, radius=0.05)
+        >>> figure, axes = certificate_figure(certificate, torch.rand(1, 1, 28, 28))
+        >>> axes.shape
+        (1, 4)
+    """
+    check_kind(certificate)
+    reading = ImageReading(image, certificate.map.layout, len(certificate.map))
+    figure, axes = canvas(reading.images, labels, columns=4)
+    _draw_plain(axes[:, 1], certificate, reading)
+    draw_smoothed(axes[:, 2], certificate, reading)
+    if isinstance(certificate, TopKCertificate):
+        handles = draw_top_k(axes[:, 3], certificate, reading)
+    else:
+        handles = draw_selection(axes[:, 3], certificate, reading)
+    draw_legend(figure, handles, title=_confidence_title(certificate), columns=len(handles))
+    return figure, axes
+
+
+def draw_smoothed(column: Panels, certificate: Certificate, reading: ImageReading) -> None:
+    """Draw the smoothed map of every example, and write above the first how it was made."""
+    smoothed = certificate.map
+    column[0].set_title(f"smoothed over {_draws(smoothed.n_samples)} draws\nσ = {smoothed.sigma:g}", fontsize=10)
+    draw_heat(column, reading.on_pixels(smoothed.features))
+
+
+def _draw_plain(column: Panels, certificate: Certificate, reading: ImageReading) -> None:
+    column[0].set_title(f"plain {certificate.map.setup.get('method', 'map')}", fontsize=10)
+    if certificate.map.plain is not None:
+        draw_heat(column, reading.on_pixels(certificate.map.plain))
+        return
+    for panel in column:
+        panel.text(0.5, 0.5, "not recorded", ha="center", va="center", color="0.4", transform=panel.transAxes)
+        panel.set_box_aspect(reading.images.shape[1] / reading.images.shape[2])
+
+
+def _confidence_title(certificate: Certificate) -> str:
+    # An overlap that allows violations does not hold together with the names, which allow no violations.
+    apart = isinstance(certificate, TopKCertificate) and certificate.violations > 0
+    what = "image, share and names apart" if apart else "image"
+    confidence = written_confidence(certificate.confidence, percent=True)
+    return f"confidence {confidence} % for each {what} · bound {certificate.bound}"
+
+
+def _draws(n_samples: Tensor) -> str:
+    low, high = int(n_samples.min()), int(n_samples.max())
+    return str(low) if low == high else f"{low}–{high}"

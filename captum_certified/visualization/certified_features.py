@@ -1,0 +1,112 @@
+"""What top-K and selection certificates prove of single features, and the panels that mark these features."""
+
+from matplotlib.patches import Patch
+from torch import Tensor
+
+from captum_certified.certify import Certifier, SelectionCertificate, TopKCertificate
+from captum_certified.certify.feature_table import top_k_radii
+from captum_certified.certify.written_numbers import rounded_down
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.visualization.image_layout import ImageReading, any_channel
+from captum_certified.visualization.panels import FAINT, OPEN, STRONG, Panels, draw_marks
+
+__all__ = ["check_exact", "check_kind", "draw_selection", "draw_top_k", "radii_in_top_k"]
+
+
+def check_kind(certificate: TopKCertificate | SelectionCertificate) -> None:
+    """Raise for a certificate that is neither about top-K overlap nor about selection.
+
+    Raises:
+        InvalidInputError: ``certificate`` is something else.
+    """
+    if not isinstance(certificate, TopKCertificate | SelectionCertificate):
+        raise InvalidInputError(
+            "Expected `certificate` to be a TopKCertificate or a SelectionCertificate, got "
+            f"{type(certificate).__name__}."
+        )
+
+
+def check_exact(certificate: TopKCertificate) -> None:
+    """Raise for a certificate about freshly sampled maps, because radii and names hold for the exact map only.
+
+    Raises:
+        InvalidInputError: ``certificate`` is about freshly sampled maps.
+    """
+    if certificate.fresh_draws is not None:
+        raise InvalidInputError(
+            f"Expected a certificate about the exact map, got one with `fresh_draws`={certificate.fresh_draws}."
+        )
+
+
+def radii_in_top_k(certificate: TopKCertificate) -> Tensor:
+    """Return the radius up to which each feature certifiably stays in the top K, shape (N, n).
+
+    Raises:
+        InvalidInputError: ``certificate`` is about freshly sampled maps.
+    """
+    check_exact(certificate)
+    return top_k_radii(certificate.map, certificate.bound, certificate.k, 1 - certificate.confidence)
+
+
+def draw_top_k(column: Panels, certificate: TopKCertificate, reading: ImageReading) -> list[Patch]:
+    """Mark the top K over every faded image, and state the certified overlap above it.
+
+    Args:
+        column: One panel for each example.
+        certificate: The certificate.
+        reading: The images, and where the map lies on them.
+
+    Returns:
+        The entries of the legend.
+    """
+    certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound)
+    ranks = certifier.rank(certificate.map, radius=certificate.radius, fresh_draws=certificate.fresh_draws)
+    counts, entries = ranks.features_in_top_k(certificate.k).sum(dim=1), ranks.in_top_k(certificate.k)
+    assert isinstance(entries, Tensor)  # noqa: S101  for the type checker: the reading refused tuples
+    named = any_channel(reading.entries_on_pixels(entries))
+    top = any_channel(reading.on_pixels(certificate.top_k))
+    for row, panel in enumerate(column):
+        draw_marks(panel, reading.images[row], {FAINT: top[row], STRONG: named[row]})
+        panel.set_title(_overlap_title(certificate, int(certificate.overlap[row]), int(counts[row])), fontsize=10)
+    return [
+        Patch(color=STRONG, label="certified by name to stay in the top K"),
+        Patch(color=FAINT, label="in the top K, not certified by name"),
+    ]
+
+
+def draw_selection(column: Panels, certificate: SelectionCertificate, reading: ImageReading) -> list[Patch]:
+    """Mark selected and undecided features over every faded image. Rejected features stay unmarked.
+
+    Args:
+        column: One panel for each example.
+        certificate: The certificate.
+        reading: The images, and where the map lies on them.
+
+    Returns:
+        The entries of the legend.
+    """
+    decided = certificate.feature_selected | certificate.feature_rejected
+    selected, abstained = (any_channel(reading.on_pixels(m)) for m in (certificate.feature_selected, ~decided))
+    for row, panel in enumerate(column):
+        draw_marks(panel, reading.images[row], {OPEN: abstained[row], STRONG: selected[row]})
+        panel.set_title(_selection_title(certificate, int(decided[row].sum())), fontsize=10)
+    return [
+        Patch(color=STRONG, label="certified selected"),
+        Patch(color=OPEN, label="abstained: nothing certified"),
+        Patch(facecolor="white", edgecolor="0.6", label="unmarked: certified not selected"),
+    ]
+
+
+def _overlap_title(certificate: TopKCertificate, overlap: int, named: int) -> str:
+    size = f"‖δ‖₂ ≤ {rounded_down(certificate.radius)}"
+    if overlap == 0:
+        return f"nothing is certified of the\ntop {certificate.k} for {size}"
+    percent = 100 * overlap // certificate.k  # rounded down, because it is a guarantee
+    return f"≥ {percent} % of the top {certificate.k} survive\nany {size}, {named} by name"
+
+
+def _selection_title(certificate: SelectionCertificate, decided: int) -> str:
+    n, size = certificate.map.layout.n_features, f"‖δ‖₂ ≤ {rounded_down(certificate.at_radius)}"
+    if decided == 0:
+        return f"no feature of {n} is\ndecided for {size}"
+    return f"{100 * decided // n} % of {n} features\nare decided for any {size}"
