@@ -15,6 +15,7 @@ __all__ = [
     "MethodArguments",
     "Progress",
     "Target",
+    "advance_progress",
     "as_tuple",
     "describe_progress",
     "drawn_baselines",
@@ -82,6 +83,11 @@ def selected_outputs(
 def progress_bar(*, total: int | None, description: str, show: bool) -> Progress:
     """Return Captum's progress bar on stderr, or a progress bar that shows nothing."""
     return progress(desc=description, total=total) if show else NullProgress()
+
+
+def advance_progress(bar: Progress, amount: int) -> None:
+    """Move a progress bar on by ``amount``."""
+    bar.update(amount)
 
 
 def describe_progress(bar: Progress, description: str) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from captum_certified._captum import progress_bar
+from captum_certified._captum import advance_progress, progress_bar
 from captum_certified.attr.fingerprint import (
     DeclaredSettings,
     declared_settings,
@@ -264,7 +264,7 @@ class SamplingRun:
     def _progress(self, draws: int) -> Iterator[Callable[[int], None]]:
         title = " + ".join(type(explainer).__name__ for explainer in self.request.explainers)
         with progress_bar(total=draws, description=title, show=self.request.show_progress) as bar:
-            yield self.on_pass or bar.update
+            yield self.on_pass or partial(advance_progress, bar)
 
     def _check_certifiable(self) -> None:
         for explainer in self.request.explainers:

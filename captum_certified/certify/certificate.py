@@ -6,7 +6,7 @@ import io
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -244,16 +244,19 @@ class Certificate(ABC):
             OSError: The file cannot be opened.
         """
         header, arrays = read_archive(path, kind=_KIND)
-        kinds = {kind.kind: kind for kind in Certificate.__subclasses__()}
+        kinds: dict[str, Callable[..., Certificate]] = {kind.kind: kind for kind in Certificate.__subclasses__()}
         try:
-            kind = kinds[header["certificate"]]
+            name, settings, map_header = header["certificate"], header["settings"], header["map"]
+            if not (isinstance(name, str) and isinstance(settings, dict) and isinstance(map_header, dict)):
+                raise TypeError("an entry of another type")
             parts = {name.removeprefix(_MAP): array for name, array in arrays.items() if name.startswith(_MAP)}
-            smoothed_map = from_parts(SmoothedMap, header["map"], parts)
-            given = dict(header["settings"])
-            for name, array in arrays.items():
-                if name.startswith(_RESULT):
-                    given[name.removeprefix(_RESULT)] = torch.from_numpy(array)
-            return kind(map=smoothed_map, **given)
+            smoothed_map = from_parts(SmoothedMap, map_header, parts)
+            tensors = {
+                name.removeprefix(_RESULT): torch.from_numpy(array)
+                for name, array in arrays.items()
+                if name.startswith(_RESULT)
+            }
+            return kinds[name](map=smoothed_map, **settings, **tensors)
         except (KeyError, TypeError) as error:
             raise FileFormatError(f"Expected {path} to hold a complete certificate, got {error}.") from error
 

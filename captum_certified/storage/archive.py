@@ -4,12 +4,11 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from captum_certified.exceptions import FileFormatError
-from captum_certified.storage.files import Json, atomic_write
+from captum_certified.storage.files import Json, JsonObject, atomic_write
 from captum_certified.storage.untrusted_files import load_arrays, may_inflate
 
 __all__ = ["read_archive", "write_archive"]
@@ -19,7 +18,7 @@ _HEADER = "header"
 
 
 def write_archive(
-    path: str | os.PathLike[str], *, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    path: str | os.PathLike[str], *, kind: str, header: JsonObject, arrays: Mapping[str, np.ndarray]
 ) -> None:
     """Write a header and arrays under ``path``.
 
@@ -44,7 +43,7 @@ def write_archive(
             stored(file, **members)
 
 
-def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, Json], dict[str, np.ndarray]]:
     """Read what :func:`write_archive` wrote.
 
     Args:
