@@ -17,10 +17,10 @@ def complaints(folder, count, seed):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
-def test_six_hundred_damaged_files(tmp_path):
+def test_six_hundred_damaged_files_end_in_our_errors(tmp_path):
     assert complaints(tmp_path, 600, 0) == ""
 
 
 @pytest.mark.slow
-def test_ten_thousand_damaged_files(tmp_path):
+def test_ten_thousand_damaged_files_end_in_our_errors(tmp_path):
     assert complaints(tmp_path, 10_000, 1) == ""

@@ -94,7 +94,7 @@ SETTINGS = [(0.0, 0.2), (0.5, 0.2), (1 / 3, 1e-3), (1.0, 0.01), (0.5, 1.0), (0.1
 
 @pytest.mark.parametrize(("x", "sigma"), SETTINGS)
 @pytest.mark.parametrize("source", ["random", "crafted"])
-def test_the_error_of_a_noisy_input_is_below_the_bound_of_the_documentation(x, sigma, source):
+def test_the_error_of_a_noisy_input_is_below_the_documented_bound(x, sigma, source):
     crafted = Crafted().size
     makes = [Crafted] if source == "crafted" else [lambda seed=seed: np.random.SFC64(seed) for seed in range(3)]
     worst = 0.0
@@ -106,14 +106,14 @@ def test_the_error_of_a_noisy_input_is_below_the_bound_of_the_documentation(x, s
     assert worst > 0.3, "the bound would be needlessly large"
 
 
-def test_an_error_relative_to_the_noise_alone_is_exceeded():
+def test_the_error_exceeds_a_bound_relative_to_the_noise_alone():
     """Angles and radii have errors of their own, which stay where the noise is small."""
     for x, sigma, share in ((0.0, 0.2, 0.1), (0.5, 0.2, 0.02)):
         error, size, _ = errors(x, sigma, lambda: np.random.SFC64(0), 1_000_000)
         assert (error > 2.0**-24 * (abs(x) + 4 * sigma * size)).mean() > share
 
 
-def test_ideal_normals_are_those_that_the_package_rounds():
+def test_ideal_normals_round_to_the_normals_of_the_package():
     image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     exact, made = rounded(image, 0, range(3, 200))
     assert float((made - exact).abs().max()) < 1e-4

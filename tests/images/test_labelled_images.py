@@ -15,7 +15,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
 LABELS = np.array([2, 0, 1, 1, 0, 2], dtype=np.uint8)
 
 
-def test_an_archive_of_two_parts(tmp_path):
+def test_an_archive_with_a_training_and_a_test_part(tmp_path):
     path = tmp_path / "images.npz"
     np.savez(
         path,
@@ -33,7 +33,7 @@ def test_an_archive_of_two_parts(tmp_path):
     torch.testing.assert_close(tested[1][0], torch.from_numpy(PIXELS[1]).permute(2, 0, 1).float() / 255)
 
 
-def test_an_archive_of_one_part_is_for_both(tmp_path):
+def test_an_archive_without_a_split_serves_both_parts(tmp_path):
     np.savez(tmp_path / "images.npz", images=PIXELS, labels=LABELS)
     assert (
         len(labelled_images(tmp_path / "images.npz")) == len(labelled_images(tmp_path / "images.npz", train=False)) == 6
@@ -42,7 +42,7 @@ def test_an_archive_of_one_part_is_for_both(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float32, np.float64, ">f4"])
 @pytest.mark.parametrize("axes", ["NHWC", "NCHW"])
-def test_images_are_bytes_or_floats_with_channels_first_or_last(tmp_path, dtype, axes):
+def test_images_of_every_type_have_channels_first_or_last(tmp_path, dtype, axes):
     most = {1: 255, 2: 65535}.get(np.dtype(dtype).itemsize, 1)
     images = (PIXELS / 255 * most).round(6).astype(dtype)
     np.savez(tmp_path / "images.npz", images=images if axes == "NHWC" else images.transpose(0, 3, 1, 2), labels=LABELS)
@@ -82,7 +82,7 @@ def test_a_damaged_archive_is_refused(tmp_path):
             labelled_images(path)
 
 
-def test_a_folder_of_one_folder_a_class(tmp_path):
+def test_a_folder_with_a_folder_for_each_class(tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         for number in range(2):

@@ -249,7 +249,7 @@ def test_exif_turns_a_picture_as_pillow_does(tmp_path, orientation, picture):
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_without_exif_a_picture_is_read_as_it_is_stored_and_that_is_said(tmp_path, orientation):
+def test_without_exif_a_picture_is_read_as_it_is_stored_with_a_warning(tmp_path, orientation):
     path = save_turned(tmp_path / "turned.png", orientation)
     message = f"{path} has EXIF orientation {orientation}, but is read as it is stored.*Give `--exif`"
     with pytest.warns(UserWarning, match=message):
@@ -257,7 +257,7 @@ def test_without_exif_a_picture_is_read_as_it_is_stored_and_that_is_said(tmp_pat
     assert_close(image[0], torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
 
 
-def test_nothing_is_said_of_pictures_that_are_stored_upright(tmp_path):
+def test_pictures_that_are_stored_upright_give_no_warning(tmp_path):
     for name, orientation in (("one.png", 1), ("nonsense.png", 9)):
         save_turned(tmp_path / name, orientation)
         with warnings.catch_warnings():
@@ -277,7 +277,7 @@ def test_a_tiff_is_turned_in_any_case(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_region_of_the_stored_file_is_carried_through_the_turn_and_the_framing(tmp_path, orientation):
+def test_a_region_of_the_file_is_turned_and_framed_with_the_picture(tmp_path, orientation):
     stored = np.zeros((40, 61, 3), np.uint8)
     stored[4:17, 30:52] = 255
     path = save_turned(tmp_path / "turned.png", orientation, Image.fromarray(stored))
@@ -312,7 +312,7 @@ def test_a_turned_box_has_the_pixels_of_the_turned_picture():
         assert torch.equal(upright, again)
 
 
-def test_a_folder_to_train_on_is_turned_too_and_warned_of_without_names(tmp_path):
+def test_a_folder_to_train_on_is_turned_or_warned_of_once(tmp_path):
     (tmp_path / "cat").mkdir()
     save_turned(tmp_path / "cat" / "a.png", 6)
     with pytest.warns(UserWarning, match=f"Images in {tmp_path} have an EXIF orientation.*Give `--exif`"):

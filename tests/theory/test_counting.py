@@ -25,7 +25,7 @@ from captum_certified.theory import fraction_to_count, top_k_mask
         (1e-6, 7, 1),
     ],
 )
-def test_fractions_round_up_after_floating_point_dust_is_removed(fraction, total, count):
+def test_fractions_round_up_after_floating_point_errors_are_removed(fraction, total, count):
     assert fraction_to_count(fraction, total) == count
 
 

@@ -93,7 +93,7 @@ def random_evidence(rng, rows):
 # -- fixed numbers --------------------------------------------------------------------------------------------
 
 
-def test_full_form_by_the_numbers():
+def test_full_form_has_the_printed_values():
     bound = full()
     assert_close(float(bound.top_eigenvalue[0]), 85.8, rtol=0, atol=0.05)
     assert_close(float(bound.cross[0]), 5.80, rtol=0, atol=0.005)
@@ -101,7 +101,7 @@ def test_full_form_by_the_numbers():
     assert_close(float(bound.squared([0.3])[0, 0]) ** 0.5, 3.669, rtol=0, atol=0.0005)
 
 
-def test_parts_of_the_full_form_by_the_numbers():
+def test_terms_of_the_full_form_have_the_printed_values():
     log, pairs = math.log(5 / 0.05), np.array([4096.0])
     lam = top_eigenvalue_upper(np.array([61.4]), np.array([KAPPA]), pairs=pairs, most=15053.0, log=log)
     assert_close(float(lam[0]), 85.8, rtol=0, atol=0.05)
@@ -112,18 +112,18 @@ def test_parts_of_the_full_form_by_the_numbers():
     assert_close(float(sums[0]), 1.716, rtol=0, atol=0.0005)
 
 
-def test_short_form_by_the_numbers():
+def test_short_form_has_the_printed_values():
     bound = short()
     assert_close(float(bound.top_eigenvalue[0]), 114.7, rtol=0, atol=0.05)
     assert_close(float(bound.error[0]), 1.548, rtol=0, atol=0.0005)
     assert_close(float(bound.squared([0.15])[0, 0]) ** 0.5, 3.164, rtol=0, atol=0.0005)
 
 
-def test_kl_by_the_numbers():
+def test_kl_has_the_printed_values():
     assert_close(kl_upper([0.1, 0.0], 0.01).tolist(), [0.14767554, 0.00995017], rtol=0, atol=5e-9)
 
 
-def test_chi_by_the_numbers():
+def test_chi_has_the_printed_values():
     # e^{.09} − 1 = .0941743 and e^{2.25} − 1 = 8.4877358; a χ without the −1 would be near 1 at ratio 0.
     assert chi(0.0) == 0.0
     assert_close(chi([0.3, 1.5]).tolist(), [0.306878, 2.913372], rtol=0, atol=5e-7)
@@ -168,14 +168,14 @@ def test_the_short_form_uses_all_pairs_for_the_trace_and_block_pairs_for_the_eig
 
 
 @pytest.mark.parametrize("make", [full, short])
-def test_squared_is_the_displayed_sum(make):
+def test_squared_is_the_sum_of_its_formula(make):
     bound, ratios = make(), np.array([0.0, 0.1, 0.7, 2.0])
     x = np.sqrt(np.exp(ratios**2) - 1)
     literal = bound.error[0] ** 2 + 2 * x * bound.cross[0] + x**2 * bound.top_eigenvalue[0]
     assert_close(bound.squared(ratios)[0].tolist(), literal.tolist(), rtol=1e-12, atol=0)
 
 
-def test_the_short_form_adds_two_lengths():
+def test_the_short_form_adds_two_norms():
     bound = short()
     b = bound.error[0] + float(chi(0.4)) * math.sqrt(bound.top_eigenvalue[0])
     assert_close(float(bound.squared([0.4])[0, 0]), b**2, rtol=1e-12, atol=0)
@@ -185,7 +185,7 @@ def test_the_short_form_adds_two_lengths():
 
 
 @pytest.mark.parametrize("name", ["trace", "top_eigenvalue", "frobenius_norm", "fourth_moment"])
-def test_more_spread_moves_farther(name):
+def test_displacements_grow_with_the_spread(name):
     for make, base in ((full, FULL), (short, SHORT)):
         if name not in base:
             continue
@@ -195,14 +195,14 @@ def test_more_spread_moves_farther(name):
 
 
 @pytest.mark.parametrize("name", ["n_samples", "pairs"])
-def test_more_draws_move_less(name):
+def test_displacements_shrink_with_the_draws(name):
     for make, base in ((full, FULL), (short, SHORT)):
         values = [make(base | {name: base[name] * factor}).squared([0.0, 0.3])[0] for factor in (0.5, 1, 4, 1000)]
         assert (np.diff(values, axis=0) < 0).all()
 
 
 @pytest.mark.parametrize("make", [full, short])
-def test_more_confidence_and_longer_maps_move_farther(make):
+def test_displacements_grow_with_the_confidence_and_the_norm(make):
     assert (np.diff([make(alpha=a).squared([0.3])[0, 0] for a in (0.9, 0.5, 0.05, 1e-6, 1e-15)]) > 0).all()
     assert (np.diff([make(s=s).squared([0.3])[0, 0] for s in (12000.0, 15053.0, 40000.0, 150528.0)]) > 0).all()
 
@@ -226,7 +226,7 @@ def test_a_handful_of_draws_proves_no_more_than_the_largest_value(draws):
         assert bound.error[0] > 1.0
 
 
-def test_maps_that_never_changed_may_still_change():
+def test_maps_that_never_changed_have_a_positive_displacement():
     nothing = dict.fromkeys(FULL, 0.0) | {"n_samples": 100.0, "pairs": 50.0}
     for bound in (full(nothing, s=10.0), short({name: nothing[name] for name in SHORT}, s=10.0)):
         # 50 pairs without a difference exclude nothing below s(1 − (α/5)^(1/50)).
@@ -235,12 +235,12 @@ def test_maps_that_never_changed_may_still_change():
         assert np.isfinite(bound.squared([0.0, 1.0])).all()
 
 
-def test_an_enormous_radius_is_infinite_and_never_nan():
+def test_displacements_at_enormous_radii_are_infinite_and_not_nan():
     for ratio in (30.0, 1e3, 1e300):
         assert full().squared([ratio])[0, 0] == np.inf
 
 
-def test_a_row_alone_is_a_row_of_its_batch():
+def test_a_row_alone_has_the_displacement_of_its_batch():
     s, evidence = random_evidence(np.random.default_rng(9), 6)
     together = full(evidence, s=s).squared([0.0, 0.5])
     for row in range(6):
@@ -261,7 +261,7 @@ def test_the_radius_inverts_the_displacement_from_below(make):
         assert bound.squared(found)[0, 0] < target[0]
 
 
-def test_what_is_exceeded_at_once_has_radius_zero():
+def test_limits_that_are_exceeded_at_once_have_radius_zero():
     still = Displacement(np.array([0.5]), np.array([0.0]), np.array([1.0]))
     assert still.ratio_below(np.array([[0.0, 0.25]])).tolist() == [[0.0, 0.0]]
 

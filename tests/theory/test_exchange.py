@@ -76,7 +76,7 @@ def some_mean(rng, n):
 # -- S2 -------------------------------------------------------------------------------------------------------
 
 
-def test_the_fixed_values():
+def test_costs_have_the_printed_values():
     assert_close(
         exchange_costs(EXAMPLE, 4, np.array([1, 2, 3])).tolist(), [0.00125, 0.046875, 0.29208333], rtol=0, atol=5e-9
     )
@@ -104,7 +104,7 @@ def test_costs_are_exact_to_the_slack_that_is_taken_off(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_large_maps_by_scipy(seed):
+def test_costs_of_large_maps_equal_scipy_s_minimum(seed):
     rng = np.random.default_rng(seed)
     n = 5000
     mean = np.sort(rng.random(n) ** 3 if seed % 2 else rng.integers(0, 300, n) / 300)[::-1].copy()
@@ -114,7 +114,7 @@ def test_large_maps_by_scipy(seed):
     assert_close(exchange_costs(rng.permutation(mean), k, m).tolist(), literal, rtol=1e-7, atol=1e-14)
 
 
-def test_costs_keep_the_shape_that_is_asked():
+def test_costs_have_the_shape_of_the_numbers_exchanged():
     assert exchange_costs(EXAMPLE, 4, np.array([[1, 2], [3, 4]])).shape == (2, 2)
     assert exchange_costs(EXAMPLE, 4, np.array(2)).shape == ()
 
@@ -142,7 +142,7 @@ def test_overlap_is_the_definition_and_is_attained(seed):
 
 
 @pytest.mark.parametrize("k", [1, 3, 4, 6])
-def test_a_map_at_that_distance_loses_that_many(k):
+def test_some_map_at_the_cost_of_an_exchange_loses_that_many_features(k):
     """Moving the exchanged features to the best t attains E_m: less can be certified by nobody."""
     for m in range(1, min(k, 8 - k) + 1):
         leavers, newcomers = EXAMPLE[k - m : k], EXAMPLE[k : k + m]
@@ -160,7 +160,7 @@ def test_a_map_at_that_distance_loses_that_many(k):
         assert moved[k : k + m].min() >= moved[k - m : k].max()
 
 
-def test_equal_scores_at_the_boundary_are_lost_for_nothing():
+def test_equal_scores_at_the_boundary_are_exchanged_at_no_cost():
     mean = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
     assert_array_equal(exchange_costs(mean, 2, np.array([1])), [0.0])
     assert_array_equal(exchange_costs(mean, 3, np.array([1])), [0.0])
@@ -171,7 +171,7 @@ def test_equal_scores_at_the_boundary_are_lost_for_nothing():
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 1), (5, 5), (4, 5), (3, 5), (1, 2), (1, 5)])
-def test_limits(k, n):
+def test_overlap_without_and_with_an_infinite_budget(k, n):
     mean = np.linspace(0.9, 0.1, n)
     assert_array_equal(spectral_overlap(mean, k, np.array([0.0, np.inf])), [k, max(0, 2 * k - n)])
 
@@ -196,7 +196,7 @@ def test_overlap_of_many_features_agrees_with_a_scan(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_listing_and_looking_agree(seed, monkeypatch):
+def test_listing_all_costs_and_bisection_agree(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 40))
     mean, k = rng.random(n), int(rng.integers(1, n + 1))
@@ -228,7 +228,7 @@ def test_ranks_are_their_definition(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_ranks_change_where_the_cost_is_met(seed):
+def test_ranks_change_when_the_budget_reaches_the_cost(seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(2, 14))
     mean = rng.random(n)

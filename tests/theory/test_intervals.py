@@ -166,7 +166,7 @@ def test_the_repetitions_would_notice_an_interval_that_is_too_narrow(law, alpha)
 
 @pytest.mark.parametrize("q", [1, 2, 3, 17, 200])
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.9999])
-def test_clopper_pearson_is_scipy_s(q, confidence):
+def test_clopper_pearson_equals_scipy_s_interval(q, confidence):
     counts = np.unique(np.r_[0, 1, q // 3, q // 2, q - 1, q])
     lower, upper = clopper_pearson_interval(counts, q, tail=(1 - confidence) / 2)
     expected = [binomtest(int(k), q).proportion_ci(confidence_level=confidence, method="exact") for k in counts]
@@ -344,7 +344,7 @@ def test_the_gap_of_a_logarithm_keeps_its_digits(sign):
             assert abs(Decimal(float(intervals._gap(np.array(sign * size)))) / exact - 1) < Decimal("1e-13")
 
 
-def test_no_budget_leaves_the_mean_alone():
+def test_a_budget_of_zero_gives_the_mean():
     assert kl_upper([0.0, 0.3, 1.0], 0.0).tolist() == [0.0, 0.3, 1.0]
 
 

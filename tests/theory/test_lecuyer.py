@@ -55,7 +55,7 @@ def test_the_two_ends_use_their_own_delta():
 
 
 @pytest.mark.parametrize("ratio", [LIMIT, 1.497, 1.5, 2.0, 1e3, 1e300])
-def test_nothing_is_known_from_1_497_on(ratio):
+def test_nothing_is_certified_from_ratio_1_497_on(ratio):
     lower, upper = lecuyer_bounds(SCORES, SCORES, ratio=ratio)
     assert_array_equal(lower, 0.0)
     assert_array_equal(upper, 1.0)
@@ -63,14 +63,14 @@ def test_nothing_is_known_from_1_497_on(ratio):
     assert lecuyer_overlap(np.array([[0.9, 0.1, 0.0]]), np.array([[1e-6]]), 2, ratio=ratio).tolist() == [1]
 
 
-def test_something_is_known_just_before():
+def test_something_is_certified_just_below_the_largest_ratio():
     lower, upper = lecuyer_bounds(np.array([[1.0]]), np.array([[0.0]]), ratio=LIMIT * 0.99)
     assert 0 < lower[0, 0] < 0.05
     assert 0.9 < upper[0, 0] < 1
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1e-300, 1e-12])
-def test_at_the_input_itself_nothing_is_lost(ratio):
+def test_bounds_at_ratio_zero_are_the_scores(ratio):
     lower, upper = lecuyer_bounds(SCORES, SCORES, ratio=ratio)
     assert_allclose(lower, SCORES, atol=1e-9)
     assert_allclose(upper, SCORES, atol=1e-9)
@@ -79,7 +79,7 @@ def test_at_the_input_itself_nothing_is_lost(ratio):
 
 
 @pytest.mark.parametrize("ratio", [1e-3, 0.02, 0.1, 0.3, 0.6, 1.0, 1.3, 1.45, 1.4968])
-def test_the_bounds_are_never_above_the_truth(ratio):
+def test_the_bounds_hold_for_half_spaces(ratio):
     """A half-space moves from h to Φ(Φ⁻¹(h) ± r), and the bounds must allow that."""
     lower, upper = lecuyer_bounds(SCORES, SCORES, ratio=ratio)
     assert (lower <= shift(SCORES, -ratio) + 1e-12).all()
@@ -133,6 +133,6 @@ def test_theorem_1_certifies_at_least_as_much_on_realistic_maps(ratio):
             assert (printed[:, 0] >= theirs).all()
 
 
-def test_truth_of_the_half_space_is_what_the_test_above_says():
+def test_shift_is_the_exact_move_of_a_half_space():
     # Φ(Φ⁻¹(.9) − .3) by scipy's own functions.
     assert_allclose(shift(0.9, -0.3), ndtr(ndtri(0.9) - 0.3), rtol=1e-14)

@@ -113,7 +113,7 @@ def test_mass_falls_with_the_radius_and_the_confidence_and_grows_with_the_draws(
     assert max(masses([(64, 0.0, 0.05)])) <= fractions.mean()
 
 
-def test_the_distribution_beats_the_mean_where_shares_are_concentrated():
+def test_the_bound_by_distribution_is_best_for_concentrated_shares():
     fractions = 0.8 + 0.01 * np.random.default_rng(0).standard_normal((1, 4000))
     for ratio in (0.1, 0.3, 1.0):
         by_mean, by_distribution, _ = region_mass_bounds(fractions, ratio=ratio, alpha=0.05)
@@ -203,7 +203,7 @@ def test_the_search_finds_the_worst_input_where_it_is_known():
     assert 0.495 < mass < 0.5
 
 
-def test_a_bound_without_confidence_is_noticed():
+def test_the_test_notices_a_bound_without_confidence():
     exact, alpha, repetitions = ENSEMBLES["one feature"], 0.05, 500
     fractions = exact.sample(repetitions, 300, np.random.default_rng(2))
     plug_in = ndtr(ndtri(fractions.mean(axis=1)) - 0.8)

@@ -76,7 +76,7 @@ def test_fresh_maps_keep_their_bounds_and_their_overlap(make, alpha, ratio):
         assert (certified > 0).all()
 
 
-def test_without_the_fresh_half_width_fresh_maps_leave_the_bounds():
+def test_fresh_maps_leave_bounds_without_the_fresh_half_width():
     exact, repetitions, q, fresh, alpha = ensembles.aligned(), 500, 4000, 50, 0.05
     rng = np.random.default_rng(4)
     counts = exact.draws(repetitions, q, rng).sum(axis=1).astype(np.int64)

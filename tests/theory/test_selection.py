@@ -40,7 +40,7 @@ def test_ends_at_zero_and_one():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_decisions_hold_up_to_their_radius_and_are_open_beyond(seed):
+def test_decisions_hold_up_to_their_radius_and_not_beyond(seed):
     rng = np.random.default_rng(seed)
     ends = np.sort(rng.random((2, 4, 30)), axis=0)
     ends[0] = np.maximum(ends[0], ends[1] - rng.choice([0.02, 0.3]))
@@ -79,7 +79,7 @@ def test_no_perturbation_turns_a_decision(make, alpha):
     assert not (selected | rejected).any()
 
 
-def test_coverage_where_every_decision_is_false():
+def test_false_decisions_are_as_rare_as_promised():
     """At the distance where h is a half, selecting and rejecting are both false; the level is nearly used up."""
     rng = np.random.default_rng(8)
     ratio, draws, repetitions, n, alpha = 0.6, 400, 5000, 4, 0.3

@@ -15,7 +15,7 @@ def test_the_first_levels_by_hand():
 
 
 @pytest.mark.parametrize("looks", [1, 2, 5, 30, 1000])
-def test_all_levels_together_spend_what_telescopes_and_no_more(looks):
+def test_levels_add_up_to_their_telescoping_sum(looks):
     spent = sum(Fraction(1, round(1 / look_level(1.0, look))) for look in range(1, looks + 1))
     assert spent == 1 - Fraction(1, looks + 1)
     for alpha in (0.001, 0.05, 0.5):
@@ -44,7 +44,7 @@ def test_looks_double_and_end_at_the_cap(block, most, sizes):
 
 
 @pytest.mark.parametrize("block", [2, 3, 64, 1000, 2048])
-def test_looks_fall_on_block_ends_and_are_never_of_a_single_draw(block):
+def test_looks_fall_on_block_ends_and_never_add_a_single_draw(block):
     for most in (2, 3, 10, 63, 64, 65, 66, 1999, 2001, 5000):
         sizes = look_sizes(block, most)
         assert sizes[-1] == most

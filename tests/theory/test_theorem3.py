@@ -29,7 +29,7 @@ def test_the_paper_s_bound_fails_without_its_ceiling():
 
 
 @pytest.mark.parametrize(("ones", "c", "ratio"), [(1, 1e-3, 0.0), (3, 0.02, 0.1), (40, 0.05, 0.3), (7, 0.01, 0.9)])
-def test_the_paper_s_form_is_the_general_one_for_steps(ones, c, ratio):
+def test_the_general_form_is_the_paper_s_for_step_weights(ones, c, ratio):
     expected = math.ceil(ones / lower_bound(0.5, c, ratio))
     assert theorem3_rank(np.ones(ones), ones, half_width=c, ratio=ratio) == expected
     # What follows the step adds nothing, and any median rank up to it gives the same.
@@ -37,7 +37,7 @@ def test_the_paper_s_form_is_the_general_one_for_steps(ones, c, ratio):
 
 
 @pytest.mark.parametrize(("c", "ratio"), [(0.25, 0.0), (0.3, 0.0), (0.5, 0.0), (0.7, 0.0), (0.05, 1.0), (1e-3, 50.0)])
-def test_nothing_is_proved_where_the_bound_on_a_half_is_not_positive(c, ratio):
+def test_nothing_is_proved_if_the_bound_on_one_half_is_not_positive(c, ratio):
     assert lower_bound(0.5, c, ratio) <= 1e-17
     assert theorem3_rank(np.ones(3), 3, half_width=c, ratio=ratio) == np.inf
 
@@ -102,7 +102,7 @@ def test_the_general_form_bounds_definition_3_1_by_the_median_rank(weights, seed
     assert informative > 0 or weights == "low"
 
 
-def test_the_bound_is_close_where_the_map_is_flat():
+def test_the_bound_is_tight_for_a_flat_map():
     # Two features share each draw's single one: ĥ = (½, ½), and nothing can be ahead of both.
     mean = np.array([[0.5, 0.5]])
     printed = definition_3_1_ranks(mean, half_width=np.array([[1e-6]]), ratio=0.0)

@@ -40,7 +40,7 @@ def test_the_overlap_from_unequal_intervals_is_exactly_the_worst_ordering(n, see
 
 @pytest.mark.parametrize("violations", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(8))
-def test_any_v_features_may_leave_their_intervals_for_anywhere(seed, violations):
+def test_the_overlap_holds_if_any_v_features_leave_their_intervals(seed, violations):
     """With every choice of the v features that are anywhere in [0, 1], the certified overlap holds."""
     rng = np.random.default_rng([seed, violations])
     n = 6
@@ -93,7 +93,7 @@ def test_more_than_v_intervals_miss_no_more_often_than_promised(violations):
     assert runs_with_too_many(4 * alpha * (violations + 1) / (2 * n)) > credible
 
 
-def test_violations_that_use_up_the_set_leave_what_two_sets_share():
+def test_violations_never_cost_more_than_two_sets_must_share():
     mean = np.array([[0.9, 0.8, 0.7, 0.2]])
     ladder = interval_ladder(mean - 0.01, mean + 0.01, mean, 3)
     for violations, overlap in ((0, 3), (1, 2), (2, 2), (3, 2)):

@@ -107,7 +107,7 @@ def test_map_of_zeros_and_a_top_set_of_everything(bound):
     assert marked.all()
 
 
-def test_missing_plain_map_is_said():
+def test_a_missing_plain_map_is_reported():
     _, axes = certificate_figure(certificate((1, 1, 20, 20), plain=False), torch.rand(20, 20))
     assert [text.get_text() for text in axes[0, 1].texts] == ["not recorded"]
 
@@ -153,7 +153,7 @@ def test_neither_pyplot_nor_the_image_is_touched():
     torch.testing.assert_close(image, kept, rtol=0, atol=0)
 
 
-def test_gradients_and_devices_of_the_image_do_not_matter():
+def test_an_image_that_requires_gradients_is_drawn():
     certificate_figure(certificate((1, 1, 8, 8)), torch.rand(8, 8, requires_grad=True))
 
 
@@ -186,7 +186,7 @@ def test_features_grouped_by_channel_are_drawn():
         ((1, 1, 2, 2), np.array([["a", "b"], ["c", "d"]]), "real numbers, got <U1"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(map_shape, image, match):
+def test_images_and_maps_that_do_not_fit_are_refused(map_shape, image, match):
     with pytest.raises(InvalidInputError, match=match):
         certificate_figure(certificate(map_shape, k=1), image)
 
@@ -203,6 +203,6 @@ def test_other_certificates_are_refused():
         certificate_figure(ranks, torch.rand(8, 8))
 
 
-def test_labels_of_another_number_are_refused():
+def test_a_wrong_number_of_labels_is_refused():
     with pytest.raises(InvalidInputError, match="Expected 2 `labels`, one for each example, got 1"):
         certificate_figure(certificate((2, 1, 8, 8)), torch.rand(2, 8, 8), labels=["cat"])

@@ -24,7 +24,7 @@ def marked(axes, colour):
     return (np.abs(np.asarray(axes.images[0].get_array()) - to_rgb(colour)) < 1e-9).all(axis=2)
 
 
-def test_figures_of_fresh_draws_name_what_is_certified_of_those():
+def test_certificates_about_fresh_draws_are_drawn_as_such_or_refused():
     fresh = Certifier(bound="clopper_pearson").top_k(smoothed(blob()), k=16, radius=0.1, fresh_draws=20)
     _, axes = certificate_figure(fresh, image())
     assert not marked(axes[0, 3], STRONG).any()
@@ -33,7 +33,7 @@ def test_figures_of_fresh_draws_name_what_is_certified_of_those():
             figure()
 
 
-def test_dollars_are_dollars(tmp_path):
+def test_dollar_signs_are_drawn_literally(tmp_path):
     certificate = Certifier().top_k(smoothed(blob()), k=16, radius=0.1)
     figure, axes = certificate_figure(certificate, image(), labels=["$^$ or US$"])
     figure.savefig(tmp_path / "figure.png")
@@ -83,7 +83,7 @@ def test_radii_of_a_selection_are_drawn_by_the_side_of_the_decision():
     assert (rejected > 0).any()
 
 
-def test_a_scale_may_end_where_it_is_told():
+def test_the_scale_ends_at_a_given_radius():
     certificate = Certifier().top_k(smoothed(blob()), k=1.0, radius=0.05)
     _, axes = radius_figure(certificate, image(), largest=0.2)
     assert axes[0, 1].images[0].get_clim() == (0.0, 0.2)
@@ -207,7 +207,7 @@ def test_images_and_shares_of_half_precision_are_drawn(tmp_path, dtype):
     report(certificate, tmp_path / "report.html", image=small)
 
 
-def test_certificates_of_tables_are_sent_to_the_figure_that_draws_them(tmp_path):
+def test_errors_for_tables_name_the_figure_that_draws_them(tmp_path):
     table = SmoothedMap.from_counts(torch.tensor([[90, 80, 10, 5]]), n_samples=100, stdevs=0.2)
     certificate, rows = Certifier().top_k(table, k=2, radius=0.01), torch.rand(1, 4)
     selection = Certifier().selection(table, radius=0.01)

@@ -27,7 +27,7 @@ def test_no_text_leaves_the_figure_and_no_texts_overlap(name):
     assert_text_is_readable(figure)
 
 
-def test_heat_maps_are_of_cividis():
+def test_heat_maps_have_the_colours_of_cividis():
     figure, _ = GALLERY["attack"]()
     assert {
         image.get_cmap().name for panel in figure.axes for image in panel.images if image.get_array().ndim == 2

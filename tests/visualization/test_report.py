@@ -27,7 +27,7 @@ def data_of(page):
 
 @pytest.mark.parametrize("bound", ["best", "theorem2"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_number_is_the_certifiers(tmp_path, bound, channels):
+def test_every_number_equals_the_result_of_the_certifier(tmp_path, bound, channels):
     smoothed_map = smoothed(blob(channels=channels))
     certificate = Certifier(bound=bound, violations=0).top_k(smoothed_map, k=0.15, radius=0.0725)
     data = data_of(page_of(tmp_path, certificate, image(channels=channels)))
@@ -50,7 +50,7 @@ def test_every_number_is_the_certifiers(tmp_path, bound, channels):
             np.testing.assert_array_equal(reach >= index + 2, certified)
 
 
-def test_counts_that_allow_violations_do_so_for_every_size(tmp_path):
+def test_overlaps_of_every_size_allow_the_violations_of_the_certificate(tmp_path):
     certificate = Certifier().top_k(smoothed(blob(channels=3)), k=0.2, radius=0.05)
     assert certificate.violations == 2
     page = page_of(tmp_path, certificate, image(channels=3), sizes=[1, 0.1])
@@ -64,7 +64,7 @@ def test_counts_that_allow_violations_do_so_for_every_size(tmp_path):
     assert "it misled the computation, for each of these statements by itself." in page
 
 
-def test_the_sentence_that_people_copy_has_its_confidence_and_its_map(tmp_path):
+def test_the_sentence_that_people_copy_states_confidence_and_map(tmp_path):
     page = page_of(tmp_path, Certifier(confidence=0.9, violations=0).top_k(smoothed(blob()), k=9, radius=0.1), image())
     statement = page[page.index("const kept") : page.index("const names")]
     assert "of the smoothed map" in statement
@@ -75,7 +75,7 @@ def test_the_sentence_that_people_copy_has_its_confidence_and_its_map(tmp_path):
     assert "certainly" not in page
 
 
-def test_one_example_of_several(tmp_path):
+def test_a_report_of_the_second_example(tmp_path):
     certificate = Certifier().top_k(smoothed(blob(rows=2)), k=0.2, radius=0.05)
     data = data_of(page_of(tmp_path, certificate, image(rows=2), example=1))
     own = data["sets"][[one["k"] for one in data["sets"]].index(157)]
@@ -101,7 +101,7 @@ def test_examples_of_change_are_spread_over_the_input_and_not_over_the_picture(t
     assert max(float(even) for even in data_of(page)["even"]) < max(float(even) for even in grey["even"])
 
 
-def test_only_of_pixels_it_is_said_what_black_and_white_are(tmp_path):
+def test_black_and_white_are_explained_only_for_images_in_the_unit_interval(tmp_path):
     certificate = Certifier().top_k(smoothed(blob()), k=0.2, radius=0.05)
     assert "of which 0 is black and 1 is white" in page_of(tmp_path, certificate, image())
     assert "is black" not in page_of(tmp_path, certificate, 4 * image() - 2)
@@ -117,7 +117,7 @@ def test_degenerate_maps_have_a_report(tmp_path, scores, k, radius):
     assert f"{radius:g}" in data["radii"]
 
 
-def test_texts_cannot_become_markup(tmp_path):
+def test_texts_are_escaped(tmp_path):
     smoothed_map = smoothed(blob())
     object.__setattr__(smoothed_map, "setup", {"method": "</script><b>", "target": "<i>"})
     page = page_of(tmp_path, Certifier().top_k(smoothed_map, k=9, radius=0.1), image(), label="<img src=x> & {{data}}")
@@ -126,7 +126,7 @@ def test_texts_cannot_become_markup(tmp_path):
     assert "<h1>&lt;img src=x&gt; &amp; {{data}}</h1>" in page
 
 
-def test_a_page_of_an_imagenet_picture_is_small_and_names_no_address(tmp_path):
+def test_the_page_of_an_imagenet_picture_is_small_and_has_no_address(tmp_path):
     torch.manual_seed(0)
     counts = torch.randint(0, 900, (1, 3, 224, 224))
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=1024, stdevs=0.2, max_squared_norm=15053)

@@ -130,7 +130,7 @@ def test_the_size_of_the_top_set_is_chosen(page, certificate):
     assert sizes == {118, 236, 471, 706}
 
 
-def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(page):
+def test_everything_is_reached_by_keyboard_with_a_visible_focus(page):
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -146,7 +146,7 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_seen(page):
     assert state(page)[1] < before
 
 
-def test_every_picture_has_words_and_they_follow_the_slider(page):
+def test_every_picture_has_a_description_that_follows_the_slider(page):
     from selenium.webdriver.common.keys import Keys
 
     assert all(img.get_attribute("alt") for img in page.find_elements("css selector", "figure > img"))
@@ -160,7 +160,7 @@ def test_every_picture_has_words_and_they_follow_the_slider(page):
 
 
 @pytest.mark.parametrize(("scheme", "other"), [("light", "Dark theme"), ("dark", "Light theme")])
-def test_the_theme_follows_the_browser_until_told_otherwise(page, scheme, other):
+def test_the_theme_follows_the_browser_until_the_reader_chooses(page, scheme, other):
     feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
     page.refresh()
@@ -174,7 +174,7 @@ def test_the_theme_follows_the_browser_until_told_otherwise(page, scheme, other)
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_nothing_runs_off_a_narrow_screen(page):
+def test_the_page_fits_a_narrow_screen(page):
     page.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
     )
