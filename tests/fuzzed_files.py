@@ -1,7 +1,7 @@
-"""Damages files of every kind at random and reads them: fuzzed_files.py FOLDER COUNT SEED.
+"""Damage files of every kind at random, and read them: fuzzed_files.py FOLDER COUNT SEED.
 
-Prints a line for each reading that ended otherwise than in a value or in a CaptumCertifiedError, took a second, or
-needed half a gigabyte more than the program has at first.
+Print a line for each reading that raised another error than CaptumCertifiedError, took more than a second, or needed
+half a gigabyte more than the program has at first.
 """
 
 import json
@@ -33,7 +33,7 @@ SECONDS, BYTES = 1.0, 500 * 2**20
 
 
 def whole_files(folder):
-    """One file of every kind, and how it is read."""
+    """Write one file of every kind, and return the function that reads each."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3), nn.Softplus())
     inputs = torch.rand(1, 3, 4, 4)
@@ -75,7 +75,7 @@ def whole_files(folder):
 
 
 def damaged(whole, generator, others):
-    """The bytes of a file after one to four accidents."""
+    """Return the bytes of a file after one to four random damages."""
     data = bytearray(whole)
     for _ in range(generator.integers(1, 5)):
         kind = generator.integers(7)
@@ -99,7 +99,7 @@ def damaged(whole, generator, others):
 
 
 def bombs(folder):
-    """Small files that claim or become huge ones, for the readers of archives."""
+    """Write small files that claim to be huge or inflate to huge ones, and yield their paths."""
     for name, claimed in (("claim", (10**12,)), ("claim2", (2**40, 2**20))):
         path = folder / f"{name}.npz"
         with zipfile.ZipFile(path, "w") as archive, archive.open("mean.npy", "w") as member:
@@ -126,13 +126,13 @@ def bombs(folder):
 
 
 def complaint(read, path):
-    """What is wrong with a reading, or nothing."""
+    """Return what is wrong with a reading, or an empty text."""
     begun = time.perf_counter()
     try:
         read(path)
     except (CaptumCertifiedError, FileNotFoundError):
         pass
-    except BaseException as error:  # noqa: BLE001  whatever it is
+    except BaseException as error:  # noqa: BLE001  every other error is a finding
         return f"{type(error).__name__}: {error}"
     seconds = time.perf_counter() - begun
     return f"{seconds:.1f} s" if seconds > SECONDS else ""

@@ -25,7 +25,7 @@ def page_of(module):
 
 @pytest.mark.parametrize("module", PUBLIC_MODULES)
 def test_every_public_name_is_documented(module):
-    """Autodoc lists the names of ``__all__`` that have a docstring; the page must list the others itself."""
+    """Autodoc lists the names of ``__all__`` that have a docstring. The page itself must list the other names."""
     page, loaded = page_of(module).read_text(), importlib.import_module(module)
     assert re.search(rf"^\.\. automodule:: {module}\n   :members:$", page, flags=re.MULTILINE)
     assert ":exclude-members:" not in page
@@ -43,7 +43,7 @@ def test_all_is_sorted_and_complete(module):
 
 
 def listed_in(index):
-    """The pages that the tables of contents of an index name, relative to the documentation."""
+    """Yield the pages in the tables of contents of an index, relative to the documentation."""
     for block in re.findall(r"^```\{toctree\}\n(.*?)^```$", index.read_text(), flags=re.DOTALL | re.MULTILINE):
         for entry in re.findall(r"^(?!:)(\S+)$", block, flags=re.MULTILINE):
             yield (index.parent / entry).relative_to(DOCS).as_posix()

@@ -1,4 +1,4 @@
-"""Files that were damaged by accident or by design end in an error of ours, in little time and memory."""
+"""Reading a damaged or malicious file ends in one of our own errors, within little time and memory."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 def complaints(folder, count, seed):
     program = [sys.executable, str(HERE / "fuzzed_files.py"), str(folder), str(count), str(seed)]
-    run = subprocess.run(program, capture_output=True, text=True, timeout=1800, check=False)  # noqa: S603  this program
+    run = subprocess.run(program, capture_output=True, text=True, timeout=1800, check=False)  # noqa: S603  our own program
     assert run.returncode == 0, run.stderr
     return run.stdout
 

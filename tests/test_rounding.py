@@ -1,4 +1,4 @@
-"""What rounding of the noisy input does to sparsified maps, and what it could do."""
+"""How the rounding of noisy inputs changes sparsified maps, and how a hostile function could use it."""
 
 import sys
 
@@ -15,16 +15,17 @@ SIGMA, TAU = 0.2, 0.1
 
 
 def masks(model, inputs):
-    """The sparsified maps of a network, computed in the precision of the inputs."""
+    """Return the sparsified maps of a network, computed in the precision of the inputs."""
     maps = Saliency(model).attribute(inputs.clone().requires_grad_(), target=model(inputs).argmax(dim=1)).flatten(1)
     return top_k_rows(maps.detach(), round(TAU * maps.shape[1]))[0]
 
 
 def ideal_normals(bits, n):
-    """Exact standard normal numbers that the package's float32 ones stand for, with the radius of each one's pair.
+    """Return the exact normal numbers that the package rounds to float32, and the radius of the pair of each number.
 
-    A word of random bits stands for an interval of uniform numbers, and Box and Muller's method makes normal numbers of
-    two of them. This takes a random point of each interval, in float64, whose own errors do not matter here.
+    A word of random bits stands for an interval of uniform numbers, and Box and Muller's method turns two uniform
+    numbers into a pair of normal numbers. This function takes a random point of each interval, in float64, whose own
+    rounding is negligible here.
     """
     pairs, inside = (n + 1) // 2, np.random.default_rng(0)
     words = bits.random_raw(pairs).view(np.uint32)
@@ -38,7 +39,7 @@ def ideal_normals(bits, n):
 
 
 def ideal_pass(shape, seed, draws):
-    """The exact normal numbers of ``noise_pass``, in float64."""
+    """Return the exact normal numbers of ``noise_pass``, in float64."""
     numbers, size = int(np.prod(shape)), _chunk_size(shape)
     chunks = {}
     for draw in draws:
@@ -50,7 +51,7 @@ def ideal_pass(shape, seed, draws):
 
 
 def rounded(image, seed, draws):
-    """Noisy inputs as the theory has them, and as the package makes them in float32; both in float64."""
+    """Return noisy inputs as in the theory and as the package rounds them to float32, both as float64."""
     shape = tuple(image.shape[1:])
     made = noise_pass(
         shape, seed=seed, draws=draws, tensor=0, dtype=torch.float32, device=torch.device("cpu"), scale=SIGMA,
@@ -60,7 +61,7 @@ def rounded(image, seed, draws):
 
 
 class Crafted:
-    """Random bits whose first words are given: the hard places of logarithms and cosines."""
+    """Random bits that begin with the words at which logarithms and cosines are hard to compute."""
 
     def __init__(self):
         near = np.unique(
@@ -79,7 +80,7 @@ class Crafted:
 
 
 def errors(x, sigma, make, n):
-    """|e| of n numbers x + σε in float32, with |ε| and the radius of its pair."""
+    """Return the errors |e| of n numbers x + σε in float32, with |ε| and the radius of its pair."""
     noise = torch.empty(1, n)
     fill_with_normals(noise.numpy().reshape(-1), make())
     normals, radius = ideal_normals(make(), n)
@@ -107,7 +108,7 @@ def test_the_error_of_a_noisy_input_is_below_the_documented_bound(x, sigma, sour
 
 
 def test_the_error_exceeds_a_bound_relative_to_the_noise_alone():
-    """Angles and radii have errors of their own, which stay where the noise is small."""
+    """Angles and radii have rounding errors of their own, which do not shrink with the noise."""
     for x, sigma, share in ((0.0, 0.2, 0.1), (0.5, 0.2, 0.02)):
         error, size, _ = errors(x, sigma, lambda: np.random.SFC64(0), 1_000_000)
         assert (error > 2.0**-24 * (abs(x) + 4 * sigma * size)).mean() > share
@@ -122,12 +123,12 @@ def test_ideal_normals_round_to_the_normals_of_the_package():
 
 
 def test_a_function_of_the_last_bits_can_tell_inputs_apart_through_any_noise():
-    """The attack that the documentation warns of: sums with a number of few digits are different sums."""
+    """The documentation warns of this attack: sums with a short number have other last digits than sums with 1/3."""
     few, many = torch.zeros(1, 400), torch.full((1, 400), 1 / 3)
     _, of_few = rounded(few, 0, range(100))
     _, of_many = rounded(many, 0, range(100))
 
-    def fine(values):  # whether a value needs digits that no sum with a third has
+    def fine(values):  # share of values that need digits beyond those of any sum with 1/3
         return (values / 2.0**-27 % 1 != 0).double().mean()
 
     assert float(fine(of_few)) > 10 * float(fine(of_many))

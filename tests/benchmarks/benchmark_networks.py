@@ -1,4 +1,4 @@
-"""Networks that sampling is timed on, and the loop that a user would write."""
+"""The networks of the benchmarks, and the loop that a user would write."""
 
 import sys
 
@@ -9,7 +9,7 @@ SIGMA = 0.2
 
 
 def small():
-    """Three convolutions of a 64 × 64 image, so small that bookkeeping weighs as much as gradients."""
+    """Three convolutions of a 64 × 64 image, so small that bookkeeping takes as long as gradients."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         body = nn.Sequential(
@@ -22,7 +22,7 @@ def small():
 
 
 def mnist():
-    """The paper's network of MNIST."""
+    """The paper's network for MNIST."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         body = nn.Sequential(
@@ -34,7 +34,7 @@ def mnist():
 
 
 def mobilenet(folder):
-    """MobileNet v1 of an ImageNet photograph."""
+    """MobileNet v1 for an ImageNet photograph."""
     sys.path.insert(0, str(folder))
     from models import load
 
@@ -51,7 +51,7 @@ def picture(channels, side):
 
 
 def bare_loop(model, image, draws, size):
-    """What a user would write: noise, gradient of the largest logit, magnitude, running sum."""
+    """The loop that a user would write: noise, gradient of the largest logit, magnitude, running sum."""
     total = torch.zeros_like(image[0])
     for _ in range(0, draws, size):
         noisy = (image + SIGMA * torch.randn(size, *image.shape[1:])).requires_grad_()

@@ -1,4 +1,4 @@
-"""The ratio protocol: two functions timed in pairs of short runs, in ABBA order, and the median of their ratios."""
+"""The ratio protocol: time two functions in pairs of short runs, in ABBA order, and take the median of the ratios."""
 
 import os
 import time
@@ -15,13 +15,13 @@ keep_freed_memory()
 PAIRS = 40
 SECONDS = 0.3
 
-# What was measured so far, and the file that it is written to as a Markdown table, if there is to be one.
+# The ratios measured so far, and the file for them as a Markdown table, if the variable is set.
 MEASURED: list[tuple[str, str, str, str]] = []
 TABLE = os.environ.get("CAPTUM_CERTIFIED_RATIOS")
 
 
 class Ratio(NamedTuple):
-    """Median of (time of the reference / time of the candidate), with its 95 % bootstrap interval."""
+    """Median of (time of the reference / time of the candidate) and its 95 % bootstrap interval."""
 
     median: float
     low: float
@@ -38,14 +38,14 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def draws_for(run: Callable[[int], object], *, step: int) -> int:
-    """A number of draws, a multiple of ``step``, that takes about SECONDS."""
+    """Return a number of draws, a multiple of ``step``, that takes about SECONDS."""
     run(step)
     per_step = min(seconds(lambda: run(step)) for _ in range(5))
     return step * max(1, round(SECONDS / per_step))
 
 
 def speed(candidate: Callable[[], object], reference: Callable[[], object], *, pairs: int = PAIRS) -> Ratio:
-    """How many times faster the candidate is than the reference."""
+    """Return how many times faster the candidate is than the reference."""
     ratios = []
     for pair in range(pairs):
         if pair % 2 == 0:
@@ -57,14 +57,14 @@ def speed(candidate: Callable[[], object], reference: Callable[[], object], *, p
 
 
 def median(ratios: list[float]) -> Ratio:
-    """The median with its bootstrap interval."""
+    """Return the median and its bootstrap interval."""
     resampled = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
     low, high = np.quantile(np.median(resampled, axis=1), [0.025, 0.975])
     return Ratio(float(np.median(ratios)), float(low), float(high))
 
 
 def report(network: str, what: str, ratio: Ratio, *, goal: float | None = None) -> None:
-    """Print a ratio, and whether its interval reaches the goal, and keep it for the table."""
+    """Print a ratio and whether its interval reaches the goal, and keep the ratio for the table."""
     verdict = "" if goal is None else "reached" if ratio.high >= goal else "not reached"
     print(f"\n{network}, {what}: {ratio}" + (f", goal {goal}: {verdict}" if verdict else ""))
     MEASURED.append((network, what, str(ratio), "" if goal is None else f"{goal:.2f}, {verdict}"))

@@ -1,4 +1,4 @@
-"""What a certificate costs at the size of an image, in sorts of its means.
+"""The cost of certificates of image size, measured in sorts of their means.
 
 Run alone: ``OMP_NUM_THREADS=1 pytest -m benchmark -n 0 -s tests/benchmarks``.
 """
@@ -31,7 +31,7 @@ CERTIFICATES = {
 
 
 def fresh_map() -> SmoothedMap:
-    """A map that has computed nothing yet."""
+    """Return a map that has no cached results yet."""
     return SmoothedMap.from_counts(COUNTS, n_samples=DRAWS, stdevs=0.2, max_squared_norm=15_053.0)
 
 
@@ -48,7 +48,7 @@ def test_a_certificate_costs_less_than_sixty_sorts(name):
 
 @pytest.mark.benchmark
 def test_a_certificate_of_means_costs_less_than_sixty_sorts():
-    """Graded maps have no counts to share intervals between."""
+    """Means that are not counts cannot share intervals."""
 
     def make():
         mean = torch.from_numpy(MEANS)[None] + 1e-6

@@ -1,4 +1,4 @@
-"""What the covariance costs beside sampling, and a spectral certificate beside a sort.
+"""The cost of the covariance relative to sampling, and of a spectral certificate relative to a sort.
 
 Run alone: ``OMP_NUM_THREADS=1 pytest -m benchmark -n 0 -s tests/benchmarks``.
 """
@@ -31,9 +31,9 @@ def mobilenet(folder):
 
 
 def test_sampling_with_covariance_is_within_a_fifth_of_sampling_without(shared_data):
-    """Short runs cannot fill a block of 2048 draws, so its two parts are timed apart: keeping draws and reducing them.
+    """Time the two parts of the covariance separately, because short runs cannot fill a block of 2048 draws.
 
-    Keeping is timed by the ratio protocol; reducing a full block once is set against the time of its draws.
+    Keeping draws is timed by the ratio protocol. Reducing a full block is compared with the time of its draws.
     """
     image = torch.rand((1, 3, 224, 224), generator=torch.Generator().manual_seed(0))
     explainer = SparsifiedSmoothGrad(Saliency(mobilenet(shared_data)), tau=0.1)
@@ -53,7 +53,7 @@ def test_sampling_with_covariance_is_within_a_fifth_of_sampling_without(shared_d
 
 
 def reduce_one_block():
-    """A full block at the size of a photograph, from bits to λ̂, F̂ and κ̂."""
+    """Reduce a full block of the size of a photograph, from bits to λ̂, F̂ and κ̂."""
     kept = BlockCovariance(1, N_FEATURES, binary=True, block=BLOCK, device=torch.device("cpu"))
     kept.store.random_(0, 256, generator=torch.Generator().manual_seed(0))
     kept.filled = BLOCK

@@ -1,4 +1,4 @@
-"""Draws per second against the loop that a user would write and against NoiseTunnel.
+"""Draws per second relative to the loop that a user would write and to NoiseTunnel.
 
 Run alone, and write the table of the documentation:
 ``OMP_NUM_THREADS=1 CAPTUM_CERTIFIED_RATIOS=docs/benchmarks/table.md pytest -m benchmark -n 0 -s tests/benchmarks``.
@@ -13,7 +13,7 @@ from captum_certified import SparsifiedSmoothGrad
 
 pytestmark = pytest.mark.benchmark
 
-# Network, draws of a pass, pairs, share of the bare loop's speed to be reached (None: reported only).
+# Network, draws of a pass, pairs, and the share of the bare loop's speed to reach (None: only reported).
 CASES = {
     "three convolutions, 64²": ("small", 8, 40, None),
     "MNIST CNN": ("mnist", 512, 40, 0.85),
@@ -58,7 +58,7 @@ def test_sampling_keeps_pace_with_the_bare_loop(case):
 def test_sampling_for_certificates_keeps_pace_with_the_bare_loop(case):
     name, model, image, size, pairs, _, draws = case
     explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.1)
-    # The plain map at the clean input is one row more, whatever the number of draws.
+    # Four times as many draws make the one row of the plain map count less.
     draws, pairs = 4 * draws, pairs // 4
     ratio = speed(
         lambda: explainer.sample(

@@ -1,4 +1,4 @@
-"""Two processes against one: what sampling gains from the second, as a share of what the bare loop gains."""
+"""The gain of sampling from a second process, relative to the gain of the bare loop."""
 
 import multiprocessing
 from functools import partial
@@ -17,7 +17,7 @@ SIZE, DRAWS, ROUNDS = 8, 32, 48
 
 
 def work(folder, pipe):
-    """Run what the pipe asks for, and answer when it is done."""
+    """Run the function that the pipe names, and answer when it has finished."""
     torch.set_num_threads(1)
     model, image = mobilenet(folder)
     explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.1)
@@ -54,7 +54,7 @@ def together(pipes, name):
 
 
 def gain(pipes, name):
-    """How many times as much two processes do as one."""
+    """Return how many times as much work two processes do as one."""
     return 2 * seconds(lambda: together(pipes[:1], name)) / seconds(lambda: together(pipes, name))
 
 

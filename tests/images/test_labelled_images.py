@@ -100,7 +100,7 @@ def test_a_folder_without_classes_is_refused(tmp_path):
 
 
 def idx(array):
-    """An array in the format of the MNIST files."""
+    """Return an array in the format of the MNIST files."""
     return struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 

@@ -1,4 +1,4 @@
-"""Image files of every kind: the right values, compared with Pillow or by hand, or a refusal in our words."""
+"""Image files of every kind have the values that Pillow or a calculation gives, or are refused in our own words."""
 
 import re
 import struct
@@ -23,7 +23,7 @@ ORIENTATION = 0x0112
 
 
 def tiff(samples, *, bits, sample_format=1, photometric=1, order="<"):
-    """An uncompressed grey TIFF of 6 x 8 pixels, of kinds that Pillow does not write."""
+    """Return an uncompressed grey TIFF of 6 x 8 pixels, of a kind that Pillow does not write."""
     tags = [
         (256, 3, 8),
         (257, 3, 6),
@@ -46,7 +46,7 @@ def value_of(kind, value, order):
 
 
 def twelve_bits(values):
-    """Pairs of 12-bit values in three bytes each."""
+    """Pack each pair of 12-bit values into three bytes."""
     pairs = values.reshape(-1, 2).astype(int)
     return b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs)
 
@@ -57,7 +57,7 @@ def palette_with_transparency():
     return picture
 
 
-# What is written, and the values it must have: grey ones of shape (6, 8), or colours of shape (6, 8, 3) in bytes.
+# How each file is written, and its expected values: greys of shape (6, 8), or bytes of colours of shape (6, 8, 3).
 PICTURES = {
     "float.tif": (lambda path: Image.fromarray(GREY).save(path), GREY),
     "float.pfm": (lambda path: Image.fromarray(GREY).save(path, format="PPM"), GREY),
@@ -153,7 +153,7 @@ def fits(samples):
 
 
 def premultiplied():
-    """Grey and alpha, the grey already multiplied by it."""
+    """Return a TIFF of grey and alpha whose grey is already multiplied by alpha."""
     data = tiff(bytes(96), bits=8)
     return (
         data.replace(struct.pack("<HHIHH", 258, 3, 1, 8, 0), struct.pack("<HHIHH", 258, 3, 2, 8, 8))
@@ -163,7 +163,7 @@ def premultiplied():
 
 
 def grey_of(colours):
-    """ITU-R 601-2 luma, as Pillow has it."""
+    """Return the ITU-R 601-2 luma, as Pillow computes it."""
     return colours @ np.array([0.299, 0.587, 0.114])
 
 
@@ -182,7 +182,7 @@ def test_every_kind_of_picture_has_the_right_values(tmp_path, name, channels):
         expected = expected.transpose(2, 0, 1) if channels == 3 else grey_of(expected)
     expected = torch.from_numpy(np.broadcast_to(expected, (1, channels, 6, 8)).astype(np.float32))
     half = "half" in name or "bfloat" in name
-    # A grey of colours is rounded to a byte once or twice.
+    # Pillow rounds the grey of a colour to a byte, once or twice.
     assert_close(image, expected, rtol=0, atol=4e-3 if half else 1.01 / 255 if values.ndim == 3 else 3e-4)
 
 
@@ -287,7 +287,7 @@ def test_a_region_of_the_file_is_turned_and_framed_with_the_picture(tmp_path, or
         assert torch.equal(mask, image > 0.5)
         assert load_image_and_region(path, framing, None, exif=True)[1] is None
     image, mask = load_image_and_region(path, Framing(resize=20), (30, 4, 52, 17), exif=True)
-    assert float((mask.float() - image).abs().mean()) < 0.05  # but for edges, which resizing blurs
+    assert float((mask.float() - image).abs().mean()) < 0.05  # resizing blurs the edges only
 
 
 @pytest.mark.filterwarnings("ignore:.* has EXIF orientation:UserWarning")

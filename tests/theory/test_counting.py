@@ -36,7 +36,7 @@ def test_every_percent_of_every_size_rounds_as_exact_arithmetic_does():
 
 
 def literal_top_k(row, k):
-    """Members by value and then by index, and how many of them only the index placed."""
+    """Return the members by value and then by index, and how many of them only the index placed."""
     order = sorted(range(len(row)), key=lambda i: (-row[i], i))
     inside, outside = order[:k], order[k:]
     left_out = {row[i] for i in outside}

@@ -35,7 +35,7 @@ def short(evidence=SHORT, *, s=15053.0, alpha=0.05):
     return short_displacement(squared_norm=s, **arrays(evidence), alpha=alpha)
 
 
-# -- the formulas once more, from scratch ---------------------------------------------------------------------
+# -- an independent version of the formulas ---------------------------------------------------------------------
 
 
 def literal_kl_upper(u, c):
@@ -75,9 +75,9 @@ def literal_short(s, alpha, *, n_samples, pairs, trace, top_eigenvalue):
 
 
 def random_evidence(rng, rows):
-    """Evidence that fits together: W below q/2, odd q, F̂ and κ̂ at least what λ̂ implies."""
+    """Return consistent evidence: W below q/2, odd q, and F̂ and κ̂ not below what λ̂ implies."""
     s = float(rng.integers(1, 2000))
-    q = np.maximum(2, 10 ** rng.uniform(0, 6, rows)).astype(int)  # so many that θ leaves its largest value
+    q = np.maximum(2, 10 ** rng.uniform(0, 6, rows)).astype(int)  # enough draws for θ to fall below its largest value
     top = s * rng.random(rows) ** 4
     evidence = {
         "n_samples": q.astype(float),
@@ -221,7 +221,7 @@ def test_a_handful_of_draws_proves_no_more_than_the_largest_value(draws):
     evidence = {"n_samples": float(draws), "pairs": 1.0, "trace": 7.0, "top_eigenvalue": 7.0}
     for bound in (short(evidence, s=10.0), full(evidence | {"frobenius_norm": 7.0, "fourth_moment": 99.0}, s=10.0)):
         assert 7.0 <= bound.top_eigenvalue[0] <= 10.0
-        # Two maps of length √s, not negative, are never farther apart than √(2s).
+        # Two maps of norm √s without negative entries are never farther apart than √(2s).
         assert np.isfinite(bound.error[0])
         assert bound.error[0] > 1.0
 
@@ -229,7 +229,7 @@ def test_a_handful_of_draws_proves_no_more_than_the_largest_value(draws):
 def test_maps_that_never_changed_have_a_positive_displacement():
     nothing = dict.fromkeys(FULL, 0.0) | {"n_samples": 100.0, "pairs": 50.0}
     for bound in (full(nothing, s=10.0), short({name: nothing[name] for name in SHORT}, s=10.0)):
-        # 50 pairs without a difference exclude nothing below s(1 − (α/5)^(1/50)).
+        # 50 pairs without a difference exclude no eigenvalue below s(1 − (α/5)^(1/50)).
         assert bound.top_eigenvalue[0] >= 10.0 * (1 - (0.05 / 3) ** (1 / 50))
         assert bound.error[0] > 0
         assert np.isfinite(bound.squared([0.0, 1.0])).all()

@@ -19,7 +19,7 @@ def cost_at(t, leavers, newcomers):
 
 
 def minimal_cost(leavers, newcomers):
-    """min over t by scipy, started at every value as well."""
+    """Return the minimum over t by scipy and over all values."""
     values = np.concatenate([leavers, newcomers])
     low, high = values.min() - 0.1, values.max() + 0.1
     found = minimize_scalar(cost_at, bounds=(low, high), args=(leavers, newcomers), options={"xatol": 1e-12})
@@ -27,7 +27,7 @@ def minimal_cost(leavers, newcomers):
 
 
 def costs_by_enumeration(mean, k):
-    """The least cost of every exchange of m members for m others, m = 1 …, over all sets."""
+    """Return the least cost of exchanging m members for m others, over all sets, for m = 1, 2, …."""
     order = np.argsort(-mean, kind="stable")
     inside, outside = order[:k], order[k:]
     return [
@@ -41,7 +41,7 @@ def costs_by_enumeration(mean, k):
 
 
 def exact_cost(mean, k, m):
-    """E_m in rational arithmetic: the best t is the mean of an active set."""
+    """Return E_m in rational arithmetic. The best t is the mean of an active set."""
     ordered = sorted((Fraction(float(v)) for v in mean), reverse=True)
     leavers, newcomers = ordered[k - m : k], ordered[k : k + m]
 
@@ -60,7 +60,7 @@ def exact_cost(mean, k, m):
 
 
 def rank_by_definition(mean, i, squared):
-    """The formula, m by m."""
+    """Return the rank by its formula, trying every m."""
     higher = int((mean > mean[i]).sum())
     others = np.sort(np.delete(mean, i)[np.delete(mean, i) <= mean[i]])[::-1]
     affordable = [m for m in range(len(others) + 1) if minimal_cost(mean[i : i + 1], others[:m]) <= squared]
@@ -68,7 +68,7 @@ def rank_by_definition(mean, i, squared):
 
 
 def some_mean(rng, n):
-    """Distinct values, values with ties, or values near 1."""
+    """Return distinct values, values with ties, or values near 1."""
     kind = rng.integers(3)
     return rng.random(n) if kind == 0 else rng.integers(0, 4, n) / 3 if kind == 1 else 1 - 1e-3 * rng.random(n)
 
@@ -80,7 +80,7 @@ def test_costs_have_the_printed_values():
     assert_close(
         exchange_costs(EXAMPLE, 4, np.array([1, 2, 3])).tolist(), [0.00125, 0.046875, 0.29208333], rtol=0, atol=5e-9
     )
-    # The first by hand: both of .5 and .45 move half way.
+    # The first cost by hand: .5 and .45 meet half way.
     assert_close(float(exchange_costs(EXAMPLE, 4, np.array(1))), 0.05**2 / 2, rtol=1e-12, atol=0)
 
 
@@ -143,7 +143,7 @@ def test_overlap_is_the_definition_and_is_attained(seed):
 
 @pytest.mark.parametrize("k", [1, 3, 4, 6])
 def test_some_map_at_the_cost_of_an_exchange_loses_that_many_features(k):
-    """Moving the exchanged features to the best t attains E_m: less can be certified by nobody."""
+    """Moving the exchanged features to the best t attains E_m, so no larger overlap can be certified."""
     for m in range(1, min(k, 8 - k) + 1):
         leavers, newcomers = EXAMPLE[k - m : k], EXAMPLE[k : k + m]
         t = minimize_scalar(
@@ -156,7 +156,7 @@ def test_some_map_at_the_cost_of_an_exchange_loses_that_many_features(k):
         assert_close(float(exchange_costs(EXAMPLE, k, np.array(m))), float(distance), rtol=1e-6, atol=0)
         assert spectral_overlap(EXAMPLE, k, np.array([distance * 1.000001]))[0] == k - m
         assert spectral_overlap(EXAMPLE, k, np.array([distance * 0.999999]))[0] > k - m
-        # Every newcomer is now at least level with every leaver.
+        # Every newcomer now has at least the score of every leaver.
         assert moved[k : k + m].min() >= moved[k - m : k].max()
 
 
@@ -183,7 +183,7 @@ def test_a_budget_that_equals_the_cost_affords_it():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_overlap_of_many_features_agrees_with_a_scan(seed):
-    """Where exchanges are too many to list, one is looked for by bisection."""
+    """Bisection replaces listing where there are too many exchanges."""
     rng = np.random.default_rng(seed)
     n = 2000
     mean = rng.random(n) if seed % 2 else rng.integers(0, 300, n) / 300
@@ -214,7 +214,7 @@ def test_ranks_by_hand():
     mean = np.array([0.9, 0.5, 0.4, 0.1])
     assert_array_equal(spectral_ranks(mean, 0.0449), [1, 3, 3, 4])
     assert_array_equal(spectral_ranks(mean, 0.0451), [1, 3, 4, 4])
-    # Ties included: level features overtake for nothing, at any budget.
+    # Features of equal score overtake at no cost, at any budget.
     assert_array_equal(spectral_ranks(np.array([0.5, 0.5, 0.1, 0.5]), 0.0), [3, 3, 4, 3])
     assert_array_equal(spectral_ranks(np.array([0.2]), 5.0), [1])
 
@@ -243,7 +243,7 @@ def test_ranks_change_when_the_budget_reaches_the_cost(seed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_map_within_the_budget_gives_a_worse_rank(seed):
-    """Random maps at the distance, and the feature pushed below those that follow it."""
+    """Try random maps at the distance, and maps that push a feature below the features after it."""
     rng = np.random.default_rng(seed)
     n, length = 8, float(rng.choice([0.05, 0.2, 0.5]))
     mean = some_mean(rng, n)

@@ -1,4 +1,4 @@
-"""Confidence intervals against SciPy, against literal versions of their formulas, and against their promise."""
+"""Confidence intervals against SciPy, against independent versions of their formulas, and by their coverage."""
 
 import functools
 import itertools
@@ -50,7 +50,7 @@ def bernoulli_divergence(p, u):
 
 
 def literal_kl(draws, tail):
-    """By bisection for the root of kl(ĥ‖u) = ln(1/tail)/q on each side of ĥ."""
+    """Find the root of kl(ĥ‖u) = ln(1/tail)/q on each side of ĥ by bisection."""
     mean, budget = draws.mean(axis=1), math.log(1 / tail) / draws.shape[1]
     ends = []
     for edge in (0.0, 1.0):
@@ -107,7 +107,7 @@ def nearly_constant(rng, centre):
     return np.asarray(centre) + wobble, np.asarray(centre)
 
 
-# p = 0 and 1 are exact; .0173 and the like sit just where Clopper and Pearson's interval is tightest.
+# The laws include p = 0 and p = 1, at which the ends are exact.
 LAWS = {
     "one fair coin": lambda rng: bernoulli(rng, [0.5]),
     "one rare coin": lambda rng: bernoulli(rng, [0.03]),
@@ -126,7 +126,7 @@ def sampled(law):
 
 
 def missed(lower, upper, mean):
-    """Runs in which some interval does not hold its mean; equality up to rounding of the sum of the draws holds."""
+    """Mark runs in which an interval misses its mean by more than the rounding of the sum of the draws."""
     return ((mean < lower - 1e-12) | (mean > upper + 1e-12)).any(axis=1)
 
 
@@ -144,7 +144,7 @@ def test_intervals_hold_together_and_are_no_wider_than_their_formula(kind, law, 
     tail = alpha / (2 * len(mean))
     lower, upper = by_package(kind, draws, tail)
     assert credible(missed(lower, upper, mean), alpha)
-    # With every level spent on one side, that side alone must keep it.
+    # Each side alone must miss with half of the probability.
     for side in ((lower, np.ones_like(upper)), (np.zeros_like(lower), upper)):
         assert credible(missed(*side, mean), alpha / 2)
     expected = LITERAL[kind](draws, tail)
@@ -213,7 +213,7 @@ def test_kl_upper_has_the_printed_values(mean, budget, printed):
 @pytest.mark.parametrize("c", [1e-5, 1e-3, 0.02, 0.5, 3.0])
 def test_kl_upper_is_the_root_and_is_not_below_it(u, c):
     def divergence(distance):
-        """kl(u‖u + distance), to full precision next to u."""
+        """Return kl(u‖u + distance), to full precision next to u."""
         first = -u * math.log1p(distance / u) if u > 0 else 0.0
         return first - (1 - u) * math.log1p(-distance / (1 - u))
 
@@ -315,7 +315,7 @@ def test_intervals_widen_with_the_level_and_narrow_with_the_draws(kind):
 @pytest.mark.parametrize("q", [1, 64, 8192, 10**6])
 @pytest.mark.parametrize("tail", [0.025, 1e-7])
 def test_kl_intervals_of_many_means_are_those_of_each_mean(q, tail):
-    """They start from tangents, which must be above the root everywhere: next to 0 and 1, and between any two."""
+    """The tangents must be above the root everywhere: next to 0, next to 1, and between neighbouring tangents."""
     rng = np.random.default_rng(q)
     near = np.concatenate([[0.0, 1e-300, 1e-18, 1e-12], np.geomspace(1e-10, 1e-3, 200), rng.random(2000) ** 6])
     mean = np.concatenate([near, 1.0 - near, rng.random(2000), np.arange(65) / 64])
@@ -330,7 +330,7 @@ def test_kl_intervals_of_many_means_are_those_of_each_mean(q, tail):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_gap_of_a_logarithm_keeps_its_digits(sign):
-    """Newton's method ends 2e-12 above the root, which a wrong seventh term of the series would use up."""
+    """Newton's method ends 2e-12 above the root. A wrong seventh term of the series would exceed this margin."""
     sizes = [0.0099999, 0.009, 0.007, 0.005, 0.001, 1e-5, 1e-9]
     with localcontext() as context:
         context.prec = 60
@@ -352,7 +352,7 @@ def test_a_budget_of_zero_gives_the_mean():
 
 
 def binomial_tail(count, q, p, *, at_least):
-    """P(X ≥ count) or P(X ≤ count) for X ~ Bin(q, p), to 40 digits: the largest term times a falling sum."""
+    """Return P(X ≥ count) or P(X ≤ count) for X ~ Bin(q, p), to 40 digits: the largest term times a falling sum."""
     p, k = Decimal(p), count
     term = Decimal(math.comb(q, k)) * p**k * (1 - p) ** (q - k)
     total = term
@@ -366,7 +366,7 @@ def binomial_tail(count, q, p, *, at_least):
 
 
 def assert_just_outside(ends, level_at, level):
-    """Every end is where the level is kept exactly, and not kept any more 1 in 10¹⁰ farther in."""
+    """Check that the level is kept exactly at every end, and not kept 1 in 10¹⁰ farther inside."""
     for end, inward in ends:
         assert level_at(end) <= level, end
         assert level_at(end * (1 + inward * 1e-10)) > level, end
@@ -389,7 +389,7 @@ def test_clopper_pearson_is_rounded_outward(q, tail):
 @pytest.mark.parametrize("q", [10**6, 10**8, 10**10])
 @pytest.mark.parametrize("tail", [0.025, 1e-7])
 def test_clopper_pearson_of_millions_of_draws_is_rounded_outward(q, tail):
-    """SciPy's quantiles are off by up to 1 in 10⁹ here; its incomplete beta function is not."""
+    """SciPy's quantiles are off by up to 1 in 10⁹ here, but its incomplete beta function is not."""
     counts = np.random.default_rng(0).integers(1, q, 50)
     lower, upper = clopper_pearson_interval(counts, q, tail=tail)
     assert (betainc(counts, q - counts + 1, lower) < tail * (1 - 2e-12)).all()

@@ -1,4 +1,4 @@
-"""Appendix K against its formula, against the truth, and against the paper's Theorem 1."""
+"""Appendix K against its formula, against the exact scores of half-spaces, and against the paper's Theorem 1."""
 
 import itertools
 
@@ -25,7 +25,7 @@ LIMIT = 1 / np.sqrt(2 * np.log(1.25))
 
 
 def literal(score, ratio):
-    """The best e^{−ε}(lo − δ) and e^{ε}hi + δ over a fine grid of δ, clipped."""
+    """Return the best e^{−ε}(lo − δ) and e^{ε}hi + δ over a fine grid of δ, clipped."""
     delta = np.geomspace(1.25 * np.exp(-1 / (2 * ratio**2)), 1, 200_001)[:-1]
     epsilon = ratio * np.sqrt(2 * np.log(1.25 / delta))
     delta, epsilon = delta[epsilon <= 1], epsilon[epsilon <= 1]
@@ -38,7 +38,7 @@ def literal(score, ratio):
 def test_the_bounds_are_the_formula_and_never_sharper(ratio):
     lower, upper = lecuyer_bounds(SCORES, SCORES, ratio=ratio)
     expected = np.array([literal(score, ratio) for score in SCORES[0]]).T
-    # Every δ is valid, so a coarser grid may only be weaker.
+    # Every δ is valid, so a coarser grid can only give a weaker bound.
     assert (lower[0] <= expected[0] + 1e-9).all()
     assert (upper[0] >= expected[1] - 1e-9).all()
     assert_allclose(lower[0], expected[0], atol=3e-4)
@@ -89,7 +89,7 @@ def test_the_bounds_hold_for_half_spaces(ratio):
 def test_the_bounds_weaken_with_the_radius():
     ends = [lecuyer_bounds(SCORES, SCORES, ratio=r) for r in (0.0, 0.01, 0.1, 0.5, 1.0, 1.4, 1.5)]
     for near, far in itertools.pairwise(ends):
-        # The grid of δ depends on r, so the optimum wobbles by less than its spacing.
+        # The grid of δ depends on r, so the optimum may vary by less than its spacing.
         assert (far[0] <= near[0] + 1e-4).all()
         assert (far[1] >= near[1] - 1e-4).all()
 

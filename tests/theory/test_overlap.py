@@ -177,7 +177,7 @@ def test_violations_cost_one_each_and_never_less_than_the_sets_share():
 @pytest.mark.parametrize("violations", [1, 2])
 @pytest.mark.parametrize("seed", range(30))
 def test_violated_intervals_cannot_break_the_count(seed, violations):
-    """2.3: whichever v features leave their intervals for anywhere in [0, 1], the overlap is as certified."""
+    """The certified overlap holds wherever in [0, 1] any v features are."""
     rng = np.random.default_rng([seed, violations])
     n, width = 6, 0.05
     mean = rng.random(n)

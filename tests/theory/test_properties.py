@@ -1,4 +1,4 @@
-"""What must hold for any numbers: monotone in radius, confidence and draws, sound against exact worst cases."""
+"""Properties for any numbers: monotone in radius, confidence and draws, and sound in exact worst cases."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ TAIL = st.floats(1e-9, 0.25).map(float)
 
 
 def scores(rows=1, least=2, most=12):
-    """Shape (rows, n), with many ties."""
+    """Generate scores of shape (rows, n), with many ties."""
     level = st.one_of(UNIT, st.integers(0, 8).map(lambda eighths: eighths / 8))
     return st.integers(least, most).flatmap(lambda n: arrays.arrays(np.float64, (rows, n), elements=level))
 
 
 @st.composite
 def boxes(draw):
-    """Means of one example with lower and upper ends around them."""
+    """Generate means of one example, with lower and upper ends around them."""
     mean = draw(scores())
     widths = draw(arrays.arrays(np.float64, (2, mean.shape[1]), elements=st.floats(0, 0.5)))
     return np.clip(mean - widths[0], 0, 1), np.clip(mean + widths[1], 0, 1), mean
@@ -141,7 +141,7 @@ def test_the_kl_bound_spends_its_budget(mean, budget):
 
 
 def worst_overlap(lower, upper, mean, k):
-    """The least overlap of all scores within the bounds, by trying every number of exchanges, ties against us."""
+    """Return the least overlap of all scores within the bounds, over every number of exchanges. Ties count as lost."""
     top, _ = theory.top_k_mask(mean[None], k)
     inside, outside = np.flatnonzero(top[0]), np.flatnonzero(~top[0])
     leaving, entering = np.sort(lower[inside]), np.sort(upper[outside])[::-1]
@@ -304,7 +304,7 @@ def test_chi_grows_with_the_radius(one, two):
 
 @st.composite
 def evidence(draw):
-    """What a covariance summary may hold."""
+    """Generate the numbers of a covariance summary."""
     top = draw(st.floats(0.01, 50))
     number = lambda value: np.array([value])  # noqa: E731
     return {

@@ -1,4 +1,4 @@
-"""Largest radii in closed form against the overlaps, ranks and features that they are the radii of."""
+"""Largest radii in closed form against the overlaps, ranks and selections that they certify."""
 
 import numpy as np
 import pytest

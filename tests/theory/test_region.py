@@ -21,7 +21,7 @@ def divergence(p, u):
 
 
 def largest_mean(mean, budget):
-    """max{v : kl(mean‖v) ≤ budget}."""
+    """Return max{v : kl(mean‖v) ≤ budget}."""
     nearly = 1 - 1e-15
     if mean >= nearly or divergence(mean, nearly) <= budget:
         return 1.0
@@ -29,7 +29,7 @@ def largest_mean(mean, budget):
 
 
 def literal_bounds(fractions, ratio, alpha):
-    """S6 of one example, the integral by summing over the points where the survival function steps."""
+    """Return S6 for one example. The integral is a sum over the steps of the survival function."""
     q, mean = len(fractions), fractions.mean()
     lower = 1 - largest_mean(1 - mean, math.log(3 / alpha) / q)
     by_mean = ndtr(ndtri(lower) - ratio)
@@ -72,7 +72,7 @@ def test_the_band_by_hand():
 
 
 def test_the_band_holds_the_survival_function_as_often_as_promised():
-    """Massart's constant is attained for large q, so a band a fifth narrower fails."""
+    """Massart's constant is attained for large q, so a band that is a fifth narrower fails."""
     rng, q, tail, repetitions = np.random.default_rng(0), 400, 0.2, 5000
     ordered = np.sort(rng.random((repetitions, q)), axis=1)
     # P̂[T > u] − P[T > u] is largest just below the next draw.
@@ -134,7 +134,7 @@ def test_each_bound_is_the_largest_somewhere():
 
 
 class ExactShares:
-    """The region's share of sparsified-like 0/1 maps whose features are independent: orthogonal half-spaces."""
+    """The share of a region in 0/1 maps of independent features, whose half-spaces are orthogonal."""
 
     def __init__(self, scores, inside):
         n = len(scores)
@@ -148,12 +148,12 @@ class ExactShares:
         return (maps * self.inside).sum(axis=-1) / np.maximum(total, 1)
 
     def mean(self, inputs):
-        """E T at inputs of shape (m, n), by enumeration."""
+        """Return E T at inputs of shape (m, n), by enumeration."""
         p = self.half_spaces.population(inputs)[:, None, :]
         return (np.where(self.patterns == 1, p, 1 - p).prod(axis=2) * self.values).sum(axis=1)
 
     def least_mean(self, ratio):
-        """The smallest E T found within r·σ of x: random directions, then descent along numerical gradients."""
+        """Return the smallest E T found within r·σ of x by descent along numerical gradients."""
         if ratio == 0:
             return float(self.mean(np.zeros((1, len(self.inside))))[0])
         rng, n, radius = np.random.default_rng(5), len(self.inside), ratio * self.half_spaces.sigma
@@ -195,7 +195,7 @@ def test_no_input_in_the_ball_has_less_mass_than_certified(ensemble, alpha, rati
 
 
 def test_the_search_finds_the_worst_input_where_it_is_known():
-    # One feature: E T = Φ(Φ⁻¹(h) − r), which the mean bound meets but for its interval.
+    # One feature: E T = Φ(Φ⁻¹(h) − r), which the bound by the mean attains up to its interval.
     exact = ENSEMBLES["one feature"]
     assert_allclose(exact.least_mean(0.8), ndtr(0.0), rtol=1e-9)
     fractions = exact.sample(1, 10**6, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""From one sampled map to another: what a map of fresh draws at the perturbed input can show."""
+"""Bounds on the scores of a map of fresh draws at the perturbed input."""
 
 import itertools
 import math
@@ -23,7 +23,7 @@ def test_bounds_by_hand():
 
 
 def test_the_half_width_is_added_after_the_shift():
-    """Subtracting c′ before it is a different, unproved bound: the shift is not linear."""
+    """Subtracting c′ before the shift gives another bound, which is not proved, because the shift is not linear."""
     lower = np.linspace(0.1, 0.9, 9)[None]
     a, _ = release_bounds(lower, lower, ratio=1.0, tail=0.01, fresh_samples=1000)
     c = math.sqrt(math.log(100) / 2000)
@@ -53,7 +53,7 @@ def test_rows_may_have_their_own_fresh_draws():
 @pytest.mark.parametrize("alpha", [0.5, 0.05])
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.4])
 def test_fresh_maps_keep_their_bounds_and_their_overlap(make, alpha, ratio):
-    """Both maps are sampled, in every run anew; the perturbed input is the adversary's, fixed beforehand."""
+    """Every run samples both maps anew. The adversary's perturbed input is fixed beforehand."""
     exact, repetitions, q, fresh, k = make(), 1000, 400, 300, 8
     rng = np.random.default_rng(4)
     n = exact.n_features

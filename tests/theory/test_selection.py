@@ -59,7 +59,7 @@ def test_decisions_hold_up_to_their_radius_and_not_beyond(seed):
 @pytest.mark.parametrize("make", [ensembles.aligned, ensembles.incoherent])
 @pytest.mark.parametrize("alpha", [0.5, 0.05])
 def test_no_perturbation_turns_a_decision(make, alpha):
-    """Each feature is pushed along its own normal, the worst direction for it."""
+    """Each feature is pushed along its normal, which is its worst direction."""
     exact, repetitions, draws = make(), 1000, 300
     rng = np.random.default_rng(3)
     population = exact.population(exact.x[None])[0]
@@ -74,13 +74,13 @@ def test_no_perturbation_turns_a_decision(make, alpha):
         assert wrong.any(axis=1).sum() <= binom.isf(1e-6, repetitions, alpha)
         decided += int((selected | rejected).sum())
     assert decided > repetitions
-    # The features whose score at x is within the intervals' reach of a half stay open.
+    # Nothing is decided at a radius that reaches one half from every score.
     selected, rejected = selection(lower, upper, ratio=3.0)
     assert not (selected | rejected).any()
 
 
 def test_false_decisions_are_as_rare_as_promised():
-    """At the distance where h is a half, selecting and rejecting are both false; the level is nearly used up."""
+    """Both decisions are false at the radius where h is one half, so errors are nearly as frequent as the level."""
     rng = np.random.default_rng(8)
     ratio, draws, repetitions, n, alpha = 0.6, 400, 5000, 4, 0.3
     counts = rng.binomial(draws, norm.cdf([ratio, -ratio] * (n // 2)), (repetitions, n))
@@ -91,5 +91,5 @@ def test_false_decisions_are_as_rare_as_promised():
 
     credible = binom.isf(1e-6, repetitions, alpha)
     assert wrong(alpha / (2 * n)) <= credible
-    # One side of each interval decides here, so three times the level is noticed.
+    # Only one side of each interval decides here, so the test notices three times the level.
     assert wrong(3 * alpha / (2 * n)) > credible

@@ -1,4 +1,4 @@
-"""What looks cost, and when they are."""
+"""The levels of looks, and their numbers of draws."""
 
 import itertools
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Theorem 3 and its general form against Definition 3.1 of the maps that they speak of."""
+"""Theorem 3 and its general form against Definition 3.1 for sparsified and weighted maps."""
 
 import math
 
@@ -15,7 +15,7 @@ def lower_bound(z, c, ratio):
 
 
 def sparsified_counts(rng, *, n, ones, draws):
-    """How often each feature is among the first ``ones`` of random rankings, shape (n,)."""
+    """Return how often each feature is among the first ``ones`` of random rankings, shape (n,)."""
     scores = rng.standard_normal(n) * rng.choice([0.5, 2.0]) + rng.standard_normal((draws, n))
     return (np.argsort(np.argsort(-scores, axis=1), axis=1) < ones).sum(axis=0)
 
@@ -32,7 +32,7 @@ def test_the_paper_s_bound_fails_without_its_ceiling():
 def test_the_general_form_is_the_paper_s_for_step_weights(ones, c, ratio):
     expected = math.ceil(ones / lower_bound(0.5, c, ratio))
     assert theorem3_rank(np.ones(ones), ones, half_width=c, ratio=ratio) == expected
-    # What follows the step adds nothing, and any median rank up to it gives the same.
+    # Zero weights add nothing, and every median rank within the step gives the same bound.
     assert theorem3_rank(np.r_[np.ones(ones), 0.0, 0.0], 1, half_width=c, ratio=ratio) == expected
 
 
@@ -84,7 +84,7 @@ WEIGHTS = {
 @pytest.mark.parametrize("weights", list(WEIGHTS))
 @pytest.mark.parametrize("seed", range(10))
 def test_the_general_form_bounds_definition_3_1_by_the_median_rank(weights, seed):
-    """A.20–A.22: f_i = w(rank of g_i); a median rank of T or less gives the bound of T."""
+    """A.20–A.22: for f_i = w(rank of g_i), a median rank of at most T gives the bound of T."""
     rng, n, draws, w = np.random.default_rng(seed), 12, 51, WEIGHTS[weights]
     scores = 2 * rng.standard_normal(n) + rng.standard_normal((draws, n))
     places = np.argsort(np.argsort(-scores, axis=1), axis=1)

@@ -1,4 +1,4 @@
-"""Overlap when v of the n intervals are wrong, and what lets at most v of them be wrong."""
+"""Overlap when v of the n intervals miss, and the level at which at most v intervals miss."""
 
 import itertools
 
@@ -41,7 +41,7 @@ def test_the_overlap_from_unequal_intervals_is_exactly_the_worst_ordering(n, see
 @pytest.mark.parametrize("violations", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(8))
 def test_the_overlap_holds_if_any_v_features_leave_their_intervals(seed, violations):
-    """With every choice of the v features that are anywhere in [0, 1], the certified overlap holds."""
+    """The certified overlap holds for every choice of v features that may be anywhere in [0, 1]."""
     rng = np.random.default_rng([seed, violations])
     n = 6
     mean, lower, upper = unequal_intervals(rng, n, ties=seed % 4 == 0)
@@ -72,13 +72,13 @@ def test_the_loss_of_one_overlap_for_one_violation_is_attained(n, k, violations)
         a, b = lower.copy(), upper.copy()
         a[list(free)], b[list(free)] = 0.0, 1.0
         worst = min(worst, least_overlap(a, b, np.arange(n) < k, k))
-    # A member whose interval is wrong can leave alone: some feature outside takes its place.
+    # Every member whose interval misses can leave the top set, and a feature outside takes its place.
     assert certified == worst == max(k - violations, 2 * k - n)
 
 
 @pytest.mark.parametrize("violations", [0, 1, 3])
 def test_more_than_v_intervals_miss_no_more_often_than_promised(violations):
-    """Markov's worst case: features that miss together in groups of v + 1."""
+    """The worst case of Markov's inequality has features that miss together in groups of v + 1."""
     rng = np.random.default_rng(violations)
     n, q, alpha, repetitions = 24, 40, 0.2, 5000
     counts = np.repeat(rng.binomial(q, 0.5, (repetitions, n // (violations + 1))), violations + 1, axis=1)
@@ -89,7 +89,7 @@ def test_more_than_v_intervals_miss_no_more_often_than_promised(violations):
 
     credible = binom.isf(1e-6, repetitions, alpha)
     assert runs_with_too_many(alpha * (violations + 1) / (2 * n)) <= credible
-    # A quarter of the features cannot be spared: the test would see a level that is too generous.
+    # The test notices a level that is four times as large.
     assert runs_with_too_many(4 * alpha * (violations + 1) / (2 * n)) > credible
 
 

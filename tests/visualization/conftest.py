@@ -1,4 +1,4 @@
-"""A browser without a window, for pages."""
+"""A headless browser for the tests of reports."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium, driven as a person would; tests that need it are skipped where there is none."""
+    """Chromium, driven as a person would drive it. Tests that need it are skipped if it is not installed."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     driver = shutil.which("chromedriver")
     if chromium is None or driver is None:
@@ -17,7 +17,7 @@ def browser():
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    # Root has no sandbox, and containers have little shared memory.
+    # Chromium refuses its sandbox to root, and containers have little shared memory.
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

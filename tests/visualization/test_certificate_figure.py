@@ -1,4 +1,4 @@
-"""The figure of a certificate: what is drawn for every layout of images and maps, and what is refused."""
+"""The figure of a certificate, for every layout of images and maps, and its refusals."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +14,7 @@ from captum_certified.visualization.panels import STRONG as _CERTIFIED
 
 
 def certificate(shape, *, k=0.2, radius=0.05, bound="hoeffding", plain=True, **settings):
-    """A certificate of a map whose entries fall evenly from 1 to 0."""
+    """Return a certificate of a map whose entries fall evenly from 1 to 0."""
     rows, n = shape[0], int(np.prod(shape[1:]))
     counts = torch.linspace(1000, 0, n).long().expand(rows, n).reshape(shape)
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=1000, stdevs=0.2, **settings)
@@ -24,7 +24,7 @@ def certificate(shape, *, k=0.2, radius=0.05, bound="hoeffding", plain=True, **s
 
 
 def marks(axes, color):
-    """Which pixels of the last panel have a colour."""
+    """Mark the pixels of a panel that have a colour."""
     return (np.abs(np.asarray(axes.images[0].get_array()) - to_rgb(color)) < 1e-9).all(axis=2)
 
 

@@ -1,4 +1,4 @@
-"""What each figure shows is what its certificate says, and what does not fit is refused."""
+"""Each figure shows what its certificate says, and refuses arguments that do not fit."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What holds of every figure: its text can be read, it touches no global state, and its colours are of the palettes."""
+"""Properties of every figure: readable text, no change of global state, colours of the palettes."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,4 @@
-"""The numbers of a report are the certificate's, and the page is whole."""
+"""A report has the numbers of its certificate, and its page is complete."""
 
 import base64
 import itertools
@@ -89,7 +89,7 @@ def test_examples_of_change_are_rounded_down(tmp_path):
 
 
 def test_examples_of_change_are_spread_over_the_input_and_not_over_the_picture(tmp_path):
-    """A grey picture of an image in colour: a third of the values, and 0.012 in each of all would be too much."""
+    """A grey picture of a colour image shows a third of the input's values, and the change must be spread over all."""
     grey = data_of(page_of(tmp_path, Certifier().top_k(smoothed(blob(channels=3)), k=0.2, radius=0.05), image()))
     colour = data_of(
         page_of(tmp_path, Certifier().top_k(smoothed(blob(channels=3)), k=0.2, radius=0.05), image(channels=3))

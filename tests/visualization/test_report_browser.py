@@ -1,4 +1,4 @@
-"""A report in a real browser: slider, selector, theme, keyboard, and silence on the network."""
+"""A report in a real browser: slider, selector, theme, keyboard, and no request to the network."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def page(browser, path):
     browser.get(path.as_uri())
     yield browser
     said = [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-    assert [message for message in said if "willReadFrequently" not in message] == []  # it is the test that reads
+    assert [message for message in said if "willReadFrequently" not in message] == []  # the test reads the canvas
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
     assert {url for url in asked if not url.startswith("data:")} == {path.as_uri()}
@@ -44,7 +44,7 @@ def find(page, name):
 
 
 def state(page):
-    """Radius, K and the counts that the page states in words."""
+    """Return radius, K and the counts that the page states in words."""
     text = find(page, "statement").text
     kept = re.search(r"at least (\d+) of the (\d+) most salient", text)
     named = re.search(r"(\d+) of them can be named", text)
@@ -65,7 +65,7 @@ def strong_pixels(page):
 
 
 def expected(certificate, k, radius):
-    """Overlap, number of named features, and pixels with one of them, from the certifier alone."""
+    """Return overlap, number of named features, pixels with a named feature, and top K, by the certifier alone."""
     certifier = Certifier(violations=0)
     overlap = int(certifier.top_k_curve(certificate.map, k=k, radii=[radius])[0, 0])
     proved = certifier.top_k(certificate.map, k=k, radius=radius)
