@@ -1,4 +1,7 @@
-"""Checks of arguments: numbers, counts, tensors, flags. Every message names the expectation and the value."""
+"""Checks of arguments: numbers, counts, tensors, flags.
+
+Every function returns the checked value, or raises an ``InvalidInputError`` that names argument, expectation and value.
+"""
 
 import math
 import operator
@@ -40,11 +43,7 @@ def checked_number(
     at_most: float = math.inf,
     below: float = math.inf,
 ) -> float:
-    """Return a finite number of the range as a float.
-
-    Raises:
-        InvalidInputError: ``value`` is not a finite number of the range. The message names argument, range and value.
-    """
+    """Return a finite number of the range as a float."""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if number and math.isfinite(value) and above < value < below and at_least <= value <= at_most:
         return float(value)
@@ -54,51 +53,31 @@ def checked_number(
 
 
 def checked_stdev(stdev: Unchecked) -> float:
-    """Return a finite number ≥ 0 as a float.
-
-    Raises:
-        InvalidInputError: ``stdev`` is not a finite number ≥ 0.
-    """
+    """Return a finite number ≥ 0 as a float."""
     return checked_number("stdevs", stdev, at_least=0)
 
 
 def checked_stdevs(stdevs: Unchecked) -> float | tuple[float, ...]:
-    """Return one standard deviation, or a tuple of them, as floats.
-
-    Raises:
-        InvalidInputError: A standard deviation is not a finite number ≥ 0.
-    """
+    """Return one standard deviation, or a tuple of them, as floats."""
     if isinstance(stdevs, tuple):
         return tuple(checked_stdev(stdev) for stdev in stdevs)
     return checked_stdev(stdevs)
 
 
 def checked_norm(max_squared_norm: Unchecked) -> float | None:
-    """Return a finite number > 0 as a float, or ``None``.
-
-    Raises:
-        InvalidInputError: ``max_squared_norm`` is neither ``None`` nor a finite number > 0.
-    """
+    """Return a finite number > 0 as a float, or ``None``."""
     return None if max_squared_norm is None else checked_number("max_squared_norm", max_squared_norm, above=0)
 
 
 def checked_flag(name: str, value: Unchecked) -> bool:
-    """Return a bool.
-
-    Raises:
-        InvalidInputError: ``value`` is not a bool.
-    """
+    """Return a bool."""
     if not isinstance(value, bool):
         raise InvalidInputError(f"Expected `{name}` to be a bool, got {value!r}.")
     return value
 
 
 def checked_integer(name: str, value: Unchecked, *, at_least: int = 0, below: int | None = None) -> int:
-    """Return an integer in [``at_least``, ``below``).
-
-    Raises:
-        InvalidInputError: ``value`` is not an integer of this range.
-    """
+    """Return an integer in [``at_least``, ``below``)."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -121,9 +100,6 @@ def resolved_count(name: str, value: Unchecked, total: int = _ANY_NUMBER, *, at_
     Returns:
         The count.
 
-    Raises:
-        InvalidInputError: ``value`` is neither a count nor a fraction, or out of range.
-
     Example:
         >>> resolved_count("k", 3, 10), resolved_count("k", 0.25, 10)
         (3, 3)
@@ -143,11 +119,7 @@ def resolved_count(name: str, value: Unchecked, total: int = _ANY_NUMBER, *, at_
 
 
 def checked_samples(name: str, n_samples: Unchecked, rows: int) -> Tensor:
-    """Return the number of draws of each row, integers ≥ 1, as int64 of shape (rows,).
-
-    Raises:
-        InvalidInputError: ``n_samples`` is neither an int ≥ 1 nor such integers of shape (rows,).
-    """
+    """Return the number of draws of each row, integers ≥ 1, as int64 of shape (rows,)."""
     try:
         samples = torch.as_tensor(n_samples, device="cpu")
     except (TypeError, ValueError, RuntimeError):
@@ -161,16 +133,13 @@ def checked_samples(name: str, n_samples: Unchecked, rows: int) -> Tensor:
 def checked_columns(
     name: str, maps: Unchecked, dtype: torch.dtype, *, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return maps as one table of shape (N, n) on ``device``, and as a tuple.
+    """Return maps of finite real numbers as one table of shape (N, n) on ``device``, and as a tuple.
 
     Args:
         name: The argument's name, for the message.
         maps: A tensor of shape (N, …), or a tuple of such tensors with one N.
         dtype: Data type of the table.
         device: Device of the table.
-
-    Raises:
-        InvalidInputError: ``maps`` is something else, holds no row, or holds numbers that are not real and finite.
     """
     tensors = maps if isinstance(maps, tuple) else (maps,)
     if not tensors or not all(isinstance(t, Tensor) and t.dim() >= 1 for t in tensors):

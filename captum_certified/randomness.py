@@ -1,8 +1,4 @@
-"""Seeds, and the isolation of the global random generators.
-
-Fresh seeds are drawn at random, and derived seeds follow from another seed. A block of code can run under a seed of its
-own, after which the states of the global generators are restored.
-"""
+"""Fresh and derived seeds, and blocks of code in which the global random generators have a seed of their own."""
 
 import random
 import secrets
@@ -16,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "seeds_from_generator", "word_of"]
+__all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "word_of"]
 
 # The spawn key of the stream that feeds methods with randomness of their own. The keys of the noise are below it.
 _METHOD_STREAM = 2**31
+# Whether fresh seeds come from PyTorch's global generator, so that seeding this generator seeds everything.
 _FROM_GENERATOR: ContextVar[bool] = ContextVar("_FROM_GENERATOR", default=False)
 
 
@@ -28,16 +25,6 @@ def fresh_seed() -> int:
     if _FROM_GENERATOR.get():
         return int(torch.randint(2**53, (), device="cpu"))
     return secrets.randbits(53)
-
-
-@contextmanager
-def seeds_from_generator() -> Iterator[None]:
-    """Draw fresh seeds from PyTorch's global generator, so that seeding this generator seeds everything."""
-    token = _FROM_GENERATOR.set(True)
-    try:
-        yield
-    finally:
-        _FROM_GENERATOR.reset(token)
 
 
 def derived_seed(seed: int, draw: int) -> int:
@@ -67,7 +54,7 @@ class IsolatedRandomness:
     @contextmanager
     def __call__(self, seed: int) -> Iterator[None]:
         """Seed all generators with ``seed``, and restore their states afterwards, whatever happens."""
-        before = _States.of(self.device)
+        before, token = _States.of(self.device), _FROM_GENERATOR.set(True)
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002  Captum draws from this generator
@@ -76,10 +63,10 @@ class IsolatedRandomness:
                 with torch.cuda.device(self.device):
                     torch.cuda.manual_seed(seed)
             seeded = _States.of(self.device)
-            with seeds_from_generator():
-                yield
+            yield
             self.used = self.used or not seeded.equal(_States.of(self.device))
         finally:
+            _FROM_GENERATOR.reset(token)
             before.restore(self.device)
 
 
@@ -103,10 +90,8 @@ class _States:
     def equal(self, other: "_States") -> bool:
         """Return whether no generator was drawn from between the two copies."""
         numpy = np.array_equal(self.numpy[1], other.numpy[1]) and self.numpy[2:] == other.numpy[2:]
-        tensors = [state for state in (self.cpu, self.cuda) if state is not None]
-        others = [state for state in (other.cpu, other.cuda) if state is not None]
-        same = all(torch.equal(a, b) for a, b in zip(tensors, others, strict=True))
-        return bool(numpy and same and self.python == other.python)
+        cuda = self.cuda is None or other.cuda is None or torch.equal(self.cuda, other.cuda)
+        return bool(numpy and cuda and torch.equal(self.cpu, other.cpu) and self.python == other.python)
 
     def restore(self, device: torch.device) -> None:
         """Put the generators back into these states."""

@@ -38,9 +38,6 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 def read_json(path: Path) -> dict[str, Json]:
     """Read the object that a JSON file holds.
 
-    Args:
-        path: File to read.
-
     Raises:
         FileFormatError: The file is corrupt, holds no object, or holds an entry twice.
         OSError: The file cannot be opened.
@@ -58,12 +55,8 @@ def read_json(path: Path) -> dict[str, Json]:
 def write_json(path: str | os.PathLike[str], values: JsonObject) -> None:
     """Write values to a JSON file, whole or not at all.
 
-    Args:
-        path: File to write.
-        values: The values. NaN and infinity are refused.
-
     Raises:
-        ValueError: A number is not finite.
+        ValueError: A number is NaN or infinite.
         OSError: The file cannot be written.
     """
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)

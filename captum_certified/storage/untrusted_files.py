@@ -23,10 +23,7 @@ _TIMES = 100
 
 
 def load_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
-    """Load the arrays of an npz archive.
-
-    Args:
-        file: Opened for reading.
+    """Load the arrays of an npz archive that is open for reading.
 
     Raises:
         FileFormatError: The file is no npz archive, holds objects, or claims more than it can hold.
@@ -39,10 +36,7 @@ def load_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
 
 
 def load_array(file: IO[bytes]) -> np.ndarray:
-    """Load the array of an npy file.
-
-    Args:
-        file: Opened for reading.
+    """Load the array of an npy file that is open for reading.
 
     Raises:
         FileFormatError: The file is no npy file, holds objects, or claims more than it can hold.
@@ -57,10 +51,7 @@ def load_array(file: IO[bytes]) -> np.ndarray:
 
 
 def load_tensors(file: IO[bytes]) -> Any:
-    """Load what ``torch.save`` wrote, on the CPU: only tensors and plain containers of tensors.
-
-    Args:
-        file: Opened for reading.
+    """Load on the CPU what ``torch.save`` wrote to an open file: only tensors and plain containers of tensors.
 
     Raises:
         FileFormatError: The file is corrupt or compressed, or reading it would execute code.

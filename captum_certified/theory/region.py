@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from captum_certified.theory.displacement import chi
 from captum_certified.theory.intervals import complement_down, kl_upper
 from captum_certified.theory.shift import Floats, shift
 
@@ -62,9 +63,7 @@ def region_mass_bounds(fractions: Floats, *, ratio: float, alpha: float) -> tupl
 
     variance = fractions.var(axis=1, ddof=1)
     doubled = kl_upper(np.minimum(2.0 * variance, 1.0), math.log(6.0 / alpha) / (q // 2))
-    with np.errstate(over="ignore"):
-        chi = np.sqrt(np.expm1(np.square(np.float64(ratio))))
-    by_variance = _mean_lower(mean, q, alpha / 6.0) - chi * np.sqrt(doubled / 2.0)
+    by_variance = _mean_lower(mean, q, alpha / 6.0) - chi(ratio) * np.sqrt(doubled / 2.0)
     return by_mean, by_distribution, by_variance
 
 

@@ -123,11 +123,9 @@ def _colours(certificate: TopKCertificate | SelectionCertificate) -> tuple[list[
 
 
 def _coloured(first: Tensor, second: Tensor, legend: dict[str, str]) -> list[list[str]]:
-    one, two, other = legend
-    return [
-        [one if a else two if b else other for a, b in zip(*row, strict=True)]
-        for row in zip(first.tolist(), second.tolist(), strict=True)
-    ]
+    *choices, other = legend
+    colours: list[list[str]] = np.select([first.numpy(), second.numpy()], choices, other).tolist()
+    return colours
 
 
 def _shown(most: int, n: int) -> int:

@@ -14,11 +14,7 @@ __all__ = ["check_exact", "check_kind", "draw_selection", "draw_top_k", "radii_i
 
 
 def check_kind(certificate: TopKCertificate | SelectionCertificate) -> None:
-    """Raise for a certificate that is neither about top-K overlap nor about selection.
-
-    Raises:
-        InvalidInputError: ``certificate`` is something else.
-    """
+    """Raise InvalidInputError for a certificate that is neither about top-K overlap nor about selection."""
     if not isinstance(certificate, TopKCertificate | SelectionCertificate):
         raise InvalidInputError(
             "Expected `certificate` to be a TopKCertificate or a SelectionCertificate, got "
@@ -27,11 +23,7 @@ def check_kind(certificate: TopKCertificate | SelectionCertificate) -> None:
 
 
 def check_exact(certificate: TopKCertificate) -> None:
-    """Raise for a certificate about freshly sampled maps, because radii and names hold for the exact map only.
-
-    Raises:
-        InvalidInputError: ``certificate`` is about freshly sampled maps.
-    """
+    """Raise InvalidInputError for a certificate about fresh draws: radii and names hold for the exact map only."""
     if certificate.fresh_draws is not None:
         raise InvalidInputError(
             f"Expected a certificate about the exact map, got one with `fresh_draws`={certificate.fresh_draws}."
@@ -39,11 +31,7 @@ def check_exact(certificate: TopKCertificate) -> None:
 
 
 def radii_in_top_k(certificate: TopKCertificate) -> Tensor:
-    """Return the radius up to which each feature certifiably stays in the top K, shape (N, n).
-
-    Raises:
-        InvalidInputError: ``certificate`` is about freshly sampled maps.
-    """
+    """Return the radius up to which each feature of the exact map certifiably stays in the top K, shape (N, n)."""
     check_exact(certificate)
     return top_k_radii(certificate.map, certificate.bound, certificate.k, 1 - certificate.confidence)
 
@@ -51,13 +39,7 @@ def radii_in_top_k(certificate: TopKCertificate) -> Tensor:
 def draw_top_k(column: Panels, certificate: TopKCertificate, reading: ImageReading) -> list[Patch]:
     """Mark the top K over every faded image, and state the certified overlap above it.
 
-    Args:
-        column: One panel for each example.
-        certificate: The certificate.
-        reading: The images, and where the map lies on them.
-
-    Returns:
-        The entries of the legend.
+    ``column`` has one panel for each example. The result is the entries of the legend.
     """
     certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound)
     ranks = certifier.rank(certificate.map, radius=certificate.radius, fresh_draws=certificate.fresh_draws)
@@ -77,13 +59,7 @@ def draw_top_k(column: Panels, certificate: TopKCertificate, reading: ImageReadi
 def draw_selection(column: Panels, certificate: SelectionCertificate, reading: ImageReading) -> list[Patch]:
     """Mark selected and undecided features over every faded image. Rejected features stay unmarked.
 
-    Args:
-        column: One panel for each example.
-        certificate: The certificate.
-        reading: The images, and where the map lies on them.
-
-    Returns:
-        The entries of the legend.
+    ``column`` has one panel for each example. The result is the entries of the legend.
     """
     decided = certificate.feature_selected | certificate.feature_rejected
     selected, abstained = (any_channel(reading.on_pixels(m)) for m in (certificate.feature_selected, ~decided))

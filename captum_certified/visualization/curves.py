@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from captum_certified.certify import Certifier
 from captum_certified.certify.written_numbers import written_confidence
@@ -101,7 +100,7 @@ def curve_figure(
 
 
 def _share(left: float | Values, rows: int) -> float:
-    shares = as_array(left).astype(np.float64) if isinstance(left, Tensor) else np.asarray(left, dtype=np.float64)
+    shares = as_array(left).astype(np.float64)
     if shares.shape not in ((), (1,), (rows,)) or not ((shares >= 0) & (shares <= 1)).all():
         raise InvalidInputError(f"Expected `attacked` to be shares in [0, 1], one or {rows} a radius, got {left}.")
     return float(shares.mean())

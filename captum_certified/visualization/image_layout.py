@@ -61,7 +61,7 @@ class ImageReading:
         return _channels_last(np.asarray(entries), self._map_axis)
 
 
-def as_array(values: Values) -> NDArray[np.generic]:
+def as_array(values: float | Values) -> NDArray[np.generic]:
     """Convert values to an array. Floats of 16 bits become float32, because NumPy has no bfloat16."""
     if not isinstance(values, Tensor):
         return np.asarray(values)

@@ -118,11 +118,7 @@ def literal(text: str) -> str:
 
 
 def checked_labels(labels: Sequence[str] | None, rows: int) -> list[str]:
-    """Return a title of each image, ``"image"`` if ``labels`` is ``None``.
-
-    Raises:
-        InvalidInputError: There is not one label for each image.
-    """
+    """Return a title of each image, ``"image"`` if ``labels`` is ``None``. Raise unless there is one for each image."""
     if labels is not None and len(labels) != rows:
         raise InvalidInputError(f"Expected {rows} `labels`, one for each example, got {len(labels)}.")
     return ["image"] * rows if labels is None else [literal(label) for label in labels]

@@ -25,7 +25,7 @@ from captum_certified.storage import JsonObject, atomic_write
 from captum_certified.visualization.certified_features import check_exact
 from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, displayable, is_in_unit_interval
 from captum_certified.visualization.panels import FAINT, HEAT, STRONG, faded, heat_limit
-from captum_certified.visualization.report_data import TopSet, packed, radius_grid, top_sets
+from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
 
 __all__ = ["report"]
 
@@ -146,14 +146,14 @@ def _even(radius: float, spread: float) -> str:
 
 def _set_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float], reading: ImageReading) -> JsonObject:
     reach = one.reach(grid)
-    pixels = reading.on_pixels(torch.from_numpy(reach.astype(np.int64))[None])[0].max(axis=2)
+    pixels = reading.on_pixels(torch.from_numpy(reach)[None])[0].max(axis=2)
     overlap = one.overlap(smoothed_map, grid)
     return {
         "k": one.k,
         "overlap": overlap,
         "percent": [100 * count // one.k for count in overlap],  # rounded down, because it is a guarantee
         "named": [int((reach >= index + 2).sum()) for index in range(len(grid))],
-        "reach": packed(pixels),
+        "reach": base64.b64encode(pixels.tobytes()).decode(),
     }
 
 

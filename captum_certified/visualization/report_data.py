@@ -1,6 +1,5 @@
 """The numbers of a report, for several top sets and a grid of radii: overlaps, and where each feature's radius ends."""
 
-import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from captum_certified.checks import resolved_count
 from captum_certified.maps import SmoothedMap
 from captum_certified.theory import top_k_mask
 
-__all__ = ["TopSet", "packed", "radius_grid", "top_sets"]
+__all__ = ["TopSet", "radius_grid", "top_sets"]
 
 _STEPS = 100
 _ROUND_NUMBERS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -91,8 +90,3 @@ def radius_grid(sets: Sequence[TopSet], *, radius: float, sigma: float) -> list[
     # The certificate's radius replaces a step that equals it up to rounding, but no tiny radius replaces 0.
     others = (one for one in grid if not math.isclose(one, radius, abs_tol=step * 1e-6) or one == 0.0 < radius)
     return sorted([radius, *others])
-
-
-def packed(codes: NDArray[np.integer]) -> str:
-    """Return numbers from 0 to 255 as base64 text."""
-    return base64.b64encode(np.ascontiguousarray(codes, dtype=np.uint8).tobytes()).decode()
