@@ -15,7 +15,6 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.theory import fraction_to_count
 
 __all__ = [
-    "Unchecked",
     "checked_columns",
     "checked_flag",
     "checked_integer",

@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "word_of"]
+__all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "seeds_from_generator", "word_of"]
 
 # The spawn key of the stream that feeds methods with randomness of their own. The keys of the noise are below it.
 _METHOD_STREAM = 2**31
-# Whether fresh seeds come from PyTorch's global generator, so that seeding this generator seeds everything.
 _FROM_GENERATOR: ContextVar[bool] = ContextVar("_FROM_GENERATOR", default=False)
 
 
@@ -25,6 +24,16 @@ def fresh_seed() -> int:
     if _FROM_GENERATOR.get():
         return int(torch.randint(2**53, (), device="cpu"))
     return secrets.randbits(53)
+
+
+@contextmanager
+def seeds_from_generator() -> Iterator[None]:
+    """Draw fresh seeds from PyTorch's global generator, so that seeding this generator seeds everything."""
+    token = _FROM_GENERATOR.set(True)
+    try:
+        yield
+    finally:
+        _FROM_GENERATOR.reset(token)
 
 
 def derived_seed(seed: int, draw: int) -> int:
@@ -54,7 +63,7 @@ class IsolatedRandomness:
     @contextmanager
     def __call__(self, seed: int) -> Iterator[None]:
         """Seed all generators with ``seed``, and restore their states afterwards, whatever happens."""
-        before, token = _States.of(self.device), _FROM_GENERATOR.set(True)
+        before = _States.of(self.device)
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002  Captum draws from this generator
@@ -63,10 +72,10 @@ class IsolatedRandomness:
                 with torch.cuda.device(self.device):
                     torch.cuda.manual_seed(seed)
             seeded = _States.of(self.device)
-            yield
+            with seeds_from_generator():
+                yield
             self.used = self.used or not seeded.equal(_States.of(self.device))
         finally:
-            _FROM_GENERATOR.reset(token)
             before.restore(self.device)
 
 

@@ -28,16 +28,7 @@ def turned(pixels: Tensor, orientation: int) -> Tensor:
 
 
 def turned_box(box: Box, size: tuple[int, int], orientation: int) -> tuple[Box, tuple[int, int]]:
-    """Turn a box upright.
-
-    Args:
-        box: X0, Y0, X1, Y1 in pixels of the stored picture.
-        size: Height and width of the stored picture.
-        orientation: From 1 to 8.
-
-    Returns:
-        The box in the upright picture, and height and width of the upright picture.
-    """
+    """Turn a box X0, Y0, X1, Y1 of a stored picture upright, and the picture's height and width with it."""
     transposed, rows, columns = _TURNS[orientation]
     x0, y0, x1, y1 = box
     height, width = size

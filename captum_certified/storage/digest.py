@@ -21,9 +21,6 @@ def digest(*values: Any) -> str:
     Containers are sequences, sets and mappings. Any other object is identified by its type, because its address would
     differ in every run.
 
-    Args:
-        *values: What to identify.
-
     Returns:
         64 hexadecimal digits.
 

@@ -143,13 +143,7 @@ def heat_limit(heat: NDArray[np.floating]) -> float:
 
 
 def draw_marks(axes: Axes, image: Pixels, marks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Draw marked pixels over one faded image.
-
-    Args:
-        axes: The panel.
-        image: Shape (H, W, C).
-        marks: Pixels of shape (H, W) by colour. Later colours cover earlier colours.
-    """
+    """Draw marks, pixels of shape (H, W) by colour, over one faded image. Later colours cover earlier colours."""
     colours = faded(image)
     for colour, marked in marks.items():
         colours[marked] = to_rgb(colour)
