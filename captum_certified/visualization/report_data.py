@@ -51,8 +51,8 @@ class TopSet:
 def top_sets(certificate: TopKCertificate, smoothed_map: SmoothedMap, sizes: Sequence[float]) -> list[TopSet]:
     """Return the top set of the certificate and top sets of other sizes, the smallest first.
 
-    All sets are for one row of the certificate's map, and have the certificate's confidence, bound and violations. Sizes
-    are counts, or fractions of the features.
+    All sets are for one row of the certificate's map, and have its confidence, bound and violations. A size is a count,
+    or a fraction of the features.
     """
     n = smoothed_map.layout.n_features
     counts = {certificate.k, *(resolved_count("sizes", size, n) for size in sizes)}
