@@ -1,4 +1,4 @@
-"""The smoothed map: what it holds, how maps are combined, and how they are stored."""
+"""The smoothed map: its fields, how maps are combined, and how they are stored."""
 
 from captum_certified.maps.combining import difference_in_limits, same_behaviour, select_rows
 from captum_certified.maps.covariance import CovarianceSummary

@@ -1,4 +1,4 @@
-"""Maps combined: more draws, more rows, some of the rows, and when two maps are those of one explanation."""
+"""Combining maps: merging draws, stacking rows, selecting rows, and comparing the explanations of two maps."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,8 +17,8 @@ __all__ = ["difference_in_limits", "merged", "same_behaviour", "select_rows", "s
 
 Map = TypeVar("Map", bound=MapData)
 
-# Two maps count as equal if at most 0.1 % of each row differs, as the arithmetic of another machine may cause.
-_MOST_DIFFERING = 1e-3
+# Two maps count as equal if at most 0.1 % of each row differs: the arithmetic of another machine may cause that much.
+_TOLERANCE = 1e-3
 _BEHAVIOUR = {"plain": "plain maps", "probe": "probe draws"}
 
 
@@ -28,7 +28,7 @@ def merged(one: Map, two: Map, *, assume_independent: bool) -> Map:
     Raises:
         InvalidInputError: The maps share draws, are of different explanations, or come from a sequential run.
     """
-    _check_like(one, two)
+    _check_compatible(one, two)
     if len(one) != len(two):
         raise InvalidInputError(f"Expected maps of the same examples, got {len(one)} and {len(two)} rows.")
     if any(looks is not None and bool((looks > 0).any()) for looks in (one.looks, two.looks)):
@@ -81,7 +81,7 @@ def stacked(maps: Sequence[Map]) -> Map:
         raise InvalidInputError("Expected at least one map in `maps`, got none.")
     first, setup, layout, rows = maps[0], maps[0].setup, maps[0].layout, len(maps[0])
     for other in maps[1:]:
-        _check_like(first, other, same_groups=False)
+        _check_compatible(first, other, same_groups=False)
         setup = stacked_setup(setup, other.setup)
         layout = layout.stack(rows, other.layout, len(other))
         rows += len(other)
@@ -112,10 +112,10 @@ def stacked(maps: Sequence[Map]) -> Map:
 
 
 def select_rows(smoothed_map: Map, rows: Tensor) -> Map:
-    """Return the map of some of the examples, in any order; the reverse of ``SmoothedMap.stack``.
+    """Return the map of some of the examples, in any order.
 
     Args:
-        smoothed_map: A map.
+        smoothed_map: The map of all examples.
         rows: Numbers of the rows, integers of shape (M,).
 
     Returns:
@@ -152,34 +152,35 @@ def select_rows(smoothed_map: Map, rows: Tensor) -> Map:
 
 
 def difference_in_limits(one: Tensor, two: Tensor) -> Tensor:
-    """Compute how much of each row of a map differs, in units of the most that arithmetic may cause.
+    """Compute how much each row of two maps differs, relative to the tolerance for differences in arithmetic.
 
-    The limit is 0.1 % of what the row selects or weighs, for a 0/1 map rounded up to whole features.
+    The tolerance is 0.1 % of the sum of the row, for a 0/1 map rounded up to whole features.
 
     Args:
         one: Shape (rows, n), bool or non-negative.
-        two: The same.
+        two: Another map of this shape.
 
     Returns:
-        What leaves the map or what enters it, whichever is more, over the limit; float64, shape (rows,).
+        The sum of the increases or of the decreases, whichever is larger, over the tolerance; float64, shape (rows,).
     """
     if one.dtype == two.dtype == torch.bool:
-        leaves, enters = (one & ~two).sum(dim=1).double(), (two & ~one).sum(dim=1).double()
-        limit = (_MOST_DIFFERING * one.sum(dim=1).double()).ceil()
+        decrease, increase = (one & ~two).sum(dim=1).double(), (two & ~one).sum(dim=1).double()
+        tolerance = (_TOLERANCE * one.sum(dim=1).double()).ceil()
     else:
         difference = one.double() - two.double()
-        leaves, enters = difference.clamp_min(0).sum(dim=1), (-difference).clamp_min(0).sum(dim=1)
-        limit = _MOST_DIFFERING * one.double().sum(dim=1)
-    distance = torch.maximum(leaves, enters)
-    return torch.where(distance > 0, distance / limit, distance)
+        decrease, increase = difference.clamp_min(0).sum(dim=1), (-difference).clamp_min(0).sum(dim=1)
+        tolerance = _TOLERANCE * one.double().sum(dim=1)
+    change = torch.maximum(decrease, increase)
+    return torch.where(change > 0, change / tolerance, change)
 
 
 def same_behaviour(one: Tensor, two: Tensor) -> bool:
-    """Return whether two maps of the same inputs are those of one explanation: equal, up to arithmetic."""
+    """Return whether two maps of the same inputs are equal up to differences in arithmetic."""
     return one.shape == two.shape and bool((difference_in_limits(one, two) <= 1).all())
 
 
-def _check_like(one: MapData, two: MapData, *, same_groups: bool = True) -> None:
+def _check_compatible(one: MapData, two: MapData, *, same_groups: bool = True) -> None:
+    """Raise an InvalidInputError if two maps differ in shape, noise, kind, or groups."""
     if one.layout.shapes != two.layout.shapes or one.layout.is_tuple != two.layout.is_tuple:
         raise InvalidInputError(f"Expected maps of the same shapes, got {one.layout.shapes} and {two.layout.shapes}.")
     if same_groups and not one.layout.same_as(two.layout):
@@ -192,7 +193,7 @@ def _check_like(one: MapData, two: MapData, *, same_groups: bool = True) -> None
 
 
 def _check_same_behaviour(one: MapData, two: MapData, *, assume: bool) -> None:
-    """Refuse maps of equal settings whose plain maps or probe draws differ, or are unknown."""
+    """Raise an InvalidInputError if plain maps or probe draws differ, or are unknown and not assumed to be equal."""
     for name, what in _BEHAVIOUR.items():
         first, second = getattr(one, name), getattr(two, name)
         if first is not None and second is not None:
@@ -209,7 +210,10 @@ def _check_same_behaviour(one: MapData, two: MapData, *, assume: bool) -> None:
 
 
 def _merged_covariance(one: MapData, two: MapData) -> CovarianceSummary | None:
-    """Return the summary of all blocks; a single draw holds no pair, so it has no summary and spoils none."""
+    """Return the covariance summary of all blocks.
+
+    A map of a single draw has no summary; merging it leaves the summary of the other map as it is.
+    """
     if one.covariance is not None and two.covariance is not None:
         return one.covariance.merge(two.covariance)
     if bool((two.n_samples == 1).all()):
@@ -218,7 +222,7 @@ def _merged_covariance(one: MapData, two: MapData) -> CovarianceSummary | None:
 
 
 def _merged_trace(one: MapData, two: MapData) -> Tensor | None:
-    """Return the trace of all draws, where it does not follow from merged moments."""
+    """Return the trace of all draws if a trace was given; otherwise it follows from the merged moments."""
     if one.given_trace is None and two.given_trace is None:
         return None
     first, second = one.trace, two.trace

@@ -1,4 +1,4 @@
-"""What a map keeps of the covariance of its draws."""
+"""The covariance of the draws, summarised by a few numbers for each row."""
 
 from dataclasses import dataclass, fields
 
@@ -12,12 +12,12 @@ __all__ = ["CovarianceSummary", "check_rows_and_pairs"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CovarianceSummary:
-    """Pair-weighted means, over blocks of draws, of what bounds the covariance of a per-draw map.
+    """Summary of the covariance of the draws: means over blocks of draws, weighted by their numbers of pairs.
 
     Args:
         pairs: W, number of independent pairs of draws, shape (N,).
-        top_eigenvalue: λ̂, largest eigenvalue of the blocks' sample covariances, shape (N,).
-        frobenius_norm: F̂, their Frobenius norm, shape (N,), or ``None``.
+        top_eigenvalue: λ̂, largest eigenvalue of a block's sample covariance, shape (N,).
+        frobenius_norm: F̂, Frobenius norm of the sample covariance, shape (N,), or ``None``.
         fourth_moment: κ̂, half the largest row sum of squares plus 1.5 λ̂², shape (N,), or ``None``.
 
     Example:
@@ -56,7 +56,7 @@ class CovarianceSummary:
         return f"CovarianceSummary({form} form of {len(self.pairs)} rows, {pairs} pairs)"
 
     def merge(self, other: "CovarianceSummary") -> "CovarianceSummary":
-        """The summary of both sets of blocks."""
+        """Return the summary of both sets of blocks."""
         pairs = self.pairs + other.pairs
 
         def weighted(one: Tensor | None, two: Tensor | None) -> Tensor | None:
@@ -74,23 +74,19 @@ class CovarianceSummary:
         )
 
     def parts(self) -> dict[str, Tensor]:
-        """The fields that are present, by name."""
+        """Return the fields that are not ``None``, by name."""
         named = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: value for name, value in named if value is not None}
 
     @classmethod
     def stack(cls, summaries: "list[CovarianceSummary]") -> "CovarianceSummary":
-        """The rows of several summaries one after another."""
+        """Return the summary of the rows of several summaries, one after another."""
         common = set.intersection(*(set(summary.parts()) for summary in summaries))
         return cls(**{name: torch.cat([getattr(s, name) for s in summaries]) for name in common})
 
 
 def check_rows_and_pairs(covariance: CovarianceSummary, samples: Tensor) -> None:
-    """Refuse a summary of other rows than those with so many draws, or of more pairs than they have.
-
-    Raises:
-        InvalidInputError: It is one.
-    """
+    """Raise an InvalidInputError if a summary has another number of rows, or more pairs than draws allow."""
     if len(covariance.pairs) != len(samples):
         raise InvalidInputError(f"Expected `covariance` of {len(samples)} rows, got {len(covariance.pairs)}.")
     if bool((2 * covariance.pairs > samples).any()):

@@ -1,4 +1,4 @@
-"""What a feature is: the map's entries laid out as columns, alone or in groups, and back again."""
+"""The layout of features: entries of a map become columns of a table, alone or in groups, and columns become maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,15 +18,15 @@ Groups = Literal["channels"] | Tensor | tuple[Tensor, ...] | None
 
 @dataclass(frozen=True, eq=False)
 class FeatureLayout:
-    """How the tensors of a map become the columns of a table with one row an example.
+    """Rule by which the tensors of a map become a table with a row for each example and a column for each feature.
 
     Args:
         shapes: Shape of one example, for every tensor of the map.
         is_tuple: Whether the map is a tuple of tensors.
-        group_ids: For grouped features the column of every entry, one int64 tensor of shape (1 or N, *shape)
-            for every tensor of the map; ``None`` if every entry is a feature of its own.
+        group_ids: The column of every entry, one int64 tensor of shape (1 or N, *shape) for every tensor of the map;
+            ``None`` if every entry is a feature of its own.
         n_features: Number of columns n.
-        by_channel: Whether the groups are the positions of a map with channels in dimension 1.
+        by_channel: Whether the groups are the positions of maps with channels in dimension 1.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -37,7 +37,7 @@ class FeatureLayout:
 
     @classmethod
     def of(cls, maps: Sequence[Tensor], *, is_tuple: bool, rows: int, groups: Groups = None) -> "FeatureLayout":
-        """The layout of maps whose first dimension is a multiple of ``rows`` examples."""
+        """Return the layout of maps whose first dimension is a multiple of ``rows`` examples."""
         shapes = tuple(tuple(m.shape[1:]) for m in maps)
         if groups is None:
             return cls(shapes, is_tuple, sum(_numel(shape) for shape in shapes))
@@ -46,7 +46,7 @@ class FeatureLayout:
         return cls(shapes, is_tuple, n_features, ids, by_channel=isinstance(groups, str))
 
     def flatten(self, maps: Sequence[Tensor], rows: int) -> Tensor:
-        """Magnitudes of the features: |entry|, or the sum of |entries| within each group.
+        """Compute the magnitudes of the features: |entry|, or the sum of |entries| in each group.
 
         Args:
             maps: Tensors of shape (rows · draws, *shape), all draws of example 0 first.
@@ -69,26 +69,19 @@ class FeatureLayout:
         return total
 
     def group_means(self, maps: Sequence[Tensor]) -> Tensor:
-        """Mean of the entries of every feature.
-
-        Args:
-            maps: Tensors of shape (N, *shape).
-
-        Returns:
-            Shape (N, n).
-        """
+        """Compute the mean of the entries of every feature, shape (N, n), for maps of shape (N, *shape)."""
         entries = replace(self, by_channel=False)
         rows = len(maps[0])
         return entries.flatten(maps, rows) / entries.flatten([torch.ones_like(m) for m in maps], rows)
 
     def of_rows(self, rows: Tensor) -> "FeatureLayout":
-        """The layout of some of the examples."""
+        """Return the layout of some of the examples."""
         if self.group_ids is None or all(len(ids) == 1 for ids in self.group_ids):
             return self
         return replace(self, group_ids=tuple(ids[rows.to(ids.device)] for ids in self.group_ids))
 
     def unflatten(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Columns back in the structure of the map; every entry of a group gets the group's value.
+        """Bring columns back into the structure of the map; every entry of a group gets the value of the group.
 
         Args:
             features: Shape (N, n).
@@ -106,7 +99,7 @@ class FeatureLayout:
         return maps if self.is_tuple else maps[0]
 
     def stack(self, rows: int, other: "FeatureLayout", other_rows: int) -> "FeatureLayout":
-        """The layout of ``rows`` examples of this layout followed by ``other_rows`` of another."""
+        """Return the layout of ``rows`` examples of this layout followed by ``other_rows`` examples of another."""
         if self.same_as(other) and all(len(ids) == 1 for ids in self.group_ids or ()):
             return self
         if self.group_ids is None or other.group_ids is None or self.n_features != other.n_features:
@@ -120,7 +113,7 @@ class FeatureLayout:
         return replace(self, group_ids=ids, by_channel=False)
 
     def same_as(self, other: "FeatureLayout") -> bool:
-        """Whether two maps have the same structure and groups."""
+        """Return whether two layouts have the same structure and groups."""
         if (self.shapes, self.is_tuple, self.n_features) != (other.shapes, other.is_tuple, other.n_features):
             return False
         if self.group_ids is None or other.group_ids is None:
@@ -133,6 +126,7 @@ def _numel(shape: tuple[int, ...]) -> int:
 
 
 def _channel_ids(shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
+    """Return the columns of entries grouped by position, without the channel."""
     ids, offset = [], 0
     for shape in shapes:
         if len(shape) < 2:
@@ -149,6 +143,7 @@ def _channel_ids(shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
 def _mask_ids(
     groups: Tensor | tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...], rows: int
 ) -> tuple[Tensor, ...]:
+    """Return the columns of entries grouped by integer masks."""
     masks = groups if isinstance(groups, tuple) else (groups,)
     if len(masks) != len(shapes):
         raise InvalidInputError(f"Expected `groups` with {len(shapes)} masks, one for each map, got {len(masks)}.")
@@ -168,7 +163,7 @@ def _mask_ids(
 
 
 def hint_of_layers(mask: Tensor, shape: tuple[int, ...]) -> str:
-    """A sentence for masks of a picture where the map is that of a layer, which has fewer cells."""
+    """Return a hint for a mask of the size of the input where the map has the smaller size of a layer."""
     if (
         len(shape) < 3
         or mask.dim() != len(shape) + 1

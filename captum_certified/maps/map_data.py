@@ -1,4 +1,4 @@
-"""The numbers of a smoothed map, checked whenever a map is made."""
+"""The fields of a smoothed map, which are checked whenever a map is made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,10 +23,10 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MapData:
-    """The fields of a :class:`~captum_certified.SmoothedMap`, and what follows from them.
+    """Fields of a :class:`~captum_certified.SmoothedMap`, where they are described, and properties derived from them.
 
-    The fields are described there. They are checked here, so that a map is consistent wherever it comes from: from
-    draws, from other maps, from a file, or from numbers.
+    The fields are checked here, so that every map is consistent, whether it comes from draws, other maps, a file, or
+    numbers.
 
     Raises:
         InvalidInputError: A field does not fit the others.
@@ -64,7 +64,7 @@ class MapData:
         _require(isinstance(self.setup, Mapping), "setup")
 
     def _check_draws(self) -> int:
-        """Check the numbers of draws and where they come from; return the number of rows."""
+        """Check the numbers of draws, the looks and the provenance; return the number of rows."""
         samples = self.n_samples
         _require(samples.dtype == torch.int64 and samples.dim() == 1 and len(samples) > 0, "n_samples")
         _require(bool((samples > 0).all()), "n_samples")
@@ -76,7 +76,7 @@ class MapData:
             for row, q in zip(self.provenance, samples.tolist(), strict=True):
                 _require(all(0 <= draws.start < draws.stop for draws in row), "provenance")
                 _require(sum(draws.stop - draws.start for draws in row) == q, "provenance")
-            joined_draws(self.provenance, ((),) * len(samples))  # refuses draws that are there twice
+            joined_draws(self.provenance, ((),) * len(samples))  # raises an error if a draw is there twice
         return len(samples)
 
     def _check_tables(self, rows: int, n: int) -> None:
@@ -90,7 +90,7 @@ class MapData:
                 _require(table.dtype == torch.float64 and table.shape == (rows, n), name)
                 _require(bool(torch.isfinite(table).all()), name)
         if square is not None:
-            _require(mean is not None, "second_moment")  # counts are their own
+            _require(mean is not None, "second_moment")  # the second moment of a 0/1 map is its mean
             least = self.features.square() * (1 - _ROUNDING) - _ROUNDING
             _require(bool((square >= least).all()), "second_moment")
         if self.plain is not None:
@@ -102,6 +102,7 @@ class MapData:
             _require(bool((torch.isfinite(self.given_trace) & (self.given_trace >= 0)).all()), "given_trace")
 
     def _check_region(self, mask: Tensor, shares: Tensor) -> None:
+        """Check the mask of a region and its share of every draw; missing draws are NaN."""
         rows, n, samples = len(self.n_samples), self.layout.n_features, self.n_samples
         _require(mask.dtype == torch.bool and mask.shape in ((1, n), (rows, n)) and bool(mask.any(dim=1).all()), "mask")
         _require(shares.dtype == torch.float64 and shares.shape == (rows, int(samples.max())), "shares")
@@ -144,19 +145,19 @@ class MapData:
 
     @property
     def sigma(self) -> float:
-        """The standard deviation in whose units a radius is given: the first that is not zero."""
+        """Standard deviation in whose units a radius is given: the first one above zero."""
         stdevs = self.stdevs if isinstance(self.stdevs, tuple) else (self.stdevs,)
         return next((s for s in stdevs if s > 0), 0.0)
 
     @property
     def seed(self) -> int | None:
-        """The seed of all draws; ``None`` if there are several or it is unknown (see ``provenance``)."""
+        """Seed of all draws; ``None`` if they have several seeds, or an unknown one (see ``provenance``)."""
         seeds = {draws.seed for row in self.provenance or () for draws in row}
         return seeds.pop() if len(seeds) == 1 else None
 
     @property
     def draws(self) -> tuple[tuple[tuple[int, int], ...], ...] | None:
-        """((start, stop), …) for every example; ``None`` if unknown."""
+        """Ranges ((start, stop), …) of the draws of every example; ``None`` if unknown."""
         if self.provenance is None:
             return None
         return tuple(tuple((draws.start, draws.stop) for draws in row) for row in self.provenance)
@@ -166,12 +167,13 @@ class MapData:
 
 
 def _is_magnitudes(table: Tensor, rows: int, n: int) -> bool:
-    """Whether a table of shape (rows, n) is boolean, or finite and not negative."""
+    """Return whether a table of shape (rows, n) is boolean, or finite and not negative."""
     if table.shape != (rows, n):
         return False
     return table.dtype == torch.bool or bool((torch.isfinite(table) & (table >= 0)).all())
 
 
 def _require(holds: bool, name: str) -> None:
+    """Raise an InvalidInputError about a field unless a condition holds."""
     if not holds:
         raise InvalidInputError(f"`{name}` does not fit the other parts of the map.")

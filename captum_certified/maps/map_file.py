@@ -1,4 +1,4 @@
-"""A smoothed map as a JSON header and arrays, and back."""
+"""Smoothed maps as a JSON header and arrays, as they are stored in a file."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -60,14 +60,14 @@ def from_parts(kind: type[Map], header: JsonObject, arrays: Mapping[str, np.ndar
         FileFormatError: A part is missing or does not fit the others.
     """
     try:
-        return _map(kind, header, {name: torch.from_numpy(array) for name, array in arrays.items()})
+        return _map_from_tensors(kind, header, {name: torch.from_numpy(array) for name, array in arrays.items()})
     except FileFormatError:
         raise
     except (*(KeyError, TypeError, ValueError, AttributeError), *(IndexError, RuntimeError, OverflowError)) as error:
         raise FileFormatError(f"Expected a complete SmoothedMap, got an inconsistent one: {error}") from error
 
 
-def _map(kind: type[Map], header: JsonObject, tensors: Mapping[str, Tensor]) -> Map:
+def _map_from_tensors(kind: type[Map], header: JsonObject, tensors: Mapping[str, Tensor]) -> Map:
     stdevs, norm, setup = header["stdevs"], header["max_squared_norm"], header["setup"]
     if not isinstance(setup, dict):
         raise InvalidInputError("`setup` does not fit the other parts of the map.")
@@ -106,6 +106,7 @@ def _provenance(header: JsonObject) -> Provenance:
 
 
 def _listed(header: JsonObject, name: str) -> list[Json]:
+    """Return a list of the header, or raise an InvalidInputError if the value is not a list."""
     value = header[name]
     if not isinstance(value, list):
         raise InvalidInputError(f"`{name}` does not fit the other parts of the map.")

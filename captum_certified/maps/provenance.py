@@ -1,4 +1,4 @@
-"""Which draws a map holds and of what, and when two maps may be joined."""
+"""The draws of a map and its setup, and whether two maps may be combined."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ __all__ = ["DrawRange", "Provenance", "Setup", "joined_draws", "merged_setup", "
 
 
 class DrawRange(NamedTuple):
-    """Draws ``start`` … ``stop`` − 1 of one seed."""
+    """Range of draws ``start`` … ``stop`` − 1 of one seed."""
 
     seed: int
     start: int
@@ -18,20 +18,19 @@ class DrawRange(NamedTuple):
 
 
 Provenance = tuple[tuple[DrawRange, ...], ...]
-# What a map is of and how it was made, JSON values.
+# What was sampled and how, as JSON values.
 Setup = JsonObject
 
-# How the draws were computed, not what they are of: free to differ between maps that are joined.
+# Settings that say how the draws were computed, and not what was explained. They may differ when maps are combined.
 _INCIDENTAL = frozenset({"versions", "device", "nt_samples_batch_size", "stochastic", "probed"})
 # Settings with one entry for every example.
 _PER_ROW = frozenset({"inputs", "target"})
 
 
 def joined_draws(one: Provenance, two: Provenance) -> Provenance:
-    """The draws of both maps, row by row, neighbours joined.
+    """Return the draws of both maps, row by row; raise an InvalidInputError if a draw is in both.
 
-    Raises:
-        InvalidInputError: A draw is in both.
+    Ranges of one seed that follow each other are joined.
     """
     return tuple(_joined_row(a, b) for a, b in zip(one, two, strict=True))
 
@@ -53,14 +52,14 @@ def _joined_row(one: tuple[DrawRange, ...], two: tuple[DrawRange, ...]) -> tuple
 
 
 def merged_setup(one: Setup, two: Setup) -> dict[str, Json]:
-    """The setup of a map with more draws of the same explanation.
-
-    Raises:
-        InvalidInputError: The setups describe different explanations or inputs.
-    """
-    if not one or not two:  # made from numbers: nothing is known that could differ
+    """Return the setup of the draws of two maps; raise an InvalidInputError if explanations or inputs differ."""
+    if not one or not two:  # a map made from numbers has no setup to compare
         return dict(one or two)
-    _check_same(one, two, ignore=_INCIDENTAL)
+    for key in sorted((set(one) | set(two)) - _INCIDENTAL):
+        if one.get(key) != two.get(key):
+            raise InvalidInputError(
+                f"Expected maps of the same setup, got {key} = {one.get(key)!r} and {two.get(key)!r}."
+            )
     merged = dict(one)
     for name, joined in (("stochastic", any), ("probed", all)):
         if name in one or name in two:
@@ -69,11 +68,7 @@ def merged_setup(one: Setup, two: Setup) -> dict[str, Json]:
 
 
 def stacked_setup(one: Setup, two: Setup) -> dict[str, Json]:
-    """The setup of a map with more rows of the same explanation.
-
-    Raises:
-        InvalidInputError: The setups describe different explanations.
-    """
+    """Return the setup of the rows of two maps; raise an InvalidInputError if explanations differ."""
     rows: dict[str, list[Json]] = {}
     for name in _PER_ROW:
         first, second = one.get(name), two.get(name)
@@ -83,14 +78,6 @@ def stacked_setup(one: Setup, two: Setup) -> dict[str, Json]:
 
 
 def setup_of_rows(setup: Setup, rows: Sequence[int]) -> dict[str, Json]:
-    """The setup of a map with some of the rows."""
+    """Return the setup of some of the rows."""
     lists = {name: each for name in _PER_ROW if isinstance(each := setup.get(name), list)}
     return {**setup, **{name: [each[row] for row in rows] for name, each in lists.items()}}
-
-
-def _check_same(one: Setup, two: Setup, *, ignore: frozenset[str]) -> None:
-    for key in sorted((set(one) | set(two)) - ignore):
-        if one.get(key) != two.get(key):
-            raise InvalidInputError(
-                f"Expected maps of the same setup, got {key} = {one.get(key)!r} and {two.get(key)!r}."
-            )

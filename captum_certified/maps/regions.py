@@ -1,4 +1,4 @@
-"""Regions of a map: which features they hold, and their share of every draw."""
+"""Regions of a map: their features, and their shares of every draw."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,19 @@ __all__ = ["Regions", "merged_regions", "region_masks", "regions_of_rows", "stac
 
 Mask = Tensor | tuple[Tensor, ...]
 Regions = Mask | Mapping[str, Mask] | None
-# The shares of a row with fewer draws than another end with NaN.
+# The mask and the shares of every region by name. The shares of a row with fewer draws than others end with NaN.
 Recorded = Mapping[str, tuple[Tensor, Tensor]]
 
 _UNNAMED = "region"
 
 
 def region_masks(region: Regions, layout: FeatureLayout, rows: int) -> dict[str, Tensor]:
-    """The features of every region by name.
+    """Return the mask of the features of every region by name.
 
     Args:
-        region: A boolean mask structured like the map, first dimension 1 or N, or several by name.
-        layout: The map's layout.
-        rows: N.
+        region: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks.
+        layout: Layout of the map.
+        rows: Number of examples N.
 
     Returns:
         Boolean tables of shape (1 or N, n).
@@ -37,10 +37,11 @@ def region_masks(region: Regions, layout: FeatureLayout, rows: int) -> dict[str,
     if region is None:
         return {}
     named = region if isinstance(region, Mapping) else {_UNNAMED: region}
-    return {str(name): _features(mask, layout, rows) for name, mask in named.items()}
+    return {str(name): _features_in(mask, layout, rows) for name, mask in named.items()}
 
 
-def _features(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
+def _features_in(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
+    """Return the features of a region as a boolean table of shape (1 or N, n)."""
     parts = mask if isinstance(mask, tuple) else (mask,)
     if len(parts) != len(layout.shapes):
         raise InvalidInputError(
@@ -57,7 +58,7 @@ def _features(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
             )
     examples = max(len(tensor) for tensor in (*parts, *(layout.group_ids or ())))
     whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]
-    # A group is inside if the mean of its entries' membership is 1, outside if it is 0.
+    # The mean of a group is 1 if all of its entries are in the region, and 0 if none is.
     inside = layout.group_means([w.double() for w in whole])
     if bool(((inside > 0) & (inside < 1)).any()):
         raise InvalidInputError("Expected `region` to hold each group whole or not at all, got a mask that cuts one.")
@@ -67,18 +68,14 @@ def _features(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
 
 
 def merged_regions(one: Recorded, two: Recorded) -> dict[str, tuple[Tensor, Tensor]]:
-    """The regions of a map with more draws.
-
-    Raises:
-        InvalidInputError: The maps recorded different regions.
-    """
+    """Return the regions of the draws of two maps; raise an InvalidInputError if their regions differ."""
     if one.keys() != two.keys() or any(not torch.equal(one[name][0], two[name][0]) for name in one):
         raise InvalidInputError(f"Expected maps with the same regions, got {sorted(one)} and {sorted(two)}.")
     return {name: (mask, _packed(torch.cat([shares, two[name][1]], dim=1))) for name, (mask, shares) in one.items()}
 
 
 def regions_of_rows(recorded: Recorded, rows: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """The regions of some of the rows."""
+    """Return the regions of some of the rows."""
     return {
         name: (mask if len(mask) == 1 else mask[rows], _packed(shares[rows]))
         for name, (mask, shares) in recorded.items()
@@ -86,13 +83,10 @@ def regions_of_rows(recorded: Recorded, rows: Tensor) -> dict[str, tuple[Tensor,
 
 
 def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The regions of a map with more rows.
+    """Return the regions of the rows of several maps; raise an InvalidInputError if their regions differ.
 
     Args:
         recorded: The regions of every map, and its number of rows.
-
-    Raises:
-        InvalidInputError: The maps recorded different regions.
     """
     names = recorded[0][0].keys()
     if any(regions.keys() != names for regions, _ in recorded):
@@ -108,7 +102,7 @@ def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple
 
 
 def _packed(shares: Tensor) -> Tensor:
-    """The shares of every row first, and no column that no row needs."""
+    """Move the shares of every row before its NaN, and drop the columns that hold only NaN."""
     missing = shares.isnan()
     if not bool(missing.any()):
         return shares

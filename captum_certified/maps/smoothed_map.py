@@ -1,4 +1,4 @@
-"""The smoothed map: everything that certificates need of the draws, and none of the draws."""
+"""The smoothed map: the statistics of the draws that certificates need, without the draws."""
 
 import os
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ _KIND = "SmoothedMap"
 class SmoothedMap(MapData):
     """Mean of a per-draw map over noisy copies of the input, with the statistics that certificates need.
 
-    It is made by :meth:`~captum_certified.SmoothedAttribution.sample`, or from numbers of your own by
-    :meth:`from_counts` and :meth:`from_mean`. It lies on the CPU and holds no draws.
+    A map is made by :meth:`~captum_certified.SmoothedAttribution.sample`, or from your own numbers by
+    :meth:`from_counts` and :meth:`from_mean`. Its tensors are on the CPU. It holds no draws.
 
     Attributes:
-        layout: How the map's entries become columns.
+        layout: Layout of the features, by which entries of the map become columns.
         n_samples: Number of draws of each example, int64, shape (N,).
         stdevs: Standard deviation of the noise, in the units of the input; a tuple for a tuple of inputs.
         feature_counts: How often each feature was 1, int64, shape (N, n); ``None`` unless a 0/1 map.
@@ -42,16 +42,16 @@ class SmoothedMap(MapData):
         second_moment: Mean square of each feature, float64, shape (N, n), or ``None``.
         max_squared_norm: A bound on ‖f‖² that holds in every draw, or ``None`` if unknown.
         covariance: Summary of the draws' covariance, or ``None``.
-        regions: For every region recorded its name, the mask of its features, bool, shape (1 or N, n), and its share T
-            of the map's sum in every draw, float64, shape (N, q), NaN where a row has fewer than q draws.
+        regions: The recorded regions by name: the mask of the features, bool, shape (1 or N, n), and the share T of the
+            map's sum in every draw, float64, shape (N, q), NaN where a row has fewer than q draws.
         plain: Feature magnitudes of the plain attribution at the clean input, shape (N, n), or ``None``.
         probe: The map of one draw under a seed that all runs share, shape (N, n), bool for a 0/1 map, or ``None``. It
-            is no part of the mean; with ``plain`` it shows whether two maps are of one explanation.
+            does not count in the mean; with ``plain`` it shows whether two maps are of one explanation.
         provenance: The draws of every example, or ``None`` if unknown.
         setup: What was sampled and how: class, method, target, digests, versions, device.
-        looks: For draws that ended when a sequential run said so, at which of its looks, int64, shape (N,); 0 for a row
-            whose number of draws was fixed, ``None`` if all were. Every certificate of such a row is given at the level
-            of its look.
+        looks: Number of the look at which a sequential run stopped the row, int64, shape (N,); 0 for a row whose number
+            of draws was fixed, ``None`` if all were fixed. A row that a look stopped is certified at the level of this
+            look.
 
     Example:
         >>> counts = torch.tensor([[90, 50, 10]])
@@ -79,20 +79,20 @@ class SmoothedMap(MapData):
         max_squared_norm: float | None = None,
         covariance: CovarianceSummary | None = None,
     ) -> "SmoothedMap":
-        """A map from the counts of 0/1 draws made elsewhere.
+        """Make a map from the counts of your own 0/1 draws.
 
         Args:
             counts: How often each entry was 1, integers of shape (N, …), or a tuple of such tensors.
             n_samples: Number of draws, one for all examples or shape (N,).
             stdevs: Standard deviation of the noise, in the units of the input.
-            max_squared_norm: The most ones in any draw, if known.
+            max_squared_norm: The largest number of ones in any draw, if known.
             covariance: Summary of the draws' covariance, if known.
 
         Returns:
             A map of unknown provenance.
 
         Raises:
-            InvalidInputError: Counts are not integers in [0, n_samples], or another argument is malformed.
+            InvalidInputError: ``counts`` are not integers in [0, n_samples], or another argument is malformed.
 
         Example:
             >>> SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1).features
@@ -126,27 +126,28 @@ class SmoothedMap(MapData):
         trace: Tensor | None = None,
         covariance: CovarianceSummary | None = None,
     ) -> "SmoothedMap":
-        """A map from the mean of draws in [0, 1] made elsewhere.
+        """Make a map from the mean of your own draws in [0, 1].
 
-        Every entry of *every* draw must lie in [0, 1]: all certificates rest on it. Statistics that no such draws can
-        have are refused: means outside of [0, 1], mean squares above the means, too large a trace or eigenvalue. The
-        rest is on your word, because a mean does not show it: draws of −2 and 3 can have a mean of ½. Take magnitudes
-        of signed draws, and divide every draw by the largest value that any can have, not by the largest one seen.
+        Every entry of *every* draw must lie in [0, 1], because all certificates rest on this. Statistics that such
+        draws cannot have raise an error: means outside [0, 1], mean squares above the means, a trace or an eigenvalue
+        that is too large. The rest is on your word, because statistics do not show every violation: draws of −2 and 3
+        can have a mean of ½. Take magnitudes of signed draws, and divide every draw by the largest possible value, not
+        by the largest one seen.
 
         Args:
             mean: Mean of the draws, shape (N, …), or a tuple of such tensors.
             n_samples: Number of draws, one for all examples or shape (N,).
             stdevs: Standard deviation of the noise, in the units of the input.
-            second_moment: Mean square of the draws, like ``mean``; shows most draws outside [0, 1].
+            second_moment: Mean square of the draws, structured like ``mean``; it reveals most draws outside [0, 1].
             max_squared_norm: A bound on ‖f‖² that holds in every draw, if known.
-            trace: Trace of the unbiased sample covariance, shape (N,); found from ``second_moment`` otherwise.
+            trace: Trace of the unbiased sample covariance, shape (N,); computed from ``second_moment`` by default.
             covariance: Summary of the draws' covariance, if known.
 
         Returns:
             A map of unknown provenance.
 
         Raises:
-            InvalidInputError: An argument is malformed, or not of draws in [0, 1].
+            InvalidInputError: An argument is malformed, or draws in [0, 1] cannot have these statistics.
 
         Example:
             >>> SmoothedMap.from_mean(torch.tensor([[0.7, 0.2]]), n_samples=50, stdevs=0.1).binary
@@ -174,13 +175,13 @@ class SmoothedMap(MapData):
         )
 
     def as_if_of(self, nt_samples: int) -> "SmoothedMap":
-        """The map that ``nt_samples`` draws would give if the present means were exact; of unknown provenance.
+        """Return the map that ``nt_samples`` draws would give if the present means were exact.
 
         Args:
             nt_samples: Number of draws.
 
         Returns:
-            A map for forecasts; what it certifies is not a certificate.
+            A map of unknown provenance for forecasts; its certificates are not valid.
         """
         samples = checked_samples("nt_samples", nt_samples, len(self))
         counts = None if self.feature_counts is None else _rounded(self.features, samples, self.max_squared_norm)
@@ -200,22 +201,22 @@ class SmoothedMap(MapData):
     # -- more draws, more rows -----------------------------------------------------------------------------
 
     def merge(self, other: "SmoothedMap", *, assume_independent: bool = False) -> "SmoothedMap":
-        """The map of this map's draws and ``other``'s.
+        """Return the map of the draws of this map and of another.
 
-        The number of draws must be fixed before looking at the result: merging more draws until a
-        certificate holds, each time at full confidence, is unsound. ``Certifier.certify`` does it soundly if it is
-        given an ``overlap``; the draws of such a run are not merged with others.
+        The number of draws must be fixed before looking at the result: merging more draws until a certificate holds,
+        each time at full confidence, is unsound. ``Certifier.certify`` with ``overlap`` adds draws soundly; its maps
+        cannot be merged with others.
 
         Args:
             other: A map of other draws of the same explanation at the same inputs.
-            assume_independent: Accept maps whose draws are unknown, on your word that they are distinct.
+            assume_independent: Accept maps whose draws are unknown, and assume that they are distinct.
 
         Returns:
             The merged map.
 
         Raises:
-            InvalidInputError: The maps share draws, come from different settings, shapes or noise, their plain maps or
-                their probe draws differ, their draws are unknown, or were ended by a sequential run.
+            InvalidInputError: The maps share draws; their settings, shapes, noise, plain maps or probe draws differ;
+                their draws are unknown; or a sequential run stopped them.
 
         Example:
             >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
@@ -226,16 +227,13 @@ class SmoothedMap(MapData):
 
     @staticmethod
     def stack(maps: "Sequence[SmoothedMap]") -> "SmoothedMap":
-        """The rows of several maps of one explanation, one after another.
+        """Return the map of the rows of several maps of one explanation, one after another.
 
         Args:
             maps: At least one map; all of the same setup, shapes and noise.
 
-        Returns:
-            The map with all rows.
-
         Raises:
-            InvalidInputError: The maps come from different settings, shapes or noise.
+            InvalidInputError: Settings, shapes or noise of the maps differ.
 
         Example:
             >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
@@ -257,13 +255,10 @@ class SmoothedMap(MapData):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SmoothedMap":
-        """Read what :meth:`save` wrote; nothing in the file is executed.
+        """Read a map that :meth:`save` wrote; nothing in the file is executed.
 
         Args:
             path: File to read.
-
-        Returns:
-            The map, equal to the one saved.
 
         Raises:
             FileFormatError: The file is corrupt, truncated, or of a newer version.

@@ -1,4 +1,4 @@
-"""What statistics of draws in [0, 1] cannot be, so that draws of another range are noticed where they can be."""
+"""Checks that statistics may be those of draws in [0, 1]; they reveal most draws in another range."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,13 @@ from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["check_unit_eigenvalue", "checked_unit_mean", "checked_unit_second_moment", "checked_unit_trace"]
 
-# What rounding may do to averages of numbers in [0, 1].
+# Tolerance for the rounding of averages of numbers in [0, 1].
 _ROUNDING = 1e-9
 _ADVICE = "take magnitudes of signed draws, and divide every draw by the largest value that any can have"
 
 
 def checked_unit_mean(mean: Tensor) -> Tensor:
-    """Means in [0, 1]; those that rounding alone has put outside are put on its end.
-
-    Raises:
-        InvalidInputError: One is outside.
-    """
+    """Return means clamped to [0, 1], or raise an InvalidInputError if rounding cannot explain that one is outside."""
     low, high = float(mean.min()), float(mean.max())
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise InvalidInputError(f"Expected `mean` of draws in [0, 1], got means from {low:g} to {high:g}; {_ADVICE}.")
@@ -25,10 +21,9 @@ def checked_unit_mean(mean: Tensor) -> Tensor:
 
 
 def checked_unit_second_moment(second_moment: Tensor, mean: Tensor) -> Tensor:
-    """Mean squares: at least the squares of the means, and at most the means, because f² ≤ f in [0, 1].
+    """Return mean squares, or raise an InvalidInputError if they do not fit the means.
 
-    Raises:
-        InvalidInputError: They are of another shape, or draws in [0, 1] do not have them.
+    They are at least the squares of the means, and at most the means, because f² ≤ f for f in [0, 1].
     """
     if second_moment.shape != mean.shape or bool((second_moment < mean.square() - _ROUNDING).any()):
         raise InvalidInputError("Expected `second_moment` like `mean` and at least its square, got less.")
@@ -42,11 +37,9 @@ def checked_unit_second_moment(second_moment: Tensor, mean: Tensor) -> Tensor:
 
 
 def checked_unit_trace(trace: object, mean: Tensor, second_moment: Tensor | None, samples: Tensor) -> Tensor:
-    """Traces of unbiased covariances: at most q/(q−1) Σ(h − h²) for means h of q draws in [0, 1].
+    """Return traces of unbiased covariances, or raise an InvalidInputError if they do not fit the moments.
 
-    Raises:
-        InvalidInputError: They are not finite numbers ≥ 0 of shape (N,), contradict the second moment, or draws in
-            [0, 1] do not have them.
+    Means h of q draws in [0, 1] allow a trace of at most q/(q−1) Σ(h − h²).
     """
     traces = torch.as_tensor(trace, dtype=torch.float64, device="cpu")
     rows = len(mean)
@@ -70,10 +63,9 @@ def checked_unit_trace(trace: object, mean: Tensor, second_moment: Tensor | None
 
 
 def check_unit_eigenvalue(top_eigenvalue: Tensor, n: int) -> None:
-    """Refuse eigenvalues of a covariance above n/2, because no two draws in [0, 1] are farther apart than sqrt(n).
+    """Raise an InvalidInputError if an eigenvalue of the covariance is above n/2.
 
-    Raises:
-        InvalidInputError: One is above.
+    No two draws in [0, 1] are farther apart than √n, so no sample variance along a direction exceeds n/2.
     """
     if bool((top_eigenvalue > n / 2 * (1 + _ROUNDING)).any()):
         raise InvalidInputError(

@@ -1,5 +1,6 @@
-"""Noise, the loop over passes and blocks, and the statistics that are kept of the draws."""
+"""The noise, the loop over passes and blocks, and the statistics of the draws."""
 
+from captum_certified.sampling.background_thread import JobRunner
 from captum_certified.sampling.collector import CovarianceRequest
 from captum_certified.sampling.loop import Attributions, checked_magnitudes, smooth
 from captum_certified.sampling.noise import NoiseLaw, noise_pass
@@ -10,6 +11,7 @@ from captum_certified.sampling.top_k_mask import top_k_rows
 __all__ = [
     "Attributions",
     "CovarianceRequest",
+    "JobRunner",
     "MapDraws",
     "NoiseLaw",
     "PerDrawMap",

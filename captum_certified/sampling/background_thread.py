@@ -1,35 +1,39 @@
-"""A thread beside the model's: it makes the next noise and counts the last draws while the model runs."""
+"""A second thread beside the model's: it makes the next noise and counts the last draws while the model runs."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
-__all__ = ["BackgroundThread", "Share", "in_turn"]
+__all__ = ["BackgroundThread", "JobRunner", "run_in_order"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Runs independent jobs, by whatever threads there are for them, and returns their results in order.
-Share = Callable[[Sequence[Callable[[], Any]]], list[Any]]
+
+class JobRunner(Protocol):
+    """A function that runs independent jobs, in one thread or in several, and returns their results in order."""
+
+    def __call__(self, jobs: Sequence[Callable[[], Result]], /) -> list[Result]:
+        """Run the jobs."""
 
 
-def in_turn(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+def run_in_order(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
     """Run independent jobs one after the other."""
     return [job() for job in jobs]
 
 
 class BackgroundThread:
-    """Runs work in order beside the caller's, or at once where that would not be safe.
+    """A thread that runs work in order, beside the caller's thread.
 
-    What an accelerator is asked to do is ordered by streams, which belong to threads; there the work is only queued
-    anyway, so nothing is won by a thread.
+    For tensors on an accelerator, the work runs in the caller's thread: the order of an accelerator's work is kept by
+    streams, which belong to threads, and a call there only queues work anyway.
 
     Args:
-        device: Where the tensors of the work are.
+        device: Device of the tensors.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -43,28 +47,24 @@ class BackgroundThread:
             self._thread.shutdown(cancel_futures=True)
 
     def start(self, work: Callable[[], Result]) -> "Future[Result]":
-        """Start work; its errors come with its result."""
+        """Start work; the future raises its error when the result is asked for."""
         if self._thread is not None:
             return self._thread.submit(work)
         done: Future[Result] = Future()
         done.set_result(work())
         return done
 
-    def share(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-        """Run independent jobs here and beside; what the thread has no time for is run here.
+    def run_jobs(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+        """Run independent jobs in both threads and return their results in order.
 
-        Args:
-            jobs: The jobs.
-
-        Returns:
-            Their results, in order.
+        The caller's thread runs every job that the second thread has not taken.
         """
         if self._thread is None:
-            return in_turn(jobs)
+            return run_in_order(jobs)
         remaining = deque(enumerate(jobs))
         results: dict[int, Result] = {}
 
-        def run_what_remains() -> None:
+        def run_remaining() -> None:
             while True:
                 try:
                     position, job = remaining.popleft()
@@ -72,16 +72,16 @@ class BackgroundThread:
                     return
                 results[position] = job()
 
-        beside = self.start(run_what_remains)
-        run_what_remains()
-        if not beside.cancel():
-            beside.result()
+        second_thread = self.start(run_remaining)
+        run_remaining()
+        if not second_thread.cancel():
+            second_thread.result()
         return [results[position] for position in range(len(jobs))]
 
-    def one_ahead(self, make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """Items with what is made of them; the next is in the making while the caller uses the last.
+    def prepare_ahead(self, make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with ``make(item)``, and make the next result while the caller uses the last one.
 
-        The first is made here, where ``make`` can share its work: there is nothing to use yet.
+        The first result is made in the caller's thread, so that ``make`` can use both threads for it.
         """
         coming = iter(items)
         following, future = next(coming, None), None

@@ -9,32 +9,30 @@ from captum_certified.maps.covariance import CovarianceSummary
 
 __all__ = ["BlockCovariance", "block_bytes"]
 
-Floats = NDArray[np.float64]
-
-# Columns unpacked and multiplied at a time; 64 MB of a block of 2048 draws.
+# Columns that are unpacked and multiplied at a time: 64 MB for a block of 2048 draws.
 _COLUMNS = 8192
-# Eigenvalues are rounded up by what a dense symmetric solver may lose.
+# Results are rounded up by the most that a dense symmetric eigenvalue solver may lose.
 _ROUNDING = 1e-11
 
 
 def block_bytes(rows: int, n_features: int, *, binary: bool, block: int) -> int:
-    """Memory of one block of draws: a bit for every feature of a 0/1 map, four bytes otherwise."""
+    """Return the memory of one block on the CPU: a bit for each feature of a 0/1 draw, else four bytes."""
     return rows * block * (-(-n_features // 8) if binary else 4 * n_features)
 
 
 class BlockCovariance:
-    """Keeps one block of draws at a time and reduces it to a :class:`CovarianceSummary`.
+    """Store of one block of draws at a time, which reduces each complete block to a :class:`CovarianceSummary`.
 
     Blocks end at multiples of their size and at the end of the run. A larger block gives a smaller bias of the
-    largest eigenvalue, and costs memory in proportion and time in the square of its size.
+    largest eigenvalue. Its memory grows in proportion to the number of draws, and its time with the square.
 
     Args:
         rows: Number of examples.
         n_features: Number of features.
-        binary: Whether the map is of zeros and ones; its Gram matrix is then exact.
-        block: Draws in a block.
-        device: Where the draws are.
-        most: The most draws that will be added in all, if fewer than a block: no more are kept room for.
+        binary: Whether the map consists of zeros and ones; its Gram matrix is then exact.
+        block: Number of draws in a block.
+        device: Device of the draws.
+        most: Number of draws of the whole run, if it may be smaller than a block; saves memory.
     """
 
     def __init__(
@@ -50,7 +48,7 @@ class BlockCovariance:
         self.summary: CovarianceSummary | None = None
 
     def add(self, values: Tensor, draws: range) -> None:
-        """Add draws of shape (N, draws, n); they must not cross the end of a block."""
+        """Store draws of shape (N, draws, n), which must not cross the end of a block."""
         place = self.store[:, self.filled : self.filled + len(draws)]
         if self.packed:
             place.copy_(torch.from_numpy(np.packbits(values.numpy(), axis=2)))
@@ -61,73 +59,70 @@ class BlockCovariance:
             self.finish_block()
 
     def finish_block(self) -> None:
-        """Reduce the draws that are kept; a single one says nothing of a covariance."""
+        """Add the covariance of the stored draws to the summary, and empty the store.
+
+        A single draw has no covariance and is dropped.
+        """
         if self.filled >= 2:
-            rows = [_summary_of_block(self._matrix(row), self.n_features) for row in self.store[:, : self.filled]]
+            stored = self.store[:, : self.filled]
+            rows = [_StoredDraws(row, self.n_features, packed=self.packed).covariance() for row in stored]
             pairs = torch.full((len(rows),), self.filled // 2, dtype=torch.float64, device="cpu")
             block = CovarianceSummary(pairs, *torch.tensor(rows, dtype=torch.float64, device="cpu").unbind(dim=1))
             self.summary = block if self.summary is None else self.summary.merge(block)
         self.filled = 0
 
-    def _matrix(self, stored: Tensor) -> "_Columns":
-        return _Columns(stored, self.n_features, packed=self.packed)
 
-
-class _Columns:
-    """A block of draws of one example, read in groups of columns."""
+class _StoredDraws:
+    """The draws of one example in a block, shape (b, n), read in groups of columns."""
 
     def __init__(self, stored: Tensor, n_features: int, *, packed: bool) -> None:
         self.stored = stored
         self.n_features = n_features
         self.packed = packed
 
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """Columns start … stop − 1 in a dtype whose products are exact for zeros and ones."""
+    def columns(self, start: int, stop: int) -> Tensor:
+        """Return columns start … stop − 1 in a dtype whose products are exact for zeros and ones."""
         if not self.packed:
             part = self.stored[:, start:stop]
             return part.double() if part.dtype == torch.float32 else part.float()
         bits = np.unpackbits(self.stored[:, start // 8 : -(-stop // 8)].numpy(), axis=1)[:, : stop - start]
         return torch.from_numpy(bits.astype(np.float32))
 
-    def gram(self) -> Floats:
-        """Inner products of the draws, shape (b, b)."""
-        total = torch.zeros((len(self), len(self)), dtype=torch.float64, device=self.stored.device)
+    def gram(self) -> NDArray[np.float64]:
+        """Compute the inner products of the draws, shape (b, b)."""
+        b = len(self.stored)
+        total = torch.zeros((b, b), dtype=torch.float64, device=self.stored.device)
         for start in range(0, self.n_features, _COLUMNS):
-            part = self.read(start, min(start + _COLUMNS, self.n_features))
-            total += _outer(part)
+            total += _outer_product(self.columns(start, min(start + _COLUMNS, self.n_features)))
         return total.cpu().numpy()
 
+    def covariance(self) -> tuple[float, float, float]:
+        """Compute λ_max and the Frobenius norm of the unbiased sample covariance, and R̂/2 + 3λ²/2.
 
-def _summary_of_block(columns: _Columns, n_features: int) -> tuple[float, float, float]:
-    """λ_max and Frobenius norm of the unbiased sample covariance, and R̂/2 + 3λ²/2.
-
-    The nonzero eigenvalues of the centred Gram matrix G are those of the scatter matrix C, whichever is smaller;
-    the row sums of G∘G are x·Cx for the centred draws x.
-    """
-    b = len(columns)
-    if n_features < b:
-        draws = columns.read(0, n_features).double().cpu().numpy()
-        centred = draws - draws.mean(axis=0)
-        matrix = centred.T @ centred
-        row_sums = np.einsum("kf,kf->k", centred @ matrix, centred)
-    else:
-        gram = columns.gram()
-        means = gram.mean(axis=0)
-        matrix = gram - means - means[:, None] + means.mean()
-        row_sums = np.square(matrix).sum(axis=1)
-    top = max(float(np.linalg.eigvalsh(matrix)[-1]), 0.0) * (1 + _ROUNDING) / (b - 1)
-    frobenius = float(np.linalg.norm(matrix)) * (1 + _ROUNDING) / (b - 1)
-    largest_row = float(row_sums.max()) * (1 + _ROUNDING) / (b - 1)
-    return top, frobenius, largest_row / 2 + 1.5 * top**2
+        The centred Gram matrix G and the scatter matrix C have the same nonzero eigenvalues, so the smaller of the two
+        is decomposed. R̂ is the largest x·Cx of a centred draw x, which is a row sum of G∘G.
+        """
+        b = len(self.stored)
+        if self.n_features < b:
+            draws = self.columns(0, self.n_features).double().cpu().numpy()
+            centred = draws - draws.mean(axis=0)
+            matrix = centred.T @ centred
+            row_sums = np.einsum("kf,kf->k", centred @ matrix, centred)
+        else:
+            gram = self.gram()
+            means = gram.mean(axis=0)
+            matrix = gram - means - means[:, None] + means.mean()
+            row_sums = np.square(matrix).sum(axis=1)
+        top = max(float(np.linalg.eigvalsh(matrix)[-1]), 0.0) * (1 + _ROUNDING) / (b - 1)
+        frobenius = float(np.linalg.norm(matrix)) * (1 + _ROUNDING) / (b - 1)
+        largest_row = float(row_sums.max()) * (1 + _ROUNDING) / (b - 1)
+        return top, frobenius, largest_row / 2 + 1.5 * top**2
 
 
-def _outer(part: Tensor) -> Tensor:
-    """Part · partᵀ."""
+def _outer_product(part: Tensor) -> Tensor:
+    """Compute part · partᵀ."""
     if part.device.type == "cpu":
-        # NumPy notices that the factors are one matrix, and computes half of the product.
+        # NumPy notices that both factors are the same matrix, and computes half of the product.
         array = part.numpy()
         return torch.from_numpy(array @ array.T)
     with torch.autocast(part.device.type, enabled=False):  # half precision could make the eigenvalue too small

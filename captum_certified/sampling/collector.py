@@ -1,4 +1,4 @@
-"""Everything that is kept of one map's draws."""
+"""The statistics of one map: everything that is kept of its draws."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,32 +10,35 @@ from torch import Tensor
 
 from captum_certified.maps import FeatureLayout, SmoothedMap
 from captum_certified.maps.provenance import DrawRange
-from captum_certified.sampling.background_thread import Share, in_turn
+from captum_certified.sampling.background_thread import JobRunner, run_in_order
 from captum_certified.sampling.block_covariance import BlockCovariance, block_bytes
 from captum_certified.sampling.plan import block_draws
 from captum_certified.sampling.statistics import MapDraws, PerDrawMap, RegionStatistics, statistics_for
 from captum_certified.sampling.top_k_mask import TieCounter
 
-__all__ = ["CovarianceRequest", "MapCollector"]
+__all__ = ["MOST_AUTOMATIC_BYTES", "CovarianceRequest", "MapCollector"]
 
 CovarianceRequest = Literal["auto"] | bool | int
 
-_CACHED_NUMBERS, _ALL = 2**17, 2**62
-_MOST_BYTES = 1_000_000_000  # of one block, for covariance="auto"
+# The covariance of a block that needs this much memory is taken only where the caller asks for it.
+MOST_AUTOMATIC_BYTES = 1_000_000_000
+# Entries that are mapped at a time on the CPU: as many as stay in a cache.
+_CACHED_ENTRIES = 2**17
 
 
 class MapCollector:
-    """Applies one per-draw map to every pass and collects its statistics.
+    """A per-draw map and the statistics of its draws.
 
     Args:
-        per_draw_map: The map.
-        layout: What its features are.
+        per_draw_map: The map that is averaged.
+        layout: The layout of its features.
         rows: Number of examples.
-        masks: Regions by name.
-        covariance: ``"auto"``: if a block of all examples fits into 1 GB, and a warning if not; or whether; or the
-            number of draws in a block.
+        masks: Masks of the regions by name.
+        covariance: ``"auto"`` takes the covariance if a block of all examples fits into memory, and warns otherwise; a
+            bool decides; an integer is the number of draws in a block.
         most_draws: Number of draws of the run.
-        device: Where the draws are.
+        device: Device of the draws.
+        most_bytes: Limit of the memory of a block for ``covariance="auto"``.
     """
 
     def __init__(
@@ -48,22 +51,24 @@ class MapCollector:
         covariance: CovarianceRequest,
         most_draws: int,
         device: torch.device,
+        most_bytes: int = MOST_AUTOMATIC_BYTES,
     ) -> None:
         n, binary = layout.n_features, per_draw_map.binary
         self.per_draw_map = per_draw_map
         self.layout = layout
         self.rows = rows
-        # On the CPU as many as stay in a cache; an accelerator is faster with all at once.
-        self._mapped_at_once = max(1, (_CACHED_NUMBERS if device.type == "cpu" else _ALL) // max(n, 1))
+        # An accelerator is faster with all rows at once.
+        self._rows_at_once = max(1, _CACHED_ENTRIES // max(n, 1)) if device.type == "cpu" else None
         self.statistics = statistics_for(per_draw_map, rows, n, device)
         self.regions = {name: RegionStatistics(mask, device) for name, mask in masks.items()}
         block = block_draws(binary=binary) if isinstance(covariance, (str, bool)) else covariance
+        # An accelerator stores a 0/1 map as bytes, and the CPU as bits.
         size = block_bytes(rows, n, binary=binary, block=block) * (8 if binary and device.type != "cpu" else 1)
-        fits = size < _MOST_BYTES  # accelerators keep a 0/1 map as bytes
+        fits = size < most_bytes
         if covariance == "auto" and not fits:
             warnings.warn(
                 f"The covariance of the draws is not kept, so `best` is the intervals alone: a block of {block} draws "
-                f"of {rows} examples takes {size / 1e9:.1f} GB, more than {_MOST_BYTES / 1e9:g}. Pass fewer examples "
+                f"of {rows} examples takes {size / 1e9:.1f} GB, more than {most_bytes / 1e9:g}. Pass fewer examples "
                 "at a time, or `covariance` as True or as a smaller number of draws.",
                 UserWarning,
                 stacklevel=2,
@@ -73,35 +78,36 @@ class MapCollector:
             BlockCovariance(rows, n, binary=binary, block=block, device=device, most=most_draws) if wanted else None
         )
 
-    def add(self, magnitudes: Tensor, draws: range, ties: TieCounter, share: Share = in_turn) -> None:
-        """Add the draws of one pass.
+    def add(self, magnitudes: Tensor, draws: range, ties: TieCounter, run_jobs: JobRunner = run_in_order) -> None:
+        """Add the draws of one pass to the statistics.
 
         Args:
             magnitudes: Feature magnitudes, shape (N · draws, n), all draws of example 0 first.
-            draws: Their numbers.
-            ties: Counts the choices that only the index rule made.
-            share: Runs the mapping of the draws.
+            draws: Numbers of the draws.
+            ties: Counter of the features that only the index rule selected.
+            run_jobs: Runs the per-draw map on parts of the rows.
         """
-        values, placed_by_index = self._mapped(magnitudes, share)
+        values, placed_by_index = self._mapped(magnitudes, run_jobs)
         by_example = values.view(self.rows, len(draws), -1)
         self.statistics.add(by_example)
-        for shares in self.regions.values():
-            shares.add(by_example)
+        for region in self.regions.values():
+            region.add(by_example)
         if self.covariance is not None:
             self.covariance.add(by_example, draws)
         if placed_by_index is not None:
             ties.add(values, placed_by_index)
 
-    def _mapped(self, magnitudes: Tensor, share: Share) -> MapDraws:
-        """The maps of all draws, made of a few at a time."""
-        parts = share([partial(self.per_draw_map, some) for some in torch.split(magnitudes, self._mapped_at_once)])
+    def _mapped(self, magnitudes: Tensor, run_jobs: JobRunner) -> MapDraws:
+        """Apply the per-draw map to all rows, a few at a time."""
+        groups = torch.split(magnitudes, self._rows_at_once or len(magnitudes))
+        parts = run_jobs([partial(self.per_draw_map, group) for group in groups])
         placed_by_index = [part.placed_by_index for part in parts if part.placed_by_index is not None]
         return MapDraws(
             torch.cat([part.values for part in parts]), torch.cat(placed_by_index) if placed_by_index else None
         )
 
     def finish(self) -> None:
-        """Reduce a block that the end of the run has cut short."""
+        """Complete the last block, which the end of the run may have cut short."""
         if self.covariance is not None:
             self.covariance.finish_block()
 
@@ -109,7 +115,7 @@ class MapCollector:
         """Return the map of the draws so far.
 
         Args:
-            done: These draws.
+            done: Range of these draws.
             stdevs: Standard deviation of their noise.
         """
         averages = self.statistics.averages()
@@ -122,6 +128,6 @@ class MapCollector:
             second_moment=averages.second_moment,
             max_squared_norm=float(self.per_draw_map.max_squared_norm(self.layout.n_features)),
             covariance=None if self.covariance is None else self.covariance.summary,
-            regions={name: shares.state() for name, shares in self.regions.items()},
+            regions={name: region.mask_and_shares() for name, region in self.regions.items()},
             provenance=((done,),) * self.rows,
         )

@@ -11,17 +11,17 @@ from torch import Tensor
 from captum_certified.exceptions import CertificationError
 from captum_certified.maps import FeatureLayout, Groups, Regions, SmoothedMap, region_masks
 from captum_certified.maps.provenance import DrawRange
-from captum_certified.sampling.background_thread import BackgroundThread, Share, in_turn
+from captum_certified.sampling.background_thread import BackgroundThread, JobRunner, run_in_order
 from captum_certified.sampling.collector import CovarianceRequest, MapCollector
 from captum_certified.sampling.plan import SamplingPlan, noisy_inputs
 from captum_certified.sampling.statistics import PerDrawMap
 from captum_certified.sampling.top_k_mask import TieCounter
 
-__all__ = ["Attributions", "smooth"]
+__all__ = ["Attributions", "checked_magnitudes", "smooth"]
 
 
 class Attributions(NamedTuple):
-    """What the wrapped method returned for the rows of one pass."""
+    """The attributions that the wrapped method returned for the rows of one pass, and whether as a tuple."""
 
     maps: tuple[Tensor, ...]
     is_tuple: bool
@@ -38,19 +38,19 @@ def smooth(
     covariance: CovarianceRequest = "auto",
     on_pass: Callable[[int], None],
 ) -> Iterator[list[SmoothedMap]]:
-    """Sample, and after every block hand out each map so far.
+    """Sample, and yield each map so far after every block.
 
-    Memory is a few passes plus the statistics, whatever the number of draws: on the CPU the noise of the next pass
-    and the statistics of the last are made by a second thread while the model runs.
+    Memory does not grow with the number of draws: it holds a few passes and the statistics. On the CPU a second thread
+    makes the noise of the next pass and the statistics of the last one while the model runs.
 
     Args:
         attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
-        per_draw_maps: The maps to average; all are fed from the same attributions.
+        per_draw_maps: Maps to average, all computed from the same attributions.
         inputs: Clean inputs of shape (N, …).
-        plan: Which draws, and how they are cut.
-        groups: What a feature is.
+        plan: The draws, and how they are cut into blocks and passes.
+        groups: Groups of entries that are one feature.
         region: Regions whose share of every draw is recorded.
-        covariance: Whether the draws' covariance is taken, or in blocks of how many draws.
+        covariance: Whether to take the covariance of the draws, or the number of draws in its blocks.
         on_pass: Called with the number of draws of every finished pass.
 
     Yields:
@@ -63,25 +63,36 @@ def smooth(
     collectors: list[MapCollector] = []
     ties = TieCounter()
     with BackgroundThread(inputs[0].device) as thread:
-        counted: Future[None] | None = None
-        make_noisy = partial(noisy_inputs, inputs, plan=plan, share=thread.share)
+        counting: Future[None] | None = None
+        make_noisy = partial(noisy_inputs, inputs, plan=plan, run_jobs=thread.run_jobs)
         passes = (draws for block in plan.blocks() for draws in plan.passes(block))
-        for draws, noisy in thread.one_ahead(make_noisy, passes):
+        for draws, noisy in thread.prepare_ahead(make_noisy, passes):
             outputs = attribute(noisy, draws)
             if not collectors:
-                collectors = _collectors(outputs, per_draw_maps, rows, plan, groups, region, covariance)
-            if counted is not None:
-                counted.result()
-            # A copy, made here: the method may hand out the same memory again in the next pass.
+                # The first pass shows how the attributions are laid out.
+                layout = FeatureLayout.of(outputs.maps, is_tuple=outputs.is_tuple, rows=rows, groups=groups)
+                new_collector = partial(
+                    MapCollector,
+                    layout=layout,
+                    rows=rows,
+                    masks=region_masks(region, layout, rows),
+                    covariance=covariance,
+                    most_draws=plan.n_samples,
+                    device=outputs.maps[0].device,
+                )
+                collectors = [new_collector(per_draw_map) for per_draw_map in per_draw_maps]
+            if counting is not None:
+                counting.result()
+            # Copied in this thread, because the method may return the same memory again in the next pass.
             columns = collectors[0].layout.flatten(outputs.maps, rows)
             count = partial(_count, columns, draws, collectors, ties)
-            if plan.ends_block(draws.stop):  # the map is wanted now
-                counted = None
-                count(thread.share)
+            if plan.ends_block(draws.stop):  # the caller waits for the map
+                counting = None
+                count(thread.run_jobs)
             else:
-                counted = thread.start(count)
+                counting = thread.start(count)
             on_pass(len(draws))
-            if counted is not None:
+            if counting is not None:
                 continue
             if draws.stop == plan.stop:
                 for collector in collectors:
@@ -92,41 +103,22 @@ def smooth(
     ties.warn()
 
 
-def _collectors(
-    outputs: Attributions,
-    per_draw_maps: Sequence[PerDrawMap],
-    rows: int,
-    plan: SamplingPlan,
-    groups: Groups,
-    region: Regions,
-    covariance: CovarianceRequest,
-) -> list[MapCollector]:
-    """One for each map, once the first pass has shown how the attributions are laid out."""
-    layout = FeatureLayout.of(outputs.maps, is_tuple=outputs.is_tuple, rows=rows, groups=groups)
-    masks = region_masks(region, layout, rows)
-    device = outputs.maps[0].device
-    return [
-        MapCollector(f, layout, rows, masks=masks, covariance=covariance, most_draws=plan.n_samples, device=device)
-        for f in per_draw_maps
-    ]
-
-
 def _count(
-    columns: Tensor, draws: range, collectors: Sequence[MapCollector], ties: TieCounter, share: Share = in_turn
+    columns: Tensor,
+    draws: range,
+    collectors: Sequence[MapCollector],
+    ties: TieCounter,
+    run_jobs: JobRunner = run_in_order,
 ) -> None:
     """Add the feature magnitudes of one pass to the statistics of every map."""
     magnitudes = checked_magnitudes(columns, where=f"in draws {draws.start} to {draws.stop - 1}")
     for collector in collectors:
-        collector.add(magnitudes, draws, ties, share)
+        collector.add(magnitudes, draws, ties, run_jobs)
 
 
 def checked_magnitudes(magnitudes: Tensor, *, where: str) -> Tensor:
-    """The magnitudes, once they are known to be finite.
-
-    Raises:
-        CertificationError: They are not.
-    """
-    # A sum of magnitudes is finite unless an entry is not or it overflows; the sum is far cheaper to check.
+    """Return the magnitudes, or raise a CertificationError if they are not finite."""
+    # A finite sum shows that all magnitudes are finite, and is far cheaper. It may overflow, hence the second test.
     if not bool(torch.isfinite(magnitudes.sum())) and not bool(torch.isfinite(magnitudes).all()):
         raise CertificationError(f"Expected finite attributions, got NaN or infinity {where}.")
     return magnitudes

@@ -1,4 +1,4 @@
-"""Hashed noise: draw k of a seed is one fixed array, whoever asks, in whatever pass and process."""
+"""Hashed noise: draw k of a seed is one fixed array, in every pass and in every process."""
 
 import math
 from collections.abc import Callable
@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.randomness import word_of
-from captum_certified.sampling.background_thread import Share, in_turn
+from captum_certified.sampling.background_thread import JobRunner, run_in_order
 
 __all__ = ["NOISE_VERSION", "NoiseLaw", "fill_with_normals", "noise_pass"]
 
-# Raised when a draw of a seed becomes another array: maps of two versions may share draws under other numbers.
+# To be raised whenever a draw of a seed becomes another array: maps of different versions must not be merged, because
+# the same draw may have different numbers in them.
 NOISE_VERSION = 1
 NoiseLaw = Literal["gaussian", "uniform"]
 
-# Draws of few numbers are made in chunks: one generator for each of them would cost more than its numbers. Chunks
-# of 1, 2, 4, … draws are not cut by the passes that people choose.
+# Small draws are made in chunks, because a generator for each draw would cost more than its numbers. A chunk has 1, 2,
+# 4, … draws, so that the usual pass sizes do not cut it.
 _CHUNK_NUMBERS = 2**16
 _CHUNK_DRAWS = 64
 
@@ -36,26 +37,26 @@ def noise_pass(
     law: NoiseLaw = "gaussian",
     scale: float = 1.0,
     offset: Tensor | None = None,
-    share: Share = in_turn,
+    run_jobs: JobRunner = run_in_order,
 ) -> Tensor:
-    """Noise for consecutive draws of one input tensor, of unit standard deviation if it is not scaled.
+    """Make the noise of consecutive draws of one input tensor, with unit standard deviation unless it is scaled.
 
-    Draws belong to chunks of a fixed size, one draw each for large inputs. Each chunk is generated from
-    SeedSequence(seed, spawn_key=(chunk, tensor)) alone, and a draw is a fixed row of its chunk, so it does not depend
-    on the other draws of the pass. On the CPU NumPy generates it (PyTorch's CPU generator keeps only 32 bits of a
-    seed, too few to keep thousands of draws apart); on an accelerator PyTorch's 64-bit generator does.
+    A draw does not depend on the other draws of the pass: it is a fixed row of a chunk of fixed size, and each chunk is
+    generated from SeedSequence(seed, spawn_key=(chunk, tensor)) alone. For large inputs a chunk is a single draw. On
+    the CPU, NumPy generates the numbers, because PyTorch's CPU generator keeps only 32 bits of a seed, which are too
+    few to keep thousands of draws apart. On an accelerator PyTorch's 64-bit generator does.
 
     Args:
         shape: Shape of one example.
         seed: Seed of the run.
-        draws: Draw numbers.
+        draws: Numbers of the draws.
         tensor: Position of the tensor among the inputs.
         dtype: float32 or float64.
-        device: Where the noise is made.
+        device: Device of the noise.
         law: ``"gaussian"``, or ``"uniform"`` on ±√3.
-        scale: What the noise is multiplied with.
-        offset: What is added to every draw then, of shape ``shape``, ``dtype`` and without gradient.
-        share: Runs the making of the chunks, in any order.
+        scale: Factor of the noise.
+        offset: Tensor of shape ``shape`` and dtype ``dtype``, without gradient, that is added to every scaled draw.
+        run_jobs: Runs the jobs that make the chunks, in any order.
 
     Returns:
         Shape (len(draws), *shape).
@@ -74,13 +75,14 @@ def noise_pass(
         key = np.random.SeedSequence(seed, spawn_key=(chunk, tensor))
         jobs.append(partial(_draw, target, range(first, last), size, key, law, finish if cached else None))
         draw = chunk * size + last
-    share(jobs)
+    run_jobs(jobs)
     if not cached:
         finish(rows)
     return noise
 
 
 def _chunk_size(shape: tuple[int, ...]) -> int:
+    """Return the number of draws in a chunk, a power of two."""
     most = max(1, min(_CHUNK_DRAWS, _CHUNK_NUMBERS // max(math.prod(shape), 1)))
     return 1 << (most.bit_length() - 1)
 
@@ -93,10 +95,10 @@ def _draw(
     law: NoiseLaw,
     finish: Callable[[Tensor], None] | None,
 ) -> None:
-    """Fill rows with those at some places of a chunk, and finish them at once, while they are in the cache."""
+    """Fill rows with the draws at some places of a chunk, and finish them while they are in the cache."""
     if len(places) == size:
         _fill(rows, key, law)
-    else:  # a chunk is always made whole, so that a draw is the same whichever others are wanted
+    else:  # the whole chunk is made, so that a draw is the same whatever other draws are asked for
         chunk = rows.new_empty((size, rows.shape[1]))
         _fill(chunk, key, law)
         rows.copy_(chunk[places.start : places.stop])
@@ -105,10 +107,10 @@ def _draw(
 
 
 def _finish(rows: Tensor, *, law: NoiseLaw, scale: float, offset: Tensor | None) -> None:
-    """Make noise of unit variance, scale it, and add what it is the noise of."""
+    """Bring noise to unit variance, scale it, and add the offset."""
     if law == "uniform":
         rows.sub_(0.5).mul_(12**0.5)
-    # One by one: a fused multiply-add would round differently at the end of a vector register.
+    # In two steps: a fused multiply-add would round differently at the end of a vector register.
     if scale != 1:
         rows.mul_(scale)
     if offset is not None:
@@ -116,7 +118,7 @@ def _finish(rows: Tensor, *, law: NoiseLaw, scale: float, offset: Tensor | None)
 
 
 def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:
-    """Fill all rows of a chunk."""
+    """Fill all rows of a chunk with random numbers."""
     if rows.device.type == "cpu":
         numbers, bits = rows.numpy().reshape(-1), np.random.SFC64(key)
         if law == "gaussian":
@@ -125,38 +127,40 @@ def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:
             np.random.Generator(bits).random(dtype=numbers.dtype.type, out=numbers)
         return
     generator_on_device = torch.Generator(rows.device).manual_seed(word_of(key))
-    for row in rows:  # PyTorch's generators number a kernel's threads: one row at a time
+    # One row at a time: PyTorch's generators number the threads of a kernel, so numbers depend on its size.
+    for row in rows:
         if law == "gaussian":
             row.normal_(generator=generator_on_device)
         else:
             row.uniform_(0, 1, generator=generator_on_device)
 
 
-# Where fewer than 24 of a word's 32 bits are left, its logarithm wants more of them.
-_FEW = np.uint32(2**24)
+# A word below this has fewer than 24 significant bits, too few for an exact logarithm; it gets more random bits.
+_SMALL_WORD = np.uint32(2**24)
 
 
 def fill_with_normals(numbers: NDArray[np.floating], bits: np.random.BitGenerator) -> None:
     """Fill an array with standard normal numbers.
 
-    In single precision by Box and Muller's method, whose logarithms and cosines NumPy computes many at a time: four
-    times as fast as its own generator, which goes number by number and makes those in double precision.
+    Numbers in single precision are made by Box and Muller's method. It is four times as fast as NumPy's generator,
+    because NumPy computes logarithms and cosines many at a time, and its generator makes one number after another.
+    Numbers in double precision come from NumPy's generator.
 
     Args:
         numbers: Shape (n,), float32 or float64, contiguous.
-        bits: Where the random bits come from.
+        bits: Source of the random bits.
     """
     if numbers.dtype == np.float64:
         np.random.Generator(bits).standard_normal(out=numbers)
         return
     pairs = (len(numbers) + 1) // 2
     words = bits.random_raw(pairs).view(np.uint32)
-    # In place, as everywhere here: these arrays stay in the cache.
+    # All steps are in place, so that the arrays stay in the cache.
     radius = words[:pairs].astype(np.float32)
     radius += np.float32(0.5)
     radius *= np.float32(2.0**-32)
-    few = np.flatnonzero(words[:pairs] < _FEW)
-    radius[few] = (words[few] + (bits.random_raw(len(few)) + 0.5) * 2.0**-64) * 2.0**-32
+    small = np.flatnonzero(words[:pairs] < _SMALL_WORD)
+    radius[small] = (words[small] + (bits.random_raw(len(small)) + 0.5) * 2.0**-64) * 2.0**-32
     np.log(radius, out=radius)
     radius *= np.float32(-2.0)
     np.sqrt(radius, out=radius)

@@ -1,4 +1,4 @@
-"""Where the draws are cut into blocks and passes, and the noisy inputs of one pass."""
+"""The plan that cuts the draws into blocks and passes, and the noisy inputs of one pass."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,32 +7,32 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from captum_certified.sampling.background_thread import Share, in_turn
+from captum_certified.sampling.background_thread import JobRunner, run_in_order
 from captum_certified.sampling.noise import NoiseLaw, noise_pass
 
 __all__ = ["SamplingPlan", "block_draws", "noisy_inputs"]
 
-# Passes are cut at multiples of the pass size counted from multiples of this number, whatever the block.
+# Passes are cut at multiples of the pass size, counted from each multiple of this number, whatever the block size.
 _ANCHOR = 1024
 _MAX_PASS_ROWS = 64
 
 
 def block_draws(*, binary: bool) -> int:
-    """Draws in a block: 2048 of a 0/1 map, which are kept as bits, and 1024 of any other, kept as floats."""
+    """Return the number of draws in a block: 2048 for a 0/1 map, which is stored as bits, and 1024 for other maps."""
     return 2 * _ANCHOR if binary else _ANCHOR
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingPlan:
-    """Which draws are made, and how they are cut.
+    """The draws of a run, and how they are cut into blocks and passes.
 
     Args:
         seed: Seed of the noise.
         first_draw: Number of the first draw.
         n_samples: Number of draws.
-        pass_size: Draws computed together.
-        block: Draws whose statistics are completed together; the map so far is handed out after each block.
-        stdevs: Standard deviation of the noise for every input tensor; 0 holds that tensor fixed.
+        pass_size: Number of draws computed together.
+        block: Number of draws in a block; the map so far is yielded after each block.
+        stdevs: Standard deviation of the noise of every input tensor; 0 holds that tensor fixed.
         law: Distribution of the noise.
     """
 
@@ -46,12 +46,12 @@ class SamplingPlan:
 
     @staticmethod
     def default_pass_size(rows: int) -> int:
-        """As many draws as keep a pass at 64 rows or fewer, at least one."""
+        """Return the largest number of draws that keeps a pass at 64 rows or fewer, at least 1."""
         return max(1, _MAX_PASS_ROWS // max(rows, 1))
 
     @property
     def stop(self) -> int:
-        """The number after the last draw."""
+        """Number after the last draw."""
         return self.first_draw + self.n_samples
 
     @property
@@ -60,23 +60,24 @@ class SamplingPlan:
         return max(len(draws) for block in islice(self.blocks(), 2) for draws in self.passes(block))
 
     def of_draws(self, draws: range) -> "SamplingPlan":
-        """The plan of some of the draws."""
+        """Return the plan of a range of the draws."""
         return replace(self, first_draw=draws.start, n_samples=len(draws))
 
     def blocks(self) -> Iterator[range]:
-        """Consecutive ranges of draw numbers, ending at multiples of the block size and at the last draw."""
+        """Yield the range of draws of each block; blocks end at multiples of their size and at the last draw."""
         return _cut(self.first_draw, self.stop, size=self.block, anchor=self.block)
 
     def ends_block(self, stop: int) -> bool:
-        """Whether a pass that ends before draw ``stop`` is the last of its block."""
+        """Return whether a pass that ends before draw ``stop`` is the last one of its block."""
         return stop == self.stop or stop % self.block == 0
 
     def passes(self, block: range) -> Iterator[range]:
-        """The passes of one block, cut at fixed draw numbers."""
+        """Yield the range of draws of each pass of a block; passes are cut at fixed draw numbers."""
         return _cut(block.start, block.stop, size=self.pass_size, anchor=_ANCHOR)
 
 
 def _cut(start: int, stop: int, *, size: int, anchor: int) -> Iterator[range]:
+    """Cut a range at the multiples of ``anchor``, and at multiples of ``size`` counted from each of them."""
     while start < stop:
         base = start - start % anchor
         end = min(base + ((start - base) // size + 1) * size, base + anchor, stop)
@@ -85,34 +86,33 @@ def _cut(start: int, stop: int, *, size: int, anchor: int) -> Iterator[range]:
 
 
 def noisy_inputs(
-    inputs: tuple[Tensor, ...], draws: range, plan: SamplingPlan, share: Share = in_turn
+    inputs: tuple[Tensor, ...], draws: range, plan: SamplingPlan, run_jobs: JobRunner = run_in_order
 ) -> tuple[Tensor, ...]:
-    """X + σε for every example and draw, in NoiseTunnel's order: all draws of example 0 first.
+    """Make X + σε for every example and draw, in NoiseTunnel's order: all draws of example 0 first.
 
-    The sum is formed in float32 (float64 for float64 inputs) and then rounded to the input's dtype. All
-    examples share the noise. The tensors are new; the caller's are never touched, and images with
-    channels last in memory stay so. Where an input requires a gradient,
-    it flows through the sum.
+    All examples share the noise. The sum is formed in float32 (float64 for float64 inputs) and then rounded to the
+    dtype of the input. The returned tensors are new. They keep the memory format of the inputs (channels last), and
+    gradients flow through the sum.
 
     Args:
         inputs: Tensors of shape (N, …).
-        draws: Draw numbers.
-        plan: Seed and standard deviations.
-        share: Runs the making of the noise.
+        draws: Numbers of the draws.
+        plan: The plan, with the seed and the standard deviations.
+        run_jobs: Runs the jobs that make the noise.
 
     Returns:
         One tensor of shape (N · len(draws), …) for every input.
     """
-    return tuple(_noisy_input(tensor, position, draws, plan, share) for position, tensor in enumerate(inputs))
+    return tuple(_noisy_input(tensor, position, draws, plan, run_jobs) for position, tensor in enumerate(inputs))
 
 
-def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan, share: Share) -> Tensor:
+def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan, run_jobs: JobRunner) -> Tensor:
     stdev = plan.stdevs[position]
     if stdev == 0:
         return tensor.unsqueeze(1).repeat(1, len(draws), *(1,) * (tensor.dim() - 1)).flatten(0, 1)
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     center = tensor.to(dtype)
-    # Several examples share the noise, and a gradient flows through a sum that leaves its terms as they are.
+    # Not in place where several examples share the noise, or where a gradient flows through the sum.
     added_in_place = len(tensor) == 1 and not tensor.requires_grad
     noise = noise_pass(
         tuple(tensor.shape[1:]),
@@ -124,14 +124,14 @@ def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan
         law=plan.law,
         scale=stdev,
         offset=center[0] if added_in_place else None,
-        share=share,
+        run_jobs=run_jobs,
     ).unsqueeze(0)
     noisy = noise if added_in_place else center.unsqueeze(1) + noise
-    return _laid_out_like(tensor, noisy.flatten(0, 1).to(tensor.dtype))
+    return _in_memory_format_of(tensor, noisy.flatten(0, 1).to(tensor.dtype))
 
 
-def _laid_out_like(tensor: Tensor, rows: Tensor) -> Tensor:
-    """The rows, channels last in memory where those of the caller's images are."""
+def _in_memory_format_of(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Return the rows with channels last in memory if the caller's images have that format."""
     last = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
     if tensor.dim() not in (4, 5) or tensor.is_contiguous() or not tensor.is_contiguous(memory_format=last):
         return rows

@@ -1,4 +1,4 @@
-"""Mergeable statistics of the draws: counts for 0/1 maps, first and second moments otherwise."""
+"""Statistics of the draws: counts for 0/1 maps, first and second moments for other maps, and shares of regions."""
 
 from typing import NamedTuple, Protocol
 
@@ -23,7 +23,7 @@ class MapDraws(NamedTuple):
 
     Attributes:
         values: Shape (rows, n), bool for 0/1 maps, else floating point in [0, 1].
-        placed_by_index: Shape (rows,), how many of the selected features only the index rule placed; or None.
+        placed_by_index: How many of the selected features only the index rule selected, shape (rows,); or ``None``.
     """
 
     values: Tensor
@@ -31,7 +31,7 @@ class MapDraws(NamedTuple):
 
 
 class PerDrawMap(Protocol):
-    """f, the map that is averaged: a fixed function of one noisy input's attribution alone."""
+    """The map f that is averaged: a fixed function of the attributions of one noisy input."""
 
     @property
     def binary(self) -> bool:
@@ -41,10 +41,10 @@ class PerDrawMap(Protocol):
         """Map feature magnitudes of shape (rows, n) to values of the same shape."""
 
     def max_squared_norm(self, n_features: int) -> float:
-        """A bound on ‖f‖² that holds in every draw."""
+        """Return a bound on ‖f‖² that holds in every draw."""
 
     def settings(self) -> dict[str, float]:
-        """Parameters that identify the map."""
+        """Return the parameters that identify the map."""
 
 
 class Averages(NamedTuple):
@@ -62,7 +62,7 @@ class Averages(NamedTuple):
 
 
 class CountStatistics:
-    """How often each feature of a 0/1 map was 1."""
+    """Counts of how often each feature of a 0/1 map was 1."""
 
     def __init__(self, rows: int, n_features: int, device: torch.device) -> None:
         self.n_samples = 0
@@ -72,7 +72,7 @@ class CountStatistics:
         """Add draws of shape (N, draws, n)."""
         draws = values.shape[1]
         if values.device.type == "cpu" and draws < 2**16:
-            # NumPy sums bytes into 16 bits about ten times faster than PyTorch sums booleans.
+            # NumPy sums bytes into 16 bits about ten times as fast as PyTorch sums booleans.
             sums = np.add.reduce(values.numpy().view(np.uint8), axis=1, dtype=np.uint16)
             self.counts += torch.from_numpy(sums.astype(np.int64))
         else:
@@ -85,7 +85,7 @@ class CountStatistics:
 
 
 class MomentStatistics:
-    """Sums of a map and of its square, in float64."""
+    """Sums of a map and of its square in float64."""
 
     def __init__(self, rows: int, n_features: int, device: torch.device) -> None:
         self.n_samples = 0
@@ -102,7 +102,7 @@ class MomentStatistics:
         self.n_samples += values.shape[1]
 
     def averages(self) -> Averages:
-        """Return the means so far."""
+        """Return the mean and the mean square so far."""
         return Averages(mean=(self.total / self.n_samples).cpu(), second_moment=(self.squares / self.n_samples).cpu())
 
 
@@ -110,13 +110,13 @@ Statistics = CountStatistics | MomentStatistics
 
 
 def statistics_for(per_draw_map: PerDrawMap, rows: int, n_features: int, device: torch.device) -> Statistics:
-    """Empty statistics of the kind that suits a map."""
+    """Return empty statistics of the kind that a map needs."""
     kind = CountStatistics if per_draw_map.binary else MomentStatistics
     return kind(rows, n_features, device)
 
 
 class RegionStatistics:
-    """The share of the map's sum that lies in a region, for every draw; 0 for an all-zero draw."""
+    """Share of the map's sum that lies in a region, for every draw; 0 for an all-zero draw."""
 
     def __init__(self, mask: Tensor, device: torch.device) -> None:
         self.mask = mask.to(device)
@@ -128,6 +128,6 @@ class RegionStatistics:
         inside = (values * self.mask.unsqueeze(1)).sum(dim=2, dtype=torch.float64)
         self.shares.append(torch.where(total > 0, inside / total, torch.zeros_like(total)).clamp(0, 1).cpu())
 
-    def state(self) -> tuple[Tensor, Tensor]:
-        """The mask and the shares so far, on the CPU."""
+    def mask_and_shares(self) -> tuple[Tensor, Tensor]:
+        """Return the mask and the shares so far, on the CPU."""
         return self.mask.cpu(), torch.cat(self.shares, dim=1)

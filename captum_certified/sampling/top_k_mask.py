@@ -1,4 +1,4 @@
-"""The largest entries of every row of a tensor, on its device."""
+"""Selection of the largest entries of every row of a tensor, on its device."""
 
 import warnings
 
@@ -7,21 +7,21 @@ from torch import Tensor
 
 from captum_certified.theory import top_k_mask
 
-__all__ = ["TieCounter", "top_k_rows"]
+__all__ = ["TieCounter", "kth_largest", "top_k_rows"]
 
-# More than this share of the ones, in more than this share of the draws.
-_NOTEWORTHY = 0.01
+# The warning is given if the index rule selects more than this share of the features in more than this share of draws.
+_NOTABLE_SHARE = 0.01
 
 
 def top_k_rows(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """:func:`~captum_certified.theory.top_k_mask` of a tensor: among equal values the lower index goes first.
+    """Mark the k largest entries of every row; among equal values, the lower index goes first.
 
     Args:
         values: Shape (rows, n), without NaN and without gradient.
-        k: How many to mark, 1 to n.
+        k: Number of entries to mark, 1 to n.
 
     Returns:
-        The mask, bool of shape (rows, n), and for every row how many of its marks only the index rule placed.
+        The mask, bool of shape (rows, n), and for every row how many of its entries only the index rule selected.
 
     Example:
         >>> mask, placed_by_index = top_k_rows(torch.tensor([[3.0, 1.0, 2.0, 2.0]]), 2)
@@ -29,22 +29,27 @@ def top_k_rows(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         ([[True, False, True, False]], [1])
     """
     if values.device.type == "cpu":
-        # NumPy's vectorised selection takes half the time of torch.topk.
+        # NumPy's selection takes half the time of torch.topk.
         mask, placed_by_index = top_k_mask(values.numpy(), k)
         return torch.from_numpy(mask), torch.from_numpy(placed_by_index)
     return _selected_on_device(values, k)
 
 
 def _selected_on_device(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    threshold = torch.topk(values, k, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+    threshold = kth_largest(values, k)
     above, tied = values > threshold, values == threshold
     room = k - above.sum(dim=1, keepdim=True)
     placed = torch.where(tied.sum(dim=1, keepdim=True) > room, room, torch.zeros_like(room))
     return above | (tied & (tied.cumsum(dim=1) <= room)), placed.squeeze(1)
 
 
+def kth_largest(values: Tensor, k: int) -> Tensor:
+    """Return the k-th largest value of every row, shape (rows, 1)."""
+    return torch.topk(values, k, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+
+
 class TieCounter:
-    """Counts draws in which the index rule placed more than 1 % of the ones."""
+    """Counter of the draws in which only the index rule selected more than 1 % of the salient features."""
 
     def __init__(self) -> None:
         self.draws = 0
@@ -55,16 +60,16 @@ class TieCounter:
 
         Args:
             values: Maps, shape (rows, n).
-            placed_by_index: How many selected features only the index rule placed, shape (rows,).
+            placed_by_index: How many features only the index rule selected, shape (rows,).
         """
         self.draws += len(values)
         if bool(placed_by_index.any()):
             selected = (values > 0).sum(dim=1)
-            self.tied += int((placed_by_index.to(selected.device) > _NOTEWORTHY * selected).sum())
+            self.tied += int((placed_by_index.to(selected.device) > _NOTABLE_SHARE * selected).sum())
 
     def warn(self) -> None:
-        """Warn if it happened in more than 1 % of the draws."""
-        if self.tied > _NOTEWORTHY * self.draws:
+        """Warn if more than 1 % of the draws were counted as tied."""
+        if self.tied > _NOTABLE_SHARE * self.draws:
             warnings.warn(
                 f"In {self.tied} of {self.draws} draws more than 1 % of the salient features were chosen by their "
                 "position among equal attributions. Pass `groups` to make entries that always agree one feature.",

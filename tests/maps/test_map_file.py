@@ -1,4 +1,4 @@
-"""A map's file: the same map back, and a plain refusal of everything else."""
+"""Files of maps: a saved map is read back equal, and every other file is refused."""
 
 import dataclasses
 import io
@@ -101,7 +101,7 @@ def test_files_are_complete_or_absent(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["map.npz"]
 
 
-def test_missing_file_and_missing_folder_are_said_plainly(tmp_path):
+def test_a_missing_file_and_a_missing_folder_raise_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.npz"):
         SmoothedMap.load(tmp_path / "nothing.npz")
     with pytest.raises(FileNotFoundError, match="no such folder"):
@@ -335,7 +335,7 @@ def test_archives_hold_what_was_written(tmp_path):
 
 
 def test_a_map_of_almost_nothing_can_be_read_again(tmp_path):
-    """It compresses a hundredfold and more, which of a file from anywhere would not be believed."""
+    """Its archive compresses more than a hundredfold, which would be refused in an untrusted file."""
     counts = torch.zeros(120, 150_528, dtype=torch.int64)
     counts[:, ::1000] = 3
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=100, stdevs=0.2)
@@ -344,7 +344,7 @@ def test_a_map_of_almost_nothing_can_be_read_again(tmp_path):
 
 
 def test_maps_beyond_the_unit_interval_can_be_read_again(tmp_path):
-    """Magnitudes that a method samples are not certified, but they are maps."""
+    """Maps of raw magnitudes cannot be certified, but they can be stored."""
     large = dataclasses.replace(
         map_of(draws(binary=False)), feature_mean=torch.full((2, 5), 1e7).double() / 3, max_squared_norm=None,
         second_moment=(torch.full((2, 5), 1e7).double() / 3).square(),

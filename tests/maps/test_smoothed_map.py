@@ -1,4 +1,4 @@
-"""What a smoothed map says, and how maps are merged and stacked."""
+"""Properties of a smoothed map, and maps that are merged and stacked."""
 
 import dataclasses
 
@@ -66,7 +66,7 @@ def test_a_mean_map_has_moments_and_the_trace_of_its_draws():
     assert_close(smoothed_map.trace, torch.from_numpy(values.var(axis=1, ddof=1).sum(1)), rtol=1e-12, atol=0)
 
 
-def test_the_trace_is_unknown_where_it_cannot_be_known():
+def test_the_trace_of_too_little_information_is_none():
     assert SmoothedMap.from_mean(torch.rand(1, 3), n_samples=9, stdevs=0.1).trace is None
     assert SmoothedMap.from_counts(torch.tensor([[1, 0]]), n_samples=1, stdevs=0.1).trace is None
     given = SmoothedMap.from_mean(torch.full((1, 3), 0.5), n_samples=9, stdevs=0.1, trace=torch.tensor([0.5]))
@@ -170,7 +170,7 @@ def test_overlap_in_one_row_alone_is_refused():
         one.merge(shared)
 
 
-def test_maps_of_unknown_draws_merge_only_on_the_caller_s_word():
+def test_maps_of_unknown_draws_merge_only_with_assume_independent():
     one, known = map_of(draws()), map_of(draws(), first=0)
     for first, second in ((one, one), (one, known), (known, one)):
         with pytest.raises(InvalidInputError, match="whose draws are known, got one made from numbers"):
@@ -180,7 +180,7 @@ def test_maps_of_unknown_draws_merge_only_on_the_caller_s_word():
         assert merged.n_samples.tolist() == [60, 60]
 
 
-def test_the_caller_s_word_does_not_cover_draws_known_to_be_shared():
+def test_assume_independent_does_not_allow_shared_draws():
     one = map_of(draws(), first=0)
     with pytest.raises(InvalidInputError, match="distinct draws"):
         one.merge(one, assume_independent=True)
@@ -205,7 +205,7 @@ def test_other_settings_are_refused(change, message):
         one.merge(two)
 
 
-def test_what_only_says_how_draws_were_computed_may_differ():
+def test_settings_of_the_computation_may_differ():
     setups = [
         {"class": "A", "stochastic": s, "device": d, "versions": {"torch": d}, "nt_samples_batch_size": 3}
         for s, d in ((False, "cpu"), (True, "cuda:0"))
@@ -268,7 +268,7 @@ def test_covariance_merges_as_pair_weighted_means():
     assert merged.fourth_moment.tolist() == [13]
 
 
-def test_the_short_form_stays_short():
+def test_a_covariance_without_norms_merges_into_one_without_norms():
     merged = summary(4).merge(summary(12, full=False))
     assert merged.frobenius_norm is None
     assert merged.fourth_moment is None
@@ -276,7 +276,7 @@ def test_the_short_form_stays_short():
     assert set(merged.parts()) == {"pairs", "top_eigenvalue"}
 
 
-def test_covariance_goes_with_its_map():
+def test_stacking_and_merging_keep_the_covariance():
     one, two = map_of(draws(), covariance=summary(4, 6)), map_of(draws(), covariance=summary(12, 6))
     merged = one.merge(two, assume_independent=True)
     assert merged.covariance.pairs.tolist() == [16, 12]
@@ -285,7 +285,7 @@ def test_covariance_goes_with_its_map():
     assert SmoothedMap.stack([one, map_of(draws())]).covariance is None
 
 
-def test_a_single_draw_has_no_covariance_and_spoils_none():
+def test_merging_a_single_draw_keeps_the_covariance():
     values = draws(rows=1, q=9)
     many, one = map_of(values[:, :8], first=0, covariance=summary(4.0)), map_of(values[:, 8:], first=8)
     for merged in (many.merge(one), one.merge(many)):
@@ -318,7 +318,7 @@ def test_rows_stacked_equal_the_batch(binary):
     assert stacked.draws == whole.draws
 
 
-def test_stacked_rows_keep_inputs_and_targets_of_their_own():
+def test_stacked_rows_keep_their_inputs_and_targets():
     one, two = (
         dataclasses.replace(map_of(draws(rows=1), first=0), setup={"class": "A", "inputs": [i], "target": [t]})
         for i, t in (("x", 1), ("y", 2))
@@ -427,7 +427,7 @@ def test_malformed_means_are_refused(mean, settings, message):
         SmoothedMap.from_mean(mean, **{"n_samples": 10, "stdevs": 0.1, **settings})
 
 
-def test_draws_of_minus_2_and_3_show_wherever_more_than_their_mean_is_given():
+def test_draws_of_minus_2_and_3_are_refused_unless_only_their_mean_is_given():
     draws = np.random.default_rng(0).choice([-2.0, 3.0], size=(1, 1000, 2))
     mean = torch.from_numpy(draws.mean(1))
     extras = {
@@ -444,7 +444,7 @@ def test_draws_of_minus_2_and_3_show_wherever_more_than_their_mean_is_given():
     assert not SmoothedMap.from_mean(mean, n_samples=1000, stdevs=1.0).binary
 
 
-def test_means_that_rounding_put_outside_are_those_of_the_ends():
+def test_means_just_outside_the_unit_interval_are_clamped():
     made = SmoothedMap.from_mean(torch.tensor([[1 + 2e-16, -1e-17]], dtype=torch.float64), n_samples=9, stdevs=0.1)
     assert made.features.tolist() == [[1.0, 0.0]]
 

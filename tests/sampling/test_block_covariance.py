@@ -1,4 +1,4 @@
-"""Covariance of draws in blocks against dense NumPy covariance and explicit pairs."""
+"""Covariance of draws in blocks, compared with dense NumPy covariances and explicit pairs."""
 
 import itertools
 
@@ -124,7 +124,7 @@ def test_a_run_that_begins_inside_a_block_has_a_short_first_block():
     assert_close(float(collected.summary.fourth_moment[0]), float(expected[2]), rtol=1e-9, atol=0)
 
 
-def test_a_single_draw_says_nothing():
+def test_a_single_draw_has_no_covariance():
     collected = BlockCovariance(1, 5, binary=True, block=4, device=CPU)
     collected.add(torch.ones(1, 1, 5, dtype=torch.bool), range(3, 4))
     assert collected.summary is None
@@ -147,7 +147,7 @@ def test_maps_that_never_change_have_no_covariance(n, binary):
 
 @pytest.mark.parametrize("n", [9, 64, 1001, 9001])
 def test_bits_and_numbers_are_the_same_draws(n):
-    """Inner products of zeros and ones are exact, so every route gives the same bits."""
+    """Inner products of zeros and ones are exact, so both computations give the same bits."""
     values = torch.from_numpy(some_draws(np.random.default_rng(n), 9, n)[None])
     summaries = []
     for binary in (True, False):
@@ -160,8 +160,8 @@ def test_bits_and_numbers_are_the_same_draws(n):
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("n", [1, 7, 11])
-def test_scatter_and_gram_matrix_say_the_same(n, binary):
-    """Features that are always 0 change nothing but the route."""
+def test_scatter_and_gram_matrix_give_the_same_summary(n, binary):
+    """Features that are always 0 change only which matrix is decomposed."""
     draws = some_draws(np.random.default_rng(n), 24, n, binary=binary)[None]
     wide = np.concatenate([draws, np.zeros((1, 24, 40))], axis=2)
     narrow, broad = summarised(draws, block=12), summarised(wide, block=12)
@@ -200,7 +200,7 @@ def test_the_fourth_moment_bounds_the_squared_kernel_in_every_direction(seed):
 
 @pytest.mark.parametrize("draws", [2, 4, 40])
 def test_the_fourth_moment_is_attained_by_two_points(draws):
-    """Two maps in equal shares: half of all pairs differ, by the most there is; both terms of κ̂ are needed."""
+    """With two maps in equal shares, half of all pairs differ by the maximum, so both terms of κ̂ are needed."""
     block = TwoPointLaw(0.5, 3).draws(1, draws, np.random.default_rng(0))[0]
     block[: draws // 2], block[draws // 2 :] = [1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]
     u = np.array([1, 1, 1, -1, -1, -1]) / np.sqrt(6)
@@ -212,8 +212,8 @@ def test_the_fourth_moment_is_attained_by_two_points(draws):
     assert_close(bound - float(mean), 1.5 * top**2 / draws, rtol=1e-8, atol=0)
 
 
-def test_two_point_laws_summarise_themselves():
-    """The shortcut that the coverage tests take gives what the blocks give."""
+def test_the_shortcut_for_two_point_laws_is_exact():
+    """The shortcut of the coverage tests gives the same summary as the blocks."""
     law, generator = TwoPointLaw(0.2, 4), np.random.default_rng(5)
     draws = law.draws(6, 24, generator)
     rare = draws[:, :, 0].reshape(6, 3, 8).sum(axis=2)
@@ -259,7 +259,7 @@ def test_summaries_merge_by_their_pairs():
     assert_close(float(uneven.frobenius_norm[0]), float(expected[1]), rtol=1e-9, atol=0)
 
 
-def test_a_summary_without_norms_makes_the_merged_one_short():
+def test_merging_a_summary_without_norms_drops_the_norms():
     one = CovarianceSummary(torch.tensor([4.0]), torch.tensor([2.0]), torch.tensor([3.0]), torch.tensor([9.0]))
     two = CovarianceSummary(torch.tensor([4.0]), torch.tensor([4.0]))
     for merged in (one.merge(two), two.merge(one)):

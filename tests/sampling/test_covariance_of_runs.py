@@ -1,4 +1,4 @@
-"""The covariance that a run of the sampling loop keeps, against the draws one by one."""
+"""The covariance of a run of the sampling loop, compared with single draws."""
 
 import itertools
 
@@ -22,7 +22,10 @@ from captum_certified import (
     SparsifiedSmoothGrad,
     sample_many,
 )
-from captum_certified.sampling import collector
+from captum_certified.attr.per_draw_maps import Sparsified
+from captum_certified.maps import FeatureLayout
+from captum_certified.sampling.block_covariance import BlockCovariance
+from captum_certified.sampling.collector import MOST_AUTOMATIC_BYTES, MapCollector
 
 SHAPE = (3, 4, 4)
 SETTINGS = {"stdevs": 0.3, "seed": 5, "target": 1}
@@ -46,7 +49,7 @@ kinds = pytest.mark.parametrize("kind", ["sparsified", "normalized"])
 
 
 def draws_one_by_one(explainer, x, numbers):
-    """The per-draw maps themselves: means of single draws, shape (rows, draws, n)."""
+    """Return the per-draw maps as means of single draws, shape (rows, draws, n)."""
     singles = [explainer.sample(x, nt_samples=1, first_draw=i, **SETTINGS).features.numpy() for i in numbers]
     return np.stack(singles, axis=1)
 
@@ -119,7 +122,7 @@ def test_two_halves_merged_are_one_run_with_the_same_blocks(x, kind):
         )
 
 
-def test_traces_that_were_given_merge_like_the_draws_they_came_from():
+def test_given_traces_merge_like_the_traces_of_draws():
     rng = np.random.default_rng(0)
     draws = rng.random((2, 30, 6))
 
@@ -133,14 +136,14 @@ def test_traces_that_were_given_merge_like_the_draws_they_came_from():
     assert_close(merged.trace, torch.from_numpy(draws.var(axis=1, ddof=1).sum(axis=1)), rtol=1e-12, atol=0)
 
 
-def test_a_map_without_covariance_makes_the_merged_one_without():
+def test_merging_with_a_map_without_covariance_drops_it():
     one, two = (
         SparsifiedSmoothGrad(method(), tau=0.2).sample(
             images(1, shape=SHAPE), nt_samples=8, first_draw=first, covariance=covariance, **SETTINGS
         )
         for first, covariance in ((0, 4), (8, False))
     )
-    # The setups differ in nothing that matters, so they merge; the covariance of half of the draws is dropped.
+    # The maps merge, but the covariance of half of the draws is dropped.
     assert one.merge(two).covariance is None
     assert two.merge(one).covariance is None
 
@@ -211,24 +214,30 @@ def test_other_values_are_refused(x, wrong):
             call(x, nt_samples=10, covariance=wrong, **SETTINGS, **extra)
 
 
-def test_auto_keeps_under_its_limit(x, monkeypatch):
-    explainer = explainers()["sparsified"]
+def test_auto_takes_the_covariance_of_blocks_under_the_limit(x):
+    layout = FeatureLayout.of([x], is_tuple=False, rows=2)
     needed = 2 * 2048 * 6  # two rows of 48 bits
-    monkeypatch.setattr(collector, "_MOST_BYTES", needed + 1)
-    assert explainer.sample(x, nt_samples=4, **SETTINGS).covariance is not None
-    monkeypatch.setattr(collector, "_MOST_BYTES", needed)
+
+    def takes_covariance(covariance, limit):
+        device = torch.device("cpu")
+        collector = MapCollector(
+            Sparsified(0.2), layout, 2, masks={}, covariance=covariance, most_draws=4, device=device, most_bytes=limit
+        )
+        return collector.covariance is not None
+
+    assert takes_covariance("auto", needed + 1)
     with pytest.warns(UserWarning, match="a block of 2048 draws of 2 examples takes"):
-        assert explainer.sample(x, nt_samples=4, **SETTINGS).covariance is None
+        assert not takes_covariance("auto", needed)
     for asked in (True, 2048):
-        assert explainer.sample(x, nt_samples=4, covariance=asked, **SETTINGS).covariance is not None
+        assert takes_covariance(asked, needed)
 
 
 def test_the_limit_is_one_gigabyte():
-    assert collector._MOST_BYTES == 10**9
+    assert MOST_AUTOMATIC_BYTES == 10**9
 
 
 class Linear(nn.Module):
-    """A map of many features for the price of a sum."""
+    """Cheap model of many features."""
 
     def forward(self, inputs):
         return (inputs**2).flatten(1).sum(dim=1)
@@ -249,11 +258,11 @@ def test_one_draw_has_no_covariance(x):
     assert single.trace is None
 
 
-def test_attribute_keeps_no_block(x, monkeypatch):
+def test_attribute_stores_no_block(x, monkeypatch):
     def refuse(*arguments, **named):
         raise AssertionError("attribute needs no covariance")
 
-    monkeypatch.setattr(collector, "BlockCovariance", refuse)
+    monkeypatch.setattr(BlockCovariance, "__init__", refuse)
     explainers()["sparsified"].attribute(x, nt_samples=4, **SETTINGS)
 
 

@@ -16,7 +16,7 @@ from captum_certified.sampling.background_thread import BackgroundThread
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all storages that PyTorch's operations made and nobody has dropped yet."""
+    """Counter of the bytes in all live storages that PyTorch's operations made."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ def sample(make, draws):
 
 
 def peak_of_tensors(make, draws):
-    """Most bytes that PyTorch held at once while sampling."""
+    """Return the largest number of bytes that PyTorch held at once while sampling."""
     gc.collect()
     with LiveBytes() as tensors:
         sample(make, draws)
@@ -59,7 +59,7 @@ def peak_of_tensors(make, draws):
 
 
 def peak_of_arrays(make, draws):
-    """Most bytes that Python and NumPy held at once while sampling."""
+    """Return the largest number of bytes that Python and NumPy held at once while sampling."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -71,7 +71,7 @@ def peak_of_arrays(make, draws):
 
 @pytest.fixture(autouse=True)
 def _prompt_collection():
-    """Collect cycles as they arise: when Python does by itself depends on everything allocated before."""
+    """Collect cycles at once: otherwise the time of collection depends on everything allocated before."""
     before = gc.get_threshold()
     gc.freeze()  # a full collection waits until a quarter of what survived the last one is new
     gc.collect()
@@ -86,9 +86,8 @@ def _prompt_collection():
 )
 def test_8192_draws_take_no_more_memory_than_256(make, monkeypatch):
     # In one thread: which of two threads' peaks coincide is chance, and more draws have more chances.
-    monkeypatch.setattr(
-        "captum_certified.sampling.loop.BackgroundThread", lambda _: BackgroundThread(torch.device("meta"))
-    )
+    start = BackgroundThread.__init__
+    monkeypatch.setattr(BackgroundThread, "__init__", lambda thread, device: start(thread, torch.device("meta")))
 
     def peak(draws):
         return peak_of_tensors(make, draws) + peak_of_arrays(make, draws)

@@ -1,4 +1,4 @@
-"""The noise is a function of (seed, draw, tensor) and of nothing else."""
+"""The noise is a function of seed, draw and tensor only."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def noise(shape, *, seed=0, draws=range(1), tensor=0, dtype=torch.float32, law="
 @pytest.mark.parametrize("pass_size", [1, 7, 64, 100])
 @pytest.mark.parametrize("shape", [(3, 5), (1, 28, 28), (3, 64, 64), (40_000,)])
 def test_a_draw_does_not_depend_on_the_pass_it_is_made_in(law, dtype, pass_size, shape):
-    """Nor on the chunk it is made with: of these shapes 64, 64, 4 and 1 draws are made together."""
+    """Chunks of these shapes have 64, 64, 4 and 1 draws."""
     whole = noise(shape, seed=9, draws=range(150), dtype=dtype, law=law)
     parts = [
         noise(shape, seed=9, draws=range(start, min(start + pass_size, 150)), dtype=dtype, law=law)
@@ -38,13 +38,13 @@ def test_a_draw_does_not_depend_on_the_pass_it_is_made_in(law, dtype, pass_size,
 def test_noise_shared_with_another_thread_is_the_same(shape):
     with BackgroundThread(CPU) as thread:
         shared = noise_pass(
-            shape, seed=9, draws=range(5, 140), tensor=0, dtype=torch.float32, device=CPU, share=thread.share
+            shape, seed=9, draws=range(5, 140), tensor=0, dtype=torch.float32, device=CPU, run_jobs=thread.run_jobs
         )
     assert torch.equal(shared, noise(shape, seed=9, draws=range(5, 140)))
 
 
 def test_the_noise_of_a_seed_is_fixed_for_good():
-    """Stored maps name a seed: what it stands for must not change from release to release."""
+    """Stored maps keep the seed, so its noise must be the same in every release."""
     small = noise((2,), seed=7, draws=range(63, 66), tensor=1, dtype=torch.float64)
     large = noise((40_000,), seed=7, draws=range(3, 4))[0, :2]
     assert [[round(value, 6) for value in row] for row in small.tolist()] == SMALL

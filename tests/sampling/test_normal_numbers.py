@@ -1,4 +1,4 @@
-"""Normal numbers in single precision: Box and Muller's method, and the law of what it gives."""
+"""Normal numbers in single precision: Box and Muller's method, and the distribution of its numbers."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def normals(count, seed=0, dtype=np.float32):
 
 
 class Words:
-    """A source of bits whose words are known."""
+    """Source of random bits whose words are given."""
 
     def __init__(self, *answers):
         self.answers = [np.asarray(answer, dtype=np.uint64) for answer in answers]
@@ -30,7 +30,7 @@ def packed(*words):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 1000, 150_528])
-def test_they_are_the_method_in_double_precision(count):
+def test_numbers_equal_the_method_in_double_precision(count):
     pairs = (count + 1) // 2
     bits = np.random.SFC64(3)
     words = bits.random_raw(pairs).view(np.uint32).astype(np.float64)
@@ -42,7 +42,7 @@ def test_they_are_the_method_in_double_precision(count):
     np.testing.assert_allclose(normals(count, seed=3)[large], literal[large], rtol=0, atol=5e-6)
 
 
-def test_few_bits_are_refined():
+def test_small_words_get_more_random_bits():
     numbers = np.empty(2, np.float32)
     fill_with_normals(numbers, Words(packed(0, 0), [0]))
     assert numbers.tolist() == [pytest.approx((2 * 97 * np.log(2)) ** 0.5, rel=1e-6), 0.0]
@@ -72,7 +72,7 @@ def test_the_law_is_normal_to_the_tails(seed):
             assert low <= np.count_nonzero(tail) <= high
 
 
-def test_the_two_of_a_pair_are_independent():
+def test_both_numbers_of_a_pair_are_independent():
     first, second = normals(2**22, seed=5).astype(np.float64).reshape(2, -1)
     for one, other in ((first, second), (first**2, second**2), (np.abs(first), second)):
         assert abs(np.corrcoef(one, other)[0, 1]) < 4 / len(first) ** 0.5
@@ -80,10 +80,10 @@ def test_the_two_of_a_pair_are_independent():
     assert stats.kstest(angles[:500_000], "uniform").pvalue > 1e-3
 
 
-def test_double_precision_is_numpy_s_own():
+def test_double_precision_numbers_come_from_numpy():
     own = np.random.Generator(np.random.SFC64(4)).standard_normal(9)
     assert normals(9, seed=4, dtype=np.float64).tolist() == own.tolist()
 
 
-def test_none_are_none():
+def test_an_empty_array_stays_empty():
     assert normals(0).tolist() == []

@@ -1,4 +1,4 @@
-"""Where draws are cut, and the noisy inputs of a pass."""
+"""The plan that cuts draws into blocks and passes, and the noisy inputs of a pass."""
 
 import dataclasses
 
