@@ -1,182 +1,189 @@
-"""What a method can call, as far as Python lets one see: modules, generators, weights."""
+"""Everything that a method can call, as far as Python shows it: modules, tensors and random generators."""
 
 import builtins
 import functools
-import random
 import sys
 import sysconfig
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import BuiltinMethodType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any
+from types import BuiltinMethodType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.parameter import is_lazy
 
 from captum_certified._captum import MethodArguments
+from captum_certified.attr.captum_methods import wrapped_chain
+from captum_certified.attr.private_generators import PrivateGenerator, RandomGenerator, is_global
+from captum_certified.storage import digest
 
-__all__ = ["Reachable", "called_modules", "wrapped_chain"]
+__all__ = ["BufferDigests", "Reachable", "called_modules"]
 
-# The search stops here. Models have fewer objects; lists that hold data sets have more.
+# The search stops after so many objects, and skips longer containers: models have fewer objects, data sets have more.
 _MOST_OBJECTS = 100_000
-_LONG_CONTAINER = 10_000
+_LONGEST_CONTAINER = 10_000
 _WITHOUT_CONTENTS = (str, bytes, int, float, complex, bool, type(None), Tensor, np.ndarray, ModuleType, CodeType)
-# Globals and classes of installed packages are skipped: they hold nothing of the user's.
+# Globals and classes of installed packages hold nothing of the user's, so they are skipped.
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 
-
-def wrapped_chain(method: object) -> Iterator[object]:
-    """The method, the method it wraps, and so on."""
-    seen: set[int] = set()
-    while method is not None and id(method) not in seen:
-        seen.add(id(method))
-        yield method
-        method = getattr(method, "attribution_method", None) or getattr(method, "layer_attribution", None)
+# Digests of buffers, by the id of the model and the name of the buffer.
+BufferDigests = Mapping[tuple[int, str], str]
 
 
 class Reachable:
-    """Everything that can be reached from a method: attributes, containers, closures, and the globals that are named.
+    """Objects that can be reached from a method: attributes, items of containers, closures, and the globals it names.
 
-    Of a class only what the functions found so far name is followed: ``forward`` and what it calls, but neither
-    ``__init__`` nor a training step.
+    An attribute of a class is followed only if the code found so far names it. The search thus follows ``forward`` and
+    what it calls, but neither ``__init__`` nor a training step.
 
     Args:
         method: The method.
-        arguments: Arguments of its call, which may hold more.
+        arguments: Arguments of its call, which are searched too.
 
     Attributes:
-        modules: Modules that are no part of others, in the order in which they are found.
-        generators: Random generators that somebody keeps, each with the type of the object that holds it.
-        compiled: Whether something is compiled by ``torch.compile``.
+        modules: Modules that are not part of other modules, in the order in which they were found.
+        generators: Random generators that some object keeps for itself.
+        compiled: Whether anything was compiled by ``torch.compile``.
     """
 
     def __init__(self, method: object, arguments: MethodArguments | None = None) -> None:
         self.modules: list[nn.Module] = []
-        self.generators: list[tuple[object, str]] = []
+        self.generators: list[PrivateGenerator] = []
         self.compiled = False
-        self._parts: set[int] = set()
-        self._seen: dict[int, object] = {}  # holds what is seen, so that no address is used again
-        self._named = {"forward", "__call__"}
-        self._waiting: dict[str, list[tuple[object, str]]] = {}  # attributes of classes that nobody has named yet
+        self._module_ids: set[int] = set()
+        self._seen: dict[int, object] = {}  # keeps the objects alive, so that no id is used again
+        self._names_in_code = {"forward", "__call__"}
+        self._unnamed_attributes: dict[str, list[tuple[object, str]]] = {}  # attributes of classes, followed once named
         self._pending: deque[tuple[object, str]] = deque((inner, "the method") for inner in wrapped_chain(method))
         if arguments:
             self._pending.append((dict(arguments), "the arguments"))
         self._search()
 
     def add(self, modules: list[nn.Module]) -> None:
-        """Add modules that were seen to be called."""
+        """Add modules that were seen to be called, and everything that can be reached from them."""
         self._pending.extend((module, "a model that was called") for module in modules)
         self._search()
 
-    def _search(self) -> None:
-        budget = len(self._seen) + _MOST_OBJECTS
-        while self._pending and len(self._seen) < budget:
-            self._visit(*self._pending.popleft())
-        self._pending.clear()
-
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """All modules with their names, parts of others after them."""
+        """Yield all modules with their names, each model before its parts."""
         for module in self.modules:
             yield from module.named_modules()
 
     def has(self, *kinds: type[nn.Module]) -> bool:
-        """Whether a module of some kinds can be reached."""
+        """Return whether a module of some classes can be reached."""
         return any(isinstance(module, kinds) for _, module in self.named_modules())
 
     def tensors(self) -> list[Tensor]:
-        """Parameters and buffers once each, without those that have no values yet."""
+        """Return parameters and buffers once each, without lazy ones that have no values yet."""
         each = {id(t): t for m in self.modules for t in (*m.parameters(), *m.buffers())}
         return [tensor for tensor in each.values() if not is_lazy(tensor)]
 
-    def states(self) -> list[tuple[object, str, str]]:
-        """The generators that were found, who holds them, and their states."""
-        return [(generator, holder, _state_of(generator)) for generator, holder in self.generators]
+    def generator_states(self) -> dict[int, str]:
+        """Return the states of the generators by their ids."""
+        return {id(private.generator): private.state() for private in self.generators}
 
-    def buffers(self) -> dict[tuple[int, str], Tensor]:
-        """Buffers that have values, by the address of the model and their name in it."""
+    def buffer_digests(self) -> BufferDigests:
+        """Return digests of the buffers; ids of tensors would not show a buffer that changes in place."""
+        return {key: digest(buffer) for key, buffer in self._buffers().items()}
+
+    def changed_buffers(self, before: BufferDigests) -> dict[str, Tensor]:
+        """Return the buffers that have other values than before, by name."""
+        now = self._buffers()
+        return {key[1]: now[key] for key, known in before.items() if key in now and digest(now[key]) != known}
+
+    def _buffers(self) -> dict[tuple[int, str], Tensor]:
+        """Return the buffers that have values, by the id of the model and their names in it."""
         named = {(id(m), name): buffer for m in self.modules for name, buffer in m.named_buffers()}
         return {key: buffer for key, buffer in named.items() if not is_lazy(buffer)}
 
-    def _visit(self, item: Any, holder: str) -> None:
-        if isinstance(item, _WITHOUT_CONTENTS) or id(item) in self._seen:
-            return
-        self._seen[id(item)] = item
-        if isinstance(item, _GENERATORS):
-            if not _is_global(item):
-                self.generators.append((item, holder))
+    def _search(self) -> None:
+        budget = len(self._seen) + _MOST_OBJECTS
+        while self._pending and len(self._seen) < budget:
+            item, holder = self._pending.popleft()
+            if not isinstance(item, _WITHOUT_CONTENTS) and id(item) not in self._seen:
+                self._seen[id(item)] = item
+                self._search_in(item, holder)
+        self._pending.clear()
+
+    def _search_in(self, item: object, holder: str) -> None:
+        """Record an object if it is a module or a generator, and follow everything that it holds."""
+        if isinstance(item, RandomGenerator):
+            if not is_global(item):
+                self.generators.append(PrivateGenerator(item, holder))
         elif isinstance(item, nn.Module):
-            self._visit_module(item)
+            self._search_in_module(item)
         elif isinstance(item, functools.partial):
             self._follow(holder, item.func, *item.args, *item.keywords.values())
         elif isinstance(item, (MethodType, BuiltinMethodType)):
             self._follow(holder, getattr(item, "__self__", None), getattr(item, "__func__", None))
         elif isinstance(item, FunctionType):
-            self._visit_function(item)
+            self._search_in_function(item)
         elif isinstance(item, type):
-            self._visit_class(item)
+            self._search_in_class(item)
         elif isinstance(item, (staticmethod, classmethod)):
             self._follow(holder, item.__func__)
         elif isinstance(item, property):
             self._follow(holder, item.fget)
         elif isinstance(item, weakref.ref):
             self._follow(holder, item())
-        elif isinstance(item, (dict, MappingProxyType)):  # others may read what they give from elsewhere
-            if len(item) <= _LONG_CONTAINER:
+        elif isinstance(item, (dict, MappingProxyType)):  # other mappings may compute their values
+            if len(item) <= _LONGEST_CONTAINER:
                 self._follow(holder, *item.values())
         elif isinstance(item, (list, tuple, set, frozenset, deque)):
-            if len(item) <= _LONG_CONTAINER:
+            if len(item) <= _LONGEST_CONTAINER:
                 self._follow(holder, *item)
         else:
-            self._visit_object(item)
+            self._search_in_attributes(item)
 
     def _follow(self, holder: str, *items: object) -> None:
+        """Put objects into the queue of the search, with the name of the object that holds them."""
         self._pending.extend((item, holder) for item in items)
 
-    def _visit_module(self, module: nn.Module) -> None:
-        if id(module) not in self._parts:
-            parts = {id(part) for part in module.modules()}
-            self.modules = [known for known in self.modules if id(known) not in parts]
-            self._parts |= parts
+    def _search_in_module(self, module: nn.Module) -> None:
+        if id(module) not in self._module_ids:
+            ids = {id(part) for part in module.modules()}
+            self.modules = [known for known in self.modules if id(known) not in ids]
+            self._module_ids |= ids
             self.modules.append(module)
         self.compiled |= hasattr(module, "_orig_mod")
         self._follow(type(module).__name__, *module.children())
-        self._visit_object(module)
+        self._search_in_attributes(module)
 
-    def _visit_object(self, item: object) -> None:
+    def _search_in_attributes(self, item: object) -> None:
         slots = (getattr(item, slot, None) for slot in _slots(type(item)))
         self._follow(type(item).__name__, *getattr(item, "__dict__", {}).values(), *slots, *type(item).__mro__)
 
-    def _visit_class(self, kind: type) -> None:
+    def _search_in_class(self, kind: type) -> None:
         if not _is_installed(kind.__module__):
             for name, value in vars(kind).items():
-                if name in self._named:
+                if name in self._names_in_code:
                     self._follow(kind.__name__, value)
                 else:
-                    self._waiting.setdefault(name, []).append((value, kind.__name__))
+                    self._unnamed_attributes.setdefault(name, []).append((value, kind.__name__))
 
-    def _visit_function(self, function: FunctionType) -> None:
+    def _search_in_function(self, function: FunctionType) -> None:
         self.compiled |= hasattr(function, "_torchdynamo_orig_callable")
-        name = f"the function {function.__name__}"
+        holder = f"the function {function.__name__}"
         if not _is_installed(function.__module__ or ""):
-            self._follow(name, *_globals(function))
-            for named in sorted(_names(function.__code__) - self._named):
-                self._named.add(named)
-                self._pending.extend(self._waiting.pop(named, ()))
+            self._follow(holder, *_named_globals(function))
+            for name in sorted(_names(function.__code__) - self._names_in_code):
+                self._names_in_code.add(name)
+                self._pending.extend(self._unnamed_attributes.pop(name, ()))
         cells = [_contents(cell) for cell in function.__closure__ or ()]
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-        self._follow(name, *cells, *defaults, *vars(function).values())
+        self._follow(holder, *cells, *defaults, *vars(function).values())
 
 
 @contextmanager
 def called_modules(*, watch: bool) -> Iterator[list[nn.Module]]:
-    """The modules whose forward pass this thread runs within the block, if it is to be watched."""
+    """Collect the modules that this thread calls within the block, unless ``watch`` is false.
+
+    The list that is yielded is filled at the end of the block, with the modules that are not part of others.
+    """
     found: list[nn.Module] = []
     if not watch:
         yield found
@@ -197,39 +204,17 @@ def called_modules(*, watch: bool) -> Iterator[list[nn.Module]]:
         found += [module for key, module in called.items() if key not in parts]
 
 
-def _state_of(generator: Any) -> str:
-    """The state of a generator as text, to see whether anybody drew from it."""
-    if isinstance(generator, torch.Generator):
-        return str(generator.get_state().tolist())
-    if isinstance(generator, random.Random):
-        return str(generator.getstate())
-    if isinstance(generator, np.random.RandomState):
-        return str([part.tolist() if isinstance(part, np.ndarray) else part for part in generator.get_state()])
-    bits = generator.bit_generator if isinstance(generator, np.random.Generator) else generator
-    return str(bits.state)
-
-
-def _is_global(generator: object) -> bool:
-    """Whether it is one of the generators that are seeded for every call and put back."""
-    known: list[object] = [torch.default_generator, getattr(random.seed, "__self__", None)]
-    known.append(getattr(np.random.rand, "__self__", None))  # the object behind numpy.random's functions
-    if torch.cuda.is_available():
-        known += torch.cuda.default_generators
-    bits = getattr(known[2], "_bit_generator", None)
-    return any(generator is one for one in (*known, bits))
-
-
 @functools.cache
 def _is_installed(module: str) -> bool:
-    """Whether a module is of the standard library, or a package that was installed."""
+    """Return whether a module belongs to the standard library, an installed package, or this package."""
     known = sys.modules.get(module)
     file = getattr(known, "__file__", None)
     ours = module.partition(".")[0] == __name__.partition(".")[0]
     return ours or (known is not None and module != "__main__" and (file is None or file.startswith(_INSTALLED)))
 
 
-def _globals(function: FunctionType) -> Iterator[object]:
-    """The globals that a function names, and what it may name of the user's own modules among them."""
+def _named_globals(function: FunctionType) -> Iterator[object]:
+    """Yield the globals that a function names; of the user's own modules among them, also the members it names."""
     names = _names(function.__code__)
     for name in sorted(names - vars(builtins).keys()):  # in the same order in every process
         value = function.__globals__.get(name)
@@ -239,20 +224,21 @@ def _globals(function: FunctionType) -> Iterator[object]:
 
 
 def _names(code: CodeType) -> set[str]:
-    """Names that a function looks up, and the functions within it."""
+    """Return the names that a function and the functions inside it look up."""
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return set(code.co_names).union(*(_names(one) for one in inner))
 
 
-def _contents(cell: Any) -> object:
+def _contents(cell: CellType) -> object:
+    """Return the value in a cell of a closure; ``None`` for a name that has no value yet."""
     try:
         return cell.cell_contents
-    except ValueError:  # a name that has no value yet
+    except ValueError:
         return None
 
 
 def _slots(kind: type) -> Iterator[str]:
-    """Names of the attributes that are kept in slots, private ones as Python spells them."""
+    """Yield the names of the attributes that are kept in slots; names of private ones are mangled."""
     for base in kind.__mro__:
         slots = base.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:

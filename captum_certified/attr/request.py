@@ -1,4 +1,4 @@
-"""A call, as it was given and as it was checked: the only thing that travels from the public methods inwards."""
+"""The arguments of a call, as they were given and as they were checked."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,27 +21,27 @@ __all__ = ["CallSettings", "Explainer", "SamplingRequest", "checked_inputs"]
 
 
 class Explainer(Protocol):
-    """A smoothed attribution, as far as sampling it needs to know."""
+    """Interface of a smoothed attribution that sampling uses."""
 
     @property
     def attribution_method(self) -> Attribution:
-        """The wrapped Captum method."""
+        """Wrapped Captum method."""
 
     @property
     def per_draw_map(self) -> PerDrawMap:
-        """The map that is averaged."""
+        """Map that is averaged."""
 
     @property
     def noise_law(self) -> NoiseLaw:
         """Distribution of the noise."""
 
     def check_certifiable(self) -> None:
-        """Refuse a class that cannot be certified."""
+        """Raise a CertificationError for a class that cannot be certified."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CallSettings:
-    """The arguments of a call other than its inputs, as the caller gave them.
+    """Arguments of a call other than its inputs, as the caller gave them.
 
     :meth:`SmoothedAttribution.attribute` and :meth:`SmoothedAttribution.sample` describe them.
     """
@@ -63,21 +63,21 @@ class CallSettings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplingRequest:
-    """A checked call: everything that travels from the public methods to the loop.
+    """Checked call: the only object that the public methods hand to the loop.
 
     Attributes:
         explainers: Explainers around one method.
         inputs: Clean inputs, each of shape (N, …).
         is_tuple: Whether the caller gave a tuple.
-        plan: Which draws are made, and how they are cut.
+        plan: The draws, and how they are cut into blocks and passes.
         arguments: Keyword arguments of the wrapped method.
-        groups: What a feature is.
-        region: Regions to record.
-        covariance: Whether to take the draws' covariance, or in blocks of how many draws.
+        groups: Groups of entries that are one feature.
+        region: Regions whose share of every draw is recorded.
+        covariance: Whether to take the covariance of the draws, or the number of draws in its blocks.
         draw_baseline_from_distrib: As in NoiseTunnel.
-        check_rows: Probe whether the maps are one function of one noisy input.
-        for_certificates: Refuse what cannot be certified, and record what certificates need.
-        show_progress: Show a progress bar on stderr.
+        check_rows: Whether to probe that the maps are one fixed function of one noisy input.
+        for_certificates: Whether the maps must be certifiable, with all statistics that certificates need.
+        show_progress: Whether to show a progress bar on stderr.
     """
 
     explainers: tuple[Explainer, ...]
@@ -120,7 +120,7 @@ class SamplingRequest:
             first_draw=first,
             n_samples=samples,
             pass_size=checked_integer("nt_samples_batch_size", size, at_least=1),
-            # `attribute` returns only the final mean, so one block is enough.
+            # One block is enough for `attribute`, which returns only the last mean.
             block=block if for_certificates else first + samples,
             stdevs=_checked_stdevs(settings.stdevs, tensors),
             law=explainers[0].noise_law if explainers else "gaussian",
@@ -150,27 +150,27 @@ class SamplingRequest:
 
     @property
     def method(self) -> Attribution:
-        """The wrapped method, one for all explainers."""
+        """Wrapped method, which all explainers share."""
         return self.explainers[0].attribution_method
 
     @property
     def rows(self) -> int:
-        """N, the number of examples."""
+        """Number of examples N."""
         return len(self.inputs[0])
 
     def of_draws(self, draws: range) -> "SamplingRequest":
-        """Return the same call for some of its draws."""
+        """Return the same call for a range of its draws."""
         return replace(self, plan=self.plan.of_draws(draws))
 
     def with_covariance(self, taken: bool) -> "SamplingRequest":
-        """Return the same call with the choice between "auto" settled, as the first range of draws settled it."""
+        """Return the same call with ``covariance="auto"`` replaced by the choice of the first range of draws."""
         return replace(self, covariance=taken) if self.covariance == "auto" else self
 
     def of_rows(self, rows: Sequence[int], *, distribution: bool = False) -> "SamplingRequest":
         """Return the same call for some of its rows.
 
         Args:
-            rows: Their numbers.
+            rows: Numbers of the rows.
             distribution: Whether the baselines are a reference distribution, which belongs to no row.
         """
         total = self.rows
@@ -184,11 +184,7 @@ class SamplingRequest:
 
 
 def _checked_block(covariance: CovarianceRequest, explainers: Sequence[Explainer]) -> int:
-    """Return the draws between two maps of a stream: a block of the covariance, if its size is given.
-
-    Raises:
-        InvalidInputError: `covariance` is not 'auto', a bool or an integer >= 2.
-    """
+    """Return the number of draws in a block, or raise an InvalidInputError if ``covariance`` is malformed."""
     if isinstance(covariance, bool) or covariance == "auto":
         return block_draws(binary=all(explainer.per_draw_map.binary for explainer in explainers))
     if isinstance(covariance, str):
@@ -197,10 +193,10 @@ def _checked_block(covariance: CovarianceRequest, explainers: Sequence[Explainer
 
 
 def checked_inputs(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A tensor of shape (N, …), or a tuple of them with one batch size, as a tuple.
+    """Return a tensor of shape (N, …), or several of one batch size, as a tuple of tensors.
 
     Raises:
-        InvalidInputError: `inputs` are not dense tensors of one batch size, or were made in inference mode.
+        InvalidInputError: ``inputs`` are not dense tensors of one batch size, or were made in inference mode.
     """
     if torch.is_inference_mode_enabled():
         raise InvalidInputError("Expected gradients to be available, got a call inside torch.inference_mode().")
@@ -219,6 +215,7 @@ def checked_inputs(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def _checked_stdevs(stdevs: float | tuple[float, ...], inputs: tuple[Tensor, ...]) -> tuple[float, ...]:
+    """Return the standard deviation of every input tensor, or raise an error for noise that does not fit the inputs."""
     if isinstance(stdevs, tuple) and len(stdevs) != len(inputs):
         raise InvalidInputError(
             f"Expected `stdevs` to be a number or a tuple of {len(inputs)}, one for each input, got {stdevs!r}."
@@ -236,18 +233,19 @@ def _checked_stdevs(stdevs: float | tuple[float, ...], inputs: tuple[Tensor, ...
 
 
 def _merged_arguments(kwargs: MethodArguments, attribution_kwargs: MethodArguments | None) -> dict[str, Any]:
-    kwargs, hidden = dict(kwargs), dict(attribution_kwargs or {})
-    combined = kwargs.pop("nt_type", None)
-    if combined == "smoothgrad":
+    """Return all arguments of the wrapped method."""
+    kwargs, attribution_kwargs = dict(kwargs), dict(attribution_kwargs or {})
+    nt_type = kwargs.pop("nt_type", None)
+    if nt_type == "smoothgrad":
         warnings.warn(
             "`nt_type`='smoothgrad' is not used: the class decides what is averaged. NoiseTunnel averages the "
             "attributions, with their signs; this class averages its per-draw map of their magnitudes.",
             UserWarning,
             stacklevel=2,
         )
-    elif combined is not None:
-        raise InvalidInputError(f"Expected no `nt_type`, got {combined!r}: the class decides how draws are combined.")
-    twice = sorted(set(hidden) & set(kwargs))
+    elif nt_type is not None:
+        raise InvalidInputError(f"Expected no `nt_type`, got {nt_type!r}: the class decides how draws are combined.")
+    twice = sorted(set(attribution_kwargs) & set(kwargs))
     if twice:
         raise InvalidInputError(f"Expected each argument once, got {twice} also in `attribution_kwargs`.")
-    return {**kwargs, **hidden}
+    return {**kwargs, **attribution_kwargs}

@@ -1,12 +1,12 @@
-"""The rule for arguments: which of them belong to the examples, and what they are for other rows.
+"""The rule for arguments: which of them belong to the examples, and how these are repeated or cut.
 
-A tensor belongs to the examples iff its first dimension is their number N. It is repeated for every draw, in the order
-of NoiseTunnel, and cut where only some of the examples go on. Every other tensor, one that is :class:`Shared`, and a
-reference distribution are passed as they are.
+A tensor belongs to the examples if and only if its first dimension is their number N. It is repeated for every draw, in
+the order of NoiseTunnel, and cut where only some of the examples go on. Other tensors, tensors marked as
+:class:`Shared`, and reference distributions are passed unchanged.
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from captum.attr import (
 )
 from torch import Tensor
 
-from captum_certified._captum import MethodArguments, drawn_baselines
-from captum_certified.attr.reachable import wrapped_chain
+from captum_certified._captum import MethodArguments, Target, drawn_baselines
+from captum_certified.attr.captum_methods import wrapped_chain
 from captum_certified.exceptions import InvalidInputError
 
 __all__ = [
@@ -44,17 +44,17 @@ _TAKE_A_DISTRIBUTION = (
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """Marks an argument that belongs to no example, although its first dimension is the number of examples.
+    """Mark for an argument that all examples share, although its first dimension is the number of examples.
 
-    The edges of a graph, an attention bias or class weights serve all examples alike. A tensor whose first dimension is
-    N is otherwise taken to have one row for each example, and is repeated for every draw; with one example, so is a
-    tensor whose first dimension is 1.
+    The edges of a graph, an attention bias or class weights serve all examples alike. Without the mark, a tensor whose
+    first dimension is N has one row for each example and is repeated for every draw. With one example, this holds for
+    every tensor whose first dimension is 1.
 
     Args:
-        tensor: The argument, which the wrapped method gets as it is.
+        tensor: The argument, which the wrapped method gets unchanged.
 
     Raises:
-        InvalidInputError: It is not a tensor.
+        InvalidInputError: ``tensor`` is not a tensor.
 
     Example:
         >>> import torch
@@ -77,28 +77,23 @@ class Shared:
 
 
 def has_reference_distribution(method: object, arguments: MethodArguments) -> bool:
-    """Whether the baselines of a call are a distribution, which belongs to all examples together."""
+    """Return whether the baselines of a call are a distribution, which belongs to all examples together."""
     if callable(arguments.get("baselines")):
         return True
     given = arguments.get("baselines") is not None
     return given and any(isinstance(inner, _TAKE_A_DISTRIBUTION) for inner in wrapped_chain(method))
 
 
-def check_targets(target: Any, rows: int) -> None:
-    """Refuse a number of targets other than 1 or N.
-
-    Raises:
-        InvalidInputError: The number of targets is neither 1 nor N.
-    """
-    several = isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1)
-    if several and len(target) != rows:
+def check_targets(target: Target, rows: int) -> None:
+    """Raise an InvalidInputError if the number of targets is neither 1 nor N."""
+    if (isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1)) and len(target) != rows:
         raise InvalidInputError(
             f"Expected `target` to be one target for all examples, or one for each of {rows}, got {len(target)}."
         )
 
 
 def plain_target(target: Any) -> Any:
-    """A target with Python's own numbers for those of NumPy and PyTorch, which Captum does not take in tuples."""
+    """Return a target with Python integers in place of those of NumPy and PyTorch, which Captum refuses in tuples."""
     if isinstance(target, tuple):
         return tuple(plain_target(item) for item in target)
     if isinstance(target, list):
@@ -118,25 +113,29 @@ def expanded_arguments(
     distribution: bool = False,
     draw_baseline_from_distrib: bool = False,
 ) -> dict[str, Any]:
-    """The arguments of a call on every draw of every example, all draws of example 0 first.
+    """Return the arguments of a call on every draw of every example, all draws of example 0 first.
 
     Args:
         arguments: Keyword arguments of the wrapped method for N examples.
-        inputs: Their inputs, each of shape (N, …).
+        inputs: Inputs of the examples, each of shape (N, …).
         draws: Number of draws.
         distribution: Whether the baselines are a reference distribution.
-        draw_baseline_from_distrib: Draw one of the baselines for every row, as NoiseTunnel does.
+        draw_baseline_from_distrib: Draw a baseline for every row, as NoiseTunnel does.
 
     Returns:
         Keyword arguments for N · draws rows.
     """
     rows = len(inputs[0])
+
+    def repeated(tensor: Tensor) -> Tensor:
+        return tensor.repeat_interleave(draws, dim=0) if _has_row_for_each(tensor, rows) else tensor
+
     expanded = {
-        name: unshared(value if name == "baselines" and distribution else _repeated(value, rows, draws))
+        name: unshared(value if name == "baselines" and distribution else _with_tensors(value, repeated))
         for name, value in arguments.items()
     }
     target = arguments.get("target")
-    if isinstance(target, list):  # only of targets a list has an item for each example
+    if isinstance(target, list):  # other lists do not have an item for each example
         expanded["target"] = [item for item in target for _ in range(draws)]
     if draw_baseline_from_distrib and "baselines" in arguments:
         expanded["baselines"] = drawn_baselines(unshared(arguments["baselines"]), inputs, draws)
@@ -144,21 +143,26 @@ def expanded_arguments(
 
 
 def has_rows(arguments: MethodArguments, rows: int) -> bool:
-    """Whether a tensor among the arguments, other than targets, is taken to belong to the examples."""
+    """Return whether any tensor among the arguments, other than targets, has a row for each example."""
     given = [value for name, value in arguments.items() if name != "target"]
     parts = [part for value in given for part in (value if isinstance(value, tuple) else (value,))]
-    return any(_belongs(part, rows) for part in parts)
+    return any(isinstance(part, Tensor) and _has_row_for_each(part, rows) for part in parts)
 
 
 def arguments_of_rows(
     arguments: MethodArguments, total: int, rows: Sequence[int], *, distribution: bool = False
 ) -> dict[str, Any]:
-    """The arguments of a call on ``rows`` of a batch of ``total`` examples.
+    """Return the arguments of a call on ``rows`` of a batch of ``total`` examples.
 
-    What belongs to no example stays so, even where its first dimension is the number of rows that are left.
+    Tensors that belong to no example are marked as :class:`Shared`, because their first dimension may be the number of
+    rows that are left.
     """
+
+    def cut(tensor: Tensor) -> Tensor | Shared:
+        return tensor[list(rows)] if _has_row_for_each(tensor, total) else Shared(tensor)
+
     chosen = {
-        name: _shared(value) if name == "baselines" and distribution else _of_rows(value, total, rows)
+        name: _with_tensors(value, Shared if name == "baselines" and distribution else cut)
         for name, value in arguments.items()
     }
     target = arguments.get("target")
@@ -168,38 +172,29 @@ def arguments_of_rows(
 
 
 def masks_of_rows(masks: Any, total: int, rows: Sequence[int]) -> Any:
-    """Groups or regions for ``rows`` of a batch of ``total`` examples; a mask of one row is for all of them."""
+    """Return groups or regions for ``rows`` of a batch of ``total`` examples; a mask of one row serves all of them."""
+
+    def cut(mask: Tensor) -> Tensor:
+        return mask[list(rows)] if _has_row_for_each(mask, total) and total > 1 else mask
+
     if isinstance(masks, Mapping):
-        return {name: masks_of_rows(mask, total, rows) for name, mask in masks.items()}
-    if isinstance(masks, tuple):
-        return tuple(masks_of_rows(mask, total, rows) for mask in masks)
-    return masks[list(rows)] if _belongs(masks, total) and total > 1 else masks
+        return {name: _with_tensors(mask, cut) for name, mask in masks.items()}
+    return _with_tensors(masks, cut)
 
 
 def unshared(value: Any) -> Any:
-    """A value without the mark that says it is shared."""
+    """Return a value without the marks of :class:`Shared`."""
     if isinstance(value, tuple):
         return tuple(unshared(item) for item in value)
     return value.tensor if isinstance(value, Shared) else value
 
 
-def _belongs(value: Any, total: int) -> bool:
-    return isinstance(value, Tensor) and value.dim() > 0 and len(value) == total
+def _has_row_for_each(tensor: Tensor, total: int) -> bool:
+    return tensor.dim() > 0 and len(tensor) == total
 
 
-def _repeated(value: Any, total: int, draws: int) -> Any:
+def _with_tensors(value: Any, change: Callable[[Tensor], Tensor | Shared]) -> Any:
+    """Apply a function to a tensor, or to each tensor in a tuple; other values stay unchanged."""
     if isinstance(value, tuple):
-        return tuple(_repeated(item, total, draws) if isinstance(item, Tensor) else item for item in value)
-    return value.repeat_interleave(draws, dim=0) if _belongs(value, total) else value
-
-
-def _of_rows(value: Any, total: int, rows: Sequence[int]) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_of_rows(item, total, rows) if isinstance(item, Tensor) else item for item in value)
-    return value[list(rows)] if _belongs(value, total) else _shared(value)
-
-
-def _shared(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_shared(item) for item in value)
-    return Shared(value) if isinstance(value, Tensor) else value
+        return tuple(change(item) if isinstance(item, Tensor) else item for item in value)
+    return change(value) if isinstance(value, Tensor) else value

@@ -1,11 +1,10 @@
-"""What a run finds out before its first draw."""
+"""Facts about a method that a run finds before its first draw."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from captum_certified.attr.fingerprint import DeclaredSettings
 from captum_certified.maps import FeatureLayout, Setup, SmoothedMap, same_behaviour, setup_of_rows
 
 __all__ = ["RunStart"]
@@ -13,24 +12,22 @@ __all__ = ["RunStart"]
 
 @dataclass(frozen=True)
 class RunStart:
-    """What a run finds out before its first draw.
+    """Facts about a method that a run finds before its first draw.
 
     Attributes:
-        declared: What the method says of itself.
-        layout: What its features are.
-        setups: For every map what it is of.
+        layout: Layout of the features.
+        setups: Setup of every map.
         plain: Feature magnitudes at the clean input, shape (N, n).
-        probes: For every map its probe draw, shape (N, n).
+        probes: Probe draw of every map, shape (N, n).
     """
 
-    declared: DeclaredSettings
     layout: FeatureLayout
     setups: list[Setup]
     plain: Tensor
     probes: list[Tensor]
 
     def of_rows(self, rows: Tensor) -> "RunStart":
-        """The start of some of the rows."""
+        """Return the start of some of the rows."""
         return replace(
             self,
             layout=self.layout.of_rows(rows),
@@ -40,20 +37,20 @@ class RunStart:
         )
 
     def behaves_like(self, other: "RunStart") -> bool:
-        """Whether two runs explain the same, as far as their plain maps and probe draws say."""
+        """Return whether the plain maps and the probe draws of two runs are equal up to differences in arithmetic."""
         pairs = zip((self.plain, *self.probes), (other.plain, *other.probes), strict=True)
         return all(same_behaviour(one, two) for one, two in pairs)
 
     def is_of(self, smoothed_map: SmoothedMap) -> bool:
-        """Whether a map is of what this run samples, as far as its plain map and its probe draw say."""
+        """Return whether a map has the plain map and the probe draw of this run, up to differences in arithmetic."""
         known = ((smoothed_map.plain, self.plain), (smoothed_map.probe, self.probes[0]))
         return all(one is not None and same_behaviour(one, two) for one, two in known)
 
     def add_to(self, maps: Sequence[SmoothedMap], *, stochastic: bool, probed: bool) -> list[SmoothedMap]:
-        """Return the maps of the run with what was found out about them.
+        """Return maps with their setups, plain maps and probe draws.
 
         Args:
-            maps: The maps of some draws, one for each explainer.
+            maps: Maps of some draws, one for each explainer.
             stochastic: Whether the method drew random numbers in any pass.
             probed: Whether the probe ran.
         """

@@ -12,14 +12,14 @@ __all__ = ["Upsampled"]
 
 
 class Upsampled(Attribution):
-    """A layer method, its maps interpolated to the input's spatial size.
+    """Layer attribution whose maps are interpolated to the spatial size of the input.
 
-    A certificate of an upsampled map is about the pixels a reader sees; one of the layer's own map is about its
-    cells. Cells that become many equal pixels tie, so prefer ``mode="bilinear"`` or certify the layer's own map.
+    A certificate of an upsampled map is about pixels of the input; a certificate of the layer's own map is about cells
+    of the layer. If a cell becomes many equal pixels, they tie; prefer ``mode="bilinear"``, or certify the layer's map.
 
     Args:
         layer_attribution: A Captum layer attribution, such as :class:`captum.attr.LayerGradCam`.
-        size: Spatial size (height, width, …) of the result; ``None``: that of the first input tensor.
+        size: Spatial size (height, width, …) of the result; ``None`` takes the size of the first input tensor.
         mode: As in :func:`torch.nn.functional.interpolate`.
 
     Raises:
@@ -50,19 +50,19 @@ class Upsampled(Attribution):
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """As the layer method."""
+        """Whether the layer method multiplies by the inputs."""
         return bool(self.layer_attribution.multiplies_by_inputs)
 
     @log_usage
     def attribute(self, inputs: Tensor | tuple[Tensor, ...], **kwargs: Any) -> Tensor | tuple[Tensor, ...]:
-        """The layer's map at the size of the input.
+        """Return the layer's map at the size of the input.
 
         Args:
             inputs: Tensor of shape (N, C, …), or a tuple of them.
             **kwargs: Arguments of the layer method.
 
         Returns:
-            Map of shape (N, C′, *size); a tuple of them if the layer has several outputs.
+            Map of shape (N, C′, *size); a tuple of maps if the layer has several outputs.
 
         Raises:
             InvalidInputError: The layer's map has no spatial dimensions.

@@ -1,25 +1,17 @@
-"""Calls the wrapped Captum method on noisy inputs: arguments expanded, targets chosen, no trace left."""
+"""Calls of the wrapped Captum method on noisy inputs, with the arguments expanded for every draw."""
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import torch
-from captum.attr import (
-    Attribution,
-    Deconvolution,
-    GradientAttribution,
-    GuidedBackprop,
-    InputXGradient,
-    Saliency,
-)
+from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
-from captum_certified._captum import MethodArguments, as_tuple, run_forward
+from captum_certified._captum import run_forward
+from captum_certified.attr.captum_methods import wrapped_chain
 from captum_certified.attr.fingerprint import BEHAVIOUR_SEED
+from captum_certified.attr.largest_output import is_argmax, is_single_gradient, largest_class, with_largest_output
 from captum_certified.attr.memory import is_out_of_memory, joined, rows_of_draws
-from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.refusals import check_outputs, shapes_in_errors
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution, has_rows
@@ -28,21 +20,20 @@ from captum_certified.maps import same_behaviour
 from captum_certified.randomness import IsolatedRandomness, derived_seed
 from captum_certified.sampling import Attributions
 
-__all__ = ["ARGMAX", "WrappedMethod"]
-
-ARGMAX = "argmax"
-
-# Methods that are one gradient of one output: the largest output can be selected in the same forward pass.
-_ONE_GRADIENT = (Saliency, InputXGradient, GuidedBackprop, Deconvolution)
+__all__ = ["WrappedMethod"]
 
 
 class WrappedMethod:
-    """A Captum method with the arguments of one call.
+    """Captum method with the arguments of one call.
 
     Args:
         method: The wrapped method.
         request: The call, whose arguments are for its N examples.
-        keep_graph: Whether the attributions keep the graph that the method gives them.
+        keep_graph: Whether gradients can flow through the attributions.
+
+    Attributes:
+        randomness: Isolation of the global random generators, which shows whether the method drew from them.
+        deltas: Convergence deltas of every call, shape (N, draws), if the call asks for them.
     """
 
     def __init__(self, method: Attribution, request: SamplingRequest, *, keep_graph: bool = False) -> None:
@@ -55,25 +46,25 @@ class WrappedMethod:
         self.deltas: list[Tensor] = []
         self.has_succeeded = False
         self.randomness = IsolatedRandomness(self.inputs[0].device)
-        self.chooses_class = _is_argmax(self.arguments.get("target"))
+        self.takes_largest_output = is_argmax(self.arguments.get("target"))
         self.returns_delta = bool(self.arguments.get("return_convergence_delta"))
         self.method = method
-        if self.chooses_class:
+        if self.takes_largest_output:
             del self.arguments["target"]
-            if type(method) in _ONE_GRADIENT:
-                self.method = _with_largest_output(method)
+            if isinstance(method, GradientAttribution) and is_single_gradient(method):
+                self.method = with_largest_output(method)
         self.has_distribution = has_reference_distribution(method, self.arguments)
         self.sets_gradients = any(isinstance(inner, GradientAttribution) for inner in wrapped_chain(method))
 
     def __call__(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        """Attributions of N · len(draws) noisy inputs, all draws of example 0 first."""
+        """Attribute N · len(draws) noisy inputs, all draws of example 0 first."""
         if not self.randomness.used:
-            known = len(self.deltas)
+            deltas_before = len(self.deltas)
             outputs = self._of_draws(noisy, draws)
             if not self.randomness.used or len(draws) == 1:
                 return outputs
-            del self.deltas[known:]
-        # Draws must be independent, and a method may draw one random number for all rows of a call.
+            del self.deltas[deltas_before:]
+        # One draw at a time: draws must be independent, and a method may draw one random number for all rows of a call.
         each = (range(draw, draw + 1) for draw in draws)
         return joined([self._of_draws(rows_of_draws(noisy, draws, one), one) for one in each], rows=len(self.inputs[0]))
 
@@ -87,7 +78,7 @@ class WrappedMethod:
 
     @contextmanager
     def _explained_errors(self, inputs: tuple[Tensor, ...]) -> Iterator[None]:
-        """Raise clearer errors for a model that cannot be explained at all, or not in passes of several draws."""
+        """Raise clearer errors if the model cannot be explained at all, or not in passes of several draws."""
         more = len(inputs[0]) > len(self.inputs[0])
         hint = ". If its batch size is fixed, set `nt_samples_batch_size`=1." if more else ""
         try:
@@ -100,40 +91,36 @@ class WrappedMethod:
             raise
 
     def _check_outputs(self, inputs: tuple[Tensor, ...]) -> None:
-        """Raise a clearer error if the model does not return a tensor."""
+        """Raise a CertificationError if the model does not return a tensor."""
         draws = len(inputs[0]) // len(self.inputs[0])
         try:
             with torch.no_grad(), IsolatedRandomness(inputs[0].device)(self.seed):
                 arguments = expanded_arguments(self.arguments, self.inputs, draws, distribution=self.has_distribution)
                 outputs = run_forward(self.method.forward_func, inputs, arguments)
-        except Exception:  # noqa: BLE001  what was raised first is told
+        except Exception:  # noqa: BLE001  the caller raises its first error
             return
         check_outputs(outputs)
 
     def clean(self) -> Attributions:
-        """Attributions of the clean inputs.
-
-        Raises:
-            CertificationError: The model does not take them.
-        """
+        """Attribute the clean inputs."""
         return self.under_fixed_seed(tuple(x.detach().clone() for x in self.inputs))
 
     def under_fixed_seed(self, inputs: tuple[Tensor, ...]) -> Attributions:
-        """Attributions of N inputs, with the same random numbers in every run."""
+        """Attribute N inputs with the same random numbers in every run."""
         with self._explained_errors(inputs):
             outputs = self._attribute(inputs, 1, BEHAVIOUR_SEED)
         _check_batch_first(outputs.maps, len(self.inputs[0]))
         return outputs
 
-    def check_copies(self, inputs: tuple[Tensor, ...], once: Attributions) -> bool:
-        """Whether two copies of every input in one call have the maps that one has.
+    def duplicates_agree(self, inputs: tuple[Tensor, ...], attributions: Attributions) -> bool:
+        """Return whether a call with every row twice gives the same maps as a call with every row once.
 
-        They have others if the number of rows in a call matters, or if an argument is no row of an example although its
-        first dimension is their number.
+        It does not if the number of rows in a call matters, or if an argument was wrongly taken to have a row for each
+        example.
 
         Args:
             inputs: N inputs, clean or noisy.
-            once: Their attributions, in a call of N rows.
+            attributions: Attributions of these inputs in a call of N rows.
         """
         twice = tuple(x.detach().repeat_interleave(2, dim=0) for x in inputs)
         try:
@@ -145,16 +132,16 @@ class WrappedMethod:
             raise
         return all(
             same_behaviour(*(m.reshape(len(two), -1).abs() for m in (one.repeat_interleave(2, dim=0), two)))
-            for one, two in zip(once.maps, outputs.maps, strict=True)
+            for one, two in zip(attributions.maps, outputs.maps, strict=True)
         )
 
     def repeats_arguments(self) -> bool:
-        """Whether an argument has a row for each example, as far as its shape says."""
+        """Return whether an argument is repeated for every draw, because its shape has a row for each example."""
         given = {n: v for n, v in self.arguments.items() if not (n == "baselines" and self.has_distribution)}
         return has_rows(given, len(self.inputs[0]))
 
     def rows_in_a_call(self, draws: range) -> int:
-        """How many rows share a call of the method in a pass of some draws."""
+        """Return how many rows share a call of the method in a pass of some draws."""
         return len(self.inputs[0]) * (1 if self.randomness.used else len(draws))
 
     def _attribute(self, inputs: tuple[Tensor, ...], draws: int, seed: int) -> Attributions:
@@ -162,7 +149,7 @@ class WrappedMethod:
             for tensor in inputs:
                 if tensor.is_floating_point():
                     tensor.requires_grad_()
-        # Copied where a model can change them in place: whoever tries again needs them as they were.
+        # Cloned where a model could change them in place, because the call may be repeated.
         inputs = tuple(tensor if tensor.requires_grad else tensor.clone() for tensor in inputs)
         with self.randomness(seed):
             arguments = expanded_arguments(
@@ -172,8 +159,9 @@ class WrappedMethod:
                 distribution=self.has_distribution,
                 draw_baseline_from_distrib=self.draw_baseline_from_distrib,
             )
-            if self.chooses_class and type(self.method) not in _ONE_GRADIENT:
-                arguments["target"] = self._largest_outputs(inputs, arguments)
+            if self.takes_largest_output and not is_single_gradient(self.method):
+                with torch.no_grad():
+                    arguments["target"] = largest_class(run_forward(self.method.forward_func, inputs, arguments))
             returned = self.method.attribute(inputs if self.is_tuple else inputs[0], **arguments)
         if self.returns_delta:
             returned, delta = returned
@@ -183,49 +171,12 @@ class WrappedMethod:
             maps = tuple(m.detach() for m in maps)
         return Attributions(maps, isinstance(returned, tuple))
 
-    def _largest_outputs(self, inputs: tuple[Tensor, ...], arguments: MethodArguments) -> Tensor:
-        with torch.no_grad():
-            outputs = run_forward(self.method.forward_func, inputs, arguments)
-        return _largest_class(outputs)
 
-
-def _is_argmax(target: object) -> bool:
-    if isinstance(target, str) and target != ARGMAX:
-        raise InvalidInputError(f"Expected `target` to be a Captum target or 'argmax', got {target!r}.")
-    return isinstance(target, str)
-
-
-def _largest_class(outputs: Any) -> Tensor:
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
-        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise InvalidInputError(f"Expected a model output of shape (N, classes) for `target`='argmax', got {shape}.")
-    return outputs.argmax(dim=1)
-
-
-def _with_largest_output(method: Attribution) -> Attribution:
-    """A copy of a one-gradient method that differentiates the largest output of each row."""
-    chosen: Any = copy.copy(method)
-    compute = chosen.gradient_func
-
-    def gradient_func(
-        forward_fn: Callable[..., Any],
-        inputs: Any,
-        target_ind: Any = None,
-        additional_forward_args: Any = None,
-    ) -> Any:
-        def largest_output(*arguments: Any) -> Tensor:
-            outputs = forward_fn(*arguments)
-            return torch.gather(outputs, 1, _largest_class(outputs).unsqueeze(1)).squeeze(1)
-
-        return compute(largest_output, inputs, target_ind, additional_forward_args)
-
-    chosen.gradient_func = gradient_func
-    return chosen  # type: ignore[no-any-return]
-
-
-def _checked_maps(returned: Any) -> tuple[Tensor, ...]:
-    maps = as_tuple(returned)
-    if not maps or not all(isinstance(m, Tensor) for m in maps):
+def _checked_maps(returned: object) -> tuple[Tensor, ...]:
+    """Return the attributions of a method as a tuple, or raise an InvalidInputError if they are not tensors."""
+    items = returned if isinstance(returned, tuple) else (returned,)
+    maps = tuple(item for item in items if isinstance(item, Tensor))
+    if not maps or len(maps) < len(items):
         raise InvalidInputError(
             f"Expected the wrapped method to return a tensor or a tuple of tensors, got {type(returned).__name__}."
         )

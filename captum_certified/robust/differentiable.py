@@ -12,8 +12,8 @@ from torch import Tensor
 
 from captum_certified._captum import selected_outputs
 from captum_certified.attr import SmoothedAttribution, SparsifiedSmoothGrad
+from captum_certified.attr.captum_methods import wrapped_chain
 from captum_certified.attr.per_draw_maps import Relaxed
-from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.request import CallSettings, SamplingRequest
 from captum_certified.attr.wrapped_method import WrappedMethod
 from captum_certified.exceptions import InvalidInputError

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from captum_certified._captum import as_tuple, run_forward
 from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.captum_methods import wrapped_chain
 from captum_certified.attr.memory import is_out_of_memory
-from captum_certified.attr.reachable import wrapped_chain
 from captum_certified.attr.row_arguments import (
     arguments_of_rows,
     has_reference_distribution,

@@ -223,7 +223,7 @@ def recorded(rows, *, seed=0):
         reachable=Reachable(None),
         buffers={},
     )
-    probe.check_other_rows(range(rows), made, again, move=False)
+    probe.check_other_rows(range(rows), made, again, reorder=False)
     return passes
 
 
@@ -290,7 +290,7 @@ def test_replaced_rows_are_far_and_within_the_range():
             most_draws=8,
             reachable=Reachable(None),
             buffers={},
-        ).check_other_rows(range(8), made[0].flatten(1), again, move=False)
+        ).check_other_rows(range(8), made[0].flatten(1), again, reorder=False)
         for noisy in seen:
             for tensor, original, moves in zip(noisy, made, perturbed, strict=True):
                 assert original.min() <= tensor.min() <= tensor.max() <= original.max()

@@ -1,0 +1,68 @@
+"""Captum methods: which methods a method wraps, which set hooks on modules, and which cannot be certified."""
+
+from collections.abc import Iterator
+
+from captum.attr import (
+    LRP,
+    DataLoaderAttribution,
+    Deconvolution,
+    DeepLift,
+    FeaturePermutation,
+    GuidedBackprop,
+    LayerDeepLift,
+    LayerFeaturePermutation,
+    LayerLRP,
+    LimeBase,
+    LLMAttribution,
+    LLMGradientAttribution,
+    NeuronDeconvolution,
+    NeuronDeepLift,
+    NeuronDeepLiftShap,
+    NeuronGuidedBackprop,
+)
+
+from captum_certified.exceptions import CertificationError
+
+__all__ = ["check_method", "hook_setting_method", "wrapped_chain"]
+
+# Methods that replace the gradient or the relevance of a module by hooks on it.
+_SET_HOOKS = (
+    *(GuidedBackprop, Deconvolution, DeepLift, LRP, LayerDeepLift, LayerLRP),
+    *(NeuronGuidedBackprop, NeuronDeconvolution, NeuronDeepLift, NeuronDeepLiftShap),
+)
+_REFUSED: dict[type, str] = {
+    FeaturePermutation: "permutes features between the rows of a batch",
+    LayerFeaturePermutation: "permutes features between the rows of a batch",
+    DataLoaderAttribution: "explains a whole data set",
+    LLMAttribution: "explains text, to which no Gaussian noise can be added",
+    LLMGradientAttribution: "explains text, to which no Gaussian noise can be added",
+}
+
+
+def wrapped_chain(method: object) -> Iterator[object]:
+    """Yield the method, the method it wraps, and so on."""
+    seen: set[int] = set()
+    while method is not None and id(method) not in seen:
+        seen.add(id(method))
+        yield method
+        method = getattr(method, "attribution_method", None) or getattr(method, "layer_attribution", None)
+
+
+def hook_setting_method(method: object) -> object | None:
+    """Return the first method of the chain that sets hooks on modules, or ``None``."""
+    return next((inner for inner in wrapped_chain(method) if isinstance(inner, _SET_HOOKS)), None)
+
+
+def check_method(method: object) -> None:
+    """Raise a CertificationError for a method whose map is not a function of one noisy input."""
+    for inner in wrapped_chain(method):
+        if type(inner) is LimeBase:
+            raise CertificationError(
+                "Expected a map of the input's entries, got LimeBase, which has a space of its own."
+            )
+        for refused, reason in _REFUSED.items():
+            if isinstance(inner, refused):
+                raise CertificationError(
+                    f"Expected a method whose map depends on one input alone, got {type(inner).__name__}, "
+                    f"which {reason}."
+                )
