@@ -1,6 +1,7 @@
 """Certificates of robustness for Captum attributions.
 
-How much of a smoothed saliency map provably survives every perturbation of a given L2 size, with what confidence?
+The package tells how much of a smoothed saliency map provably survives every L2 perturbation within a radius, and with
+what confidence.
 """
 
 __version__ = "0.1.0"

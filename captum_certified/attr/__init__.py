@@ -1,4 +1,4 @@
-"""Captum attributions averaged over hashed noise, made to be certified."""
+"""Captum attributions averaged over noise, which can be certified."""
 
 from captum_certified.attr.row_arguments import Shared
 from captum_certified.attr.sample_many import sample_many

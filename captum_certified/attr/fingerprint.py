@@ -101,13 +101,7 @@ def options_of(method: object) -> list[JsonObject]:
 
 
 def setup_of(explainer: Explainer, declared: DeclaredSettings, request: SamplingRequest) -> dict[str, Json]:
-    """Return JSON values that identify the explanation and say how it was computed.
-
-    Args:
-        explainer: The smoothed attribution.
-        declared: Settings of the wrapped method.
-        request: The call.
-    """
+    """Return JSON values that identify the explanation of a call and say how it was computed."""
     arguments = {key: _identified(value) for key, value in request.arguments.items() if key != "target"}
     setup = {
         "class": type(explainer).__name__,

@@ -113,7 +113,7 @@ class Probe:
     # -- other rows must not matter ------------------------------------------------------------------------
 
     def check_other_rows(self, draws: range, magnitudes: Tensor, compute: ComputeMagnitudes, *, reorder: bool) -> None:
-        """Raise an error if the map of a row depends on other rows of its pass, or on its place in the pass.
+        """Raise a CertificationError if the map of a row depends on other rows of its pass, or on its place there.
 
         The check runs once, on the largest pass. A pass of one row has no other rows and is skipped.
 
@@ -122,9 +122,6 @@ class Probe:
             magnitudes: Feature magnitudes of the pass.
             compute: Computes the pass with other inputs.
             reorder: Whether the draws share a call, so that they can change their places in it.
-
-        Raises:
-            CertificationError: The maps of a row change with other rows or with its place.
         """
         if not self.rows_unchecked or len(draws) < self.most_draws:
             return
@@ -192,16 +189,9 @@ class Probe:
         self._first_call = _RecordedCall(draws, magnitudes, conditions, _compiled_graphs())
 
     def check_first_call(self, compute: ComputeMagnitudes, conditions: CallConditions) -> None:
-        """Repeat the first call, and raise an error if the method gives other maps now.
+        """Repeat the first call, and raise a CertificationError if its maps have changed.
 
         State that has returned to its first value cannot be seen.
-
-        Args:
-            compute: Calls the method in the same way as the first call.
-            conditions: Conditions under which the repetition is computed.
-
-        Raises:
-            CertificationError: The maps of the first call have changed.
         """
         call = self._first_call
         if call is None:

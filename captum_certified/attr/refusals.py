@@ -70,14 +70,9 @@ def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
 
 @contextmanager
 def shapes_in_errors(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[None]:
-    """Add the shapes of the inputs to errors of the model. Out-of-memory errors and our own pass unchanged.
+    """Raise a CertificationError that names the shapes of the inputs, and a hint, if the model raises an error.
 
-    Args:
-        inputs: Inputs of the model.
-        hint: Sentence at the end of the message.
-
-    Raises:
-        CertificationError: The model does not take the inputs, or does not have the target.
+    Out-of-memory errors and our own pass unchanged.
     """
     try:
         yield

@@ -167,12 +167,7 @@ class SamplingRequest:
         return replace(self, covariance=taken) if self.covariance == "auto" else self
 
     def of_rows(self, rows: Sequence[int], *, distribution: bool = False) -> "SamplingRequest":
-        """Return the same call for some of its rows.
-
-        Args:
-            rows: Numbers of the rows.
-            distribution: Whether the baselines are a reference distribution, which belongs to no row.
-        """
+        """Return the same call for some of its rows; baselines that are a distribution belong to no row."""
         total = self.rows
         return replace(
             self,

@@ -43,7 +43,6 @@ class SamplingRun:
 
     Raises:
         CertificationError: The maps could not be certified.
-        InvalidInputError: The request asks for convergence deltas.
     """
 
     def __init__(
@@ -121,14 +120,10 @@ class SamplingRun:
         self.request = self.request.with_covariance(taken)
 
     def of_rows(self, rows: Tensor) -> "SamplingRun | None":
-        """Return a run of some of the rows, with the start of this run.
+        """Return a run of some of the rows with the start of this run, or ``None`` if they need the other rows.
 
-        Args:
-            rows: Numbers of the rows.
-
-        Returns:
-            The run, or ``None`` if the rows must be sampled together with the others: they share random numbers or a
-            reference distribution, or their maps are different without the other rows.
+        They do if they share random numbers or a reference distribution, or if their maps are different without the
+        other rows.
         """
         if self.rows_belong_together:
             return None
@@ -159,11 +154,7 @@ class SamplingRun:
 
     @cached_property
     def start(self) -> RunStart:
-        """Facts about the method that are found before the first draw, by calls at the clean input and a probe draw.
-
-        Raises:
-            CertificationError: A called model cannot be certified, or does not take the inputs or the arguments.
-        """
+        """Facts about the method that are found before the first draw, by calls at the clean input and a probe draw."""
         buffers, rows = self.reachable.buffer_digests(), self.request.rows
         # A compiled model is not watched, because a hook would make it compile again.
         with called_modules(watch=not self.reachable.compiled) as called:

@@ -47,13 +47,7 @@ class RunStart:
         return all(one is not None and same_behaviour(one, two) for one, two in known)
 
     def add_to(self, maps: Sequence[SmoothedMap], *, stochastic: bool, probed: bool) -> list[SmoothedMap]:
-        """Return maps with their setups, plain maps and probe draws.
-
-        Args:
-            maps: Maps of some draws, one for each explainer.
-            stochastic: Whether the method drew random numbers in any pass.
-            probed: Whether the probe ran.
-        """
+        """Return maps of some draws, one for each explainer, with their setups, plain maps and probe draws."""
         sampled = {"stochastic": stochastic, "probed": probed}
         return [
             replace(smoothed_map, plain=self.plain, probe=probe, setup={**setup, **sampled})

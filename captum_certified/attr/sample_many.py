@@ -1,4 +1,4 @@
-"""Several maps for the price of one."""
+"""Sampling several maps around one attribution method together."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,17 +34,16 @@ def sample_many(
     check_rows: bool = True,
     **kwargs: Any,
 ) -> list[SmoothedMap]:
-    """Sample several maps around one attribution method for the price of one: they share every draw.
+    """Sample several maps around one attribution method for the price of one, because they share every draw.
 
-    The explainers are smoothed attributions around the same method object; the other arguments are those of
-    :meth:`SmoothedAttribution.sample`.
+    The explainers are smoothed attributions around the same method object. The other arguments and the errors are the
+    same as for :meth:`SmoothedAttribution.sample`.
 
     Returns:
-        One map for every explainer, equal to what its own ``sample`` would return.
+        A map for every explainer, equal to the result of its own ``sample``.
 
     Raises:
         InvalidInputError: The explainers wrap different methods, or another argument is malformed.
-        CertificationError: As :meth:`SmoothedAttribution.sample`.
 
     Example:
         >>> import torch

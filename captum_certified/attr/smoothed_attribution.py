@@ -1,4 +1,4 @@
-"""The smoother: a Captum attribution whose per-draw map is averaged over hashed noise."""
+"""The base of the smoothed attributions: a Captum attribution averaged over noise, and its per-draw map."""
 
 from collections.abc import Generator
 from typing import Any, Literal, TypeVar, overload
@@ -10,7 +10,7 @@ from captum_certified._captum import MethodArguments, as_tuple, log_usage
 from captum_certified.attr.request import CallSettings, SamplingRequest
 from captum_certified.attr.run import SamplingRun
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.maps import Groups, Regions, SmoothedMap
+from captum_certified.maps import Groups, Maps, Regions, SmoothedMap
 from captum_certified.sampling import CovarianceRequest, NoiseLaw, PerDrawMap
 
 __all__ = ["SmoothedAttribution"]
@@ -21,12 +21,12 @@ TensorOrTuple = TypeVar("TensorOrTuple", Tensor, tuple[Tensor, ...])
 class SmoothedAttribution(Attribution):
     """Base of the smoothed attributions; use one of its subclasses.
 
-    A subclass says which per-draw map is averaged; this class says how: it wraps any Captum attribution, as
-    :class:`captum.attr.NoiseTunnel` does, and takes the wrapped method's arguments by keyword.
+    The class wraps any Captum attribution, as :class:`captum.attr.NoiseTunnel` does, and takes the arguments of the
+    wrapped method by keyword. A subclass chooses the per-draw map that is averaged.
 
     Args:
         attribution_method: Any Captum attribution of a model in evaluation mode.
-        per_draw_map: The map that is averaged.
+        per_draw_map: Map that is averaged.
     """
 
     noise_law: NoiseLaw = "gaussian"
@@ -42,25 +42,21 @@ class SmoothedAttribution(Attribution):
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """As the wrapped method."""
+        """Whether the wrapped method multiplies by the inputs."""
         return bool(getattr(self.attribution_method, "multiplies_by_inputs", False))
 
     @property
     def is_gradient_method(self) -> bool:
-        """Whether the wrapped method is a gradient method, as NoiseTunnel says it."""
+        """Whether the wrapped method is a gradient method, as in NoiseTunnel."""
         return isinstance(self.attribution_method, GradientAttribution)
 
     def has_convergence_delta(self) -> bool:
-        """As the wrapped method."""
+        """Return whether the wrapped method has a convergence delta."""
         has_delta = getattr(self.attribution_method, "has_convergence_delta", None)
         return bool(has_delta and has_delta())
 
     def attribute_future(self) -> None:
-        """Not supported.
-
-        Raises:
-            NotImplementedError: Always.
-        """
+        """Raise a NotImplementedError, because futures are not supported."""
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
 
     @overload
@@ -99,7 +95,7 @@ class SmoothedAttribution(Attribution):
     @log_usage
     def attribute(
         self,
-        inputs: Any,
+        inputs: Maps,
         nt_samples: int = 5,
         nt_samples_batch_size: int | None = None,
         stdevs: float | tuple[float, ...] = 1.0,
@@ -110,34 +106,34 @@ class SmoothedAttribution(Attribution):
         attribution_kwargs: MethodArguments | None = None,
         show_progress: bool = False,
         **kwargs: Any,
-    ) -> Any:
-        """The smoothed map alone: the drop-in for ``NoiseTunnel(...).attribute``.
+    ) -> Maps | tuple[Maps, Tensor]:
+        """Return the smoothed map alone, in place of ``NoiseTunnel(...).attribute``.
 
         Args:
-            inputs: Tensor of shape (N, …), or a tuple of them.
+            inputs: Tensor of shape (N, …), or a tuple of such tensors.
             nt_samples: Number of noisy copies of each example.
-            nt_samples_batch_size: Copies computed together; by default as many as keep a pass at 64 rows or
+            nt_samples_batch_size: Number of copies computed together; by default as many as keep a pass at 64 rows or
                 fewer.
-            stdevs: Standard deviation of the Gaussian noise, in the units of ``inputs``; a tuple gives one to
+            stdevs: Standard deviation of the Gaussian noise, in the units of ``inputs``; a tuple has one number for
                 each input tensor. 0 adds no noise.
             draw_baseline_from_distrib: As in NoiseTunnel.
-            groups: ``None``: every entry is a feature. ``"channels"``: the entries of one position are one
-                feature, valued by the sum of their magnitudes. An integer mask of shape (1 or N, …), or a tuple
-                of them: entries with one id are one feature.
+            groups: Entries that are one feature, whose value is the sum of their magnitudes. ``None`` makes every entry
+                a feature, ``"channels"`` groups the entries of one position, and an integer mask of shape (1 or N, …),
+                or a tuple of masks, groups the entries with one id.
             seed: Seed of the noise; ``None`` draws a fresh one. The global random generators are untouched.
-            attribution_kwargs: Arguments of the wrapped method whose names are taken by this one.
+            attribution_kwargs: Arguments of the wrapped method that have the name of an argument of this method.
             show_progress: Show a progress bar on stderr.
-            **kwargs: Arguments of the wrapped method: ``target`` (also ``"argmax"``: the class with the largest
-                output at each noisy input), ``baselines``, ``additional_forward_args``, …
+            **kwargs: Arguments of the wrapped method: ``target``, ``baselines``, ``additional_forward_args``, … The
+                target may be ``"argmax"``, the class with the largest output at each noisy input.
 
         Returns:
             The mean map, in the structure, dtype and device of the wrapped method's output; with
-            ``return_convergence_delta=True`` also the deltas of all draws, shape (N · nt_samples,), all draws
-            of example 0 first.
+            ``return_convergence_delta=True`` also the deltas of all draws, shape (N · nt_samples,), all draws of
+            example 0 first.
 
         Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: Integer inputs with noise, or attributions that are not finite.
+            InvalidInputError: An argument is malformed.
+            CertificationError: Inputs with noise are integers, or attributions are not finite.
         """
         settings = CallSettings(
             nt_samples=nt_samples,
@@ -181,31 +177,32 @@ class SmoothedAttribution(Attribution):
         check_rows: bool = True,
         **kwargs: Any,
     ) -> SmoothedMap:
-        """Sample the smoothed map with everything that certificates need.
+        """Sample the smoothed map with all statistics that certificates need.
 
-        It takes the arguments of :meth:`attribute`, and four of its own:
+        The method takes the arguments of :meth:`attribute`, and four more:
 
-        - ``first_draw``: Number of the first draw. A run of the same seed that begins where another ended continues it.
-        - ``covariance``: Whether to take the draws' covariance, which spectral certificates need. ``"auto"`` takes it
-          where one block of all examples fits into 1 GB, and warns elsewhere. An integer is the number of draws in a
-          block: larger blocks certify slightly more; memory grows in proportion, and time with the square.
-        - ``region``: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks;
-          the share of every draw that lies in it is recorded for :meth:`Certifier.region`.
-        - ``check_rows``: Probe whether the map of a row depends on its own input alone and stays the same during the
-          run.
+        - ``first_draw``: Number of the first draw. A run continues another of the same seed if it begins where the
+          other ended.
+        - ``covariance``: Whether to take the covariance of the draws, which spectral certificates need. ``"auto"``
+          takes it if one block of all examples fits into 1 GB, and warns otherwise. An integer is the number of draws
+          in a block: larger blocks certify slightly more, but memory grows in proportion and time with the square.
+        - ``region``: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks. The
+          share of every draw that lies in each region is recorded for :meth:`Certifier.region`.
+        - ``check_rows``: Whether to probe that the map of a row depends on its own input alone and stays the same
+          during the run.
 
-        ``nt_samples`` must be fixed before looking at any certificate; :meth:`Certifier.certify` with ``overlap`` can
-        do without that. At least one of ``stdevs`` must be positive. A mask in ``groups`` belongs to the explanation:
-        recomputing it at a perturbed input voids the guarantee.
+        Fix ``nt_samples`` before looking at any certificate, or use :meth:`Certifier.certify` with ``overlap``. At
+        least one of ``stdevs`` must be positive. A mask in ``groups`` belongs to the explanation: recomputing it at a
+        perturbed input voids the guarantee.
 
         Returns:
             The map of draws ``first_draw`` … ``first_draw + nt_samples − 1``.
 
         Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: No sound certificate could come of it: no noise, integer inputs with noise,
-                attributions that are not finite or depend on other rows, or a model with batch-norm or dropout
-                in training mode.
+            InvalidInputError: An argument is malformed.
+            CertificationError: The map could not be certified: there is no noise, inputs with noise are integers,
+                attributions are not finite or depend on other rows, or a layer such as batch norm or dropout is in
+                training mode.
         """
         settings = CallSettings(
             nt_samples=nt_samples,
@@ -242,18 +239,12 @@ class SmoothedAttribution(Attribution):
         check_rows: bool = True,
         **kwargs: Any,
     ) -> Generator[SmoothedMap, None, None]:
-        """Hand out the map so far after every block of draws; the last one is what :meth:`sample` returns.
+        """Yield the map so far after every block of draws; the last map is the result of :meth:`sample`.
 
-        It takes the arguments of :meth:`sample`. Stopping early loses less than a block: save the last map, continue
-        later with ``first_draw`` and the same seed, and merge. Deciding *when* to stop by looking at certificates voids
-        their confidence; :meth:`Certifier.certify` with ``overlap`` decides it soundly.
-
-        Returns:
-            An iterator of maps of ever more draws.
-
-        Raises:
-            InvalidInputError: As :meth:`sample`, already here.
-            CertificationError: As :meth:`sample`.
+        The method takes the arguments of :meth:`sample` and raises the same errors. Stopping early loses less than a
+        block: save the last map, continue later with ``first_draw`` and the same seed, and merge. Deciding *when* to
+        stop by looking at certificates voids their confidence; :meth:`Certifier.certify` with ``overlap`` decides
+        soundly.
         """
         settings = CallSettings(
             nt_samples=nt_samples,
@@ -273,11 +264,7 @@ class SmoothedAttribution(Attribution):
         return (maps[0] for maps in SamplingRun(SamplingRequest.checked((self,), inputs, settings)))
 
     def check_certifiable(self) -> None:
-        """Refuse what no certificate can be given for; subclasses that are mere baselines do.
-
-        Raises:
-            CertificationError: This class cannot be certified.
-        """
+        """Raise a CertificationError in subclasses that are baselines and cannot be certified."""
 
 
 def _kind(attribution_method: object) -> str:

@@ -1,4 +1,4 @@
-"""The smoothed attributions by name: what each of them averages."""
+"""The smoothed attributions, one class for each per-draw map."""
 
 from captum.attr import Attribution
 
@@ -20,15 +20,15 @@ __all__ = [
 class SparsifiedSmoothGrad(SmoothedAttribution):
     """Sparsified SmoothGrad: how often each feature is among the ⌈τn⌉ most salient of a noisy copy.
 
-    Of every noisy copy only the positions of its largest positive magnitudes are kept, as ones. Their mean can
-    be certified far better than the mean of the magnitudes, because no single copy can dominate it.
+    The map of a noisy copy is 1 at its largest positive magnitudes and 0 elsewhere. The mean of such maps can be
+    certified far better than the mean of the magnitudes, because no single copy can dominate it.
 
     Args:
         attribution_method: Any Captum attribution.
         tau: τ in (0, 1], the fraction of features that are salient in each copy.
 
     Raises:
-        InvalidInputError: τ is out of range.
+        InvalidInputError: ``tau`` is not in (0, 1].
 
     Source:
         Levine, Singla and Feizi (2019), eq. 2.4.
@@ -53,10 +53,10 @@ class SparsifiedSmoothGrad(SmoothedAttribution):
 
 
 class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
-    """Relaxed sparsified SmoothGrad: the ⌈γn⌉ most salient features count 1, the next up to ⌈τn⌉ their share.
+    """Relaxed sparsified SmoothGrad: the ⌈γn⌉ most salient features count 1, the next ones up to ⌈τn⌉ a share.
 
-    The share of a feature is its magnitude over that of the ⌈γn⌉-th largest, so that γ = τ is
-    :class:`SparsifiedSmoothGrad` and γ = 0, τ = 1 is :class:`ScaledSmoothGrad`.
+    The share of a feature is its magnitude divided by the ⌈γn⌉-th largest one. Thus γ = τ gives
+    :class:`SparsifiedSmoothGrad`, and γ = 0 with τ = 1 gives :class:`ScaledSmoothGrad`.
 
     Args:
         attribution_method: Any Captum attribution.
@@ -64,7 +64,7 @@ class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
         gamma: γ in [0, τ], the fraction of features that are fully salient.
 
     Raises:
-        InvalidInputError: τ or γ is out of range.
+        InvalidInputError: ``tau`` is not in (0, 1], or ``gamma`` is not in [0, τ].
 
     Source:
         Levine, Singla and Feizi (2019), eq. 2.5.
@@ -100,7 +100,7 @@ class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
 class ScaledSmoothGrad(SmoothedAttribution):
     """Scaled SmoothGrad: the mean of |g| / max |g|.
 
-    This is ordinary SmoothGrad brought into [0, 1], where it can be certified; the paper finds its certificates
+    The map is ordinary SmoothGrad scaled to [0, 1], so that it can be certified. The paper finds its certificates
     vacuous.
 
     Args:
@@ -164,9 +164,9 @@ class NormalizedSmoothGrad(SmoothedAttribution):
 
 
 class UniformGradient(SmoothedAttribution):
-    """The mean of |g| under uniform noise on ±√3·stdevs: a baseline for attacks, not certifiable.
+    """Mean of |g| under uniform noise on ±√3·stdevs, a baseline for attacks that cannot be certified.
 
-    The Lipschitz property behind the certificates is one of Gaussian noise, so ``sample`` refuses.
+    Certificates rest on a Lipschitz property of Gaussian noise, so ``sample`` raises an error.
 
     Args:
         attribution_method: Any Captum attribution.
@@ -189,9 +189,5 @@ class UniformGradient(SmoothedAttribution):
         super().__init__(attribution_method, Magnitudes())
 
     def check_certifiable(self) -> None:
-        """Refuse.
-
-        Raises:
-            CertificationError: Always.
-        """
+        """Raise a CertificationError, because certificates need Gaussian noise."""
         raise CertificationError("Expected a map smoothed with Gaussian noise, got UniformGradient, a mere baseline.")

@@ -113,14 +113,10 @@ class WrappedMethod:
         return outputs
 
     def duplicates_agree(self, inputs: tuple[Tensor, ...], attributions: Attributions) -> bool:
-        """Return whether a call with every row twice gives the same maps as a call with every row once.
+        """Return whether a call with every input twice gives the same maps as a call with every input once.
 
-        It does not if the number of rows in a call matters, or if an argument was wrongly taken to have a row for each
-        example.
-
-        Args:
-            inputs: N inputs, clean or noisy.
-            attributions: Attributions of these inputs in a call of N rows.
+        The maps differ if the number of rows in a call matters, or if an argument was wrongly taken to have a row for
+        each example.
         """
         twice = tuple(x.detach().repeat_interleave(2, dim=0) for x in inputs)
         try:

@@ -23,11 +23,7 @@ _BEHAVIOUR = {"plain": "plain maps", "probe": "probe draws"}
 
 
 def merged(one: Map, two: Map, *, assume_independent: bool) -> Map:
-    """Return the map of all draws of two maps; see :meth:`~captum_certified.SmoothedMap.merge`.
-
-    Raises:
-        InvalidInputError: The maps share draws, are of different explanations, or come from a sequential run.
-    """
+    """Return the map of all draws of two maps; see :meth:`~captum_certified.SmoothedMap.merge`."""
     _check_compatible(one, two)
     if len(one) != len(two):
         raise InvalidInputError(f"Expected maps of the same examples, got {len(one)} and {len(two)} rows.")
@@ -72,11 +68,7 @@ def merged(one: Map, two: Map, *, assume_independent: bool) -> Map:
 
 
 def stacked(maps: Sequence[Map]) -> Map:
-    """Return the map of all rows of several maps; see :meth:`~captum_certified.SmoothedMap.stack`.
-
-    Raises:
-        InvalidInputError: There is no map, or the maps are of different explanations.
-    """
+    """Return the map of all rows of several maps; see :meth:`~captum_certified.SmoothedMap.stack`."""
     if not maps:
         raise InvalidInputError("Expected at least one map in `maps`, got none.")
     first, setup, layout, rows = maps[0], maps[0].setup, maps[0].layout, len(maps[0])
@@ -86,9 +78,9 @@ def stacked(maps: Sequence[Map]) -> Map:
         layout = layout.stack(rows, other.layout, len(other))
         rows += len(other)
 
-    def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
-        known = [part for part in parts if part is not None]
-        return torch.cat(known) if len(known) == len(parts) else None
+    def joined(name: str) -> Tensor | None:
+        tables = [getattr(m, name) for m in maps]
+        return None if any(table is None for table in tables) else torch.cat(tables)
 
     covariances = [m.covariance for m in maps if m.covariance is not None]
     looks = [torch.zeros_like(m.n_samples) if m.looks is None else m.looks for m in maps]
@@ -97,12 +89,12 @@ def stacked(maps: Sequence[Map]) -> Map:
         first,
         layout=layout,
         n_samples=torch.cat([m.n_samples for m in maps]),
-        feature_counts=joined([m.feature_counts for m in maps]),
-        feature_mean=joined([m.feature_mean for m in maps]),
-        second_moment=joined([m.second_moment for m in maps]),
-        plain=joined([m.plain for m in maps]),
-        probe=joined([m.probe for m in maps]),
-        given_trace=joined([m.trace for m in maps]) if any(m.given_trace is not None for m in maps) else None,
+        feature_counts=joined("feature_counts"),
+        feature_mean=joined("feature_mean"),
+        second_moment=joined("second_moment"),
+        plain=joined("plain"),
+        probe=joined("probe"),
+        given_trace=joined("trace") if any(m.given_trace is not None for m in maps) else None,
         covariance=CovarianceSummary.stack(covariances) if len(covariances) == len(maps) else None,
         regions=stacked_regions([(m.regions, len(m)) for m in maps]),
         provenance=tuple(row for rows in provenances for row in rows) if len(provenances) == len(maps) else None,
@@ -112,14 +104,7 @@ def stacked(maps: Sequence[Map]) -> Map:
 
 
 def select_rows(smoothed_map: Map, rows: Tensor) -> Map:
-    """Return the map of some of the examples, in any order.
-
-    Args:
-        smoothed_map: The map of all examples.
-        rows: Numbers of the rows, integers of shape (M,).
-
-    Returns:
-        A map of M rows.
+    """Return the map of some of the examples, in any order, given the numbers of their rows.
 
     Example:
         >>> import torch

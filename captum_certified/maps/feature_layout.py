@@ -46,14 +46,9 @@ class FeatureLayout:
         return cls(shapes, is_tuple, n_features, ids, by_channel=isinstance(groups, str))
 
     def flatten(self, maps: Sequence[Tensor], rows: int) -> Tensor:
-        """Compute the magnitudes of the features: |entry|, or the sum of |entries| in each group.
+        """Compute the magnitudes of the features, |entry| or the sum of |entries| of a group, shape (rows · draws, n).
 
-        Args:
-            maps: Tensors of shape (rows · draws, *shape), all draws of example 0 first.
-            rows: Number of examples.
-
-        Returns:
-            Shape (rows · draws, n).
+        The maps have shape (rows · draws, *shape), all draws of example 0 first.
         """
         precise = [m if m.dtype in _PRECISE else m.float() for m in maps]
         magnitudes = [m.abs().sum(dim=1) if self.by_channel else m.abs() for m in precise]
@@ -81,13 +76,9 @@ class FeatureLayout:
         return replace(self, group_ids=tuple(ids[rows.to(ids.device)] for ids in self.group_ids))
 
     def unflatten(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Bring columns back into the structure of the map; every entry of a group gets the value of the group.
+        """Bring columns of shape (N, n) back into the structure of the map, a tensor of shape (N, *shape) or a tuple.
 
-        Args:
-            features: Shape (N, n).
-
-        Returns:
-            A tensor of shape (N, *shape), or a tuple of them.
+        Every entry of a group gets the value of the group.
         """
         rows = len(features)
         if self.group_ids is None:

@@ -19,6 +19,7 @@ __all__ = ["from_parts", "parts_of"]
 
 Map = TypeVar("Map", bound=MapData)
 
+# Fields that are tensors with a row for each example.
 _TABLES = (
     *("n_samples", "feature_counts", "feature_mean", "second_moment"),
     *("plain", "probe", "given_trace", "looks"),
@@ -49,16 +50,7 @@ def parts_of(smoothed_map: MapData) -> tuple[dict[str, Json], dict[str, np.ndarr
 
 
 def from_parts(kind: type[Map], header: JsonObject, arrays: Mapping[str, np.ndarray]) -> Map:
-    """Return the map that a header and arrays hold.
-
-    Args:
-        kind: The class of the map.
-        header: The header that :func:`parts_of` made.
-        arrays: Its arrays.
-
-    Raises:
-        FileFormatError: A part is missing or does not fit the others.
-    """
+    """Return the map that a header and arrays hold, or raise a FileFormatError if a part is missing or wrong."""
     try:
         return _map_from_tensors(kind, header, {name: torch.from_numpy(array) for name, array in arrays.items()})
     except FileFormatError:

@@ -21,15 +21,12 @@ _UNNAMED = "region"
 
 
 def region_masks(region: Regions, layout: FeatureLayout, rows: int) -> dict[str, Tensor]:
-    """Return the mask of the features of every region by name.
+    """Return the features of every region by name, as boolean tables of shape (1 or N, n).
 
     Args:
         region: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks.
         layout: Layout of the map.
         rows: Number of examples N.
-
-    Returns:
-        Boolean tables of shape (1 or N, n).
 
     Raises:
         InvalidInputError: A mask is not boolean, does not fit the map, is empty, or cuts through a group.

@@ -81,11 +81,7 @@ class MapCollector:
     def add(self, magnitudes: Tensor, draws: range, ties: TieCounter, run_jobs: JobRunner = run_in_order) -> None:
         """Add the draws of one pass to the statistics.
 
-        Args:
-            magnitudes: Feature magnitudes, shape (N · draws, n), all draws of example 0 first.
-            draws: Numbers of the draws.
-            ties: Counter of the features that only the index rule selected.
-            run_jobs: Runs the per-draw map on parts of the rows.
+        The feature magnitudes have shape (N · draws, n), all draws of example 0 first.
         """
         values, placed_by_index = self._mapped(magnitudes, run_jobs)
         by_example = values.view(self.rows, len(draws), -1)
@@ -112,12 +108,7 @@ class MapCollector:
             self.covariance.finish_block()
 
     def smoothed_map(self, done: DrawRange, stdevs: float | tuple[float, ...]) -> SmoothedMap:
-        """Return the map of the draws so far.
-
-        Args:
-            done: Range of these draws.
-            stdevs: Standard deviation of their noise.
-        """
+        """Return the map of the draws so far, given their range and the standard deviation of their noise."""
         averages = self.statistics.averages()
         return SmoothedMap(
             layout=self.layout,

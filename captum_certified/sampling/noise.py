@@ -144,11 +144,7 @@ def fill_with_normals(numbers: NDArray[np.floating], bits: np.random.BitGenerato
 
     Numbers in single precision are made by Box and Muller's method. It is four times as fast as NumPy's generator,
     because NumPy computes logarithms and cosines many at a time, and its generator makes one number after another.
-    Numbers in double precision come from NumPy's generator.
-
-    Args:
-        numbers: Shape (n,), float32 or float64, contiguous.
-        bits: Source of the random bits.
+    Numbers in double precision come from NumPy's generator. The array is contiguous, of shape (n,).
     """
     if numbers.dtype == np.float64:
         np.random.Generator(bits).standard_normal(out=numbers)

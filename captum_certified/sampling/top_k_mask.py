@@ -56,12 +56,7 @@ class TieCounter:
         self.tied = 0
 
     def add(self, values: Tensor, placed_by_index: Tensor) -> None:
-        """Count the draws of one pass.
-
-        Args:
-            values: Maps, shape (rows, n).
-            placed_by_index: How many features only the index rule selected, shape (rows,).
-        """
+        """Count the draws of one pass: maps of shape (rows, n), and the placed_by_index of :class:`MapDraws`."""
         self.draws += len(values)
         if bool(placed_by_index.any()):
             selected = (values > 0).sum(dim=1)
