@@ -13,13 +13,7 @@ from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.reachable import Reachable
 from captum_certified.exceptions import CertificationError, InvalidInputError
 
-__all__ = [
-    "check_evaluation_mode",
-    "check_hooks",
-    "check_outputs",
-    "check_scale",
-    "shapes_in_errors",
-]
+__all__ = ["check_evaluation_mode", "check_hooks", "check_outputs", "check_scale", "shapes_in_errors"]
 
 # Errors that Captum and PyTorch raise about inputs, targets and outputs that do not fit.
 _CALL_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)

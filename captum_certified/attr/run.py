@@ -11,13 +11,7 @@ from torch import Tensor
 
 from captum_certified._captum import advance_progress, progress_bar
 from captum_certified.attr.captum_methods import check_method
-from captum_certified.attr.fingerprint import (
-    DeclaredSettings,
-    declared_settings,
-    options_of,
-    probe_inputs,
-    setup_of,
-)
+from captum_certified.attr.fingerprint import DeclaredSettings, declared_settings, options_of, probe_inputs, setup_of
 from captum_certified.attr.memory import PassesWithinMemory
 from captum_certified.attr.private_generators import check_not_drawn_from
 from captum_certified.attr.probe import CallConditions, Probe

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["FeatureLayout", "Groups", "hint_of_layers"]
+__all__ = ["FeatureLayout", "Groups", "check_mask_shape", "checked_masks"]
 
 _PRECISE = (torch.float32, torch.float64)
 
@@ -135,11 +135,9 @@ def _mask_ids(
     groups: Tensor | tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...], rows: int
 ) -> tuple[Tensor, ...]:
     """Return the columns of entries grouped by integer masks."""
-    masks = groups if isinstance(groups, tuple) else (groups,)
-    if len(masks) != len(shapes):
-        raise InvalidInputError(f"Expected `groups` with {len(shapes)} masks, one for each map, got {len(masks)}.")
+    masks = checked_masks("groups", groups, shapes)
     for mask, shape in zip(masks, shapes, strict=True):
-        _check_mask(mask, shape, rows)
+        _check_ids(mask, shape, rows)
     examples = max(len(mask) for mask in masks)
     whole = [mask.detach().cpu().long().expand(examples, *shape) for mask, shape in zip(masks, shapes, strict=True)]
     table = torch.cat([mask.reshape(examples, -1) for mask in whole], dim=1)
@@ -153,27 +151,36 @@ def _mask_ids(
     return tuple(c.reshape(examples, *shape) for c, shape in zip(columns, shapes, strict=True))
 
 
-def hint_of_layers(mask: Tensor, shape: tuple[int, ...]) -> str:
-    """Return a hint for a mask of the size of the input where the map has the smaller size of a layer."""
-    if (
-        len(shape) < 3
-        or mask.dim() != len(shape) + 1
-        or all(m <= s for m, s in zip(mask.shape[2:], shape[1:], strict=True))
-    ):
-        return ""
-    return " Maps of a layer have its resolution; captum_certified.Upsampled brings them to the input's."
-
-
-def _check_mask(mask: object, shape: tuple[int, ...], rows: int) -> None:
+def _check_ids(mask: object, shape: tuple[int, ...], rows: int) -> None:
+    """Raise an InvalidInputError unless a mask holds integers and fits a map."""
     if not isinstance(mask, Tensor):
         raise InvalidInputError(
             f"Expected `groups` to be None, 'channels', an integer tensor or a tuple of them, got {mask!r}."
         )
     if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
         raise InvalidInputError(f"Expected `groups` of an integer dtype, got {mask.dtype}.")
-    fits = mask.dim() == len(shape) + 1 and mask.shape[0] in (1, rows)
-    if not fits or any(m not in (1, s) for m, s in zip(mask.shape[1:], shape, strict=True)):
-        raise InvalidInputError(
-            f"Expected `groups` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(mask.shape)}."
-            f"{hint_of_layers(mask, shape)}"
-        )
+    check_mask_shape("groups", mask, shape, rows)
+
+
+def checked_masks(
+    name: str, masks: Tensor | tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...]
+) -> tuple[Tensor, ...]:
+    """Return masks as a tuple, or raise an InvalidInputError if there is not one for each tensor of the map."""
+    masks = masks if isinstance(masks, tuple) else (masks,)
+    if len(masks) != len(shapes):
+        raise InvalidInputError(f"Expected `{name}` with {len(shapes)} masks, one for each map, got {len(masks)}.")
+    return masks
+
+
+def check_mask_shape(name: str, mask: Tensor, shape: tuple[int, ...], rows: int) -> None:
+    """Raise an InvalidInputError if a mask cannot be expanded to the maps of all examples."""
+    same_dim = mask.dim() == len(shape) + 1
+    if same_dim and mask.shape[0] in (1, rows) and all(m in (1, s) for m, s in zip(mask.shape[1:], shape, strict=True)):
+        return
+    hint = ""
+    if len(shape) >= 3 and same_dim and any(m > s for m, s in zip(mask.shape[2:], shape[1:], strict=True)):
+        # A mask of the size of the input, where the map has the smaller size of a layer.
+        hint = " Maps of a layer have its resolution; captum_certified.Upsampled brings them to the input's."
+    raise InvalidInputError(
+        f"Expected `{name}` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(mask.shape)}.{hint}"
+    )

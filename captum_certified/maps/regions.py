@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.maps.feature_layout import FeatureLayout, hint_of_layers
+from captum_certified.maps.feature_layout import FeatureLayout, check_mask_shape, checked_masks
 
 __all__ = ["Regions", "merged_regions", "region_masks", "regions_of_rows", "stacked_regions"]
 
@@ -39,20 +39,11 @@ def region_masks(region: Regions, layout: FeatureLayout, rows: int) -> dict[str,
 
 def _features_in(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
     """Return the features of a region as a boolean table of shape (1 or N, n)."""
-    parts = mask if isinstance(mask, tuple) else (mask,)
-    if len(parts) != len(layout.shapes):
-        raise InvalidInputError(
-            f"Expected `region` with {len(layout.shapes)} masks, one for each map, got {len(parts)}."
-        )
+    parts = checked_masks("region", mask, layout.shapes)
     for part, shape in zip(parts, layout.shapes, strict=True):
         if not isinstance(part, Tensor) or part.dtype != torch.bool:
             raise InvalidInputError(f"Expected `region` to be a bool mask, got {getattr(part, 'dtype', type(part))}.")
-        fits = part.dim() == len(shape) + 1 and part.shape[0] in (1, rows)
-        if not fits or any(p not in (1, s) for p, s in zip(part.shape[1:], shape, strict=True)):
-            raise InvalidInputError(
-                f"Expected `region` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(part.shape)}."
-                f"{hint_of_layers(part, shape)}"
-            )
+        check_mask_shape("region", part, shape, rows)
     examples = max(len(tensor) for tensor in (*parts, *(layout.group_ids or ())))
     whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]
     # The mean of a group is 1 if all of its entries are in the region, and 0 if none is.
