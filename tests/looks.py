@@ -1,4 +1,4 @@
-"""Sequential runs whose stopping is decided by the test."""
+"""Sequential runs whose stopping is given by the test."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -17,7 +17,7 @@ from captum_certified.certify.stopping_rule import StoppingRule
 def sampled_in_looks(
     explainer: SmoothedAttribution, inputs: torch.Tensor, answers: Sequence[torch.Tensor], sizes: Sequence[int], **call
 ) -> SmoothedMap:
-    """The map of a run that looks after ``sizes`` draws, and ends the rows that the answer to each look names."""
+    """Return the map of a run that looks after ``sizes`` draws and stops the rows named by the answer to each look."""
     own = {field.name for field in fields(CallSettings)}
     kwargs = {name: value for name, value in call.items() if name not in own}
     settings = {name: value for name, value in call.items() if name in own}

@@ -42,7 +42,7 @@ class TwoImages(nn.Module):
 
 @dataclass
 class Subject:
-    """A model, inputs, and the pieces that some methods ask for."""
+    """Model, inputs, and other objects that some methods need."""
 
     model: nn.Module
     inputs: Tensor | tuple[Tensor, ...]
@@ -53,7 +53,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Row:
-    """How a class is made and called; ``refused`` is a part of the reason where it cannot be smoothed."""
+    """How a class is made and called; ``refused`` is a part of the error message if it cannot be smoothed."""
 
     make: Callable[[Subject], Any]
     arguments: dict[str, Any] = field(default_factory=lambda: {"target": 1})
@@ -86,7 +86,7 @@ def refused(make: Callable[[Subject], Any], reason: str) -> Row:
 
 
 def unbuilt(name: str) -> Callable[[Subject], Any]:
-    """An instance that skips a constructor which wants a language model."""
+    """Return an instance without calling its constructor, which needs a language model."""
 
     def make(s: Subject) -> Any:
         instance = object.__new__(getattr(captum.attr, name))
@@ -164,18 +164,18 @@ CLASSES: dict[str, Row] = {
 
 
 def public_attributions() -> set[str]:
-    """Names of all attribution classes that Captum exports."""
+    """Return the names of all attribution classes that Captum exports."""
     exported = inspect.getmembers(captum.attr, inspect.isclass)
     return {name for name, kind in exported if issubclass(kind, captum.attr.Attribution)}
 
 
 def arguments_of(row: Row, s: Subject) -> dict[str, Any]:
-    """The keyword arguments of a call."""
+    """Return the keyword arguments of a call."""
     return {**row.arguments, **{name: getattr(s, part) for name, part in row.needs.items()}}
 
 
 def status(name: str, kind: str) -> str:
-    """``works``, or the reason why the class is refused."""
+    """Return ``works``, or the reason why the class is refused."""
     s = subject(kind)
     try:
         explainer = ScaledSmoothGrad(CLASSES[name].make(s))
@@ -186,7 +186,7 @@ def status(name: str, kind: str) -> str:
 
 
 def page() -> str:
-    """The page of the documentation."""
+    """Return the page of the documentation."""
     lines = [
         "# Which of Captum's methods can be smoothed for a certificate",
         "",

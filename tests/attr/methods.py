@@ -28,7 +28,7 @@ class Method(NamedTuple):
 
 
 def plain(method: Attribution, inputs: Tensor, **arguments: Any) -> Tensor:
-    """What Captum itself returns for inputs that need no gradient yet."""
+    """Return the attributions of Captum itself for inputs that do not require a gradient yet."""
     return method.attribute(inputs.detach().clone().requires_grad_(), **arguments).detach()
 
 

@@ -1,4 +1,4 @@
-"""Our attributions are Captum attributions: Captum's own tools take them, and they leave no trace."""
+"""The smoothed attributions are Captum attributions: Captum's tools accept them, and they leave no trace."""
 
 import random
 
@@ -20,7 +20,7 @@ X = images(2)
 
 
 @explainers
-def test_ours_are_captum_attributions(name):
+def test_smoothed_attributions_are_captum_attributions(name):
     method = Saliency(cnn())
     explainer = EXPLAINERS[name].make(method)
     assert isinstance(explainer, Attribution)
@@ -40,7 +40,7 @@ def name_of(name):
 
 
 @pytest.mark.parametrize("method", ["InputXGradient", "IntegratedGradients", "IntegratedGradients, local", "Saliency"])
-def test_multiplying_by_inputs_and_deltas_are_said_as_by_the_wrapped_method(method):
+def test_multiplying_by_inputs_and_deltas_are_those_of_the_wrapped_method(method):
     wrapped = METHODS[method].make(cnn())
     explainer = SparsifiedSmoothGrad(wrapped)
     assert explainer.multiplies_by_inputs == bool(getattr(wrapped, "multiplies_by_inputs", False))
@@ -53,7 +53,7 @@ def test_attribute_can_be_wrapped_as_captum_s_tools_do():
 
 
 @explainers
-def test_noise_tunnel_takes_ours(name):
+def test_noise_tunnel_wraps_smoothed_attributions(name):
     explainer = EXPLAINERS[name].make(Saliency(GateNet((3, 8, 8)).double()))
     # No noise of the tunnel's own: the mean of equal maps.
     tunnelled = NoiseTunnel(explainer).attribute(X, nt_samples=3, stdevs=0.0, target=1, seed=5)
@@ -63,7 +63,7 @@ def test_noise_tunnel_takes_ours(name):
 
 
 @explainers
-def test_sensitivity_max_takes_ours(name):
+def test_sensitivity_max_takes_smoothed_attributions(name):
     explainer = EXPLAINERS[name].make(Saliency(cnn()))
     constant = sensitivity_max(
         explainer.attribute, X, perturb_func=lambda x, radius: x, n_perturb_samples=2, target=1, seed=5, stdevs=0.2
@@ -76,7 +76,7 @@ def test_sensitivity_max_takes_ours(name):
     assert bool((moved >= 0).all())
 
 
-def test_infidelity_takes_ours():
+def test_infidelity_takes_smoothed_attributions():
     explainer, model = SparsifiedSmoothGrad(Saliency(cnn())), cnn()
 
     def perturb(inputs):
@@ -100,7 +100,7 @@ def test_gradients_are_turned_on_inside_no_grad():
 
 
 def traces(model, tensors):
-    """Everything that an attribution might change, in comparable form."""
+    """Return everything that an attribution might change, in comparable form."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     numpy_state = np.random.get_state()  # noqa: NPY002
     return {
@@ -145,7 +145,7 @@ def test_sample_leaves_no_trace(method):
     assert_no_trace(before, traces(model, [x]))
 
 
-def test_models_in_training_mode_without_random_layers_stay_so():
+def test_models_in_training_mode_without_random_layers_stay_in_training_mode():
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)).double().train()
     before = traces(model, [X])
     SparsifiedSmoothGrad(Saliency(model)).sample(X, nt_samples=3, stdevs=0.1, target=1)

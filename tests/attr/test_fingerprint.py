@@ -1,4 +1,4 @@
-"""The fingerprint: maps of two explanations do not merge, whatever differs; maps of one do."""
+"""The fingerprint: maps of one explanation merge, and maps of two explanations do not, whatever differs."""
 
 import copy
 import os
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWa
 
 
 class Net(nn.Module):
-    """Two convolutions, and something in its code that no weight shows."""
+    """Two convolutions, and a change in the code that no weight shows."""
 
     def __init__(self, *, seed=0, temperature=1.0, activation=torch.tanh):
         super().__init__()
@@ -55,7 +55,7 @@ def sampled(method, *, seed, tau=0.2, x=X, **settings):
 
 
 def merge(one, two):
-    """Maps of two seeds, each of its own method and settings, merged."""
+    """Merge maps of two seeds, each with its own method and settings."""
     return sampled(one[0](), seed=0, **one[1]).merge(sampled(two[0](), seed=1, **two[1]))
 
 
@@ -154,8 +154,8 @@ def test_maps_of_two_explanations_do_not_merge(name):
         assert merge(same, same).n_samples.tolist() == [16]
 
 
-def test_two_hundred_random_pairs_are_decided_as_the_rule_says():
-    """Models, methods, options, layers and arguments at random; half of the pairs are equal."""
+def test_two_hundred_random_pairs_merge_if_and_only_if_they_are_equal():
+    """Models, methods, options, layers and arguments are random; half of the pairs are equal."""
     choose = python_random.Random(0)  # noqa: S311
     models = {
         "seed 0": Net,
@@ -204,7 +204,7 @@ def test_two_hundred_random_pairs_are_decided_as_the_rule_says():
     assert sum(equal for equal, *_ in decided) == 100
 
 
-def test_a_map_keeps_its_behaviour_in_a_file_and_of_some_rows(tmp_path):
+def test_behaviour_is_kept_in_files_and_for_selected_rows(tmp_path):
     x = torch.cat([X, X.flip(3)])
     one, two = (sampled(Saliency(Net()), x=x, seed=seed) for seed in (0, 1))
     assert one.probe.dtype == torch.bool
@@ -218,7 +218,7 @@ def test_a_map_keeps_its_behaviour_in_a_file_and_of_some_rows(tmp_path):
     assert loaded.merge(SmoothedMap.stack(each)).n_samples.tolist() == [16, 16]
 
 
-def test_maps_that_are_not_of_zeros_and_ones_have_one_too(tmp_path):
+def test_maps_that_are_not_binary_have_a_probe_draw_too(tmp_path):
     def of(model, seed):
         return ScaledSmoothGrad(Saliency(model)).sample(X, target=1, nt_samples=8, stdevs=0.2, seed=seed)
 
@@ -230,7 +230,7 @@ def test_maps_that_are_not_of_zeros_and_ones_have_one_too(tmp_path):
         one.merge(of(Net(temperature=2.0), 1))
 
 
-def test_what_is_not_known_is_not_assumed():
+def test_maps_without_a_probe_draw_do_not_merge():
     one, two = (sampled(Saliency(Net()), seed=seed) for seed in (0, 1))
     for missing in ({"probe": None}, {"plain": None}):
         with pytest.raises(InvalidInputError, match="are known, got one without, which an earlier version made"):
@@ -238,7 +238,7 @@ def test_what_is_not_known_is_not_assumed():
         assert one.merge(replace(two, **missing), assume_independent=True).n_samples.tolist() == [16]
 
 
-def test_rounding_of_another_machine_is_no_difference():
+def test_rounding_of_another_machine_is_tolerated():
     one, two = (sampled(Saliency(Net()), seed=seed) for seed in (0, 1))
     rounded = replace(two, plain=two.plain * (1 + 1e-6 * torch.randn_like(two.plain)))
     assert one.merge(rounded).n_samples.tolist() == [16]
@@ -247,7 +247,7 @@ def test_rounding_of_another_machine_is_no_difference():
         one.merge(flipped)
 
 
-def test_the_probe_draw_is_the_same_for_everybody():
+def test_the_probe_draw_is_the_same_for_all_runs():
     one, two = (probe_inputs((X, torch.ones(1, 2, dtype=torch.long)), (0.2, 0.0), "gaussian") for _ in range(2))
     assert torch.equal(one[0], two[0])
     assert not torch.equal(one[0], X)
@@ -277,14 +277,14 @@ def test_lazy_modules_have_their_weights_when_they_are_hashed():
 @pytest.mark.parametrize(
     "make", [GuidedBackprop, Deconvolution, DeepLift, DeepLiftShap, LRP, lambda m: LayerDeepLift(m, m.relu)]
 )
-def test_hooks_that_a_method_keeps_are_no_options(make):
+def test_hooks_of_a_method_are_not_options(make):
     method = make(Net().eval())
     settings = {"baselines": torch.zeros(2, 3, 8, 8)} if isinstance(method, DeepLiftShap) else {}
     one, two = (sampled(method, seed=seed, **settings) for seed in (0, 1))
     assert one.merge(two).n_samples.tolist() == [16]
 
 
-def test_what_a_call_changes_is_no_option():
+def test_attributes_that_a_call_changes_are_not_options():
     class Counting(Saliency):
         calls = 0
 
@@ -298,7 +298,7 @@ def test_what_a_call_changes_is_no_option():
     assert "calls" not in one.setup["options"][0]
 
 
-def test_a_cache_that_the_first_call_fills_is_no_weight():
+def test_a_cache_that_the_first_call_fills_is_not_hashed():
     class Cached(Net):
         def __init__(self):
             super().__init__()
@@ -315,7 +315,7 @@ def test_a_cache_that_the_first_call_fills_is_no_weight():
     assert one.merge(sampled(Saliency(model), seed=1)).n_samples.tolist() == [16]
 
 
-def test_sparse_tensors_are_identified_by_what_they_hold():
+def test_sparse_tensors_are_identified_by_their_values():
     class Graph(nn.Module):
         def __init__(self, weight):
             super().__init__()
@@ -330,7 +330,7 @@ def test_sparse_tensors_are_identified_by_what_they_hold():
         one.merge(other)
 
 
-def test_maps_of_another_shape_are_other_maps():
+def test_maps_of_another_shape_differ_in_behaviour():
     assert not same_behaviour(torch.ones(1, 4), torch.ones(1, 9))
 
 

@@ -18,12 +18,12 @@ X = images(4, shape=SHAPE).float()
 
 
 def exact(name="sparsified"):
-    """An explainer whose arithmetic is exact: a sum has one term, a product is by 1."""
+    """Return an explainer whose arithmetic is exact: its sums have one term, and its factors are 1."""
     return EXPLAINERS[name].make(Saliency(GateNet(SHAPE)))
 
 
 def assert_equal_maps(one, two, *, name):
-    """Equal bit for bit; means of maps that are not 0/1 up to the order of their sums."""
+    """Assert equality bit for bit; means of maps that are not 0/1 may differ by the order of their sums."""
     assert torch.equal(one.n_samples, two.n_samples)
     if EXPLAINERS[name].binary:
         assert torch.equal(one.feature_counts, two.feature_counts)
@@ -54,7 +54,7 @@ def test_maps_do_not_depend_on_other_rows_or_on_the_position(name):
         assert torch.equal(exact(name).sample(X[row : row + 1], **settings).features[0], whole.features[row])
 
 
-def test_trained_like_networks_differ_only_by_their_own_rounding():
+def test_ordinary_networks_differ_only_by_their_rounding():
     settings = {"nt_samples": 200, "stdevs": 0.3, "seed": 11, "target": "argmax"}
     one = SparsifiedSmoothGrad(Saliency(cnn()), tau=0.1).sample(images(2), nt_samples_batch_size=7, **settings)
     two = SparsifiedSmoothGrad(Saliency(cnn()), tau=0.1).sample(images(2), nt_samples_batch_size=64, **settings)
@@ -247,7 +247,7 @@ def test_autocast_of_the_caller_reaches_the_model_and_nothing_else():
     assert int(smoothed.counts.sum()) == 64 * 3
 
 
-def test_a_method_may_hand_out_the_same_memory_in_every_pass():
+def test_a_method_may_return_the_same_memory_in_every_pass():
     class Reusing(Saliency):
         """Saliency whose result is overwritten by the next call."""
 

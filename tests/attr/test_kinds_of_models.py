@@ -1,4 +1,4 @@
-"""Compiled, scripted, parallel and channels-last models, and batches that are empty, sparse or of other numbers."""
+"""Compiled, scripted, parallel and channels-last models, and empty, sparse or low-precision batches."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_channels_last_gives_the_map_of_the_model():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")  # bfloat16 has few values
 def test_other_precisions_give_nearly_the_map_of_the_model(dtype):
-    """In float64 the noise has other digits, so the draws are others."""
+    """In float64 the noise has other digits, so the draws differ."""
     other = sampled(network().to(dtype), X.to(dtype), check_rows=False)
     assert float((other.mean - sampled(network()).mean).abs().mean()) < 0.05
 
@@ -73,7 +73,7 @@ def test_sparse_batches_are_refused(layout):
 
 
 def test_a_default_device_moves_no_statistics():
-    """The device "meta" has no numbers at all; people set "cuda"."""
+    """Tensors on the device "meta" have no values, so any use of the default device would fail."""
     model = network()
     explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.1)
     settings = {"target": 0, "nt_samples": 8, "stdevs": 0.2, "seed": 0}

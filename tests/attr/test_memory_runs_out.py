@@ -1,4 +1,4 @@
-"""A pass that does not fit is halved: same noise, same map, and a warning."""
+"""A pass that does not fit into memory is halved, with the same noise, the same map, and a warning."""
 
 import warnings
 
@@ -21,7 +21,7 @@ ERRORS = {
 
 
 class Limited(nn.Module):
-    """A network that takes few rows."""
+    """Network that runs out of memory if a call has too many rows."""
 
     def __init__(self, most, error):
         super().__init__()
@@ -77,7 +77,7 @@ def test_one_draw_that_does_not_fit_is_an_error():
         explainer.sample(X.double(), nt_samples=4, target=1, stdevs=0.2)
 
 
-def test_certificates_and_mean_maps_survive_it_too():
+def test_certificates_and_mean_maps_survive_halving():
     model = Limited(8, ERRORS["cuda"])
     explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.25)
     settings = {"nt_samples": 64, "nt_samples_batch_size": 32, "stdevs": 0.2, "target": 1, "seed": 3}
@@ -91,6 +91,6 @@ def test_certificates_and_mean_maps_survive_it_too():
         explainer.attribute(X.double(), **{**settings, "nt_samples_batch_size": 4})
 
 
-def test_other_errors_are_not_taken_for_it():
+def test_other_errors_do_not_halve_a_pass():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         SparsifiedSmoothGrad(Saliency(nn.Linear(5, 2))).attribute(X, nt_samples=4, target=0)

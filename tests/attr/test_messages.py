@@ -1,4 +1,4 @@
-"""What is said of models, targets and inputs that do not fit, and what now fits without a word."""
+"""Messages about models, targets and inputs that do not fit."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def test_a_model_that_does_not_return_a_tensor(name, entry, method):
         called(entry, forward, method=method)
 
 
-def test_so_it_is_for_the_largest_output():
+def test_a_model_that_does_not_return_a_tensor_for_argmax():
     with pytest.raises((CertificationError, InvalidInputError), match="tuple"):
         called("sample", OUTPUTS["tuple"][0], target="argmax")
 
@@ -102,7 +102,7 @@ def test_an_input_without_a_batch_dimension(entry):
 
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("target", [[1], [1, 2, 3], torch.tensor([1, 2, 3])])
-def test_targets_of_another_number(entry, target):
+def test_a_wrong_number_of_targets(entry, target):
     message = rf"Expected `target` to be one target for all examples, or one for each of 2, got {len(target)}\."
     with pytest.raises(InvalidInputError, match=message):
         called(entry, NET, target=target)
@@ -136,7 +136,7 @@ def test_token_ids_are_sent_to_the_how_to_on_text():
 
 
 @pytest.mark.parametrize("argument", ["groups", "region"])
-def test_a_mask_of_the_picture_for_a_map_of_a_layer(argument):
+def test_a_mask_of_the_input_size_for_a_map_of_a_layer(argument):
     method = lambda m: LayerGradCam(m, m[1])  # noqa: E731
     mask = torch.ones(1, 1, 8, 8, dtype=torch.long if argument == "groups" else torch.bool)
     with pytest.raises(
@@ -148,11 +148,11 @@ def test_a_mask_of_the_picture_for_a_map_of_a_layer(argument):
 
 
 @pytest.mark.parametrize("method", [Saliency, InputXGradient, GuidedBackprop, FeatureAblation])
-def test_it_says_whether_it_wraps_a_gradient_method_as_noise_tunnel_does(method):
+def test_is_gradient_method_is_that_of_noise_tunnel(method):
     assert ScaledSmoothGrad(method(NET)).is_gradient_method is NoiseTunnel(method(NET)).is_gradient_method
 
 
-def test_so_it_does_around_a_layer():
+def test_is_gradient_method_around_a_layer_method():
     method = LayerGradCam(NET, NET[1])
     assert ScaledSmoothGrad(method).is_gradient_method is NoiseTunnel(method).is_gradient_method
     assert ScaledSmoothGrad(Upsampled(method)).is_gradient_method is False

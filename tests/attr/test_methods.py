@@ -26,7 +26,7 @@ X = images(3)
 
 
 def literal(name, attributions):
-    """The literal per-draw map of every row of a Captum attribution."""
+    """Return the literal per-draw map of every row of a Captum attribution."""
     rows = attributions.detach().abs().flatten(1).double().numpy()
     mapped = np.stack([EXPLAINERS[name].literal(row) for row in rows])
     return torch.from_numpy(mapped).reshape(attributions.shape)
@@ -47,7 +47,7 @@ def test_one_draw_without_noise_is_the_per_draw_map(method, name):
 
 
 @methods
-def test_many_draws_without_noise_are_one(method):
+def test_many_draws_without_noise_equal_one_draw(method):
     explainer = SparsifiedSmoothGrad(METHODS[method].make(cnn()), tau=0.2)
     arguments = METHODS[method].arguments(X)
     one = explainer.attribute(X, nt_samples=1, stdevs=0, target=1, **arguments)
@@ -122,7 +122,7 @@ def test_the_wrapped_method_is_left_as_it_was(method):
 
 
 @methods
-def test_a_batch_is_its_examples(method):
+def test_a_batch_gives_the_maps_of_its_examples(method):
     entry = METHODS[method]
     explainer = ScaledSmoothGrad(entry.make(cnn()))
     settings = {"nt_samples": 5, "stdevs": 0.2, "seed": 3}
@@ -296,14 +296,14 @@ def test_random_methods_run_under_a_derived_seed(wrapped, arguments):
 
 
 class Product(torch.nn.Module):
-    """x₀x₁: each of both orders of its features gives all of it to the other."""
+    """x₀x₁: each order of the two features attributes the whole output to the second one."""
 
     def forward(self, inputs):
         return inputs[:, :1] * inputs[:, 1:2] * torch.ones(1, 2)
 
 
-def test_draws_are_independent_whatever_a_method_shares_within_a_call():
-    """One permutation for all rows of a call: the mean is ½ at every input; in passes of 64 there were 8 of 512."""
+def test_draws_are_independent_although_a_method_shares_random_numbers_in_a_call():
+    """ShapleyValueSampling takes one permutation for all rows of a call; its mean is ½ only if draws have their own."""
     explainer = SparsifiedSmoothGrad(ShapleyValueSampling(Product()), tau=0.5)
     sampling = {"target": 0, "n_samples": 1, "nt_samples": 512, "stdevs": 0.2, "covariance": False}
     certifier, missed = Certifier(), 0
@@ -325,7 +325,7 @@ def test_draws_are_independent_whatever_a_method_shares_within_a_call():
     ],
     ids=["GradientShap", "ShapleyValueSampling", "NoiseTunnel", "a smoother"],
 )
-def test_the_size_of_passes_does_not_change_what_is_random(wrapped, arguments):
+def test_the_pass_size_does_not_change_random_methods(wrapped, arguments):
     explainer = SparsifiedSmoothGrad(wrapped(mlp()), tau=0.4)
     x = torch.rand(2, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     run = {"nt_samples": 12, "stdevs": 0.2, "seed": 8, "target": 1, **arguments}
@@ -335,7 +335,7 @@ def test_the_size_of_passes_does_not_change_what_is_random(wrapped, arguments):
     assert torch.equal(maps[0].mean.float(), explainer.attribute(x, **run).float())
 
 
-def test_plain_methods_are_not_said_to_be_stochastic():
+def test_deterministic_methods_are_not_recorded_as_stochastic():
     assert (
         SparsifiedSmoothGrad(Saliency(cnn())).sample(X, nt_samples=2, stdevs=0.1, target=0).setup["stochastic"] is False
     )
@@ -353,7 +353,7 @@ def test_methods_without_gradients_and_layers_can_be_smoothed():
 # -- several maps of one sampling ----------------------------------------------------------------------------
 
 
-def test_sample_many_equals_separate_samples_and_costs_one():
+def test_sample_many_equals_separate_samples_at_the_cost_of_one():
     model = Watched(cnn())
     method = Saliency(model)
     made = [entry.make(method) for entry in EXPLAINERS.values()]

@@ -1,4 +1,4 @@
-"""Every per-draw map against its literal version, on magnitudes with ties, zeros and extreme sizes."""
+"""Every per-draw map, compared with its literal version on magnitudes with ties, zeros and extreme sizes."""
 
 import warnings
 
@@ -79,7 +79,7 @@ def test_a_row_does_not_depend_on_the_others(name):
 
 
 @explainers
-def test_kinds_are_declared(name):
+def test_binary_maps_are_declared_as_binary(name):
     assert EXPLAINERS[name].make(METHOD).per_draw_map.binary == EXPLAINERS[name].binary
     assert (per_draw(name, np.ones((1, 3))).dtype == torch.bool) == EXPLAINERS[name].binary
 
@@ -99,7 +99,7 @@ def test_a_fraction_too_small_for_one_feature_still_selects_one():
 
 
 class Blocks(torch.nn.Module):
-    """Gradients that come in equal pairs, or are zero for most inputs."""
+    """Model whose gradients come in equal pairs, or are zero for most inputs."""
 
     def __init__(self, gradient):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The probe: maps that other rows reach, and maps that change while they are sampled, are refused."""
+"""The probe: maps that depend on other rows, and maps that change while they are sampled, are refused."""
 
 import contextlib
 import itertools
@@ -128,13 +128,13 @@ def test_rows_that_reach_each_other_are_refused(name, x):
 
 
 @pytest.mark.parametrize("make", [ScaledSmoothGrad, NormalizedSmoothGrad])
-def test_so_are_they_in_maps_that_are_not_of_zeros_and_ones(make):
+def test_rows_that_reach_each_other_are_refused_in_maps_that_are_not_binary(make):
     for name in ("dominant column", "last row"):
         with pytest.raises(CertificationError, match=ROWS):
             sampled(COUPLED[name], make=make)
 
 
-def test_a_perturbation_method_is_asked_as_well():
+def test_perturbation_methods_are_probed():
     with pytest.raises(CertificationError, match=ROWS):
         sampled(COUPLED["recurrence"], method=FeatureAblation)
 
@@ -149,14 +149,14 @@ RANDOM = {
 
 @pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")
 @pytest.mark.parametrize("name", RANDOM)
-def test_methods_with_random_numbers_are_asked_too(name):
+def test_methods_with_random_numbers_are_probed(name):
     method, settings = RANDOM[name]
     with pytest.raises(CertificationError, match=ROWS):
         sampled(COUPLED["batch statistics"], X, method=method, nt_samples=32, **settings)
     assert sampled(network(), X, method=method, nt_samples=32, **settings).setup["stochastic"]
 
 
-def test_a_method_that_explains_row_by_row_hides_a_coupling_and_needs_not_be_refused():
+def test_a_method_that_explains_row_by_row_is_not_refused():
     assert sampled(COUPLED["last row"], X, method=KernelShap, n_samples=20, nt_samples=16).setup["stochastic"]
 
 
@@ -166,7 +166,7 @@ def test_baselines_that_are_an_average_of_the_batch_are_refused():
 
 
 @pytest.mark.parametrize("first_draw", [0, 62, 63, 64])
-def test_the_largest_pass_is_asked_wherever_a_run_begins(first_draw):
+def test_the_largest_pass_is_probed_for_every_first_draw(first_draw):
     with pytest.raises(CertificationError, match=ROWS):
         sampled(COUPLED["last row"], X[:1], first_draw=first_draw)
 
@@ -198,7 +198,7 @@ def test_rows_that_are_finite_only_beside_some_others_are_refused():
         sampled(undefined, make=ScaledSmoothGrad)
 
 
-def test_several_maps_are_each_asked():
+def test_each_of_several_maps_is_probed():
     method = Saliency(behind_a_dominant_column)
     explainers = [ScaledSmoothGrad(method), SparsifiedSmoothGrad(method, tau=0.5)]
     with pytest.raises(CertificationError, match=ROWS):
@@ -206,7 +206,7 @@ def test_several_maps_are_each_asked():
 
 
 def recorded(rows, *, seed=0):
-    """Which rows each pass of the probe replaces, for a method that gives its input back."""
+    """Return the rows that each pass of the probe replaces, for a method that returns its input."""
     made = torch.rand(rows, 4, generator=torch.Generator().manual_seed(seed))
     passes = []
 
@@ -228,7 +228,7 @@ def recorded(rows, *, seed=0):
 
 
 @pytest.mark.parametrize("rows", [2, 3, 6, 64])
-def test_a_half_then_the_other_half_then_another_half(rows):
+def test_one_half_of_the_rows_the_other_half_and_another_half_are_replaced(rows):
     first, second, *third = recorded(rows)
     assert torch.equal(second, ~first)
     assert first.sum() == (rows + 1) // 2
@@ -241,8 +241,8 @@ def test_a_half_then_the_other_half_then_another_half(rows):
         assert len(set.union(*found)) > 0.6 * len(pairs)
 
 
-def test_the_place_of_a_row_in_its_pass_does_not_reach_it():
-    """A generator that begins anew in every call gives every place its own numbers, the same in every pass."""
+def test_models_that_use_the_place_of_a_row_are_refused():
+    """A generator that is seeded anew in every call gives every place the same numbers in every pass."""
 
     def dithered(x):
         numbers = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
@@ -299,8 +299,8 @@ def test_replaced_rows_are_far_and_within_the_range():
                 assert bool((moved[moved > 0] > 0.1).all())
 
 
-def test_a_model_that_takes_only_its_own_values_is_asked_more_gently():
-    """An index among the features: elsewhere it would be out of range."""
+def test_models_that_take_only_values_of_each_feature_get_such_values():
+    """One feature is an index, which must stay in its range."""
     table = torch.rand(4, D, generator=torch.Generator().manual_seed(2))
     x = torch.cat([torch.full((2, 1), 30.0), torch.rand(2, D - 1)], dim=1)
 
@@ -317,7 +317,7 @@ def test_a_model_that_takes_only_its_own_values_is_asked_more_gently():
 
 
 class Noisy(nn.Module):
-    """Arithmetic that is not reproducible: now and then one entry of a thousand is another."""
+    """Arithmetic that is not reproducible: in some calls one entry in a thousand differs."""
 
     def __init__(self, *, coupled=False, often=1):
         super().__init__()
@@ -343,8 +343,8 @@ def test_arithmetic_that_is_not_reproducible_may_differ_a_little():
         sampled(Noisy(coupled=True), x, make=make, nt_samples=64)
 
 
-def test_rows_that_are_gathered_may_be_rounded_otherwise():
-    """A mixture of experts computes the rows that chose an expert together: the other rows decide how many."""
+def test_rows_that_are_gathered_may_be_rounded_differently():
+    """A mixture of experts computes all rows of an expert together, so other rows change the shape of its calls."""
     torch.manual_seed(0)
     experts = nn.ModuleList(nn.Sequential(nn.Linear(40, 64), nn.Tanh(), nn.Linear(64, 3)) for _ in range(3))
 
@@ -391,7 +391,7 @@ class Averages(nn.Module):
 
 
 class Counts(nn.Module):
-    """Another function from some call on."""
+    """Network that becomes another function at a certain call."""
 
     def __init__(self, call):
         super().__init__()
@@ -449,7 +449,7 @@ def test_a_sequential_run_is_checked_at_every_look():
         )
 
 
-def test_a_buffer_that_does_not_matter_is_said():
+def test_a_buffer_that_changes_without_effect_gives_a_warning():
     class Counter(nn.Module):
         def __init__(self):
             super().__init__()
@@ -467,7 +467,7 @@ def test_a_buffer_that_does_not_matter_is_said():
     assert one.merge(two).n_samples.tolist() == [256] * 3
 
 
-def test_dropout_of_its_own_is_a_function_of_the_draw():
+def test_dropout_under_the_seed_of_the_draw_is_accepted():
     def dropped(x):
         return NET(functional.dropout(x, 0.2, training=True))
 
@@ -475,7 +475,7 @@ def test_dropout_of_its_own_is_a_function_of_the_draw():
 
 
 class LittleMemory(nn.Module):
-    """Runs out of memory where a pass is too large, from some call on."""
+    """Network that runs out of memory in large passes, from a certain call on."""
 
     def __init__(self, rows, *, call=0):
         super().__init__()
@@ -495,7 +495,7 @@ def test_a_pass_in_halves_is_repeated_in_halves(call):
     assert torch.equal(smoothed.counts, sampled(network(), X, nt_samples=256).counts)
 
 
-def test_a_model_that_changes_its_input_in_place_gets_it_made_anew():
+def test_a_model_that_changes_its_input_in_place_gets_new_inputs():
     def shifted(x):
         return NET(x.sub_(0.1))
 
@@ -522,13 +522,13 @@ class OneEntry(nn.Module):
 WIDE = torch.rand(2, 2000, generator=torch.Generator().manual_seed(4))
 
 
-def test_the_least_change_counts_where_nothing_else_changed():
+def test_the_smallest_change_is_refused_if_arithmetic_is_reproducible():
     model = OneEntry(lambda call, rows: call > 12)
     with pytest.raises(CertificationError, match=LATER):
         sampled(model, WIDE, make=lambda m: SparsifiedSmoothGrad(m, tau=0.5), nt_samples=512)
 
 
-def test_rounding_of_a_pass_in_halves_is_no_change():
+def test_rounding_of_a_pass_in_halves_is_tolerated():
     model = OneEntry(lambda call, rows: rows < 60, rows=40)
     with pytest.warns(UserWarning, match="does not fit into memory"):
         smoothed = sampled(model, WIDE, make=lambda m: SparsifiedSmoothGrad(m, tau=0.5), nt_samples=512)
@@ -538,7 +538,7 @@ def test_rounding_of_a_pass_in_halves_is_no_change():
 # -- what it costs ---------------------------------------------------------------------------------------------
 
 
-def test_it_takes_four_passes_at_most():
+def test_the_probe_takes_at_most_four_passes():
     with_probe, without = Watched(network()), Watched(network())
     one = sampled(with_probe, X, nt_samples=210)
     two = sampled(without, X, nt_samples=210, check_rows=False)
@@ -547,18 +547,18 @@ def test_it_takes_four_passes_at_most():
     assert without.rows == 3 * 210 + 2 * 3  # the clean input and the probe draw
 
 
-def test_whoever_does_not_want_it_is_not_asked():
+def test_check_rows_false_turns_the_probe_off():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for forward in (COUPLED["last row"], KeepsItsState()):
             assert sampled(forward, check_rows=False).n_samples.tolist() == [128] * 3
 
 
-def test_integrated_gradients_of_an_honest_network_pass():
+def test_integrated_gradients_of_an_ordinary_network_are_accepted():
     assert sampled(network(), method=IntegratedGradients, n_steps=3).n_samples.tolist() == [128] * 3
 
 
-# -- what a review found ---------------------------------------------------------------------------------------
+# -- other cases -----------------------------------------------------------------------------------------------
 
 
 def test_a_model_that_uses_the_number_of_rows_is_refused():
@@ -567,7 +567,7 @@ def test_a_model_that_uses_the_number_of_rows_is_refused():
 
 
 class ShortOfMemory(nn.Module):
-    """Changes its input in place, and once runs out of memory in the middle of a pass."""
+    """Network that changes its input in place, and once runs out of memory in the middle of a pass."""
 
     def __init__(self, call):
         super().__init__()
@@ -582,7 +582,7 @@ class ShortOfMemory(nn.Module):
 
 
 @pytest.mark.parametrize("entry", ["attribute", "sample"])
-def test_a_pass_that_is_tried_again_gets_its_rows_as_they_were(entry):
+def test_a_pass_that_is_repeated_gets_unchanged_rows(entry):
     settings = {"target": 0, "nt_samples": 96, "stdevs": 0.3, "seed": 0}
     call = 3 if entry == "attribute" else 100
     maps = []
@@ -596,7 +596,7 @@ def test_a_pass_that_is_tried_again_gets_its_rows_as_they_were(entry):
     torch.testing.assert_close(*maps)
 
 
-def test_a_model_with_errors_of_its_own_is_asked_gently():
+def test_models_with_their_own_errors_get_values_of_each_feature():
     class OutOfRangeError(Exception):
         pass
 
@@ -619,7 +619,7 @@ def test_a_model_with_errors_of_its_own_is_asked_gently():
         sampled(brittle, x, stdevs=0.2, nt_samples=32)
 
 
-def test_maps_say_whether_they_were_probed():
+def test_maps_record_whether_they_were_probed():
     one, two = sampled(NET), sampled(NET, check_rows=False, seed=1)
     assert one.setup["probed"] is True
     assert two.setup["probed"] is False
@@ -628,12 +628,12 @@ def test_maps_say_whether_they_were_probed():
 
 
 def trimmed(x, lengths):
-    """Cuts the batch at its longest row, as code for sequences does, and sees how long it is."""
+    """Cut the batch at its longest row, as models of sequences do, and use its length."""
     longest = int(lengths.max())
     return NET(torch.cat([x[:, :longest], torch.zeros(len(x), D - longest)], dim=1) * (1 + D - longest))
 
 
-def test_rows_that_are_others_without_the_rest_are_sampled_together():
+def test_rows_that_depend_on_the_other_rows_are_sampled_together():
     explainer = SparsifiedSmoothGrad(Saliency(trimmed), tau=0.25)
     common = {
         "target": 0,

@@ -1,4 +1,4 @@
-"""What a model hides: training mode, generators and modules that ignore hooks are found wherever they are."""
+"""The search of a model finds training mode, generators and modules that ignore hooks, wherever they are."""
 
 import collections
 import functools
@@ -74,7 +74,7 @@ class Callable:
 
 
 class Lists(nn.Module):
-    """Its networks are in a plain list, which PyTorch does not look into."""
+    """Module with its networks in a plain list, which PyTorch does not search."""
 
     def __init__(self, network):
         super().__init__()
@@ -146,20 +146,20 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("hide", HIDDEN)
-def test_training_mode_is_seen(hide):
+def test_training_mode_is_found(hide):
     with pytest.raises(CertificationError, match=r"got BatchNorm2d '.*1' in training mode; call model.eval\(\) first"):
         sampled(HIDDEN[hide](cnn(training=True)))
     assert sampled(HIDDEN[hide](cnn())).n_samples.tolist() == [16, 16]
 
 
 @pytest.mark.parametrize("hide", HIDDEN)
-def test_what_is_hidden_is_found_without_a_call(hide):
+def test_hidden_modules_are_found_without_a_call(hide):
     network = cnn()
     found = {id(part) for _, part in Reachable(Saliency(HIDDEN[hide](network))).named_modules()}
     assert id(network) in found
 
 
-def test_a_weak_reference_hides_nothing():
+def test_modules_behind_weak_references_are_found():
     network = cnn(training=True)
     held = weakref.ref(network)
     assert Reachable(Saliency(lambda x: held()(x))).modules == [network]
@@ -167,7 +167,7 @@ def test_a_weak_reference_hides_nothing():
         sampled(lambda x: held()(x))
 
 
-def test_what_cannot_be_reached_is_seen_when_it_is_called():
+def test_modules_that_cannot_be_reached_are_found_when_they_are_called():
     def made(network):
         def hidden():  # what a generator holds cannot be read from it
             while True:
@@ -181,7 +181,7 @@ def test_what_cannot_be_reached_is_seen_when_it_is_called():
         sampled(made(cnn(training=True)))
 
 
-def test_modules_that_another_thread_calls_are_not_this_thread_s():
+def test_modules_that_another_thread_calls_are_ignored():
     import threading
 
     network = cnn()
@@ -207,14 +207,14 @@ def test_modules_that_another_thread_calls_are_not_this_thread_s():
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_layers_that_are_others_in_training_mode(layer):
+def test_layers_that_differ_in_training_mode_are_refused(layer):
     holder = nn.ModuleDict({"a": layer}).train()
     with pytest.raises(CertificationError, match=f"got {type(layer).__name__} 'a' in training mode"):
         sampled(lambda x: x.flatten(1) * len(holder))
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM(8, 8), nn.InstanceNorm2d(3), nn.GroupNorm(1, 3), nn.ReLU(), nn.Linear(8, 8)])
-def test_layers_that_are_the_same_in_training_mode(layer):
+def test_layers_that_are_equal_in_training_mode_are_accepted(layer):
     holder = nn.ModuleDict({"a": layer}).train()
     assert sampled(lambda x: x.flatten(1) * len(holder)).n_samples.tolist() == [16, 16]
 
@@ -252,20 +252,20 @@ GENERATORS = {
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_a_generator_that_is_kept_is_refused_by_name(kind):
+def test_a_private_generator_is_refused_by_name(kind):
     (make, draw), name = GENERATORS[kind], kind.rpartition(" ")[2]
     with pytest.raises(CertificationError, match=f"from the global generators, .* some from a {name} that Keeps keeps"):
         sampled(Keeps(make(), draw))
     assert sampled(Keeps(make(), lambda g: 1)).n_samples.tolist() == [16, 16]  # nobody draws from it
 
 
-def test_a_generator_that_is_drawn_from_later_is_refused_later():
+def test_a_private_generator_that_is_used_later_is_refused_later():
     calls = itertools.count()
     with pytest.raises(CertificationError, match="some from a Random that Keeps keeps"):
         sampled(Keeps(random.Random(0), lambda g: g.random() if next(calls) > 6 else 1))  # noqa: S311
 
 
-def test_so_is_one_of_a_function_of_a_method_or_among_the_arguments():
+def test_private_generators_of_functions_methods_and_arguments_are_refused():
     generator = torch.Generator()
     with pytest.raises(CertificationError, match="Generator that the function <lambda> keeps"):
         sampled(lambda x: cnn()(x + 0 * torch.rand(1, generator=generator)))
@@ -288,8 +288,8 @@ def test_so_is_one_of_a_function_of_a_method_or_among_the_arguments():
         sampled(jittered, method=FeatureAblation, additional_forward_args=(generator,))
 
 
-def test_what_is_named_but_not_called_is_nobody_s():
-    """A generator for the first weights, a network in a training step, a loader that shuffles."""
+def test_objects_that_the_forward_pass_does_not_name_are_ignored():
+    """Such objects are a generator for initial weights, a network in a training step, and a data loader."""
     weights, discriminator = torch.Generator().manual_seed(0), cnn(training=True)
 
     class Gan(nn.Module):
@@ -308,7 +308,7 @@ def test_what_is_named_but_not_called_is_nobody_s():
     assert sampled(Gan().eval()).n_samples.tolist() == [16, 16]
 
 
-def test_the_global_generators_are_everybody_s():
+def test_the_global_generators_are_accepted():
     def noisy(x):
         return cnn()(x) * (1 + 0 * random.random() + 0 * np.random.rand() + 0 * torch.rand(()))  # noqa: NPY002, S311
 
@@ -362,7 +362,7 @@ def test_a_data_set_in_a_list_is_not_searched():
     assert reachable.modules == [network]
 
 
-def test_parts_of_a_model_are_no_models_of_their_own():
+def test_parts_of_a_model_are_not_listed_as_models():
     network = cnn()
     both = Reachable(Saliency(lambda x: network(network[0](x))))
     assert both.modules == [network]

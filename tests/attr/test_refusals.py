@@ -1,4 +1,4 @@
-"""Every request that is malformed, or that no sound certificate could come of, is refused in plain words."""
+"""Requests that are malformed, or whose maps could not be certified, raise errors with plain messages."""
 
 import functools
 import re
@@ -97,7 +97,7 @@ def test_stdevs(entry, value):
 
 @everywhere
 @pytest.mark.parametrize("value", [(0.1, 0.2), ()])
-def test_stdevs_of_another_number_of_inputs(entry, value):
+def test_a_wrong_number_of_stdevs(entry, value):
     with pytest.raises(
         InvalidInputError, match=r"Expected `stdevs` to be a number or a tuple of 1, one for each input"
     ):
@@ -130,7 +130,7 @@ def test_first_draw(entry, value):
 
 @everywhere
 @pytest.mark.parametrize("x", [None, [[1.0]], (), (None,), "image"], ids=str)
-def test_inputs_that_are_no_tensors(entry, x):
+def test_inputs_that_are_not_tensors(entry, x):
     with pytest.raises(InvalidInputError, match="Expected `inputs` to be a tensor or a tuple of tensors, got "):
         call(entry, x)
 
@@ -147,7 +147,7 @@ def test_inputs_without_a_common_batch(entry, x):
 
 
 def test_a_list_that_belongs_to_no_example_is_not_cut_by_rows():
-    """Captum passes it on as it is, also if it happens to have an item for each row."""
+    """Captum passes the list on unchanged, even if it has an item for each row."""
 
     def weighted(inputs, weights):
         return inputs.flatten(1) * sum(weights)
@@ -274,7 +274,7 @@ def test_no_noise(entry, stdevs):
 
 
 class Faulty(nn.Module):
-    """Gives a gradient that is not finite where a noisy input is large."""
+    """Model whose gradient is not finite where a noisy input is large."""
 
     def __init__(self, wrong):
         super().__init__()
@@ -296,7 +296,7 @@ def test_attributions_that_are_not_finite(entry, wrong):
         consume(entry, x=x + 0.5, method=Saliency(Faulty(wrong)), target=0, stdevs=0.01)
 
 
-def test_many_draws_without_nan_do_not_hide_the_one_with():
+def test_a_single_draw_with_nan_is_refused():
     x = torch.full((1, 1, 2, 2), 0.5)
     with pytest.raises(CertificationError, match="in draws"):
         consume("sample", x=x, method=Saliency(Faulty(NAN)), target=0, stdevs=0.12, nt_samples=3000, seed=0)
@@ -334,7 +334,7 @@ def test_random_layers_in_training_mode(entry, layer, reached):
         consume(entry, method=IN_TRAINING[reached](model))
 
 
-def test_one_layer_left_in_training_mode_is_noticed():
+def test_a_single_layer_in_training_mode_is_refused():
     model = Random(nn.Dropout()).eval()
     consume("sample", method=Saliency(model))
     model.body[1].train()
@@ -342,7 +342,7 @@ def test_one_layer_left_in_training_mode_is_noticed():
         consume("sample", method=Saliency(model))
 
 
-def test_attribute_does_not_mind_training_mode():
+def test_attribute_accepts_training_mode():
     assert call("attribute", method=Saliency(Random(nn.Dropout()).train())).shape == X.shape
 
 
@@ -353,7 +353,7 @@ def test_methods_that_permute_rows(entry):
 
 
 class Centred(nn.Module):
-    """A model whose rows depend on each other, as batch-norm in disguise."""
+    """Model whose rows depend on each other, as with batch norm."""
 
     def forward(self, x):
         centred = x - x.mean(dim=0, keepdim=True)
@@ -372,7 +372,7 @@ def test_models_whose_rows_depend_on_each_other(entry):
 
 @certifying
 def test_inputs_that_the_model_does_not_take(entry):
-    """A wrong size, or an image without a batch dimension: PyTorch's own message alone does not say what to change."""
+    """PyTorch's message about a wrong size or a missing batch dimension does not say what to change."""
     for wrong in (X[..., :5], X[0]):
         message = (
             rf"takes `inputs` of shape {re.escape(str(tuple(wrong.shape)))}, whose first dimension is the batch, and"
@@ -407,14 +407,14 @@ def test_methods_that_return_no_batch():
             call(entry, method=Text(cnn()))
 
 
-def test_scaled_maps_refuse_as_sparsified_ones_do():
+def test_scaled_maps_raise_the_same_errors_as_sparsified_ones():
     with pytest.raises(CertificationError, match="got no noise"):
         ScaledSmoothGrad(Saliency(cnn())).sample(X, stdevs=0, target=1)
 
 
 @certifying
 def test_inputs_that_are_not_finite(entry):
-    """Rectifiers turn NaN into maps that look certain."""
+    """ReLUs turn NaN into maps that look certain."""
     for bad in (NAN, INF):
         wrong = X.clone()
         wrong[0, 0, 0, 0] = bad
@@ -423,7 +423,7 @@ def test_inputs_that_are_not_finite(entry):
 
 
 @certifying
-def test_noise_that_is_lost_in_the_inputs(entry):
+def test_noise_that_is_tiny_beside_the_inputs(entry):
     with pytest.warns(UserWarning, match=r"Inputs from .* to 25\d.* under noise of standard deviation 0.1"):
         consume(entry, x=255 * X / X.max())
     consume(entry, x=255 * X / X.max(), stdevs=25.0)

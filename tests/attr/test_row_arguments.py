@@ -1,4 +1,4 @@
-"""The rule for arguments: what belongs to the examples is repeated and cut with them, and nothing else is."""
+"""The rule for arguments: only arguments that belong to the examples are repeated and cut with them."""
 
 import pytest
 import torch
@@ -78,8 +78,8 @@ def test_a_tensor_belongs_to_the_examples_iff_its_first_dimension_is_their_numbe
     assert expanded["weights"] is other
 
 
-def test_what_belongs_to_no_example_stays_so_when_as_many_rows_are_left():
-    """Edges of shape (2, E) are no rows of the two examples that are left of four."""
+def test_shared_arguments_stay_shared_when_rows_are_cut():
+    """Edges of shape (2, E) must not become rows of the two examples that are left of four."""
     given = {"additional_forward_args": (EDGES, random(4, 3)), "target": torch.tensor([0, 1, 2, 0])}
     left = arguments_of_rows(given, 4, [1, 3])
     expanded = expanded_arguments(left, (random(2, 6),), 5)
@@ -114,7 +114,7 @@ def test_a_reference_distribution_is_neither_repeated_nor_cut(make):
     assert expanded_arguments(cut, (random(1, 6),), 4, distribution=True)["baselines"] is references
 
 
-def test_baselines_of_other_methods_are_rows_and_functions_are_distributions():
+def test_baselines_of_other_methods_are_rows_unless_they_are_functions():
     assert not has_reference_distribution(IntegratedGradients(network()), {"baselines": random(3, 6)})
     assert not has_reference_distribution(DeepLift(network()), {"baselines": random(3, 6)})
     assert not has_reference_distribution(GradientShap(network()), {})
@@ -128,7 +128,7 @@ def test_only_tensors_are_shared():
 
 @pytest.mark.parametrize("target", [[0, 1], torch.tensor([0, 1]), [0], torch.zeros(4, dtype=torch.long)])
 @pytest.mark.parametrize("entry", ["attribute", "sample"])
-def test_targets_of_another_number_are_refused(entry, target):
+def test_a_wrong_number_of_targets_is_refused(entry, target):
     explainer = ScaledSmoothGrad(Saliency(network()))
     message = f"`target` to be one target for all examples, or one for each of 3, got {len(target)}"
     with pytest.raises(InvalidInputError, match=message):
@@ -159,7 +159,7 @@ def test_a_graph_s_edges_are_the_same_for_all_draws(rows, method):
         assert torch.equal(unmarked.features, smoothed.features)
 
 
-def test_attribute_passes_on_what_belongs_to_no_example():
+def test_attribute_passes_shared_arguments_on():
     x, settings = random(1, NODES, FEATURES), {"target": 1, "additional_forward_args": (EDGES,)}
     plain = Saliency(graph_network).attribute(x.clone().requires_grad_(), **settings)
     smoothed = ScaledSmoothGrad(Saliency(graph_network)).attribute(x, nt_samples=8, stdevs=1e-7, **settings)
@@ -192,7 +192,7 @@ def test_an_attention_bias_of_one_example_may_be_marked():
         assert len(smoothed) == rows
 
 
-def test_shared_and_unshared_tensors_are_other_explanations():
+def test_shared_and_unshared_tensors_give_different_explanations():
     x, scale = random(2, 6), torch.tensor([[1.0], [2.0]])
     explainer = ScaledSmoothGrad(Saliency(lambda x, s: network()(x) * s.mean()))
     settings = {"target": 1, "nt_samples": 8, "stdevs": 0.1}
@@ -260,7 +260,7 @@ def test_rows_of_a_sequential_run_are_the_draws_of_the_full_run(name, stop):
 
 
 def test_a_part_of_a_distribution_would_be_another_explanation():
-    """Of two rows one stops: the other goes on with both references, and not with its own."""
+    """When one of two rows stops, the other goes on with both references."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(12, 32), nn.Tanh(), nn.Linear(32, 2)).eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Tuples of inputs, grouped features, precisions, layers: what Captum's users bring."""
+"""Tuples of inputs, grouped features, precisions and layers."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def test_features_are_ranked_over_all_tensors_of_an_example():
     assert int(smoothed.feature_counts.sum()) == 4 * 3  # ⌈.3 · 10⌉ = 3 ones in every draw, wherever they are
 
 
-def test_every_tensor_has_noise_of_its_own_size():
+def test_every_tensor_has_its_own_standard_deviation():
     seen = []
 
     def watch(first, second):
@@ -260,7 +260,7 @@ def test_a_layer_s_map_has_the_layer_s_features():
     assert upsampled.mean.shape == (2, 1, 8, 8)
 
 
-def test_upsampling_is_captum_s():
+def test_upsampling_is_captum_s_interpolation():
     model = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.Softplus(), nn.Flatten(), nn.Linear(18, 2))
     x, method = torch.rand(2, 1, 8, 8), LayerGradCam(model, model[0])
     expected = LayerGradCam.interpolate(method.attribute(x, target=1), (5, 7), "nearest")
@@ -314,9 +314,9 @@ def test_methods_that_return_no_tensor_are_refused():
         ScaledSmoothGrad(Named(GateNet((4,)))).attribute(torch.rand(2, 4), stdevs=0.1, target=0)
 
 
-def test_one_row_that_differs_by_a_kink_is_no_reason_to_refuse():
+def test_one_row_that_differs_by_a_kink_is_tolerated():
     class Jumpy(Saliency):
-        """One row is so near to a kink that it jumps in another place of its pass."""
+        """Model with one row so near to a kink that its gradient changes in another place of the pass."""
 
         near = None
 

@@ -1,4 +1,4 @@
-"""Tables of cheats and of honest uses, written without reading the package, and what the cases share.
+"""Tables of cheats and of honest uses, and the functions and models that the cases share.
 
 A case is a function without arguments. It builds all that it needs and fails if the package did the wrong thing.
 """
@@ -28,7 +28,7 @@ REFUSALS = CertificationError, InvalidInputError
 
 
 def registered(case: Case, table: dict[str, Case]) -> Case:
-    """The case, in its table, seeded by its name, without warnings; global generators are left as they were."""
+    """Add a case to its table, seeded by its name and without warnings; it restores the global generators."""
     name = case.__name__
     assert name not in {**CHEATS, **HONEST}, f"two cases are called {name}"
 
@@ -57,7 +57,7 @@ honest = functools.partial(registered, table=HONEST)
 
 
 def is_refused(call):
-    """Whether `call` ends with one of the two refusals; any other exception is the package's fault and gets out."""
+    """Return whether `call` raises one of the two refusals; any other exception is an error of the package."""
     try:
         call()
     except REFUSALS:
@@ -79,7 +79,7 @@ def tensors(value):
 
 
 def served(method, x, /, *, draws=64, **settings):
-    """A sampled map, which must be finite, of the right size, in range, and not zero."""
+    """Sample a map, which must be finite, of the right size, in range, and not zero."""
     result = sample(method, x, draws=draws, **settings)
     name = type(method).__name__
     flat = torch.cat([mean.double().flatten(1) for mean in tensors(result.mean)], dim=1)
@@ -101,19 +101,19 @@ def same(one, other, tolerance=1e-4, what="maps differ"):
 
 
 def close(one, other, tolerance, what):
-    """The same up to a tolerance, and not constant."""
+    """Assert that two maps are equal up to a tolerance, and not constant."""
     same(one, other, tolerance, what)
     assert float(one.mean.std()) > 0, "a constant map"
 
 
 def top(values, count):
-    """The 0/1 map of the `count` largest magnitudes of each row."""
+    """Return the 0/1 map of the `count` largest magnitudes of each row."""
     flat = values.abs().flatten(1)
     return torch.zeros_like(flat).scatter(1, flat.topk(count).indices, 1).reshape(values.shape).double()
 
 
 def skip_unless(call):
-    """Skips the case where this release of PyTorch cannot do `call`, which must not use the package."""
+    """Skip the case if this release of PyTorch cannot do `call`, which must not use the package."""
     try:
         call()
     except RuntimeError as error:
@@ -121,14 +121,14 @@ def skip_unless(call):
 
 
 def certified_dataset(method, x, y, folder, **settings):
-    """Results of the examples in a folder, new or resumed."""
+    """Return the results of the examples in a folder, new or resumed."""
     certifier = Certifier(SparsifiedSmoothGrad(method, tau=0.25))
     settings = {"k": 2, "radius": 0.05, "nt_samples": 64, "stdevs": 0.3, "seed": 0, **settings}
     return certify_dataset(certifier, TensorDataset(x, y), out=folder, **settings)
 
 
 def dataset_maps(folder, model, rows):
-    """The maps of two examples in a folder, new or resumed."""
+    """Return the maps of two examples in a folder, new or resumed."""
     method, targets = attr.InputXGradient(model), torch.tensor([0, 2])
     results = certified_dataset(method, rows, targets, folder, k=3, nt_samples=128, stdevs=0.1)
     return [result.certificate().map.mean for result in sorted(results, key=lambda result: result.name)]
@@ -138,7 +138,7 @@ def dataset_maps(folder, model, rows):
 
 
 def seeded(build, seed=0):
-    """What `build` makes under its own seed; None leaves it to the global generator."""
+    """Call `build` under a seed of its own; with None, it draws from the global generator."""
     if seed is None:
         return build()
     state = torch.get_rng_state()
@@ -184,7 +184,7 @@ def conv(seed=0, channels=1):
 
 
 def dropout_net(d=8):
-    """In training mode, and drawn from the global generator."""
+    """Return a network in training mode, with weights from the global generator."""
     return nn.Sequential(nn.Linear(d, 32), nn.Tanh(), nn.Dropout(0.5), nn.Linear(32, 3))
 
 
@@ -258,7 +258,7 @@ class Bent:
 
 
 class PlainAttribute(nn.Module):
-    """A number that is neither parameter nor buffer decides."""
+    """Network whose output depends on a number that is neither parameter nor buffer."""
 
     def __init__(self, power):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Cheats in what comes beside the inputs: arguments torn apart, and other explanations merged or resumed."""
+"""Cheats with arguments other than the inputs: arguments cut apart, and different explanations merged or resumed."""
 
 import contextlib
 import dataclasses
@@ -37,7 +37,7 @@ from captum_certified import ScaledSmoothGrad, Shared, SmoothedMap, SparsifiedSm
 
 @cheat
 def arguments_edge_index_of_two_graphs_not_marked():
-    """Give two examples edges (2, E) unmarked, which look like a row each: to be refused, or used whole."""
+    """Give two examples unmarked edges (2, E), which look like a row for each: they must be refused, or used whole."""
     model, edges, x = Graph().eval(), torch.tensor(EDGES), torch.randn(2, 6, 3)
     found = []
 
@@ -49,7 +49,7 @@ def arguments_edge_index_of_two_graphs_not_marked():
 
 
 class Closed(attr.Attribution):
-    """An attribution without arguments: they are all closed over."""
+    """Attribution without arguments, because a closure holds them all."""
 
     def __init__(self, function, forward_func):
         super().__init__(forward_func)
@@ -108,7 +108,7 @@ def hooked(sign):
 
 
 class GivenFunction(nn.Module):
-    """Its nonlinearity is a function that it was given."""
+    """Network whose nonlinearity is a function that it was given."""
 
     def __init__(self, activation):
         super().__init__()
@@ -144,7 +144,7 @@ DOWN = [0.1, 3.0, 1.0, 3.0, 1.0, 0.1, 1.0, 1.0]
 
 
 def different_pairs():
-    """(name, (method, kwargs), (method, kwargs)): two different explanations of equal looks."""
+    """Return (name, (method, kwargs), (method, kwargs)) of two explanations that look equal and differ."""
     S, IG = attr.Saliency, attr.IntegratedGradients
     net, layers = curved(), seeded(lambda: TwoLayers().eval())
     table = torch.zeros(1, 8)
@@ -195,7 +195,7 @@ def arguments_merge_of_two_explanations():
 
 @cheat
 def arguments_resume_with_another_explanation():
-    """Resume a folder with an explanation that looks like the one before and is another."""
+    """Resume a folder with a different explanation that looks like the one before."""
     x, y, kept = torch.randn(1, 8), torch.tensor([0]), []
     wanted = {
         "captured tensor",
@@ -228,7 +228,7 @@ class Masked(nn.Module):
 
 @cheat
 def arguments_of_each_example_mixed_with_common_ones():
-    """Mix arguments of each example with common ones: a row must get what it gets alone."""
+    """Mix arguments of each example with common ones: a row must get the same arguments as alone."""
     x, model = torch.randn(3, 8), Masked().eval()
     masks, offset = (torch.rand(3, 8) > 0.4).float(), torch.randn(8)
     baselines, targets = torch.randn(3, 8), [2, 0, 1]

@@ -1,4 +1,4 @@
-"""Cheats in which something was left in training mode, or behaves so in evaluation mode."""
+"""Cheats in which a layer was left in training mode, or behaves in evaluation mode as in training mode."""
 
 import functools
 
@@ -13,7 +13,7 @@ from captum_certified import Certifier, NormalizedSmoothGrad, SparsifiedSmoothGr
 
 @cheat
 def mode_dropout_in_a_global_of_a_notebook():
-    """Leave dropout on in a model that a function finds among its globals, through another one."""
+    """Leave dropout on in a model that a function finds among its globals, through another function."""
     notebook = {"model": dropout_net().train(), "torch": torch}
     code = "def logits(x):\n    return model(x)\n\ndef predict(x):\n    return logits(x).log_softmax(1)\n"
     exec(code, notebook)  # noqa: S102 (functions whose globals are not a module's)
@@ -22,7 +22,7 @@ def mode_dropout_in_a_global_of_a_notebook():
 
 @cheat
 def mode_recurrent_dropout_left_in_training():
-    """Put only the LSTM back into training mode: its dropout is no module of its own."""
+    """Put only the LSTM back into training mode; its dropout is not a separate module."""
     model = Recurrent(dropout=0.5).eval()
     model.recurrent.train()
     must_refuse(lambda: sample(attr.InputXGradient(model), torch.randn(2, 5, 4), target=0))
@@ -100,7 +100,7 @@ class Service:
 
 
 def build_service():
-    """Somebody turned the dropout on again, for its uncertainty, and left it so."""
+    """Return a service whose dropout was turned on for uncertainty estimates, and never off."""
     torch.manual_seed(5)
     net = nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Dropout(0.3), nn.Linear(24, 3)).eval()
     net[2].train()

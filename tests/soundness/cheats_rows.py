@@ -1,4 +1,4 @@
-"""Cheats in which a row sees the other rows of its pass, or its own place among them."""
+"""Cheats in which the output of a row depends on the other rows of its pass, or on its place among them."""
 
 import torch
 from captum import attr
@@ -145,7 +145,7 @@ def rows_in_batch_negatives():
 
 
 class Dithered(nn.Module):
-    """Adds dither, "reproducibly": a generator of its own, seeded anew in every call; every row gets another."""
+    """Network that adds dither from its own generator, seeded anew in every call; every row gets other numbers."""
 
     def __init__(self):
         super().__init__()
@@ -163,7 +163,7 @@ def build_dithered():
 
 @cheat
 def rows_reseeded_dither():
-    """Add dither from a generator seeded anew in every call: a row gets that of its place in the pass."""
+    """Add dither from a generator seeded anew in every call: its numbers depend on the place in the pass."""
     model, rows = build_dithered()
     explainer = SparsifiedSmoothGrad(attr.Saliency(model), tau=0.25)
     must_refuse(

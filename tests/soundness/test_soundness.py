@@ -1,4 +1,4 @@
-"""What must not be certified is refused or computed right, and who uses the package as documented is served."""
+"""Cheats are refused or computed correctly, and documented uses of the package work."""
 
 import cheats_arguments
 import cheats_mode
