@@ -13,8 +13,6 @@ __all__ = ["PassesWithinMemory", "is_out_of_memory", "joined", "rows_of_draws"]
 
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 
-Attribute = Callable[[tuple[Tensor, ...], range], Attributions]
-
 
 class PassesWithinMemory:
     """Function that attributes passes whole, and in parts once a pass was too large for the memory.
@@ -29,7 +27,7 @@ class PassesWithinMemory:
         most_draws: The largest number of draws that are computed together; infinite until a pass was too large.
     """
 
-    def __init__(self, attribute: Attribute) -> None:
+    def __init__(self, attribute: Callable[[tuple[Tensor, ...], range], Attributions]) -> None:
         self.attribute = attribute
         self.most_draws = math.inf
 

@@ -60,15 +60,16 @@ class WrappedMethod:
         """Attribute N · len(draws) noisy inputs, all draws of example 0 first."""
         if not self.randomness.used:
             deltas_before = len(self.deltas)
-            outputs = self._of_draws(noisy, draws)
+            outputs = self._attribute_draws(noisy, draws)
             if not self.randomness.used or len(draws) == 1:
                 return outputs
             del self.deltas[deltas_before:]
         # One draw at a time: draws must be independent, and a method may draw one random number for all rows of a call.
-        each = (range(draw, draw + 1) for draw in draws)
-        return joined([self._of_draws(rows_of_draws(noisy, draws, one), one) for one in each], rows=len(self.inputs[0]))
+        single_draws = (range(draw, draw + 1) for draw in draws)
+        parts = [self._attribute_draws(rows_of_draws(noisy, draws, one), one) for one in single_draws]
+        return joined(parts, rows=len(self.inputs[0]))
 
-    def _of_draws(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
+    def _attribute_draws(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
         seed = derived_seed(self.seed, draws.start)
         with nullcontext() if self.has_succeeded else self._explained_errors(noisy):
             outputs = self._attribute(noisy, len(draws), seed)
@@ -79,8 +80,8 @@ class WrappedMethod:
     @contextmanager
     def _explained_errors(self, inputs: tuple[Tensor, ...]) -> Iterator[None]:
         """Raise clearer errors if the model cannot be explained at all, or not in passes of several draws."""
-        more = len(inputs[0]) > len(self.inputs[0])
-        hint = ". If its batch size is fixed, set `nt_samples_batch_size`=1." if more else ""
+        several_draws = len(inputs[0]) > len(self.inputs[0])
+        hint = ". If its batch size is fixed, set `nt_samples_batch_size`=1." if several_draws else ""
         try:
             with shapes_in_errors(inputs, hint=hint):
                 yield

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_certified.checks import checked_columns, checked_norm, checked_samples, checked_stdevs
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps.combining import merged, stacked
-from captum_certified.maps.covariance import CovarianceSummary, check_rows_and_pairs
+from captum_certified.maps.covariance import CovarianceSummary
 from captum_certified.maps.feature_layout import FeatureLayout
 from captum_certified.maps.map_data import MapData, Maps
 from captum_certified.maps.map_file import from_parts, parts_of
@@ -112,7 +112,7 @@ class SmoothedMap(MapData):
             checked_stdevs(stdevs),
             feature_counts=columns,
             max_squared_norm=checked_norm(max_squared_norm),
-            covariance=_checked_covariance(covariance, samples),
+            covariance=covariance,
         )
 
     @classmethod
@@ -160,7 +160,6 @@ class SmoothedMap(MapData):
         if second_moment is not None:
             squares, _ = checked_columns("second_moment", second_moment, torch.float64)
             squares = checked_unit_second_moment(squares, columns)
-        covariance = _checked_covariance(covariance, samples)
         if covariance is not None:
             check_unit_eigenvalue(covariance.top_eigenvalue, columns.shape[1])
         return cls(
@@ -177,11 +176,7 @@ class SmoothedMap(MapData):
     def as_if_of(self, nt_samples: int) -> "SmoothedMap":
         """Return the map that ``nt_samples`` draws would give if the present means were exact.
 
-        Args:
-            nt_samples: Number of draws.
-
-        Returns:
-            A map of unknown provenance for forecasts; its certificates are not valid.
+        The map is for forecasts: its provenance is unknown, and its certificates are not valid.
         """
         samples = checked_samples("nt_samples", nt_samples, len(self))
         counts = None if self.feature_counts is None else _rounded(self.features, samples, self.max_squared_norm)
@@ -227,13 +222,10 @@ class SmoothedMap(MapData):
 
     @staticmethod
     def stack(maps: "Sequence[SmoothedMap]") -> "SmoothedMap":
-        """Return the map of the rows of several maps of one explanation, one after another.
-
-        Args:
-            maps: At least one map; all of the same setup, shapes and noise.
+        """Return the map of the rows of one or more maps of one explanation, one after another.
 
         Raises:
-            InvalidInputError: Settings, shapes or noise of the maps differ.
+            InvalidInputError: There is no map, or settings, shapes or noise of the maps differ.
 
         Example:
             >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
@@ -245,20 +237,13 @@ class SmoothedMap(MapData):
     # -- on disk -------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the map as a compressed npz archive, whole or not at all.
-
-        Args:
-            path: File to write.
-        """
+        """Write the map to a file as a compressed npz archive, whole or not at all."""
         header, arrays = parts_of(self)
         write_archive(path, kind=_KIND, header=header, arrays=arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SmoothedMap":
-        """Read a map that :meth:`save` wrote; nothing in the file is executed.
-
-        Args:
-            path: File to read.
+        """Read a map from a file that :meth:`save` wrote; nothing in the file is executed.
 
         Raises:
             FileFormatError: The file is corrupt, truncated, or of a newer version.
@@ -268,16 +253,10 @@ class SmoothedMap(MapData):
         return from_parts(cls, header, arrays)
 
 
-def _checked_covariance(covariance: CovarianceSummary | None, samples: Tensor) -> CovarianceSummary | None:
-    if covariance is not None:
-        check_rows_and_pairs(covariance, samples)
-    return covariance
-
-
 def _rounded(mean: Tensor, samples: Tensor, most_ones: float | None) -> Tensor:
-    """Return whole counts near ``mean · samples``, in no row more than ``most_ones`` for each draw.
+    """Return whole counts near ``mean · samples``, with at most ``most_ones`` in each draw of a row.
 
-    Where rounding has added up to more, the counts that it raised most are lowered by one.
+    If the rounded counts of a row add up to more, the counts that rounding raised most are lowered by one.
     """
     exact = mean * samples.unsqueeze(1)
     counts = exact.round()
