@@ -37,8 +37,9 @@ def run_experiment(
         experiment: The experiment.
         material: Its networks and images.
         scale: How large it is.
-        out: Folder of its results: ``NAME.csv``, ``NAME.png``, ``NAME.json``, and one JSON for each part, which are
-            kept as long as settings, network, images and version of this package are the same.
+        out: Folder of its results: ``NAME.csv`` with all rows, ``NAME.png``, ``NAME.json`` with everything else, and
+            one JSON file for each part. A stored part is used again as long as the settings, the network, the images
+            and the version of this package are the same.
         shard: (I, N): compute part I of N only, I from 1. Whoever finds all parts there writes the results.
         show_progress: Show a progress bar on stderr.
 
@@ -86,7 +87,6 @@ def run_experiment(
         "summary": experiment.summary(rows),
         "seconds": round(sum(part["seconds"] for part in found), 1),
         "computed_by": [json.loads(text) for text in sorted({json.dumps(part["computed_by"]) for part in found})],
-        "rows": rows,
     }
     _write_text(out / f"{experiment.name}.csv", _table(rows))
     with atomic_write(out / f"{experiment.name}.png") as file:
