@@ -1,22 +1,27 @@
-"""The paper's experiments and ours beside them, and what runs them in parts."""
+"""The experiments of the paper and of this package, and the function that runs them in parts."""
 
-from captum_certified.reproduce.attacks import AttacksOnGradients, MapsUnderAttack
-from captum_certified.reproduce.certified_bounds import DrawsNeeded, LecuyerComparison, SpectralRadii
+from captum_certified.reproduce.certified_pixels import CertifiedPixels
+from captum_certified.reproduce.draws import DrawsNeeded
 from captum_certified.reproduce.experiment import Experiment, Part
-from captum_certified.reproduce.gallery import DigitGallery, ImageGallery
-from captum_certified.reproduce.headroom import CertifiedAndAttacked
-from captum_certified.reproduce.material import Material
-from captum_certified.reproduce.over_tau import RelaxedOverTau, SparsifiedOverTau, UnclippedOverTau
-from captum_certified.reproduce.pixels import CertifiedPixels
+from captum_certified.reproduce.figure_1a import ImageGallery
+from captum_certified.reproduce.figure_1c import ScaledMaps
+from captum_certified.reproduce.figure_2 import RelaxedOverTau, SparsifiedOverTau
+from captum_certified.reproduce.figure_4 import MapsUnderAttack
+from captum_certified.reproduce.figure_6 import AttacksOnGradients
+from captum_certified.reproduce.figure_7 import SaliencyWeights
+from captum_certified.reproduce.figure_8 import DigitGallery
+from captum_certified.reproduce.figure_12 import ScaledMapsOverSigma, UnclippedOverTau
+from captum_certified.reproduce.figure_14 import CertifiedAndAttacked
+from captum_certified.reproduce.figure_15 import LecuyerComparison
+from captum_certified.reproduce.networks_and_images import Material
+from captum_certified.reproduce.robust_training import RobustTraining
 from captum_certified.reproduce.run import run_experiment
-from captum_certified.reproduce.saliency_weight import SaliencyWeights
-from captum_certified.reproduce.scaled_maps import ScaledMaps, ScaledMapsOverSigma
-from captum_certified.reproduce.training import RobustTraining
+from captum_certified.reproduce.spectral_radii import SpectralRadii
 from captum_certified.reproduce.transfer import TransferOfAttacks
 
 __all__ = ["EXPERIMENTS", "Experiment", "Material", "Part", "run_experiment"]
 
-# All experiments by name.
+# All experiments by their names on the command line, in the order of `captum-certified reproduce list`.
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (

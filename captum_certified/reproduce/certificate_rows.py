@@ -1,80 +1,74 @@
-"""Rows of the certificate experiments: which of them a figure shows, and how it draws them."""
+"""The rows of the certificate experiments: which rows a figure shows, and how it draws them."""
 
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from captum_certified.reproduce.certificates import PEAK_SIGMA, PEAK_TAU, RADII, RADIUS
-from captum_certified.reproduce.experiment import Row
+from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADII, RADIUS, CertificateExperiment
+from captum_certified.reproduce.rows import Row, distinct, numbers, where
 from captum_certified.theory import fraction_to_count
 
 __all__ = [
     "AT_RADIUS",
-    "at_tau",
+    "OneMapExperiment",
     "draw_over_radius",
-    "draws_of",
     "finish_over_radius",
     "finish_over_values",
-    "of_bound",
-    "of_map",
+    "overlap_column",
     "peak_rows",
     "reached",
     "reached_at",
-    "sigmas_of",
 ]
 
-AT_RADIUS = f"overlap_{RADIUS:g}"
+
+def overlap_column(radius: float) -> str:
+    """Return the column with the certified overlap at a radius."""
+    return f"overlap_{radius:g}"
+
+
+AT_RADIUS = overlap_column(RADIUS)
+
+
+class OneMapExperiment(CertificateExperiment):
+    """An experiment on one kind of map.
+
+    Attributes:
+        kind: The map, as in the column ``map``.
+        bounds: The bounds that are shown.
+    """
+
+    kind: str = "sparsified"
+    bounds: tuple[str, ...]
+
+    def own(self, rows: Sequence[Row]) -> list[Row]:
+        """Return one row for each photograph, σ, τ, number of draws and bound; several parts may hold the same."""
+        columns = ("image", "sigma", "tau", "draws", "bound")
+        found = {tuple(row[column] for column in columns): row for row in where(rows, map=self.kind)}
+        return [row for row in found.values() if row["bound"] in self.bounds]
 
 
 def reached(values: Sequence[float], share: float = 0.6) -> float:
-    """The largest value that at least a share of all values reach; the paper's text plots it for 60 % of images."""
+    """Return the largest value that at least a share of all values reach; the paper's text plots it for 60 %."""
     return sorted(values, reverse=True)[fraction_to_count(share, len(values)) - 1]
 
 
 def reached_at(rows: Sequence[Row], radius: float = RADIUS) -> float:
-    """What 60 % of images reach at a radius."""
-    return reached([row[f"overlap_{radius:g}"] for row in rows])
-
-
-def of_map(rows: Sequence[Row], kind: str = "sparsified") -> list[Row]:
-    """Rows of a map, one for each photograph, σ, τ, number of draws and bound: several parts may hold the same."""
-    named = ("image", "sigma", "tau", "draws", "bound")
-    return list({tuple(row[name] for name in named): row for row in rows if row["map"] == kind}.values())
-
-
-def of_bound(rows: Sequence[Row], bound: str) -> list[Row]:
-    """Rows of a bound."""
-    return [row for row in rows if row["bound"] == bound]
-
-
-def at_tau(rows: Sequence[Row], tau: float, bound: str) -> list[Row]:
-    """Rows of a bound and a τ."""
-    return [row for row in of_bound(rows, bound) if row["tau"] == tau]
-
-
-def sigmas_of(rows: Sequence[Row]) -> list[float]:
-    """Every σ of them."""
-    return sorted({row["sigma"] for row in rows})
-
-
-def draws_of(rows: Sequence[Row]) -> list[int]:
-    """Every number of draws of them."""
-    return sorted({row["draws"] for row in rows})
+    """Return the certified overlap that 60 % of images reach at a radius."""
+    return reached(numbers(rows, overlap_column(radius)))
 
 
 def peak_rows(rows: Sequence[Row], bound: str) -> list[Row]:
-    """Of the map with σ = 0.2 and τ = 0.1 that has the most draws."""
-    most = draws_of(rows)[-1]
-    return [row for row in at_tau(rows, PEAK_TAU, bound) if row["sigma"] == PEAK_SIGMA and row["draws"] == most]
+    """Return the rows of a bound at σ = 0.2, τ = 0.1 and the largest number of draws."""
+    return where(rows, bound=bound, sigma=PEAK_SIGMA, tau=PEAK_TAU, draws=distinct(rows, "draws")[-1])
 
 
 def draw_over_radius(axes: Axes, rows: Sequence[Row], color: str, label: str) -> None:
-    """A curve of what 60 % of images reach."""
+    """Draw the curve of what 60 % of images reach."""
     axes.plot(RADII, [reached_at(rows, radius) for radius in RADII], "o-", color=color, label=label)
 
 
 def finish_over_radius(axes: Axes, title: str) -> None:
-    """Axes, title and legend of such curves."""
+    """Add labels, title and legend to curves over the radius."""
     axes.set_xlabel("radius ρ")
     axes.set_ylabel("certified overlap that 60 % of images reach")
     axes.set_ylim(bottom=-0.02, top=1)
@@ -84,7 +78,7 @@ def finish_over_radius(axes: Axes, title: str) -> None:
 
 
 def finish_over_values(axes: Axes, values: Sequence[float], label: str, title: str, *, base: int = 10) -> None:
-    """A logarithmic axis with a tick at every value."""
+    """Add a logarithmic axis with a tick at every value, its label, and the title."""
     axes.set_xscale("log", base=base)
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()

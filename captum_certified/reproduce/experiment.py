@@ -1,46 +1,47 @@
-"""What an experiment is: parts that can be computed in any order and by anyone, and what is made of them all."""
+"""An experiment: parts that are computed separately, and the summary and the figure that are made of their rows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 from matplotlib.figure import Figure
 
-from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.networks_and_images import Material
+from captum_certified.reproduce.rows import Row
+from captum_certified.storage import JsonObject
 
-__all__ = ["Experiment", "Part", "Row", "Scale"]
+__all__ = ["Experiment", "Part", "Scale"]
 
-Row = dict[str, Any]
-Scale = Literal["smoke", "cpu", "paper"]
+Scale: TypeAlias = Literal["smoke", "cpu", "paper"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something that is computed by itself, and never twice.
+    """A part of an experiment, which is computed once and stored.
 
     Attributes:
         name: A file name without suffix, unique in the experiment.
-        compute: Returns the rows of the part: flat JSON values.
-        about: What the rows depend on beside settings and network: the digest of an image.
-        settings: What of the experiment's settings they depend on; ``None``: all, and the scale.
+        compute: Returns the rows of the part.
+        about: What the rows depend on beside settings and network, such as the digest of an image.
+        settings: The settings that the rows depend on; ``None``: all settings of the experiment, and the scale.
     """
 
     name: str
     compute: Callable[[], Sequence[Row]]
     about: str = ""
-    settings: Mapping[str, Any] | None = None
+    settings: JsonObject | None = None
 
 
 class Experiment(ABC):
-    """One figure or table of the paper, or one of ours beside it.
+    """A figure or a table of the paper, or an experiment of ours.
 
     Attributes:
-        name: What it is called on the command line.
-        store: Whose parts it uses; experiments of one store share their parts.
-        uses: What of the material it uses beside photographs: ``"mnist"``, ``"cifar"``, ``"network"``.
-        default_model: Name of the torchvision model it is made with where none is named.
-        title: What it shows, in a line.
+        name: The name on the command line.
+        store: The name under which parts are stored; experiments with the same name share their parts.
+        uses: The material that the rows depend on, beside photographs: ``"mnist"``, ``"cifar"``, ``"network"``.
+        default_model: The torchvision model to use if none is named.
+        title: What the experiment shows, in one line.
         claim: What the paper says about it.
     """
 
@@ -52,21 +53,21 @@ class Experiment(ABC):
     claim: str
 
     @abstractmethod
-    def settings(self, scale: Scale) -> Mapping[str, Any]:
-        """Sizes and hyperparameters, JSON values."""
+    def settings(self, scale: Scale) -> JsonObject:
+        """Return the sizes and the hyperparameters."""
 
     @abstractmethod
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """Everything that is to be computed."""
+        """Return the parts to compute."""
 
     def own(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows of its parts that it shows, each once; what is below is made of these."""
+        """Return the rows that this experiment shows, each once, from all rows of its parts."""
         return list(rows)
 
     @abstractmethod
-    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The numbers that answer the claim, JSON values."""
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return the numbers that answer the claim."""
 
     @abstractmethod
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """The picture."""
+        """Draw the figure."""

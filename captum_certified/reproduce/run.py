@@ -1,4 +1,4 @@
-"""Computes the parts of an experiment that are missing, and writes table, figure and record once all are there."""
+"""Compute the missing parts of an experiment, and write its table, figure and record once all parts are there."""
 
 import csv
 import io
@@ -6,18 +6,19 @@ import json
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from captum_certified._captum import progress_bar
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.networks_and_images import Material
+from captum_certified.reproduce.rows import Row, Value
 from captum_certified.runs.results import versions
 from captum_certified.runs.sharing import checked_shard
-from captum_certified.storage import atomic_write, digest, read_json
+from captum_certified.storage import Json, JsonObject, atomic_write, digest, read_json
 
 __all__ = ["run_experiment"]
 
@@ -30,8 +31,8 @@ def run_experiment(
     out: Path,
     shard: tuple[int, int] | None = None,
     show_progress: bool = False,
-) -> dict[str, Any] | None:
-    """Run an experiment, or go on with it.
+) -> JsonObject | None:
+    """Run an experiment, or continue it.
 
     Args:
         experiment: The experiment.
@@ -40,15 +41,15 @@ def run_experiment(
         out: Folder of its results: ``NAME.csv`` with all rows, ``NAME.png``, ``NAME.json`` with everything else, and
             one JSON file for each part. A stored part is used again as long as the settings, the network, the images
             and the version of this package are the same.
-        shard: (I, N): compute part I of N only, I from 1. Whoever finds all parts there writes the results.
+        shard: (I, N): compute part I of N only, I from 1. The process that finds all parts stored writes the results.
         show_progress: Show a progress bar on stderr.
 
     Returns:
         The record that is also written as ``NAME.json``; ``None`` while parts are missing.
 
     Raises:
-        InvalidInputError: ``shard`` is not a part, or the material is not there.
-        FileFormatError: A part on disk cannot be read.
+        InvalidInputError: ``shard`` is not (I, N) with I from 1 to N, or the material is missing.
+        FileFormatError: A stored part cannot be read.
     """
     index, shards = checked_shard(shard)
     used = material.identity(experiment.uses)
@@ -58,14 +59,12 @@ def run_experiment(
     if len(set(names)) < len(names):
         raise InvalidInputError(f"Expected parts of different names, got {sorted(names)}.")
     store = experiment.store or experiment.name
-    package = versions()["captum-certified"]
-    everything = {"scale": scale, **settings}
     folder = out / f"{store}-parts"
     folder.mkdir(parents=True, exist_ok=True)
-    keys = {}
+    keys: dict[str, str] = {}
     for part in parts:
-        depends_on = everything if part.settings is None else {**part.settings, "material": used}
-        key = {"store": store, "version": package, **depends_on, "about": part.about}
+        depends_on = {"scale": scale, **settings} if part.settings is None else {**part.settings, "material": used}
+        key = {"store": store, "version": versions()["captum-certified"], **depends_on, "about": part.about}
         keys[part.name] = digest(json.dumps(key, sort_keys=True))
     mine = parts[index::shards]
     with progress_bar(total=len(mine), description=experiment.name, show=show_progress) as bar:
@@ -73,26 +72,34 @@ def run_experiment(
             if _stored(folder, part, keys[part.name]) is None:
                 _compute(folder, part, keys[part.name])
             bar.update(1)
-    stored = [_stored(folder, part, keys[part.name]) for part in parts]
-    if any(part is None for part in stored):
+    found = [stored for part in parts if (stored := _stored(folder, part, keys[part.name])) is not None]
+    if len(found) < len(parts):
         return None
-    found = [part for part in stored if part is not None]
-    rows = experiment.own([row for part in found for row in part["rows"]])
-    record = {
+    rows = experiment.own([row for part in found for row in part.rows])
+    record: JsonObject = {
         "name": experiment.name,
         "title": experiment.title,
         "claim": experiment.claim,
         "scale": scale,
         "settings": settings,
         "summary": experiment.summary(rows),
-        "seconds": round(sum(part["seconds"] for part in found), 1),
-        "computed_by": [json.loads(text) for text in sorted({json.dumps(part["computed_by"]) for part in found})],
+        "seconds": round(sum(part.seconds for part in found), 1),
+        "computed_by": [json.loads(text) for text in sorted({json.dumps(part.computed_by) for part in found})],
     }
     _write_text(out / f"{experiment.name}.csv", _table(rows))
     with atomic_write(out / f"{experiment.name}.png") as file:
         experiment.figure(rows).savefig(file, format="png", dpi=150)
     _write_text(out / f"{experiment.name}.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record
+
+
+@dataclass(frozen=True)
+class _StoredPart:
+    """A part on disk: its rows, how long they took, and the versions and the machine that computed them."""
+
+    rows: Sequence[Row]
+    seconds: float
+    computed_by: Json
 
 
 def _compute(folder: Path, part: Part, key: str) -> None:
@@ -107,21 +114,37 @@ def _compute(folder: Path, part: Part, key: str) -> None:
     _write_text(folder / f"{part.name}.json", json.dumps(contents, indent=2, allow_nan=False) + "\n")
 
 
-def _stored(folder: Path, part: Part, key: str) -> dict[str, Any] | None:
-    """The part on disk, unless it is missing or of other settings."""
+def _stored(folder: Path, part: Part, key: str) -> _StoredPart | None:
+    """Return the part on disk; ``None`` if it is missing or has other settings."""
     path = folder / f"{part.name}.json"
     if not path.exists():
         return None
     contents = read_json(path)
-    if not {"settings", "seconds", "computed_by", "rows"} <= set(contents):
+    rows, seconds = contents.get("rows"), contents.get("seconds")
+    whole = "settings" in contents and "computed_by" in contents
+    if not (whole and isinstance(rows, list) and isinstance(seconds, int | float)):
         raise FileFormatError(f"Expected {path} to be a part of an experiment, got something else.")
-    return contents if contents["settings"] == key else None
+    if contents["settings"] != key:
+        return None
+    return _StoredPart([_checked_row(row, path) for row in rows], seconds, contents["computed_by"])
+
+
+def _checked_row(row: Json, path: Path) -> Row:
+    if not isinstance(row, dict):
+        raise FileFormatError(f"Expected {path} to hold rows, got {type(row).__name__}.")
+    checked: dict[str, Value] = {}
+    for column, value in row.items():
+        if not isinstance(value, bool | int | float | str | None):
+            raise FileFormatError(f"Expected {path} to hold numbers and texts, got {type(value).__name__}.")
+        checked[column] = value
+    return checked
 
 
 def _table(rows: Sequence[Row]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    """Return the rows as CSV, with all columns in the order of their first row."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -1,11 +1,9 @@
-"""Whether an attack on the explanations of one network works on another, on MNIST."""
+"""Beyond the paper: whether an attack on the saliency maps of one network works on another, on MNIST."""
 
 import functools
 import itertools
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +12,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from captum_certified import AttackResult, top_k_intersection
-from captum_certified.reproduce.digits import (
+from captum_certified._captum import as_tuple
+from captum_certified.reproduce.compared_maps import Explanation, measured_map
+from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     K,
     attacked_digits,
@@ -23,9 +24,9 @@ from captum_certified.reproduce.digits import (
     saliency_loss,
     trained_network,
 )
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.explanations import measured_map
-from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.networks_and_images import Material
+from captum_certified.reproduce.rows import Row, mean, where
+from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import HEAT
 
 __all__ = ["TransferOfAttacks"]
@@ -36,18 +37,18 @@ _NOISE = "random noise"
 
 @dataclass(frozen=True, kw_only=True)
 class _Size:
-    """How much is attacked.
+    """How many images are attacked, and how hard.
 
     Attributes:
         attacked: Test images attacked by Algorithm 1.
-        steps: Its steps P.
+        steps: Steps P of Algorithm 1.
     """
 
     attacked: int
     steps: int
 
 
-_SIZES: dict[Scale, _Size] = {
+_SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(attacked=4, steps=2),
     "cpu": _Size(attacked=200, steps=20),
     "paper": _Size(attacked=1000, steps=20),
@@ -55,41 +56,31 @@ _SIZES: dict[Scale, _Size] = {
 
 
 class TransferOfAttacks(Experiment):
-    """Beyond the paper: inputs made to redraw the saliency maps of one network, shown to others."""
+    """Beyond the paper: saliency maps of networks at inputs that attack the maps of another network."""
 
     name = "transfer"
     uses = ("mnist",)
     title = "Attacks on saliency maps of one network, tried on another, MNIST"
     claim = "Ours: an attack on one network moves the maps of another less than its own, but more than noise does."
 
-    def settings(self, scale: Scale) -> Mapping[str, Any]:
-        """Sizes, and the training against attacks."""
+    def settings(self, scale: Scale) -> JsonObject:
+        """Return the sizes, and the settings of the training."""
         return {**asdict(_SIZES[scale]), "weight": _WEIGHT, **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """A single one, as every network is needed with every other."""
+        """Return a single part, because every network is measured at the attacked inputs of every other."""
         return [Part("networks", functools.partial(_rows, scale, material))]
 
-    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Mean overlap for each network attacked and each network whose map it is, and mean size of the perturbations.
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return the mean overlap by attacked and by explained network, and the mean L2 norm of the perturbations.
 
-        All means are over the same images: those for which every attack found a point.
+        All means are over the images for which every attack found a point.
         """
-        overlaps: dict[str, dict[str, list[float]]] = {}
-        norms: dict[str, list[float]] = {}
-        for row in rows:
-            overlaps.setdefault(row["attacked"], {}).setdefault(row["explained"], []).append(row["overlap"])
-            norms.setdefault(row["attacked"], []).append(row["norm"])
-        return {
-            "overlap": {name: {of: statistics.fmean(left[of]) for of in left} for name, left in overlaps.items()},
-            "norm": {name: statistics.fmean(values) for name, values in norms.items()},
-            "images": len({row["image"] for row in rows}),
-        }
+        return {"overlap": _overlap(rows), "norm": _norm(rows), "images": len({row["image"] for row in rows})}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """The table, coloured."""
-        summary = self.summary(rows)
-        table: dict[str, dict[str, float]] = summary["overlap"]
+        """Draw the table of overlaps, coloured."""
+        table, norms = _overlap(rows), _norm(rows)
         columns = list(next(iter(table.values())))
         values = np.array([[of[name] for name in columns] for of in table.values()])
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
@@ -100,13 +91,27 @@ class TransferOfAttacks(Experiment):
             color = "black" if values[i, j] > middle else "white"
             axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=color)
         axes.set_xticks(range(len(columns)), [name.replace(", ", "\n") for name in columns])
-        norms = summary["norm"]
         lines = [f"{name}\n‖δ‖ = {norms[name]:.2f}".replace(", ", "\n") for name in table]
         axes.set_yticks(range(len(table)), lines)
         axes.set_xlabel("network whose map is looked at")
         axes.set_ylabel("network that was attacked")
         axes.set_title(f"overlap left of the top quarter, ρ = {DIGIT_RADIUS}, mean", fontsize=10)
         return figure
+
+
+def _overlap(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Return the mean overlap by attacked and by explained network."""
+    explained = dict.fromkeys(str(row["explained"]) for row in rows)
+    return {
+        attacked: {name: mean(where(rows, attacked=attacked, explained=name), "overlap") for name in explained}
+        for attacked in _norm(rows)
+    }
+
+
+def _norm(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the mean L2 norm of the perturbations by attacked network."""
+    attacked = dict.fromkeys(str(row["attacked"]) for row in rows)
+    return {name: mean(where(rows, attacked=name), "norm") for name in attacked}
 
 
 def _rows(scale: Scale, material: Material) -> list[Row]:
@@ -124,7 +129,7 @@ def _rows(scale: Scale, material: Material) -> list[Row]:
     everywhere = torch.stack([result.succeeded for result in results.values()]).all(dim=0)
     rows: list[Row] = []
     for attacked, result in results.items():
-        perturbed: Any = result.perturbed
+        [perturbed] = as_tuple(result.perturbed)
         norms = (perturbed - images).flatten(1).norm(dim=1)
         for explained, model in networks.items():
             overlaps = _overlaps(model, images, perturbed)
@@ -142,7 +147,7 @@ def _rows(scale: Scale, material: Material) -> list[Row]:
 
 
 def _overlaps(model: nn.Module, images: Tensor, perturbed: Tensor) -> Tensor:
-    """What is left of the top K of a network's saliency maps, each of the class predicted at the clean image."""
-    arguments = {"target": model(images).argmax(dim=1)}
-    before, after = (measured_map(Saliency(model), x, arguments) for x in (images, perturbed))
+    """Return the overlap of a network's saliency maps of the class that it predicts at the clean image."""
+    explanation = Explanation(Saliency(model), {"target": model(images).argmax(dim=1)})
+    before, after = (measured_map(explanation, pixels) for pixels in (images, perturbed))
     return top_k_intersection(before, after, k=K)

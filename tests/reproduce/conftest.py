@@ -1,4 +1,4 @@
-"""Material that is made on the spot."""
+"""Small networks and images, made when the tests run."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def small():
 
 @pytest.fixture
 def arguments(tmp_path_factory, monkeypatch):
-    """What the program is told: a folder of digits in the form of MNIST and of photographs, and a network for these."""
+    """Arguments of the program: a folder with digits in the form of MNIST and with photographs, and a network."""
     folder, digits = tmp_path_factory.mktemp("material"), load_digits()
 
     def enlarged(images):

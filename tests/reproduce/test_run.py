@@ -1,4 +1,4 @@
-"""Parts are computed once, by whoever gets to them, and results are written when all are there."""
+"""Every part is computed once, and the results are written when all parts are there."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from captum_certified.cli import main
 from captum_certified.images.framing import Framing
 from captum_certified.reproduce import EXPERIMENTS, Experiment, Material, Part, run_experiment
 from captum_certified.reproduce.certificate_rows import reached
-from captum_certified.reproduce.pixels import holm_decided
+from captum_certified.reproduce.certified_pixels import holm_decided
 
 
 class Squares(Experiment):
@@ -66,7 +66,7 @@ def test_results_are_a_table_a_figure_and_a_record(tmp_path):
     assert (tmp_path / "out" / "squares.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_there_is_not_computed_again(tmp_path):
+def test_stored_parts_are_not_computed_again(tmp_path):
     first, second = Squares(), Squares()
     first.square = lambda number: (
         (_ for _ in ()).throw(KeyboardInterrupt) if number == 2 else Squares.square(first, number)
@@ -93,14 +93,14 @@ def test_what_is_there_is_not_computed_again(tmp_path):
         assert other.computed == [0, 1, 2, 3]
 
 
-def test_parts_of_one_name_are_refused(tmp_path):
+def test_parts_with_the_same_name_are_refused(tmp_path):
     squares = Squares()
     squares.names = "square"
     with pytest.raises(ValueError, match="Expected parts of different names, got"):
         run_experiment(squares, Material(data=tmp_path), scale="smoke", out=tmp_path)
 
 
-def test_shards_share_the_parts_and_the_last_writes(tmp_path, capsys):
+def test_shards_share_the_parts_and_the_last_shard_writes_the_results(tmp_path, capsys):
     one, two = Squares(), Squares()
     run = {"scale": "smoke", "out": tmp_path}
     assert run_experiment(one, Material(data=tmp_path), shard=(1, 2), **run) is None
@@ -116,8 +116,15 @@ def test_bad_shards_and_damaged_parts_are_refused(tmp_path):
         run_experiment(Squares(), Material(data=tmp_path), shard=(3, 2), **run)
     run_experiment(Squares(), Material(data=tmp_path), **run)
     part = tmp_path / "squares-parts" / "square-1.json"
-    for text, message in (("{", "but it is corrupt"), ("[1]", "got list"), ("{}", "got something else")):
-        part.write_text(text)
+    record = json.loads(part.read_text())
+    for damaged, message in (
+        ("{", "but it is corrupt"),
+        ("[1]", "got list"),
+        ("{}", "got something else"),
+        (json.dumps({**record, "rows": [1]}), "to hold rows, got int"),
+        (json.dumps({**record, "rows": [{"number": [1]}]}), "to hold numbers and texts, got list"),
+    ):
+        part.write_text(damaged)
         with pytest.raises(FileFormatError, match=message):
             run_experiment(Squares(), Material(data=tmp_path), **run)
 
@@ -134,7 +141,7 @@ def test_every_experiment_runs_at_its_smallest(name, arguments, tmp_path, capsys
     )
 
 
-def test_the_program_lists_them_and_says_what_is_missing(tmp_path, capsys, monkeypatch):
+def test_the_program_lists_the_experiments_and_says_that_parts_are_missing(tmp_path, capsys, monkeypatch):
     assert main(["reproduce", "list"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"{e.name}: {e.title}" for e in EXPERIMENTS.values()]
     assert main(["reproduce", "figure 9", "--data", "."]) == 2
@@ -144,7 +151,7 @@ def test_the_program_lists_them_and_says_what_is_missing(tmp_path, capsys, monke
     assert "Some parts are missing" in capsys.readouterr().out
 
 
-def test_missing_material_is_named(tmp_path, capsys):
+def test_missing_images_and_networks_are_named(tmp_path, capsys):
     assert main(["reproduce", "training", "--data", str(tmp_path), "--scale", "smoke", "--out", str(tmp_path)]) == 2
     assert "Expected mnist in `root`" in capsys.readouterr().err
     assert main(["reproduce", "attacks", "--data", str(tmp_path), "--scale", "smoke", "--out", str(tmp_path)]) == 2
@@ -153,14 +160,14 @@ def test_missing_material_is_named(tmp_path, capsys):
         Material(data=tmp_path).photographs(2)
 
 
-def test_photographs_of_one_name_in_two_folders(tmp_path):
+def test_photographs_with_the_same_name_in_two_folders_get_different_names(tmp_path):
     for folder in ("cat", "dog"):
         (tmp_path / "imagenet" / folder).mkdir(parents=True)
         (tmp_path / "imagenet" / folder / "0.png").touch()
     assert [name for name, _ in Material(data=tmp_path).photographs(2)] == ["cat-0", "dog-0"]
 
 
-def test_certificate_figures_share_their_maps(arguments, tmp_path):
+def test_certificate_experiments_share_their_parts(arguments, tmp_path):
     assert main(["reproduce", "spectral", *arguments, "--out", str(tmp_path)]) == 0
     parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "certificates-parts").iterdir()}
     assert len(parts) == 2
@@ -170,7 +177,7 @@ def test_certificate_figures_share_their_maps(arguments, tmp_path):
     assert summary["lecuyer_larger"] == 0
 
 
-def test_the_figure_at_one_sigma_needs_no_other(arguments, tmp_path):
+def test_an_experiment_at_one_sigma_computes_no_other_sigma(arguments, tmp_path):
     assert main(["reproduce", "maps", *arguments, "--out", str(tmp_path)]) == 0
     rows = table(tmp_path / "maps.csv")
     assert {row["sigma"] for row in rows} == {"0.2"}
@@ -178,8 +185,8 @@ def test_the_figure_at_one_sigma_needs_no_other(arguments, tmp_path):
     assert len(list((tmp_path / "certificates-parts").iterdir())) == 4
 
 
-def test_what_a_share_of_images_reaches():
-    """Of ten images, six reach the sixth largest value; the authors' code takes the one that four reach."""
+def test_the_value_that_a_share_of_images_reaches():
+    """Six of ten images reach the sixth largest value; the authors' code takes the value that four reach."""
     values = [0.1 * n for n in range(10)]
     assert reached(values) == pytest.approx(0.4)
     assert sum(value >= reached(values) for value in values) == 6
@@ -187,15 +194,15 @@ def test_what_a_share_of_images_reaches():
     assert reached(values, share=0.4) == pytest.approx(0.6)
 
 
-def test_a_network_is_needed_for_photographs(arguments):
+def test_photographs_need_a_network(arguments):
     material = Material(data=Path(arguments[1]))
     [(_, path), *_] = material.photographs(3)
     with pytest.raises(ValueError, match="Expected a network for this experiment, got none"):
         material.photograph(path)
 
 
-def test_the_test_of_anani_et_al_is_holm_s():
-    """By hand: of p-values a, b, c at level α the smallest is compared with α/3, the next with α/2."""
+def test_the_test_of_anani_et_al_corrects_as_holm_does():
+    """By hand: the smallest of three p-values is compared with α/3, the next one with α/2."""
     counts, guesses = np.array([40, 0, 38, 30, 40]), np.array([True, False, True, True, False])
     decided = holm_decided(counts, 40, guesses, alpha=0.05)
     assert decided.tolist() == [True, True, True, False, False]
@@ -203,6 +210,6 @@ def test_the_test_of_anani_et_al_is_holm_s():
     assert p_values[2] <= 0.05 / 3 < p_values[3]
 
 
-def test_no_more_is_decided_where_nothing_is_known():
+def test_nothing_is_decided_where_every_share_is_at_the_threshold():
     counts = np.random.default_rng(0).binomial(100, 0.75, 2000)
     assert not holm_decided(counts, 100, np.ones(2000, dtype=bool), alpha=0.001).any()

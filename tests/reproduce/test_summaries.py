@@ -1,28 +1,30 @@
-"""What experiments make of their rows, by hand: nothing is paired with another image, radius, or number of draws."""
+"""Summaries of rows by hand: no row is compared with another image, radius, or number of draws."""
 
 import numpy as np
 import pytest
 import torch
 
+from captum_certified import FileFormatError
 from captum_certified.reproduce import EXPERIMENTS
 from captum_certified.reproduce.attacks import mean_and_interval
-from captum_certified.reproduce.certificates import RADII, TAUS
-from captum_certified.reproduce.headroom import shared_top
+from captum_certified.reproduce.certified_photographs import RADII, TAUS
+from captum_certified.reproduce.figure_14 import shared_top
+from captum_certified.reproduce.rows import number
 
 
 def certified(image, bound, at_03, *, sigma=0.2, tau=0.1, draws=8192, kind="sparsified", gamma=None, **others):
-    """A row of the certificate experiments whose overlaps are 0 but at the radius of the figures."""
+    """A row of the certificate experiments whose overlaps are 0, except at the radius of the figures."""
     overlaps = {f"overlap_{radius:g}": 0.0 for radius in RADII} | {"overlap_0.03": at_03} | others
     of = {"image": image, "sigma": sigma, "draws": draws, "map": kind, "tau": tau, "gamma": gamma, "bound": bound}
     return {**of, **overlaps}
 
 
 def summary_of(name, rows):
-    """What an experiment makes of all rows of its parts."""
+    """The summary of an experiment from all rows of its parts."""
     return EXPERIMENTS[name].summary(EXPERIMENTS[name].own(rows))
 
 
-def test_images_without_any_radius_are_counted_apart():
+def test_images_without_a_radius_are_counted_separately():
     bounds = [("theorem2", 0.0, 0.1), ("spectral", 0.0, 0.4)]
     rows = [
         certified(image, bound, 0.0, half_radius=radius)
@@ -58,7 +60,7 @@ def test_the_sweep_is_not_mixed_with_its_peak_or_another_map(kind, draws):
         assert of["peak, 8192 draws"] == 0.7
 
 
-def test_maps_are_told_apart_by_their_parameters_and_0_1_maps_have_intervals_of_their_own():
+def test_maps_are_named_by_their_parameters_and_maps_of_zeros_and_ones_have_other_intervals():
     rows = [
         certified("a", "theorem2", 0.1),
         certified("a", "clopper_pearson", 0.2),
@@ -74,8 +76,8 @@ def test_maps_are_told_apart_by_their_parameters_and_0_1_maps_have_intervals_of_
     assert summary["sharper intervals"] == {"sparsified τ = 0.1": 0.2, "relaxed τ = 0.1, γ = 0.01": 0.4}
 
 
-def test_maps_over_sigma_and_the_most_that_any_image_reaches():
-    """Of two images 60 % are both, and what one of them has at another radius is told apart."""
+def test_overlaps_over_sigma_and_the_largest_overlap_of_any_image():
+    """Two images must both reach an overlap to be 60 %; the largest overlap may be at another radius."""
     rows = [
         certified("a", "theorem2", 0.001, kind="quadratic", tau=None, sigma=0.1),
         certified("b", "theorem2", 0.002, kind="quadratic", tau=None, sigma=0.1, **{"overlap_0.01": 0.004}),
@@ -89,7 +91,7 @@ def test_maps_over_sigma_and_the_most_that_any_image_reaches():
     assert summary["sharper intervals"] == {"scaled": {"0.5": 0.2, "any": 0.2}}
 
 
-def test_a_sweep_without_a_peak_has_none():
+def test_a_sweep_without_a_peak_has_no_entry_for_it():
     bounds = ("theorem2", "empirical_bernstein", "spectral")
     rows = [
         certified("a", bound, tau, kind="unclipped", tau=tau, gamma=0.0, draws=2048) for bound in bounds for tau in TAUS
@@ -98,7 +100,7 @@ def test_a_sweep_without_a_peak_has_none():
     assert summary == {bound: {"σ = 0.2": {f"{tau:g}": tau for tau in TAUS}} for bound in bounds}
 
 
-def test_cases_of_both_bounds_are_counted():
+def test_cases_are_counted_by_the_larger_bound():
     rows = [
         certified("a", "theorem2", 0.5, **{"overlap_0.01": 0.6}),
         certified("a", "lecuyer", 0.2, **{"overlap_0.01": 0.7}),
@@ -110,8 +112,8 @@ def test_cases_of_both_bounds_are_counted():
     assert summary["both_zero"] == len(RADII) - 2
 
 
-def test_the_fewest_draws_are_those_of_the_same_image():
-    """Image b has no certificate by Theorem 2, so nothing could be matched."""
+def test_the_fewest_draws_are_found_image_by_image():
+    """Image b has no certificate by Theorem 2, so it has no goal to reach."""
     goals, values = (
         {"a": 0.5, "b": 0.0},
         {512: {"a": 0.4, "b": 0.9}, 1024: {"a": 0.6, "b": 0.9}, 8192: {"a": 1, "b": 1}},
@@ -127,7 +129,7 @@ def test_the_fewest_draws_are_those_of_the_same_image():
     assert summary["reached"]["theorem2"] == {"512": 0.0, "1024": 0.0, "8192": 0.0}
 
 
-def test_what_a_map_keeps_is_compared_image_by_image():
+def test_maps_are_compared_image_by_image():
     kept = {("SmoothGrad", 0): 0.5, ("SmoothGrad", 1): 0.7, ("relaxed", 0): 0.8, ("relaxed", 1): 0.6}
     rows = [
         {"image": i, "radius": 0.5, "map": name, "own": 0.9, "transferred": worst, "worst": worst, "random": 1.0,
@@ -141,7 +143,7 @@ def test_what_a_map_keeps_is_compared_image_by_image():
     assert summary["attacks_that_succeeded"] == 0.5
 
 
-def test_the_interval_of_a_mean_is_that_of_the_bootstrap():
+def test_the_bootstrap_interval_of_a_mean_is_the_normal_interval_for_many_values():
     values = np.random.default_rng(1).normal(3.0, 1.0, 400).tolist()
     mean, low, high = mean_and_interval(values)
     assert mean == pytest.approx(np.mean(values))
@@ -161,7 +163,7 @@ def test_attacks_are_compared_at_every_radius():
     assert summary["attacks_that_succeeded"] == 1
 
 
-def test_a_certificate_is_refuted_by_what_is_possible_not_by_what_was_drawn():
+def test_a_certificate_is_refuted_by_the_largest_possible_overlap_not_by_the_measured_one():
     bounds = {"theorem2": 0.1, "clopper_pearson": 0.2, "best": 0.5, "spectral": 0.7}
     attacks = {"own": 0.5, "transferred": 0.4, "attacked": 0.4, "possible": 0.6, "remeasured": 0.9}
     rows = [{"image": i, "radius": 0.1, **attacks, **bounds} for i in range(2)]
@@ -170,7 +172,7 @@ def test_a_certificate_is_refuted_by_what_is_possible_not_by_what_was_drawn():
     assert summary["certified_of_attacked"]["clopper_pearson"] == {"0.1": pytest.approx(0.5)}
 
 
-def test_transfer_is_a_table_of_means():
+def test_the_transfer_of_attacks_is_a_table_of_means():
     rows = [
         {"attacked": a, "explained": e, "image": i, "overlap": {"x": 0.2, "y": 0.4}[e] + 0.2 * i, "norm": 1.0 + i}
         for a in ("x", "noise")
@@ -183,8 +185,13 @@ def test_transfer_is_a_table_of_means():
     assert summary["images"] == 2
 
 
-def test_the_overlap_that_is_possible_is_that_of_the_kindest_map():
-    """Four features, K = 2: with few draws every order is possible, with many only that which was seen."""
+def test_a_column_of_numbers_holds_nothing_else():
+    with pytest.raises(FileFormatError, match="Expected a number in the column overlap, got 'much'"):
+        number({"overlap": "much"}, "overlap")
+
+
+def test_the_largest_possible_overlap_is_that_of_the_kindest_map():
+    """Four features, K = 2: every order is possible with few draws, and only the measured order with many draws."""
 
     class Measured:
         def __init__(self, means, draws):

@@ -1,9 +1,8 @@
-"""Networks for MNIST that experiments train, and how their saliency maps are attacked."""
+"""The networks for MNIST that experiments train, and the attack on their saliency maps."""
 
 import copy
 import functools
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from captum.attr import Saliency
@@ -12,7 +11,8 @@ from torch.utils.data import TensorDataset
 
 from captum_certified import AttackResult, InterpretationAttack
 from captum_certified.reproduce.experiment import Scale
-from captum_certified.reproduce.material import BOX, Material
+from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
+from captum_certified.storage import JsonObject
 from captum_certified.training import (
     GaussianAugmentationLoss,
     SaliencyAdversarialLoss,
@@ -35,20 +35,20 @@ __all__ = [
 K = 0.25
 DIGIT_RADIUS = 3.08  # ten standard deviations of a pixel of MNIST
 _BATCH = 128
-_FIRST_RATE = 1e-3
-_RATE, _DECAY = 2e-3, 0.4  # of Adam, and what it is multiplied by after every epoch
-_STEPS = 5  # of the attack that saliency training is against
+_FIRST_RATE = 1e-3  # of Adam in the plain training
+_RATE, _DECAY = 2e-3, 0.4  # of Adam in the training by a loss, and its factor after every epoch
+_STEPS = 5  # of the attack in saliency training
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Schedule:
-    """How much is trained.
+    """How long networks are trained.
 
     Attributes:
-        first_images: Images of the plain training that all others begin with.
-        first_epochs: Its epochs.
+        first_images: Images of the plain training, with which every training begins.
+        first_epochs: Epochs of the plain training.
         images: Images of the training by a loss.
-        epochs: Its epochs.
+        epochs: Epochs of the training by a loss.
     """
 
     first_images: int
@@ -64,27 +64,27 @@ _SCHEDULES: dict[Scale, _Schedule] = {
 }
 
 
-def fixed_settings(scale: Scale) -> dict[str, Any]:
-    """How networks are trained and attacked, as part of an experiment's settings."""
+def fixed_settings(scale: Scale) -> JsonObject:
+    """Return the settings of the training and of the attack."""
     rates = [_FIRST_RATE, _RATE, _DECAY]
     return {**asdict(_SCHEDULES[scale]), "batch_size": _BATCH, "rates": rates, "k": K, "radius": DIGIT_RADIUS}
 
 
 def plain_loss(seed: int) -> GaussianAugmentationLoss:
-    """The cross-entropy alone."""
+    """Return the cross-entropy alone."""
     return GaussianAugmentationLoss(stdev=0.0, seed=seed)
 
 
 def saliency_loss(weight: float, seed: int) -> SaliencyAdversarialLoss:
-    """Appendix D.1 with a weight λ."""
+    """Return the loss of Appendix D.1 with a weight λ."""
     return SaliencyAdversarialLoss(
-        radius=DIGIT_RADIUS, weight=weight, k=K, step_num=_STEPS, surrogate_beta=None, **BOX, seed=seed
+        radius=DIGIT_RADIUS, weight=weight, k=K, step_num=_STEPS, surrogate_beta=None, **PIXEL_RANGE, seed=seed
     )
 
 
 @functools.lru_cache(maxsize=1)
 def _plain_network(seed: int, scale: Scale, material: Material) -> nn.Module:
-    """The plainly trained network that every training with this seed begins with; not to be changed."""
+    """Train the network with which every training with this seed begins. It is shared and must not be changed."""
     schedule = _SCHEDULES[scale]
     model = mnist_network(seed=seed)
     images, classes = material.mnist(train=True)
@@ -101,7 +101,7 @@ def _plain_network(seed: int, scale: Scale, material: Material) -> nn.Module:
 
 
 def trained_network(loss: TrainingLoss, seed: int, scale: Scale, material: Material) -> nn.Module:
-    """A plainly trained network after training by a loss, in evaluation mode, without gradients of its parameters."""
+    """Train a plainly trained network by a loss, and return it in evaluation mode with its parameters frozen."""
     schedule = _SCHEDULES[scale]
     model = copy.deepcopy(_plain_network(seed, scale, material))
     images, classes = material.mnist(train=True)
@@ -121,11 +121,11 @@ def trained_network(loss: TrainingLoss, seed: int, scale: Scale, material: Mater
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
-    """Share of images whose class is predicted."""
+    """Return the share of images whose class is predicted."""
     return float((model(images).argmax(dim=1) == classes).double().mean())
 
 
 def attacked_digits(model: nn.Module, images: Tensor, *, steps: int, objective: str = "top_k") -> AttackResult:
-    """Algorithm 1 on the top quarter of the saliency maps, or another objective."""
-    attack = InterpretationAttack(model, Saliency(model), objective=objective, surrogate_beta=None, **BOX)
+    """Attack the top quarter of the saliency maps by Algorithm 1, with its own or another objective."""
+    attack = InterpretationAttack(model, Saliency(model), objective=objective, surrogate_beta=None, **PIXEL_RANGE)
     return attack.attack(images, DIGIT_RADIUS, k=K, step_num=steps, seed=0)

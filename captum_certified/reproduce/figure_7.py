@@ -1,14 +1,14 @@
-"""How the weight of training against the attack on saliency trades accuracy for overlap, on MNIST."""
+"""Figure 7: overlap under attack and accuracy by the weight of saliency training, on MNIST."""
 
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from captum_certified.reproduce.digits import (
+from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     accuracy,
     attacked_digits,
@@ -16,8 +16,9 @@ from captum_certified.reproduce.digits import (
     saliency_loss,
     trained_network,
 )
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.networks_and_images import Material
+from captum_certified.reproduce.rows import Row, number, numbers
+from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import CURVES
 
 __all__ = ["SaliencyWeights"]
@@ -28,13 +29,13 @@ _MEASURES = ("overlap", "accuracy", "attacks_that_succeeded")
 
 @dataclass(frozen=True, kw_only=True)
 class _Size:
-    """How much is trained and measured.
+    """How many networks are trained, and on how many images they are measured.
 
     Attributes:
-        weights: λ of the loss; the authors take the mean over 784 pixels, so their 200 is our 0.255.
+        weights: Weights λ of the loss. The authors take the mean over 784 pixels, so their 200 is 0.255 here.
         tested: Test images for the accuracy.
         attacked: Test images attacked by Algorithm 1.
-        steps: Its steps P.
+        steps: Steps P of Algorithm 1.
     """
 
     weights: tuple[float, ...]
@@ -43,7 +44,7 @@ class _Size:
     steps: int
 
 
-_SIZES: dict[Scale, _Size] = {
+_SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(weights=(0.0, 0.5), tested=100, attacked=2, steps=2),
     "cpu": _Size(weights=(0.0, 0.25, 0.5, 1.0, 2.0), tested=10000, attacked=200, steps=20),
     "paper": _Size(weights=(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 2.0), tested=10000, attacked=1000, steps=20),
@@ -58,26 +59,26 @@ class SaliencyWeights(Experiment):
     title = "Figure 7: overlap under attack and accuracy over the weight of saliency training, MNIST"
     claim = "The overlap under attack rises with λ; the accuracy hardly falls."
 
-    def settings(self, scale: Scale) -> Mapping[str, Any]:
-        """Sizes and the loss."""
+    def settings(self, scale: Scale) -> JsonObject:
+        """Return the sizes and the loss."""
         return {**asdict(_SIZES[scale]), "loss": repr(saliency_loss(1.0, _SEED)), **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """One for each weight."""
+        """Return a part for each weight."""
         weights = _SIZES[scale].weights
         return [Part(f"weight-{weight:g}", functools.partial(_rows, weight, scale, material)) for weight in weights]
 
-    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """All measures of every network; an attack that finds no point counts 1."""
-        return {f"{row['weight']:g}": {name: row[name] for name in _MEASURES} for row in rows}
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return all measures by weight. An attack that finds no point leaves an overlap of 1."""
+        return {f"{number(row, 'weight'):g}": {name: row[name] for name in _MEASURES} for row in rows}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """A panel for each measure; accuracy is not drawn from 0, it would be flat."""
+        """Draw a panel for each measure. The accuracy axis does not start at 0, where the curve would look flat."""
         figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-        panels, weights = figure.subplots(1, 2), [row["weight"] for row in rows]
+        panels, weights = figure.subplots(1, 2), numbers(rows, "weight")
         labels = {"overlap": f"overlap under attack, ρ = {DIGIT_RADIUS}", "accuracy": "accuracy"}
         for axes, color, (name, label) in zip(panels, CURVES, labels.items(), strict=False):
-            axes.plot(weights, [row[name] for row in rows], "o-", color=color)
+            axes.plot(weights, numbers(rows, name), "o-", color=color)
             axes.set_xlabel("λ, the weight of the change of saliency")
             axes.set_ylabel(label)
             axes.spines[["top", "right"]].set_visible(False)

@@ -1,33 +1,43 @@
-"""Networks and images that experiments are made with."""
+"""The networks and the images that the experiments use."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.framing import Framing, load_image
 from captum_certified.runs import labelled_images
 from captum_certified.storage import digest
 
-__all__ = ["BOX", "Material"]
+__all__ = ["PIXEL_RANGE", "Material"]
+
+
+class _PixelRange(TypedDict):
+    """The bounds of an attack, as keyword arguments."""
+
+    lower_bound: float
+    upper_bound: float
+
 
 # All images have their pixels in [0, 1], and an attack keeps them there.
-BOX: Mapping[str, Any] = {"lower_bound": 0.0, "upper_bound": 1.0}
+PIXEL_RANGE: _PixelRange = {"lower_bound": 0.0, "upper_bound": 1.0}
 
 _PHOTOGRAPHS = ("imagenet", "imagenet64")
-_LOOKED_AT = 64  # images of a data set that tell it from another
+_IDENTIFYING_IMAGES = 64  # hashed to tell one data set from another
 _SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
+
+Images = Dataset[tuple[Tensor, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """Where the material of an experiment is found.
+    """Where an experiment finds its networks and images.
 
     Attributes:
         data: Folder with ``mnist.npz`` and ``cifar10_test.npz``, or torchvision's files of these data sets, and with
@@ -40,37 +50,37 @@ class Material:
     classifier: Callable[[], tuple[nn.Module, Framing]] | None = None
 
     def identity(self, uses: Sequence[str]) -> dict[str, str]:
-        """Digests of what an experiment uses, by which its parts are known again."""
-        of: dict[str, Callable[[], object]] = {
-            "mnist": lambda: [self.mnist(train=train) for train in (True, False)],
-            "cifar": self._first_of_cifar,
-            "network": self._described,
+        """Return digests of what an experiment uses. Stored parts are used again only if these are the same."""
+        digests: dict[str, Callable[[], str]] = {
+            "mnist": lambda: digest([self.mnist(train=train) for train in (True, False)]),
+            "cifar": self._digest_of_cifar,
+            "network": self._digest_of_network,
         }
-        return {name: digest(of[name]()) for name in uses}
+        return {name: digests[name]() for name in uses}
 
     def mnist(self, *, train: bool) -> tuple[Tensor, Tensor]:
-        """All images of MNIST, float32 of shape (N, 1, 28, 28) in [0, 1], and their classes.
+        """Return all images of MNIST, float32 of shape (N, 1, 28, 28) in [0, 1], and their classes.
 
         Raises:
-            InvalidInputError: There is no MNIST in the folder.
+            InvalidInputError: MNIST is not in the folder.
         """
         return _stacked(self._data_set("mnist.npz", "mnist", train=train))
 
     def small_images(self, first: int, number: int) -> tuple[nn.Module, Tensor]:
-        """The network, and consecutive test images of CIFAR-10, shape (number, 3, 32, 32) in [0, 1].
+        """Return the network, and consecutive test images of CIFAR-10, shape (number, 3, 32, 32) in [0, 1].
 
         Raises:
-            InvalidInputError: There is no network, or no CIFAR-10 in the folder.
+            InvalidInputError: There is no network, or CIFAR-10 is not in the folder.
         """
         model, images = self._loaded()[0], self._cifar()
         pixels = torch.stack([images[i][0] for i in range(first, first + number)])
         return model, pixels.to(next(model.parameters()))
 
     def photographs(self, number: int) -> list[tuple[str, Path]]:
-        """Names and files of photographs, taken at even steps through the sorted folder.
+        """Return names and files of photographs, taken at even steps through the sorted folder.
 
         Raises:
-            InvalidInputError: There are not so many.
+            InvalidInputError: The folder has fewer photographs.
         """
         folders = [self.data / name for name in _PHOTOGRAPHS if (self.data / name).is_dir()]
         files = sorted(path for path in folders[0].rglob("*") if path.suffix.lower() in _SUFFIXES) if folders else []
@@ -83,31 +93,31 @@ class Material:
         return [("-".join(path.relative_to(folders[0]).with_suffix("").parts), path) for path in chosen]
 
     def photograph(self, path: Path) -> tuple[nn.Module, Tensor]:
-        """The network, and a photograph framed for it, shape (1, 3, H, W) in [0, 1], both with channels last in memory.
+        """Return the network, and a photograph framed for it, shape (1, 3, H, W) in [0, 1].
 
         Raises:
             InvalidInputError: There is no network.
         """
-        # Half the time of a draw on a processor, and less on an accelerator.
+        # With channels last in memory a draw takes half the time on a processor, and less time on an accelerator.
         last = torch.channels_last
         model, framing = self._loaded()
         image = load_image(path, framing)[0].to(next(model.parameters()))
         return model.to(memory_format=last), image.to(memory_format=last)
 
-    def _described(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        """What the network computes, and of which pixels of a photograph."""
+    def _digest_of_network(self) -> str:
+        """Hash the structure and the weights of the network, and the framing of its images."""
         model, framing = self._loaded()
-        return str(model), model.state_dict(), asdict(framing)
+        return digest((str(model), model.state_dict(), asdict(framing)))
 
-    def _first_of_cifar(self) -> list[Tensor]:
+    def _digest_of_cifar(self) -> str:
         images = self._cifar()
-        return [images[i][0] for i in range(min(_LOOKED_AT, len(images)))]
+        return digest([images[i][0] for i in range(min(_IDENTIFYING_IMAGES, _length(images)))])
 
-    def _cifar(self) -> Any:
+    def _cifar(self) -> Images:
         return self._data_set("cifar10_test.npz", "cifar10", train=False)
 
-    def _data_set(self, archive: str, name: str, *, train: bool) -> Any:
-        """A local archive, or torchvision's files where there is none."""
+    def _data_set(self, archive: str, name: str, *, train: bool) -> Images:
+        """Return a local archive, or torchvision's data set if there is no archive."""
         path = self.data / archive
         if path.is_file():
             return labelled_images(path, train=train)
@@ -119,11 +129,15 @@ class Material:
         return self.classifier()
 
 
-def _stacked(images: Any) -> tuple[Tensor, Tensor]:
-    if len(images) == 0:
+def _length(images: Images) -> int:
+    return len(images) if isinstance(images, Sized) else 0
+
+
+def _stacked(images: Images) -> tuple[Tensor, Tensor]:
+    if _length(images) == 0:
         raise InvalidInputError("Expected images in the data set, got none.")
     if isinstance(images, TensorDataset):
         stacked, labels = images.tensors
         return stacked, labels
-    pixels, classes = zip(*(images[i] for i in range(len(images))), strict=True)
+    pixels, classes = zip(*(images[i] for i in range(_length(images))), strict=True)
     return torch.stack(pixels), torch.as_tensor(classes, dtype=torch.int64)

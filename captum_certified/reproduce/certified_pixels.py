@@ -1,11 +1,10 @@
-"""Which pixels are certified by themselves: the setting of Anani et al., with their test and with our intervals."""
+"""Beyond the paper: certified pixels, by the test of Anani et al. and by simultaneous intervals."""
 
 import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from captum.attr import Saliency
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, sample_many
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.material import Material
+from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.networks_and_images import Material
+from captum_certified.reproduce.rows import Row, distinct, mean, number, where
 from captum_certified.runs.results import file_digest
+from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import CURVES
 
 __all__ = ["CertifiedPixels", "holm_decided"]
@@ -25,7 +26,7 @@ _SHARES = (0.5, 0.3, 0.1, 0.05)  # of the pixels, salient in each draw
 _SIGMAS = (0.15, 0.25, 0.33)
 _THRESHOLD = 0.75  # share of draws that a decision must exceed at the input itself
 _ALPHA = 0.001
-_GUESSES = 10  # draws that only say which way to test
+_GUESSES = 10  # draws that guess the answer to be tested
 _BATCH = 25
 
 
@@ -34,7 +35,7 @@ class _Size:
     """How much is sampled.
 
     Attributes:
-        images: Photographs.
+        images: Number of photographs.
         draws: Numbers of draws.
     """
 
@@ -43,7 +44,7 @@ class _Size:
 
 
 class CertifiedPixels(Experiment):
-    """The share of pixels about which something is certified, as Anani et al. (2025) measure it."""
+    """Beyond the paper: the share of pixels that are certified salient or not salient, as in Anani et al. (2025)."""
 
     name = "pixels"
     uses = ("network",)
@@ -56,13 +57,13 @@ class CertifiedPixels(Experiment):
         "paper": _Size(images=100, draws=(100, 1000)),
     }
 
-    def settings(self, scale: Scale) -> Mapping[str, Any]:
-        """Sizes, levels and noise."""
+    def settings(self, scale: Scale) -> JsonObject:
+        """Return the sizes, the levels and the noise."""
         levels = {"shares": _SHARES, "sigmas": _SIGMAS, "threshold": _THRESHOLD, "alpha": _ALPHA, "guesses": _GUESSES}
         return {**asdict(self._sizes[scale]), **levels}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """One for each photograph and σ."""
+        """Return a part for each photograph and σ."""
         size = self._sizes[scale]
         return [
             Part(
@@ -72,22 +73,23 @@ class CertifiedPixels(Experiment):
             for name, path in material.photographs(size.images)
         ]
 
-    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Mean certified share for every method, number of draws, σ and share."""
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return the mean share of certified pixels by method, number of draws, σ and share of salient pixels."""
         groups: dict[str, list[float]] = {}
         for row in rows:
-            name = f"{row['method']}, {row['draws']} draws, σ = {row['sigma']:g}, top {100 * row['share']:g} %"
-            groups.setdefault(name, []).append(row["certified"])
+            sigma, percent = number(row, "sigma"), 100 * number(row, "share")
+            name = f"{row['method']}, {row['draws']} draws, σ = {sigma:g}, top {percent:g} %"
+            groups.setdefault(name, []).append(number(row, "certified"))
         return {name: statistics.fmean(values) for name, values in groups.items()}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """A panel for each σ: certified pixels over the share, solid ours, dashed theirs."""
+        """Draw a panel for each σ: certified pixels over the share of salient pixels; the test is dashed."""
         figure = Figure(figsize=(11.0, 4.0), layout="constrained")
         for axes, sigma in zip(figure.subplots(1, len(_SIGMAS), sharey=True), _SIGMAS, strict=True):
-            for color, draws in zip(CURVES, sorted({row["draws"] for row in rows}), strict=False):
+            for color, draws in zip(CURVES, distinct(rows, "draws"), strict=False):
                 for method, dash in (("ours", "-"), ("Anani et al.", "--")):
-                    own = [r for r in rows if (r["sigma"], r["draws"], r["method"]) == (sigma, draws, method)]
-                    means = [statistics.fmean(r["certified"] for r in own if r["share"] == share) for share in _SHARES]
+                    own = where(rows, sigma=sigma, draws=draws, method=method)
+                    means = [mean(where(own, share=share), "certified") for share in _SHARES]
                     axes.plot(_SHARES, means, f"o{dash}", color=color, label=f"{method}, {draws} draws")
             axes.set_title(f"σ = {sigma:g}, radius {sigma * stats.norm.ppf(_THRESHOLD):.3f}", fontsize=10)
             axes.set_xlabel("share of pixels salient in a draw")
@@ -98,13 +100,15 @@ class CertifiedPixels(Experiment):
         return figure
 
 
-def holm_decided(counts: NDArray[np.int64], n_samples: int, guesses: NDArray[np.bool_], *, alpha: float) -> Any:
-    """Their test: whether each pixel's guess is right in more than three quarters of all draws, Holm's correction.
+def holm_decided(
+    counts: NDArray[np.int64], n_samples: int, guesses: NDArray[np.bool_], *, alpha: float
+) -> NDArray[np.bool_]:
+    """Test which guesses hold in more than three quarters of all draws, as Anani et al. do, with Holm's correction.
 
     Args:
-        counts: How many of the draws selected each pixel, shape (n,).
+        counts: Number of draws in which each pixel is salient, shape (n,).
         n_samples: Number of these draws.
-        guesses: What other draws let one expect of each pixel.
+        guesses: Whether each pixel is expected to be salient, from other draws, shape (n,).
         alpha: Probability that any decision is wrong.
 
     Returns:
@@ -122,26 +126,29 @@ def holm_decided(counts: NDArray[np.int64], n_samples: int, guesses: NDArray[np.
 def _rows(material: Material, name: str, path: Path, sigma: float, draws: Sequence[int]) -> list[Row]:
     model, image = material.photograph(path)
     method = Saliency(model)
-    sampled: dict[str, Any] = {
-        "target": int(model(image).argmax()),
-        "nt_samples_batch_size": _BATCH,
-        "stdevs": sigma,
-        "groups": "channels",
-        "covariance": False,
-    }
-    explainers = [SparsifiedSmoothGrad(method, tau=share) for share in _SHARES]
-    guesses = sample_many(explainers, image, nt_samples=_GUESSES, seed=1, **sampled)
+    sample = functools.partial(
+        sample_many,
+        [SparsifiedSmoothGrad(method, tau=share) for share in _SHARES],
+        image,
+        target=int(model(image).argmax()),
+        nt_samples_batch_size=_BATCH,
+        stdevs=sigma,
+        groups="channels",
+        covariance=False,
+    )
+    guesses = sample(nt_samples=_GUESSES, seed=1)
     rows: list[Row] = []
-    for number in draws:
-        maps = sample_many(explainers, image, nt_samples=number, seed=0, **sampled)
+    for n_samples in draws:
+        maps = sample(nt_samples=n_samples, seed=0)
         for share, smoothed_map, guess in zip(_SHARES, maps, guesses, strict=True):
-            shared: Row = {"image": name, "sigma": sigma, "draws": number, "share": share}
-            for kind, certified in _decided(smoothed_map, guess, number, sigma).items():
+            shared: Row = {"image": name, "sigma": sigma, "draws": n_samples, "share": share}
+            for kind, certified in _decided(smoothed_map, guess, n_samples, sigma).items():
                 rows.append({**shared, "method": kind, "certified": certified})
     return rows
 
 
 def _decided(smoothed_map: SmoothedMap, guess: SmoothedMap, draws: int, sigma: float) -> dict[str, float]:
+    """Return the share of pixels that are decided, by each method."""
     radius = float(sigma * stats.norm.ppf(_THRESHOLD))
     certifier = Certifier(confidence=1 - _ALPHA, bound="clopper_pearson")
     ours = float(certifier.selection(smoothed_map, radius=radius).certified_fraction[0])

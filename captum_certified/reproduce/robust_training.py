@@ -1,17 +1,17 @@
-"""Trainings whose explanations hold: Appendix D.1, beside those of Chen et al. and Wang et al., on MNIST."""
+"""Figure 5 and Appendix D.1: training losses against attacks on explanations, on MNIST."""
 
 import functools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from captum.attr import IntegratedGradients
+from captum.attr import Attribution, IntegratedGradients
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from captum_certified import GhorbaniAttack, kendall_tau, top_k_intersection
-from captum_certified.reproduce.digits import (
+from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     accuracy,
     attacked_digits,
@@ -20,8 +20,9 @@ from captum_certified.reproduce.digits import (
     saliency_loss,
     trained_network,
 )
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.material import BOX, Material
+from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
+from captum_certified.reproduce.rows import Row, mean, number, numbers, where
+from captum_certified.storage import JsonObject
 from captum_certified.training import (
     AdversarialLoss,
     CurvatureLoss,
@@ -38,21 +39,23 @@ from captum_certified.visualization.panels import BESIDE, CURVES
 
 __all__ = ["RobustTraining"]
 
+# The attack on integrated gradients: L∞ radius, step size, and size of the top set.
 _EPSILON = 0.3
 _STEP = 0.01
 _TOP = 100
 
+# The losses by name, as functions of the seed.
 _LOSSES: dict[str, Callable[[int], TrainingLoss]] = {
     "plain": plain_loss,
     "Gaussian noise": lambda seed: GaussianAugmentationLoss(stdev=0.3, seed=seed),
-    "adversarial": lambda seed: AdversarialLoss(radius=1.0, norm="L2", step_num=7, **BOX, seed=seed),
-    "DDN": lambda seed: DDNLoss(max_norm=1.0, step_num=10, **BOX, seed=seed),
+    "adversarial": lambda seed: AdversarialLoss(radius=1.0, norm="L2", step_num=7, **PIXEL_RANGE, seed=seed),
+    "DDN": lambda seed: DDNLoss(max_norm=1.0, step_num=10, **PIXEL_RANGE, seed=seed),
     "saliency (D.1)": functools.partial(saliency_loss, 0.7),
     "IG-NORM": lambda seed: IGNormLoss(
-        radius=0.1, weight=1.0, n_steps=8, search_n_steps=3, step_num=4, **BOX, seed=seed
+        radius=0.1, weight=1.0, n_steps=8, search_n_steps=3, step_num=4, **PIXEL_RANGE, seed=seed
     ),
     "IG-SUM-NORM": lambda seed: IGSumNormLoss(
-        radius=0.1, weight=0.1, n_steps=8, search_n_steps=3, step_num=4, **BOX, seed=seed
+        radius=0.1, weight=0.1, n_steps=8, search_n_steps=3, step_num=4, **PIXEL_RANGE, seed=seed
     ),
     "smooth surface": lambda seed: SmoothSurfaceLoss(weight=1.0, seed=seed),
     "curvature": lambda seed: CurvatureLoss(weight=4.0, step=1.5, seed=seed),
@@ -69,15 +72,15 @@ _MEASURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Size:
-    """How much is trained and measured.
+    """How many networks are trained, and on how many images they are measured.
 
     Attributes:
-        seeds: Number of networks of each kind.
+        seeds: Number of networks for each loss.
         tested: Test images for the accuracy.
         attacked: Test images attacked by Algorithm 1.
-        steps: Its steps P; T and Q are 5 and 100.
+        steps: Steps P of Algorithm 1; T and Q are 5 and 100.
         integrated: Test images whose integrated gradients are attacked.
-        sign_steps: Steps of that attack.
+        sign_steps: Steps of the attack on integrated gradients.
     """
 
     seeds: int
@@ -88,49 +91,31 @@ class _Size:
     sign_steps: int
 
 
-_SIZES: dict[Scale, _Size] = {
-    "smoke": _Size(
-        seeds=1,
-        tested=100,
-        attacked=2,
-        steps=2,
-        integrated=2,
-        sign_steps=2,
-    ),
-    "cpu": _Size(
-        seeds=3,
-        tested=10000,
-        attacked=200,
-        steps=20,
-        integrated=64,
-        sign_steps=200,
-    ),
-    "paper": _Size(
-        seeds=3,
-        tested=10000,
-        attacked=1000,
-        steps=20,
-        integrated=1000,
-        sign_steps=200,
-    ),
+_SIZES: Mapping[Scale, _Size] = {
+    "smoke": _Size(seeds=1, tested=100, attacked=2, steps=2, integrated=2, sign_steps=2),
+    "cpu": _Size(seeds=3, tested=10000, attacked=200, steps=20, integrated=64, sign_steps=200),
+    "paper": _Size(seeds=3, tested=10000, attacked=1000, steps=20, integrated=1000, sign_steps=200),
 }
 
 
 class RobustTraining(Experiment):
-    """Appendix D.1 and its alternatives: every loss goes on from the same plainly trained network, for as long."""
+    """Figure 5. Overlap under attack after training against attacks on classes, on explanations, and plain training.
+
+    Every loss continues the same plainly trained network, for the same number of epochs.
+    """
 
     name = "training"
     uses = ("mnist",)
     title = "Training against attacks on explanations, MNIST"
     claim = "Training against the attack on saliency raises the overlap at ρ = 3.08 from .573 to over .80."
 
-    def settings(self, scale: Scale) -> Mapping[str, Any]:
-        """Sizes and losses."""
+    def settings(self, scale: Scale) -> JsonObject:
+        """Return the sizes and the losses."""
         losses = {name: repr(make(0)) for name, make in _LOSSES.items()}
         return {**asdict(_SIZES[scale]), "losses": losses, **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """One for each loss and seed."""
+        """Return a part for each loss and seed."""
         size = _SIZES[scale]
         return [
             Part(f"{_slug(name)}-{seed}", functools.partial(_trained_and_measured, name, seed, scale, material))
@@ -138,36 +123,37 @@ class RobustTraining(Experiment):
             for name in _LOSSES
         ]
 
-    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Mean and spread over seeds of every measure, and of its change from the plain training."""
-        plain = {row["seed"]: row for row in rows if row["loss"] == "plain"}
-        summary: dict[str, Any] = {}
-        for name in _LOSSES:
-            own = [row for row in rows if row["loss"] == name]
-            summary[name] = {
-                measure: {
-                    "mean": statistics.fmean(row[measure] for row in own),
-                    "lowest": min(row[measure] for row in own),
-                    "highest": max(row[measure] for row in own),
-                    "change": statistics.fmean(row[measure] - plain[row["seed"]][measure] for row in own),
-                }
-                for measure in _MEASURES
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return mean and range over the seeds of every measure, and the mean change from the plain training."""
+        plain = {row["seed"]: row for row in where(rows, loss="plain")}
+
+        def over_seeds(own: Sequence[Row], measure: str) -> dict[str, float]:
+            values = numbers(own, measure)
+            changes = [number(row, measure) - number(plain[row["seed"]], measure) for row in own]
+            return {
+                "mean": statistics.fmean(values),
+                "lowest": min(values),
+                "highest": max(values),
+                "change": statistics.fmean(changes),
             }
-        return summary
+
+        return {
+            name: {measure: over_seeds(where(rows, loss=name), measure) for measure in _MEASURES} for name in _LOSSES
+        }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """A panel for each measure: a dot for each network, a line at the plain training."""
+        """Draw a panel for each measure, with a dot for each network and a line at the plain training."""
         figure = Figure(figsize=(9.0, 7.0), layout="constrained")
         panels = figure.subplots(2, 3, sharey=True).flatten()
         names = list(_LOSSES)
         for unused in panels[len(_MEASURES) :]:
             unused.set_axis_off()
         for axes, (measure, label) in zip(panels, _MEASURES.items(), strict=False):
-            plain = statistics.fmean(row[measure] for row in rows if row["loss"] == "plain")
-            axes.axvline(plain, color=BESIDE, linewidth=1, linestyle=":")
+            axes.axvline(mean(where(rows, loss="plain"), measure), color=BESIDE, linewidth=1, linestyle=":")
             for row in rows:
-                ours = row["loss"].startswith("saliency")
-                axes.plot(row[measure], names.index(row["loss"]), "o", color=CURVES[not ours], alpha=0.7)
+                name = str(row["loss"])
+                color = CURVES[0] if name.startswith("saliency") else CURVES[1]
+                axes.plot(number(row, measure), names.index(name), "o", color=color, alpha=0.7)
             axes.set_xlabel(label.replace(", ", ",\n", 1), fontsize=9)
             axes.spines[["top", "right"]].set_visible(False)
             axes.locator_params(axis="x", nbins=4)
@@ -196,10 +182,10 @@ def _measured(model: nn.Module, images: Tensor, classes: Tensor, size: _Size) ->
 
 
 def _integrated_gradients_under_attack(model: nn.Module, images: Tensor, step_num: int) -> tuple[float, float]:
-    """IN and CC of integrated gradients under the top-k attack of Ghorbani et al., as Chen et al. measure them."""
-    method: Any = IntegratedGradients(model)
+    """Return IN and CC of integrated gradients under the top-k attack of Ghorbani et al., as in Chen et al."""
+    method: Attribution = IntegratedGradients(model)
     targets = model(images).argmax(dim=1)
-    perturbed = GhorbaniAttack(model, method, norm="Linf", surrogate_beta=None, **BOX).perturb(
+    perturbed = GhorbaniAttack(model, method, norm="Linf", surrogate_beta=None, **PIXEL_RANGE).perturb(
         images,
         _EPSILON,
         k=_TOP,

@@ -1,10 +1,8 @@
-"""What is certified of a map beside what attacks leave of it: how far the proofs are from the truth at most."""
+"""Figure 14: certified overlap of a map beside the overlap that attacks leave, on CIFAR-10."""
 
 import functools
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from captum.attr import Saliency
@@ -12,18 +10,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
-from captum_certified.reproduce.explanations import BETA, SETTINGS, SIGMA, TAU, K, attacked, explanations
-from captum_certified.reproduce.material import BOX, Material
+from captum_certified._captum import as_tuple
+from captum_certified.reproduce.attacks import BATCH
+from captum_certified.reproduce.compared_maps import BETA, SETTINGS, SIGMA, TAU, K, attacked, explanations
+from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
+from captum_certified.reproduce.rows import Row, distinct, mean, number, where
 from captum_certified.robust import challenge_certificate
+from captum_certified.storage import JsonObject
 from captum_certified.theory import clopper_pearson_interval, fraction_to_count, top_k_mask
 from captum_certified.visualization.panels import BESIDE, BOUNDS
 
 __all__ = ["CertifiedAndAttacked", "shared_top"]
 
 _BOUNDS = ("spectral", "best", "clopper_pearson", "theorem2")
-_ATTACK_DRAWS = 64  # 0/1 draws: with fewer, many features are tied
-_BATCH = 16
+_MEASURED = ("remeasured", "own", "transferred", "attacked")
+_ATTACK_DRAWS = 64  # with fewer draws of zeros and ones many features are tied
 _PASS = 128  # noisy copies in a pass
 _ERROR = 1e-6  # probability that the measurement of an attack is wrong
 
@@ -33,11 +35,11 @@ class _Size:
     """How much is sampled and attacked.
 
     Attributes:
-        images: Images.
-        draws: Of the certificate, and of the measurement of the attack.
-        radii: L2 sizes of the perturbation.
+        images: Number of images.
+        draws: Draws of the certificate, and of the measurement of the attack.
+        radii: L2 radii of the perturbation.
         steps: Steps P of Algorithm 1.
-        restarts: Its starts T.
+        restarts: Starts T of Algorithm 1.
     """
 
     images: int
@@ -47,7 +49,7 @@ class _Size:
     restarts: int
 
 
-_SIZES: dict[Scale, _Size] = {
+_SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(images=2, draws=64, radii=(0.05,), steps=1, restarts=1),
     "cpu": _Size(images=32, draws=2048, radii=(0.02, 0.05, 0.1), steps=10, restarts=1),
     "paper": _Size(images=256, draws=8192, radii=(0.01, 0.03, 0.06, 0.1, 0.15, 0.2), steps=20, restarts=5),
@@ -55,59 +57,55 @@ _SIZES: dict[Scale, _Size] = {
 
 
 class CertifiedAndAttacked(Experiment):
-    """Figure 5. The certificate of the sparsified map and what attacks leave of it, CIFAR-10.
+    """Figure 14. The certificate of the sparsified map and the overlap that attacks leave, on CIFAR-10.
 
-    The attacks are Algorithm 1 on the map itself and on SmoothGrad; they need not keep the class, as certificates hold
-    without. A certificate is about the map of all draws, an attack is measured by finitely many: it refutes the
-    certificate if no map within the exact intervals of those draws keeps as much.
+    The attacks are Algorithm 1 on the map itself and on SmoothGrad. They may change the class, because certificates
+    hold at such inputs too. A certificate is about the exact smoothed map, but an attack is measured from finitely many
+    draws. So an attack refutes a certificate only if no map within exact intervals of these draws keeps the certified
+    overlap.
     """
 
     name = "headroom"
     uses = ("network", "cifar")
-    title = "Figure 5: certified overlap beside the overlap that attacks leave, sparsified map"
+    title = "Figure 14: certified overlap beside the overlap that attacks leave, sparsified map"
     claim = "No attack refutes a certificate; between them is a gap."
 
-    def settings(self, scale: Scale) -> Mapping[str, Any]:
-        """Sizes, and the map."""
+    def settings(self, scale: Scale) -> JsonObject:
+        """Return the sizes, and the settings of the map."""
         return {**asdict(_SIZES[scale]), **SETTINGS, "attack_draws": _ATTACK_DRAWS, "error": _ERROR}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """One for each batch of images."""
+        """Return a part for each batch of images."""
         size = _SIZES[scale]
         return [
-            Part(f"{first}", functools.partial(_rows, material, size, first)) for first in range(0, size.images, _BATCH)
+            Part(f"{first}", functools.partial(_rows, material, size, first)) for first in range(0, size.images, BATCH)
         ]
 
-    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Means at each radius, what share of the attacked overlap is certified, and how often one was refuted.
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return mean overlaps by radius, the certified share of the attacked overlap, and the refuted certificates.
 
-        ``remeasured`` is what fresh draws at the input itself have in common with the map: less cannot be told apart.
+        ``remeasured`` is the overlap of the map with fresh draws at the input itself. An attack that leaves more cannot
+        be told from no attack.
         """
-        radii = sorted({row["radius"] for row in rows})
-        means = {
-            name: {f"{radius:g}": _mean(rows, radius, name) for radius in radii}
-            for name in ("remeasured", "own", "transferred", "attacked", *_BOUNDS)
-        }
+        means = {name: _by_radius(rows, name) for name in (*_MEASURED, *_BOUNDS)}
         shares = {
             bound: {radius: means[bound][radius] / of for radius, of in means["attacked"].items() if of}
             for bound in _BOUNDS
         }
-        refuted = {bound: sum(row[bound] > row["possible"] for row in rows) for bound in _BOUNDS}
+        refuted = {bound: sum(number(row, bound) > number(row, "possible") for row in rows) for bound in _BOUNDS}
         return {"mean": means, "certified_of_attacked": shares, "cases": len(rows), "refuted": refuted}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """What the worse of both attacks leaves above, what is certified below, means over images."""
+        """Draw mean overlaps over the radius: left by the worse of both attacks, and certified by each bound."""
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
-        radii = sorted({row["radius"] for row in rows})
-        attacked_overlap = [_mean(rows, radius, "attacked") for radius in radii]
-        floor = [_mean(rows, radius, "remeasured") for radius in radii]
-        axes.plot(radii, floor, ":", color=BESIDE, label="fresh draws, no attack")
-        axes.plot(radii, attacked_overlap, "ks-", label="left by the worse attack")
+        radii = distinct(rows, "radius")
+        means = {name: list(_by_radius(rows, name).values()) for name in (*_MEASURED, *_BOUNDS)}
+        axes.plot(radii, means["remeasured"], ":", color=BESIDE, label="fresh draws, no attack")
+        axes.plot(radii, means["attacked"], "ks-", label="left by the worse attack")
         for bound in _BOUNDS:
-            axes.plot(radii, [_mean(rows, radius, bound) for radius in radii], "o-", color=BOUNDS[bound], label=bound)
-        best = [_mean(rows, radius, "best") for radius in radii]
-        axes.fill_between(radii, best, attacked_overlap, color=BESIDE, alpha=0.15, linewidth=0)
+            axes.plot(radii, means[bound], "o-", color=BOUNDS[bound], label=bound)
+        axes.fill_between(radii, means["best"], means["attacked"], color=BESIDE, alpha=0.15, linewidth=0)
         axes.set_xlabel("radius ρ (pixels in [0, 1])")
         axes.set_ylabel("overlap of the top quarter, mean over images")
         axes.set_ylim(-0.02, 1)
@@ -116,20 +114,17 @@ class CertifiedAndAttacked(Experiment):
         return figure
 
 
-def _mean(rows: Sequence[Row], radius: float, name: str) -> float:
-    return statistics.fmean(row[name] for row in rows if row["radius"] == radius)
+def _by_radius(rows: Sequence[Row], column: str) -> dict[str, float]:
+    return {f"{radius:g}": mean(where(rows, radius=radius), column) for radius in distinct(rows, "radius")}
 
 
 def _rows(material: Material, size: _Size, first: int) -> list[Row]:
-    model, images = material.small_images(first, min(_BATCH, size.images - first))
+    model, images = material.small_images(first, min(BATCH, size.images - first))
     method, targets = Saliency(model), model(images).argmax(dim=1)
     explainer = SparsifiedSmoothGrad(method, tau=TAU)
+    pass_size = max(1, _PASS // len(images))
     sample = functools.partial(
-        explainer.sample,
-        nt_samples=size.draws,
-        nt_samples_batch_size=max(1, _PASS // len(images)),
-        stdevs=SIGMA,
-        target=targets,
+        explainer.sample, nt_samples=size.draws, nt_samples_batch_size=pass_size, stdevs=SIGMA, target=targets
     )
     smoothed = sample(images, seed=0)
     k = fraction_to_count(K, smoothed.layout.n_features)
@@ -138,7 +133,8 @@ def _rows(material: Material, size: _Size, first: int) -> list[Row]:
         bound: Certifier(bound=bound).top_k_curve(smoothed, k=K, radii=size.radii).double() / k for bound in _BOUNDS
     }
     remeasured = shared_top(members, sample(images, seed=2, covariance=False), k)[0]
-    smoothgrad, arguments = explanations(method, targets)["SmoothGrad"]
+    smoothgrad = explanations(method, targets)["SmoothGrad"]
+    smoothgrad = smoothgrad._replace(arguments={**smoothgrad.arguments, "nt_samples": _ATTACK_DRAWS})
     rows: list[Row] = []
     for place, radius in enumerate(size.radii):
         challenge = challenge_certificate(
@@ -148,25 +144,19 @@ def _rows(material: Material, size: _Size, first: int) -> list[Row]:
             attack_draws=_ATTACK_DRAWS,
             step_num=size.steps,
             n_restarts=size.restarts,
-            nt_samples_batch_size=max(1, _PASS // len(images)),
+            nt_samples_batch_size=pass_size,
             surrogate_beta=BETA,
             keep_class=False,
             target=targets,
             seed=1,
-            **BOX,
+            **PIXEL_RANGE,
         )
-        on_smoothgrad: Any = attacked(
-            model,
-            smoothgrad,
-            images,
-            {**arguments, "nt_samples": _ATTACK_DRAWS},
-            radius=radius,
-            steps=size.steps,
-            restarts=size.restarts,
-            keep_class=False,
-        ).perturbed
+        on_smoothgrad = attacked(
+            model, smoothgrad, images, radius=radius, steps=size.steps, restarts=size.restarts, keep_class=False
+        )
+        [perturbed] = as_tuple(on_smoothgrad.perturbed)
         own, own_possible = shared_top(members, challenge.map, k)
-        other, other_possible = shared_top(members, sample(on_smoothgrad, seed=3, covariance=False), k)
+        other, other_possible = shared_top(members, sample(perturbed, seed=3, covariance=False), k)
         rows += [
             {
                 "image": first + i,
@@ -183,12 +173,14 @@ def _rows(material: Material, size: _Size, first: int) -> list[Row]:
     return rows
 
 
-def shared_top(members: NDArray[np.bool_], measured: SmoothedMap, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The share of the top K that another map has too: as measured, and at most in any map within exact intervals.
+def shared_top(
+    members: NDArray[np.bool_], measured: SmoothedMap, k: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the share of the top K that another map has too: as measured, and the largest within exact intervals.
 
     Args:
         members: The top K, shape (N, n).
-        measured: The other map, of 0/1 draws.
+        measured: The other map, of draws of zeros and ones.
         k: K.
 
     Returns:

@@ -1,0 +1,77 @@
+"""Beyond the paper: how many draws each bound needs."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from captum_certified.reproduce.certificate_rows import (
+    AT_RADIUS,
+    OneMapExperiment,
+    finish_over_values,
+    peak_rows,
+    reached_at,
+)
+from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADIUS
+from captum_certified.reproduce.rows import Row, distinct, number, where
+from captum_certified.storage import JsonObject
+from captum_certified.visualization.panels import BESIDE, BOUNDS
+
+__all__ = ["DrawsNeeded"]
+
+
+class DrawsNeeded(OneMapExperiment):
+    """Beyond the paper: how few draws certify as much as Theorem 2 does from all of them."""
+
+    name = "draws"
+    title = "Draws needed for what Theorem 2 certifies from all draws"
+    claim = "Ours: sharper bounds need a fraction of the draws."
+    needs = ("fewer", "peak")
+    bounds = ("spectral", "best", "clopper_pearson", "theorem2")
+
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return the overlap that 60 % of images reach at ρ = 0.03 by number of draws, and the draws each image needs.
+
+        An image needs the fewest draws from which a bound certifies what Theorem 2 certifies from all draws. Images of
+        which Theorem 2 certifies nothing are left out.
+        """
+        at_all_draws = {str(row["image"]): number(row, AT_RADIUS) for row in peak_rows(rows, "theorem2")}
+        goal = {image: overlap for image, overlap in at_all_draws.items() if overlap > 0}
+        needed: dict[str, dict[str, float | None]] = {}
+        for bound in self.bounds:
+            enough: dict[str, float] = {}
+            for row in sorted(where(rows, bound=bound), key=lambda row: number(row, "draws")):
+                image = str(row["image"])
+                if image in goal and number(row, AT_RADIUS) >= goal[image]:
+                    enough.setdefault(image, number(row, "draws"))
+            needed[bound] = {image: enough.get(image) for image in goal}
+        return {
+            "reached": {bound: _over_draws(rows, bound) for bound in self.bounds},
+            "images_that_need_at_most": {
+                bound: {
+                    f"{draws}": sum(fewest is not None and fewest <= draws for fewest in by_image.values())
+                    for draws in distinct(rows, "draws")
+                }
+                for bound, by_image in needed.items()
+            },
+            "images": len(goal),
+            "needed": needed,
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Draw a curve over the draws for each bound, and a line at what Theorem 2 certifies from all draws."""
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        axes = figure.subplots()
+        draws = distinct(rows, "draws")
+        for bound in self.bounds:
+            axes.plot(draws, list(_over_draws(rows, bound).values()), "o-", color=BOUNDS[bound], label=bound)
+        goal = _over_draws(rows, "theorem2")[f"{draws[-1]}"]
+        axes.axhline(goal, color=BESIDE, linewidth=1, linestyle=":", label=f"theorem2, {draws[-1]} draws")
+        finish_over_values(axes, draws, "draws", f"ρ = {RADIUS:g}, τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}", base=2)
+        axes.set_ylim(0, 1)
+        axes.set_ylabel("certified overlap that 60 % of images reach")
+        axes.legend(frameon=False)
+        return figure
+
+
+def _over_draws(rows: Sequence[Row], bound: str) -> dict[str, float]:
+    return {f"{draws}": reached_at(where(rows, bound=bound, draws=draws)) for draws in distinct(rows, "draws")}

@@ -1,0 +1,64 @@
+"""Figure 12: maps that are not clipped are hardly certified, over τ and over σ."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from captum_certified.reproduce.certificate_rows import finish_over_values, overlap_column, reached_at
+from captum_certified.reproduce.certified_photographs import RADII, RADIUS
+from captum_certified.reproduce.figure_1c import AllMapsExperiment, maps_by_bound
+from captum_certified.reproduce.figure_2 import OverlapOverTau
+from captum_certified.reproduce.rows import Row, distinct, number, where
+from captum_certified.storage import JsonObject
+from captum_certified.visualization.panels import CURVES
+
+__all__ = ["ScaledMapsOverSigma", "UnclippedOverTau"]
+
+
+class UnclippedOverTau(OverlapOverTau):
+    """Figure 12. Certified overlap of the relaxed map with γ = 0 over τ, for every σ."""
+
+    name = kind = "unclipped"
+    title = "Figure 12: certified overlap of the relaxed map with γ = 0 over τ and σ"
+    claim = "Without clipping, γ = 0, nothing is certified."
+    needs = ("unclipped",)
+    bounds = ("theorem2", "empirical_bernstein", "spectral")
+
+
+class ScaledMapsOverSigma(AllMapsExperiment):
+    """Certified overlap of scaled and quadratic SmoothGrad over σ, beside other maps; also part of Figure 12."""
+
+    name = "scaled"
+    title = "Figure 12: certified overlap of scaled and quadratic maps over σ"
+    claim = "Quadratic maps are certified .001 at most, scaled ones nothing, at every σ."
+
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return the overlap that 60 % of images reach at ρ = 0.03 by σ, and the largest of any image and radius."""
+        return {
+            bound: {
+                name: {
+                    **_over_sigma(group),
+                    "any": max(number(row, overlap_column(radius)) for row in group for radius in RADII),
+                }
+                for name, group in maps.items()
+            }
+            for bound, maps in maps_by_bound(rows).items()
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Draw a panel for each kind of bound, with one curve over σ for each map."""
+        groups, sigmas = maps_by_bound(rows), distinct(rows, "sigma")
+        figure = Figure(figsize=(12.0, 4.4), layout="constrained")
+        panels = figure.subplots(1, len(groups), sharey=True)
+        for axes, (bound, maps) in zip(panels, groups.items(), strict=True):
+            for color, (name, group) in zip(CURVES, maps.items(), strict=False):
+                axes.plot(sigmas, list(_over_sigma(group).values()), "o-", color=color, label=name)
+            finish_over_values(axes, sigmas, "σ", f"{bound}, ρ = {RADIUS:g}, {rows[0]['draws']} draws")
+        panels[0].set_ylabel("certified overlap that 60 % of images reach")
+        panels[0].set_ylim(-0.02, 1)
+        panels[0].legend(frameon=False)
+        return figure
+
+
+def _over_sigma(rows: Sequence[Row]) -> dict[str, float]:
+    return {f"{sigma:g}": reached_at(where(rows, sigma=sigma)) for sigma in distinct(rows, "sigma")}

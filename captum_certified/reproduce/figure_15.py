@@ -1,0 +1,60 @@
+"""Figure 15: Theorem 1 beside the bound of Lecuyer et al."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from captum_certified.reproduce.certificate_rows import (
+    OneMapExperiment,
+    draw_over_radius,
+    finish_over_radius,
+    overlap_column,
+    peak_rows,
+)
+from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADII
+from captum_certified.reproduce.rows import Row, distinct, mean, number, where
+from captum_certified.storage import JsonObject
+from captum_certified.visualization.panels import BOUNDS
+
+__all__ = ["LecuyerComparison"]
+
+
+class LecuyerComparison(OneMapExperiment):
+    """Figure 15. The shift of Theorem 1, in Theorem 2, beside the bound of Lecuyer et al. of Appendix K."""
+
+    name = "lecuyer"
+    title = "Figure 15: Theorem 1 beside the bound of Lecuyer et al."
+    claim = "Theorem 1 certifies more than the bound of Lecuyer et al. everywhere."
+    needs = ("peak", "sweep")
+    bounds = ("theorem2", "lecuyer")
+
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return mean overlaps by radius, and how often each bound certifies more.
+
+        A case is a photograph with a σ, a τ, a number of draws and a radius.
+        """
+        pairs = [
+            (number(ours, overlap_column(radius)), number(theirs, overlap_column(radius)))
+            for ours, theirs in zip(where(rows, bound="theorem2"), where(rows, bound="lecuyer"), strict=True)
+            for radius in RADII
+        ]
+        peak = {
+            bound: {f"{radius:g}": mean(peak_rows(rows, bound), overlap_column(radius)) for radius in RADII}
+            for bound in self.bounds
+        }
+        return {
+            **peak,
+            "cases": len(pairs),
+            "theorem2_larger": sum(ours > theirs for ours, theirs in pairs),
+            "lecuyer_larger": sum(ours < theirs for ours, theirs in pairs),
+            "both_zero": sum(ours == theirs == 0 for ours, theirs in pairs),
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Draw both curves at σ = 0.2, τ = 0.1 and the largest number of draws."""
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        axes = figure.subplots()
+        draw_over_radius(axes, peak_rows(rows, "theorem2"), BOUNDS["theorem2"], "theorem2")
+        draw_over_radius(axes, peak_rows(rows, "lecuyer"), "#000000", "Lecuyer et al.")
+        finish_over_radius(axes, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {distinct(rows, 'draws')[-1]} draws")
+        return figure

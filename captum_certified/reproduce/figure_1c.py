@@ -1,0 +1,70 @@
+"""Figure 1(c): certified overlap of sparsified, relaxed, scaled and quadratic maps over the radius."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from captum_certified.reproduce.certificate_rows import draw_over_radius, finish_over_radius, reached_at
+from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, CertificateExperiment
+from captum_certified.reproduce.rows import Row, number
+from captum_certified.storage import JsonObject
+from captum_certified.visualization.panels import CURVES
+
+__all__ = ["AllMapsExperiment", "ScaledMaps", "maps_by_bound"]
+
+# The sharper intervals of maps of zeros and ones have another name than those of all other maps.
+_BOUNDS = {
+    "theorem2": ("theorem2",),
+    "sharper intervals": ("empirical_bernstein", "clopper_pearson"),
+    "spectral": ("spectral",),
+}
+
+
+class AllMapsExperiment(CertificateExperiment):
+    """An experiment on all maps with τ = 0.1, and on the maps without a τ."""
+
+    needs = ("sweep", "unclipped")
+
+    def own(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of these maps and of the bounds that are shown."""
+        bounds = {bound for some in _BOUNDS.values() for bound in some}
+        return [row for row in rows if row["tau"] in (None, PEAK_TAU) and row["bound"] in bounds]
+
+
+class ScaledMaps(AllMapsExperiment):
+    """Figure 1(c). Certified overlap of scaled SmoothGrad and all other maps beside the sparsified one."""
+
+    name = "maps"
+    title = "Figure 1(c): certified overlap of sparsified, relaxed, scaled and quadratic maps"
+    claim = "Scaled and quadratic maps, and relaxed ones with γ = 0, are hardly certified at all."
+    only_sigma = PEAK_SIGMA
+
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return the overlap that 60 % of images reach at ρ = 0.03 for every map, by the paper's bound and by ours."""
+        return {
+            bound: {name: reached_at(group) for name, group in maps.items()}
+            for bound, maps in maps_by_bound(rows).items()
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Draw a panel for each kind of bound, with one curve over the radius for each map."""
+        figure = Figure(figsize=(12.0, 4.4), layout="constrained")
+        panels = figure.subplots(1, len(_BOUNDS), sharey=True)
+        for axes, (bound, maps) in zip(panels, maps_by_bound(rows).items(), strict=True):
+            for color, (name, group) in zip(CURVES, maps.items(), strict=False):
+                draw_over_radius(axes, group, color, name)
+            finish_over_radius(axes, f"{bound}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
+            axes.label_outer()
+        return figure
+
+
+def maps_by_bound(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
+    """Return the rows by kind of bound and by map; the name of a map has its parameters."""
+    groups: dict[str, dict[str, list[Row]]] = {kind: {} for kind in _BOUNDS}
+    for kind, bounds in _BOUNDS.items():
+        for row in rows:
+            if row["bound"] in bounds:
+                tau = "" if row["tau"] is None else f" τ = {number(row, 'tau'):g}"
+                gamma = "" if row["gamma"] is None else f", γ = {number(row, 'gamma'):g}"
+                groups[kind].setdefault(f"{row['map']}{tau}{gamma}", []).append(row)
+    return groups

@@ -1,0 +1,110 @@
+"""Pictures of images and of their maps before and after an attack, stored in the rows of a table."""
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_certified import top_k_intersection
+from captum_certified.reproduce.compared_maps import Explanation, K, measured_map
+from captum_certified.reproduce.experiment import Experiment
+from captum_certified.reproduce.rows import Row, Value, number, where
+from captum_certified.storage import JsonObject
+from captum_certified.visualization.panels import HEAT
+
+__all__ = ["Gallery", "picture_rows"]
+
+_PANEL = 1.25  # inches
+
+
+class Gallery(Experiment):
+    """A line of pictures for each image: the image, and the map of each explanation before and after the attack.
+
+    Attributes:
+        labels: The text above the maps of each explanation; its keys are the values of the column ``explanation``.
+    """
+
+    labels: Mapping[str, str]
+
+    def summary(self, rows: Sequence[Row]) -> JsonObject:
+        """Return the overlap that the attack leaves, by explanation and image."""
+        return {
+            column: {f"{row['image']}": row["overlap"] for row in where(rows, explanation=column)}
+            for column in self.labels
+        }
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Draw each image, the image attacked for the first explanation, and each map before and after its attack."""
+        images = list(dict.fromkeys(row["image"] for row in rows))
+        width = 2 + 2 * len(self.labels)
+        figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.3), layout="constrained")
+        panels = figure.subplots(len(images), width, squeeze=False)
+        for line, image in zip(panels, images, strict=True):
+            first = image == images[0]
+            own = {row["explanation"]: row for row in where(rows, image=image)}
+            shown = own[next(iter(self.labels))]
+            _draw(line[0], shown["clean"], "image" if first else "", "gray")
+            _draw(line[1], shown["attacked"], "attacked" if first else "", "gray")
+            for place, (column, label) in enumerate(self.labels.items()):
+                row, (before, after) = own[column], line[2 + 2 * place : 4 + 2 * place]
+                _draw(before, row["before"], label if first else "", HEAT)
+                _draw(after, row["after"], f"{100 * number(row, 'overlap'):.0f} % stay", HEAT)
+        return figure
+
+
+def picture_rows(name: str, explanation: Explanation, images: Tensor, perturbed: Tensor) -> list[Row]:
+    """Measure an explanation of images before and after an attack.
+
+    Args:
+        name: The explanation, for the column ``explanation``.
+        explanation: The explanation.
+        images: The images, shape (N, C, H, W) in [0, 1].
+        perturbed: The attacked images.
+
+    Returns:
+        A row for each image, with the overlap and with pictures of the images and the maps as text.
+    """
+    before, after = (measured_map(explanation, pixels) for pixels in (images, perturbed))
+    overlaps = top_k_intersection(before, after, k=K)
+    return [
+        {
+            "explanation": name,
+            "image": i,
+            "overlap": float(overlaps[i]),
+            "clean": _packed(images[i]),
+            "attacked": _packed(perturbed[i]),
+            "before": _packed(_heat(before[i])),
+            "after": _packed(_heat(after[i])),
+        }
+        for i in range(len(images))
+    ]
+
+
+def _heat(attribution: Tensor) -> Tensor:
+    """Sum the magnitudes of a map of shape (C, H, W) over its channels, and scale them to [0, 1], shape (1, H, W)."""
+    heat = attribution.detach().abs().sum(dim=0, keepdim=True)
+    return heat / heat.max().clamp_min(1e-30)
+
+
+def _packed(picture: Tensor) -> str:
+    """Write a square picture of shape (C, H, W) in [0, 1] as text: the channels, and 8 bits a value in base64."""
+    values = (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return f"{values.shape[2]}:{base64.b64encode(values.tobytes()).decode()}"
+
+
+def _unpacked(text: str) -> NDArray[np.uint8]:
+    channels, _, values = text.partition(":")
+    flat = np.frombuffer(base64.b64decode(values), dtype=np.uint8)
+    side = round((len(flat) / int(channels)) ** 0.5)
+    return flat.reshape(side, side, int(channels))
+
+
+def _draw(axes: Axes, packed: Value, title: str, colors: str) -> None:
+    picture = _unpacked(str(packed))
+    axes.imshow(picture[..., 0] if picture.shape[2] == 1 else picture, cmap=colors, vmin=0, vmax=255)
+    axes.set_title(title, fontsize=12)
+    axes.set_axis_off()
