@@ -1,19 +1,16 @@
-"""A measure of how similar two maps are, by its name, and which of its values is the worst."""
+"""A measure of similarity by its name or as a function, and which of its values is the worst."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from captum_certified._captum import as_tuple
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.metrics.cosine import cosine_similarity
-from captum_certified.metrics.lipschitz import local_lipschitz
-from captum_certified.metrics.mass_center import mass_center_distance
+from captum_certified.metrics.distances import local_lipschitz, mass_center_distance
 from captum_certified.metrics.pairs import Maps
-from captum_certified.metrics.rank_correlation import kendall_tau, spearman_rank
-from captum_certified.metrics.top_k import top_k_intersection
+from captum_certified.metrics.similarities import cosine_similarity, kendall_tau, spearman_rank, top_k_intersection
 
 __all__ = ["Comparison", "Similarity"]
 
@@ -21,7 +18,7 @@ Similarity = (
     Literal["top_k", "kendall", "spearman", "cosine", "mass_center", "lipschitz"] | Callable[[Maps, Maps], Tensor]
 )
 
-_OF_TWO_MAPS: dict[Any, Callable[[Maps, Maps], Tensor]] = {
+_OF_TWO_MAPS: dict[str, Callable[[Maps, Maps], Tensor]] = {
     "kendall": kendall_tau,
     "spearman": spearman_rank,
     "cosine": cosine_similarity,
@@ -32,14 +29,14 @@ _DISTANCES = ("mass_center", "lipschitz")
 
 
 class Comparison:
-    """Compares the maps of inputs with those of perturbed inputs.
+    """A comparison of the maps of inputs with the maps of perturbed inputs.
 
     Args:
         similarity: A name, or a function of two batches of maps that returns shape (rows,), where smaller is worse.
         k: Size of the top set of ``"top_k"``.
 
     Raises:
-        InvalidInputError: ``similarity`` is neither.
+        InvalidInputError: ``similarity`` is neither a known name nor a function.
     """
 
     def __init__(self, similarity: Similarity, *, k: int | float) -> None:
@@ -49,15 +46,15 @@ class Comparison:
         self.k = k
 
     def check(self, maps: Maps) -> None:
-        """Refuse a ``k`` that these maps do not have, before anything is perturbed."""
+        """Refuse a ``k`` that is out of range for these maps, before anything is perturbed."""
         if self.similarity == "top_k":
             resolved_count("k", self.k, sum(m[0].numel() for m in as_tuple(maps)))
 
     def __call__(self, a: Maps, b: Maps, inputs_a: Maps, inputs_b: Maps) -> Tensor:
-        """Values for every row.
+        """Compare the maps of every row.
 
         Raises:
-            InvalidInputError: A function returned something else.
+            InvalidInputError: A similarity function did not return a tensor of shape (rows,).
         """
         if self.similarity == "top_k":
             return top_k_intersection(a, b, k=self.k)
@@ -65,7 +62,7 @@ class Comparison:
             return local_lipschitz(a, b, inputs_a, inputs_b)
         if not callable(self.similarity):
             return _OF_TWO_MAPS[self.similarity](a, b)
-        values: Any = self.similarity(a, b)
+        values = self.similarity(a, b)
         rows = len(as_tuple(a)[0])
         if not isinstance(values, Tensor) or values.shape != (rows,):
             found = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -73,5 +70,5 @@ class Comparison:
         return values.detach()
 
     def worst(self, values: Tensor) -> Tensor:
-        """The worst of values of shape (N, samples), shape (N,)."""
+        """Return the worst of values of shape (N, samples), shape (N,)."""
         return values.amax(dim=1) if self.similarity in _DISTANCES else values.amin(dim=1)

@@ -1,53 +1,52 @@
-"""Explains inputs and perturbed copies of them, with randomness that leaves no trace, and compares the maps."""
+"""The explanations of inputs and of perturbed copies of them, compared under randomness that can be repeated."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_certified._captum import as_tuple
+from captum_certified._captum import MethodArguments, as_tuple
 from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution
 from captum_certified.checks import checked_columns
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.metrics.comparison import Comparison
 from captum_certified.metrics.pairs import Maps, paired_rows
-from captum_certified.metrics.perturb_func import Perturbation, names_keyword
+from captum_certified.metrics.perturb_func import PerturbFunc, names_keyword
 from captum_certified.randomness import IsolatedRandomness, derived_seed
 
-__all__ = ["Experiment"]
+__all__ = ["ExplanationPair"]
 
 _PLAIN = "explanation_func(inputs)"
 _PERTURBED = "explanation_func(perturbed inputs)"
 
 
-class Experiment:
-    """One explanation under one kind of perturbation.
+class ExplanationPair:
+    """The explanations of inputs and of perturbed copies of them.
 
     Args:
         explanation_func: Returns maps for inputs and arguments.
-        perturbation: Makes perturbed inputs.
-        comparison: Says how similar two maps are.
+        perturb_func: Perturbs inputs.
+        comparison: Measures the similarity of two maps.
         inputs: Tensors of shape (N, …).
         is_tuple: Whether the caller gave a tuple.
         arguments: Keyword arguments of ``explanation_func`` for the N examples.
-        seed: Seed of the experiment, or ``None`` to leave the generators alone.
+        seed: Seed of all calls; ``None`` leaves the global generators alone.
     """
 
     def __init__(
         self,
         explanation_func: Callable[..., Maps],
-        perturbation: Perturbation,
+        perturb_func: PerturbFunc,
         comparison: Comparison,
         *,
         inputs: tuple[Tensor, ...],
         is_tuple: bool,
-        arguments: Mapping[str, Any],
+        arguments: MethodArguments,
         seed: int | None,
     ) -> None:
         self.explanation_func = explanation_func
-        self.perturbation = perturbation
+        self.perturb_func = perturb_func
         self.comparison = comparison
         self.inputs = inputs
         self.is_tuple = is_tuple
@@ -59,33 +58,33 @@ class Experiment:
         self.takes_seed = names_keyword(explanation_func, "seed")
 
     def worst(self, samples: int, *, at_once: int) -> Tensor:
-        """The worst value over all samples, ``at_once`` of them in a call; shape (N,)."""
-        maps = self._explained(self._copies(1), self.arguments, call=0)
+        """Return the worst value over all perturbed samples, with ``at_once`` of them in a call; shape (N,)."""
+        maps = self._explain(self._copies(1), self.arguments, call=0)
         self._check(maps)
         values = [
-            # Two calls for every batch of samples, numbered by its first sample.
-            self._compared(maps, min(at_once, samples - first), call=1 + 2 * first)
+            # Every batch of samples takes two calls, which are numbered by its first sample.
+            self._compare(maps, min(at_once, samples - first), call=1 + 2 * first)
             for first in range(0, samples, at_once)
         ]
         return self.comparison.worst(torch.cat(values, dim=1))
 
-    def _compared(self, maps: Maps, copies: int, *, call: int) -> Tensor:
-        """Values of shape (N, copies)."""
+    def _compare(self, maps: Maps, copies: int, *, call: int) -> Tensor:
+        """Compare the maps with the maps of perturbed copies, shape (N, copies)."""
         arguments = expanded_arguments(self.arguments, self.inputs, copies, distribution=self.has_distribution)
         with self._seeded(call) as seed:
-            perturbed = self.perturbation(self._copies(copies), is_tuple=self.is_tuple, arguments=arguments, seed=seed)
-        others = self._explained(tuple(x.clone() for x in as_tuple(perturbed)), arguments, call=call + 1)
-        ours = tuple(m.repeat_interleave(copies, dim=0) for m in as_tuple(maps))
-        paired_rows(ours, others, names=(_PLAIN, _PERTURBED))
-        theirs = ours if isinstance(maps, tuple) else ours[0]
-        values = self.comparison(theirs, others, self._copies(copies), perturbed)
+            perturbed = self.perturb_func(self._copies(copies), is_tuple=self.is_tuple, arguments=arguments, seed=seed)
+        others = self._explain(tuple(x.clone() for x in as_tuple(perturbed)), arguments, call=call + 1)
+        repeated = tuple(m.repeat_interleave(copies, dim=0) for m in as_tuple(maps))
+        paired_rows(repeated, others, names=(_PLAIN, _PERTURBED))
+        clean = repeated if isinstance(maps, tuple) else repeated[0]
+        values = self.comparison(clean, others, self._copies(copies), perturbed)
         return values.reshape(-1, copies)
 
-    def _explained(self, inputs: tuple[Tensor, ...], arguments: Mapping[str, Any], *, call: int) -> Maps:
+    def _explain(self, inputs: tuple[Tensor, ...], arguments: MethodArguments, *, call: int) -> Maps:
         with self._seeded(call) as seed:
             given = {"seed": seed} if self.takes_seed and seed is not None else {}
             returned = self.explanation_func(inputs if self.is_tuple else inputs[0], **arguments, **given)
-        return _detached(returned)
+        return tuple(map(_detached, returned)) if isinstance(returned, tuple) else _detached(returned)
 
     def _check(self, maps: Maps) -> None:
         table, _ = checked_columns(_PLAIN, maps, torch.float64)
@@ -97,12 +96,12 @@ class Experiment:
         self.comparison.check(maps)
 
     def _copies(self, copies: int) -> tuple[Tensor, ...]:
-        """Every example repeated, in tensors of their own: functions may change them in place."""
+        """Repeat every example, in new tensors that functions may change in place."""
         return tuple(x.detach().clone().repeat_interleave(copies, dim=0) for x in self.inputs)
 
     @contextmanager
     def _seeded(self, call: int) -> Iterator[int | None]:
-        """The seed of a numbered call, to which the global generators are set for its length."""
+        """Set the global generators to the seed of a numbered call, within the block."""
         if self.seed is None:
             yield None
             return
@@ -111,8 +110,6 @@ class Experiment:
             yield seed
 
 
-def _detached(maps: Any) -> Maps:
-    """Maps without gradient; whatever is no tensor is refused later, where it is checked."""
-    if isinstance(maps, tuple):
-        return tuple(_detached(m) for m in maps)  # type: ignore[misc]
-    return maps.detach() if isinstance(maps, Tensor) else maps
+def _detached(one: Tensor) -> Tensor:
+    """Detach a map; a value that is not a tensor is left to the check of the maps."""
+    return one.detach() if isinstance(one, Tensor) else one

@@ -1,4 +1,4 @@
-"""Two batches of maps as two tables, checked once, and what the measures have in common."""
+"""Two batches of maps as two tables of rows, and norms of rows."""
 
 import torch
 from torch import Tensor
@@ -13,19 +13,19 @@ Maps = Tensor | tuple[Tensor, ...]
 
 
 def paired_rows(a: Maps, b: Maps, *, names: tuple[str, str] = ("a", "b")) -> tuple[Tensor, Tensor]:
-    """The entries of every example of two batches of maps.
+    """Return the entries of two batches of maps as two tables, one row for each example.
 
     Args:
-        a: Tensor of shape (N, …), or a tuple of them, of any real dtype.
+        a: Tensor of shape (N, …), or a tuple of tensors, of any real dtype.
         b: The same shapes; moved to the device of ``a``.
-        names: What messages call the two.
+        names: Names of the two in error messages.
 
     Returns:
         Two tables of shape (N, n) on the device of ``a``, n the number of entries over all tensors; float64, or
         float32 where the device has no float64.
 
     Raises:
-        InvalidInputError: They are no such maps, not finite, empty, or of different shapes.
+        InvalidInputError: The maps are not tensors or tuples of tensors, not finite, empty, or of different shapes.
     """
     first = as_tuple(a)[:1]
     device = first[0].device if first and isinstance(first[0], Tensor) else torch.device("cpu")
@@ -41,13 +41,13 @@ def paired_rows(a: Maps, b: Maps, *, names: tuple[str, str] = ("a", "b")) -> tup
 
 
 def scaled_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows divided by their largest magnitude, so that squares and sums stay in range, and that magnitude.
+    """Divide every row by its largest magnitude, so that squares and sums do not overflow.
 
     Args:
         rows: Shape (N, n).
 
     Returns:
-        Shapes (N, n) and (N, 1); an all-zero row stays zero, with scale 1.
+        The scaled rows, shape (N, n), and the magnitudes, shape (N, 1). An all-zero row stays zero, with magnitude 1.
     """
     largest = rows.abs().amax(dim=1, keepdim=True)
     scale = torch.where(largest > 0, largest, torch.ones_like(largest))
@@ -55,6 +55,6 @@ def scaled_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def row_norms(rows: Tensor) -> Tensor:
-    """L2 norm of every row, shape (N,)."""
+    """Return the L2 norm of every row, shape (N,)."""
     scaled, scale = scaled_rows(rows)
     return scaled.square().sum(dim=1).sqrt() * scale.squeeze(1)

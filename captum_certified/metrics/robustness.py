@@ -1,4 +1,4 @@
-"""The worst similarity between the explanation of an input and those of perturbed copies of it."""
+"""The worst similarity between the explanation of an input and the explanations of perturbed copies of it."""
 
 import warnings
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from captum_certified.attr.request import checked_inputs
 from captum_certified.checks import checked_integer, checked_number
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.metrics.comparison import Comparison, Similarity
-from captum_certified.metrics.explanation_pair import Experiment
+from captum_certified.metrics.explanation_pair import ExplanationPair
 from captum_certified.metrics.pairs import Maps
-from captum_certified.metrics.perturb_func import Perturbation
+from captum_certified.metrics.perturb_func import PerturbFunc
 
 __all__ = ["attribution_robustness"]
 
@@ -31,41 +31,42 @@ def attribution_robustness(
     seed: int | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """The worst similarity between the map of an input and the maps of perturbed copies of it.
+    """Return the worst similarity between the map of an input and the maps of perturbed copies of it.
 
-    It has the shape of :func:`captum.metrics.sensitivity_max`, runs without gradients as that does, and takes the
-    same functions. It measures what a perturbation did; only a certificate says what none can do.
+    Like :func:`captum.metrics.sensitivity_max`, it takes an explanation and a perturbation function and runs without
+    gradients. It measures some perturbations; only a certificate holds for all of them.
 
     Args:
-        explanation_func: Returns maps, a tensor of shape (N, …) or a tuple of them, for inputs and ``kwargs``: the
+        explanation_func: Returns maps, a tensor of shape (N, …) or a tuple of tensors, for inputs and ``kwargs``: the
             ``attribute`` of any method.
-        inputs: A tensor of shape (N, …), or a tuple of them.
-        perturb_func: Returns perturbed inputs. It is called with the inputs, every example repeated as often as it
-            has samples in the call, all copies of example 0 first; with ``perturb_radius`` if it takes a second
+        inputs: A tensor of shape (N, …), or a tuple of tensors.
+        perturb_func: Returns perturbed inputs. It is called with the inputs, in which every example is repeated once
+            for each sample of the call, all copies of example 0 first; with ``perturb_radius`` if it takes a second
             positional argument; and by keyword with those of ``target``, ``additional_forward_args`` and ``seed``
             that it names. An attack of this package on the method whose ``attribute`` is measured also gets ``k`` and
             all other ``kwargs``, so that it attacks the explanation that is measured. Arguments bound by
             ``functools.partial`` are left alone.
-        perturb_radius: Size of the perturbation, in the norm of ``perturb_func`` and in the units of the inputs.
+        perturb_radius: Radius of the perturbation, in the norm of ``perturb_func`` and in the units of the inputs.
         n_perturb_samples: Number of perturbed copies of every example.
-        similarity: ``"top_k"``, ``"kendall"``, ``"spearman"`` or ``"cosine"``, of which the smallest value is the
-            worst; a distance, ``"mass_center"`` or ``"lipschitz"``, of which the largest is; or a function of the maps
+        similarity: ``"top_k"``, ``"kendall"``, ``"spearman"`` or ``"cosine"``, whose smallest value is the worst; a
+            distance, ``"mass_center"`` or ``"lipschitz"``, whose largest value is the worst; or a function of the maps
             of the inputs and of the perturbed inputs that returns shape (rows,), where smaller is worse.
         k: Size of the top set of ``"top_k"``: an int is a count, a float a fraction, rounded up.
-        max_examples_per_batch: The largest number of rows at a time, but all examples at least once;
-            ``None`` is all copies at once. All copies are measured in any case. Functions that draw random numbers
-            draw them call by call, so that another size gives other perturbations of the same distribution.
-        seed: Makes the result reproducible, for functions that take their randomness from the global generators or
-            have a parameter ``seed``: each call has a seed of its own, and the generators are put back afterwards.
+        max_examples_per_batch: The largest number of rows in a call, but at least one copy of every example;
+            ``None`` takes all copies at once. The number of copies measured is the same in any case. Functions that
+            draw random numbers draw them call by call, so another value gives other perturbations of the same
+            distribution.
+        seed: Makes the result reproducible if the functions take their randomness from the global generators or
+            have a parameter ``seed``: each call has a seed of its own, and the generators are restored afterwards.
             ``None`` leaves randomness to the functions.
-        **kwargs: Arguments of ``explanation_func``, those with one entry an example expanded for the copies as
-            ``NoiseTunnel`` does.
+        **kwargs: Arguments of ``explanation_func``. Arguments with one entry for each example are expanded for the
+            copies as ``NoiseTunnel`` does.
 
     Returns:
-        Shape (N,), the worst over the copies.
+        The worst value over the copies, shape (N,).
 
     Raises:
-        InvalidInputError: An argument is not what was expected, or a function returned something that is not.
+        InvalidInputError: An argument, or the value that a function returned, is not what was expected.
 
     Source:
         Chen et al. (2019) for attacks; Alvarez-Melis and Jaakkola (2018) for ``"lipschitz"``.
@@ -90,9 +91,9 @@ def attribution_robustness(
     if max_examples_per_batch is not None:
         rows = checked_integer("max_examples_per_batch", max_examples_per_batch, at_least=1)
         at_once = max(1, rows // len(tensors[0]))
-    experiment = Experiment(
+    pair = ExplanationPair(
         explanation_func,
-        Perturbation(
+        PerturbFunc(
             perturb_func,
             radius=checked_number("perturb_radius", perturb_radius, at_least=0),
             explained_by=explanation_func,
@@ -105,6 +106,6 @@ def attribution_robustness(
         seed=None if seed is None else checked_integer("seed", seed, below=2**64),
     )
     with torch.no_grad(), warnings.catch_warnings():
-        # The tensors are ours, and whether they require gradients is no business of the caller.
+        # Captum warns that it sets `requires_grad` on its inputs. These are copies, so the caller need not know.
         warnings.filterwarnings("ignore", message=r"Input Tensor \d+ did not already require gradients")
-        return experiment.worst(samples, at_once=at_once)
+        return pair.worst(samples, at_once=at_once)

@@ -1,9 +1,9 @@
 """Attacks on explanations that slot into captum.robust, and what they are made of."""
 
-from captum_certified.robust.attack import InterpretationAttack
 from captum_certified.robust.challenge import Challenge, challenge_certificate
 from captum_certified.robust.differentiable import differentiable
-from captum_certified.robust.ghorbani import GhorbaniAttack
+from captum_certified.robust.ghorbani_attack import GhorbaniAttack
+from captum_certified.robust.interpretation_attack import InterpretationAttack
 from captum_certified.robust.result import AttackResult
 from captum_certified.robust.surrogate import Surrogate, softplus_surrogate
 

@@ -1,111 +1,153 @@
-"""What is attacked and within which bounds: what every attack on an explanation is constructed with."""
+"""What all attacks on explanations share: their construction, their arguments, and ``perturb``."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from captum.attr import Attribution
+from captum.robust import Perturbation
 from torch import Tensor
 
+from captum_certified._captum import MethodArguments, Target, log_usage, progress_bar
 from captum_certified.attr.refusals import shapes_in_errors
 from captum_certified.attr.request import checked_inputs
-from captum_certified.checks import checked_integer, checked_number, resolved_count
+from captum_certified.checks import checked_flag, checked_integer, checked_number
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.randomness import derived_seed, fresh_seed
+from captum_certified.robust.attacked_explanation import AttackedExplanation
 from captum_certified.robust.differentiable import check_differentiable
-from captum_certified.robust.explanation import AttackedExplanation
 from captum_certified.robust.objectives import Reference, check_objective
-from captum_certified.robust.surrogate import SurrogateBeta, check_surrogate
+from captum_certified.robust.point_explainer import PointExplainer
+from captum_certified.robust.result import AttackResult, result_of
+from captum_certified.robust.search import BestPoints, Search
+from captum_certified.robust.surrogate import AUTO, SurrogateBeta, check_surrogate
 from captum_certified.robust.threat_models import Ball, ball_named, check_bounds, check_within
 
-__all__ = ["AttackSpace"]
+__all__ = ["AttackArguments", "ExplanationAttack", "checked_seed", "perturb_by"]
 
 _ATTRIBUTION_STREAM = 0
 
+Parameters = ParamSpec("Parameters")
+AnyAttack = TypeVar("AnyAttack", bound="ExplanationAttack")
 
-@dataclass(frozen=True, kw_only=True)
-class AttackSpace:
-    """An explanation, an objective, and the box and norm of the perturbations.
 
-    Args:
-        forward_func: The model.
-        attribution_method: The attribution.
-        objective: What is driven up.
-        norm: ``"L2"`` or ``"Linf"``.
-        lower_bound: Smallest value of an input.
-        upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate, ``"auto"`` or ``None``.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttackArguments:
+    """The arguments that all attacks have in common; :meth:`InterpretationAttack.attack` describes them.
 
     Raises:
-        InvalidInputError: An argument is not what was expected.
+        InvalidInputError: ``keep_class`` is not a bool, or ``step_num`` is not an integer >= 0.
     """
 
-    forward_func: Callable[..., Any] = field(repr=False)
-    attribution_method: Attribution = field(repr=False)
-    objective: str
-    norm: str
-    lower_bound: float
-    upper_bound: float
-    surrogate_beta: SurrogateBeta
+    inputs: Tensor | tuple[Tensor, ...]
+    radius: float
+    k: float
+    step_num: int
+    target: Target
+    additional_forward_args: object
+    attribution_kwargs: MethodArguments | None
+    reference: Reference
+    keep_class: bool
+    seed: int
+    show_progress: bool
 
     def __post_init__(self) -> None:
-        if not callable(self.forward_func):
-            raise InvalidInputError(f"Expected `forward_func` to be callable, got {self.forward_func!r}.")
-        method: object = self.attribution_method
-        if isinstance(method, type) or not callable(getattr(method, "attribute", None)):
-            raise InvalidInputError(
-                f"Expected `attribution_method` to be a Captum attribution, got {self.attribution_method!r}."
-            )
-        check_objective(self.objective)
-        ball_named(self.norm)
-        check_bounds(self.lower_bound, self.upper_bound)
-        if self.objective != "random":
-            check_differentiable(self.attribution_method)
-        check_surrogate(self.surrogate_beta, self.attribution_method)
+        checked_flag("keep_class", self.keep_class)
+        checked_integer("step_num", self.step_num)
 
-    def ball(self, radius: float) -> Ball:
-        """The ball of the perturbations."""
-        return ball_named(self.norm)(checked_number("radius", radius, at_least=0), self.lower_bound, self.upper_bound)
 
-    def explanation(
+class ExplanationAttack(Perturbation):
+    """An attack on an explanation, with the arguments of :class:`InterpretationAttack`.
+
+    A subclass declares its parameters in ``attack``, which hands them to :meth:`_run` together with a
+    :class:`Search`, and sets ``perturb = perturb_by(attack)``.
+
+    Attributes:
+        attacked_method: The attribution. :func:`~captum_certified.attribution_robustness` looks for this name, to
+            recognise an attack on the explanation that it measures.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.
+    """
+
+    attack: Callable[..., AttackResult]
+
+    def __init__(
         self,
-        inputs: Any,
+        forward_func: Callable[..., Tensor],
+        attribution_method: Attribution,
         *,
-        k: float,
-        target: Any,
-        additional_forward_args: Any,
-        attribution_kwargs: Mapping[str, Any] | None,
-        reference: Reference,
-        seed: int,
-    ) -> AttackedExplanation:
-        """The explanation of ``inputs`` under attack.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The clean map is not finite, or the model does not take the inputs.
-        """
-        tensors = checked_inputs(inputs)
-        self._check_inputs(tensors)
-        arguments = dict(attribution_kwargs or {})
-        taken = sorted({"target", "additional_forward_args"} & set(arguments))
-        if taken:
-            raise InvalidInputError(f"Expected {taken} as arguments of their own, got them in `attribution_kwargs`.")
-        if arguments.get("return_convergence_delta"):
-            raise InvalidInputError("Expected an attribution of maps alone, got `return_convergence_delta`=True.")
-        if additional_forward_args is not None:
-            arguments["additional_forward_args"] = additional_forward_args
-        with shapes_in_errors(tensors):
-            explanation = AttackedExplanation(
-                self.forward_func,
-                self.attribution_method,
-                tensors,
-                is_tuple=isinstance(inputs, tuple),
-                arguments={"target": target, **arguments},
-                surrogate_beta=self.surrogate_beta,
-                seed=derived_seed(seed, _ATTRIBUTION_STREAM),
+        objective: str = "top_k",
+        norm: str = "L2",
+        lower_bound: float = float("-inf"),
+        upper_bound: float = float("inf"),
+        surrogate_beta: SurrogateBeta = AUTO,
+    ) -> None:
+        super().__init__()
+        if not callable(forward_func):
+            raise InvalidInputError(f"Expected `forward_func` to be callable, got {forward_func!r}.")
+        if isinstance(attribution_method, type) or not callable(getattr(attribution_method, "attribute", None)):
+            raise InvalidInputError(
+                f"Expected `attribution_method` to be a Captum attribution, got {attribution_method!r}."
             )
-            explanation.aim(self.objective, reference, lambda n: resolved_count("k", k, n))
-        return explanation
+        check_objective(objective)
+        self.ball_class = ball_named(norm)
+        check_bounds(lower_bound, upper_bound)
+        if objective != "random":
+            check_differentiable(attribution_method)
+        check_surrogate(surrogate_beta, attribution_method)
+        self.forward_func = forward_func
+        self.attacked_method = attribution_method
+        self.objective = objective
+        self.norm = norm
+        self.lower_bound = lower_bound
+        self.upper_bound = upper_bound
+        self.surrogate_beta: SurrogateBeta = surrogate_beta
+
+    def _run(
+        self,
+        arguments: AttackArguments,
+        search_of: Callable[[AttackedExplanation, Ball], Search],
+        *,
+        n_restarts: int = 1,
+    ) -> AttackResult:
+        """Run the search that ``search_of`` makes, and measure what it found."""
+        ball = self._ball(arguments.radius)
+        explanation = self._explanation(arguments)
+        search = search_of(explanation, ball)
+        if ball.radius == 0:
+            inputs = BestPoints(explanation.centers)
+            inputs.offer(inputs.points, explanation.values(inputs.points, explanation.all_rows), explanation.all_rows)
+            return result_of(explanation, inputs)
+        total = arguments.step_num * n_restarts
+        with progress_bar(total=total, description="attacking", show=arguments.show_progress) as bar:
+            best = search.run(step_num=arguments.step_num, n_restarts=n_restarts, on_step=lambda: bar.update(1))
+        return result_of(explanation, best)
+
+    def _ball(self, radius: float) -> Ball:
+        return self.ball_class(checked_number("radius", radius, at_least=0), self.lower_bound, self.upper_bound)
+
+    def _explanation(self, arguments: AttackArguments) -> AttackedExplanation:
+        inputs = checked_inputs(arguments.inputs)
+        self._check_inputs(inputs)
+        with shapes_in_errors(inputs):
+            explainer = PointExplainer(
+                self.forward_func,
+                self.attacked_method,
+                inputs,
+                is_tuple=isinstance(arguments.inputs, tuple),
+                arguments=_attribution_arguments(arguments),
+                seed=derived_seed(arguments.seed, _ATTRIBUTION_STREAM),
+            )
+            return AttackedExplanation(
+                explainer,
+                self.objective,
+                k=arguments.k,
+                reference=arguments.reference,
+                surrogate_beta=self.surrogate_beta,
+            )
 
     def _check_inputs(self, inputs: tuple[Tensor, ...]) -> None:
         floating = [t.detach() for t in inputs if t.is_floating_point()]
@@ -116,6 +158,41 @@ class AttackSpace:
         check_within(floating, self.lower_bound, self.upper_bound)
 
 
+def perturb_by(
+    attack: Callable[Concatenate[AnyAttack, Parameters], AttackResult],
+) -> Callable[Concatenate[AnyAttack, Parameters], Any]:
+    """Return the method ``perturb`` of an attack: the perturbed inputs of ``attack``, with the same parameters.
+
+    Captum's :class:`captum.robust.AttackComparator` and :class:`captum.robust.MinParamPerturbation` call it.
+    """
+
+    @log_usage
+    @wraps(attack, assigned=("__module__",))
+    def perturb(self: AnyAttack, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
+        """Return the perturbed inputs; :meth:`attack` describes the arguments.
+
+        Returns:
+            Structured like ``inputs``; the input itself for an example on which the attack failed.
+        """
+        return self.attack(*args, **kwargs).perturbed
+
+    perturb.__dict__["__signature__"] = inspect.signature(attack).replace(return_annotation=Any)
+    perturb.__qualname__ = f"{attack.__qualname__.rpartition('.')[0]}.perturb"
+    return perturb
+
+
+def _attribution_arguments(arguments: AttackArguments) -> MethodArguments:
+    given = dict(arguments.attribution_kwargs or {})
+    taken = sorted({"target", "additional_forward_args"} & set(given))
+    if taken:
+        raise InvalidInputError(f"Expected {taken} as arguments of their own, got them in `attribution_kwargs`.")
+    if given.get("return_convergence_delta"):
+        raise InvalidInputError("Expected an attribution of maps alone, got `return_convergence_delta`=True.")
+    if arguments.additional_forward_args is not None:
+        given["additional_forward_args"] = arguments.additional_forward_args
+    return {"target": arguments.target, **given}
+
+
 def checked_seed(seed: int | None) -> int:
-    """The seed, or a fresh one for ``None``."""
+    """Return ``seed``, or a fresh seed for ``None``."""
     return fresh_seed() if seed is None else checked_integer("seed", seed, below=2**64)

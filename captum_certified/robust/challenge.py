@@ -1,12 +1,13 @@
-"""An attack put beside a certificate: how far what is proved is from what was done."""
+"""An attack within the radius of a certificate: how much of the certified explanation it leaves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from captum_certified._captum import MethodArguments
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.fingerprint import input_digests
 from captum_certified.attr.request import checked_inputs
@@ -15,28 +16,28 @@ from captum_certified.certify.written_numbers import ceiled_percent, floored_per
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Groups, SmoothedMap
 from captum_certified.randomness import derived_seed
-from captum_certified.robust.attack import InterpretationAttack
 from captum_certified.robust.base import checked_seed
+from captum_certified.robust.interpretation_attack import InterpretationAttack
 from captum_certified.robust.surrogate import AUTO, Surrogate, SurrogateBeta
 from captum_certified.theory import top_k_mask
 
 __all__ = ["Challenge", "challenge_certificate"]
 
-# Streams of the seed, so that neither the attack nor its measurement knows the other's draws.
+# The attack and the measurement take draws of two streams of the seed, so that neither knows the draws of the other.
 _ATTACK, _MEASUREMENT = 1, 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Challenge:
-    """A certificate that was attacked.
+    """A certificate and the outcome of an attack on it.
 
     Attributes:
         certificate: The certificate.
-        perturbed: The perturbed inputs, within its radius.
-        map: The smoothed map there, over draws that neither the certificate nor the attack has seen.
-        overlap: How many of the certificate's top K are in the top K of that map, shape (N,). It is a measurement from
-            finitely many draws, so it bounds what is certified from above only up to their sampling error.
-        surrogate: What the gradients of the attack were taken of.
+        perturbed: The perturbed inputs, within the radius of the certificate.
+        map: The smoothed map at the perturbed inputs, over draws that neither the certificate nor the attack has seen.
+        overlap: How many features of the certificate's top K are in the top K of ``map``, shape (N,). It is measured
+            from finitely many draws. Up to their sampling error, no certificate can state a larger overlap.
+        surrogate: The network whose gradients guided the attack.
     """
 
     certificate: TopKCertificate
@@ -66,7 +67,7 @@ def challenge_certificate(
     explainer: SmoothedAttribution,
     inputs: Tensor | tuple[Tensor, ...],
     *,
-    forward_func: Callable[..., Any] | None = None,
+    forward_func: Callable[..., Tensor] | None = None,
     attack_draws: int = 16,
     step_num: int = 10,
     n_restarts: int = 1,
@@ -76,7 +77,7 @@ def challenge_certificate(
     upper_bound: float = float("inf"),
     surrogate_beta: SurrogateBeta = AUTO,
     keep_class: bool = True,
-    attribution_kwargs: Mapping[str, Any] | None = None,
+    attribution_kwargs: MethodArguments | None = None,
     seed: int | None = None,
     show_progress: bool = False,
     **kwargs: Any,
@@ -84,30 +85,31 @@ def challenge_certificate(
     """Attack a smoothed explanation within the radius of its certificate, and measure what is left.
 
     Args:
-        certificate: A certificate of ``inputs``.
-        explainer: The explanation it is of.
-        inputs: The inputs it is of, shape (N, …).
-        forward_func: The model that says which class is predicted; by default that of the explainer.
+        certificate: The certificate.
+        explainer: The explanation that was certified.
+        inputs: The inputs that were explained, shape (N, …).
+        forward_func: The model that says which class is predicted; by default the model of the explainer.
         attack_draws: Draws of each gradient of the attack.
         step_num: Steps from each start.
-        n_restarts: Starts.
-        nt_samples: Draws of the measurement; by default as many as the certificate's.
+        n_restarts: Number of starts.
+        nt_samples: Draws of the measurement; by default as many as those of the certificate.
         nt_samples_batch_size: Draws of the measurement computed together.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         surrogate_beta: β of the softplus surrogate of the attack, as in :class:`InterpretationAttack`.
-        keep_class: Whether the predicted class must stay. The certificate holds without, so ``False`` tests it harder.
+        keep_class: Whether the predicted class must stay. The certificate does not need that, so ``False`` tests it
+            harder.
         attribution_kwargs: Arguments of the wrapped method whose names are taken.
-        seed: Seed of attack and measurement; not the certificate's.
+        seed: Seed of the attack and the measurement; it must not be the seed of the certificate.
         show_progress: Show progress bars on stderr.
         **kwargs: Arguments of the wrapped method: ``target``, ``baselines``, …
 
     Returns:
-        What the attack left, beside what was certified.
+        The perturbed inputs, and what is left of the certified top K there.
 
     Raises:
         InvalidInputError: An argument is not what was expected, the inputs or the explanation are not those of the
-            certificate, or its noise differs between inputs.
+            certificate, or the noise level of the certificate differs between inputs.
 
     Example:
         >>> import torch
@@ -129,8 +131,8 @@ def challenge_certificate(
     _check_inputs(certificate, checked_inputs(inputs))
     layout = smoothed.layout
     groups: Groups = "channels" if layout.by_channel else layout.group_ids
-    draws = nt_samples if nt_samples is not None else int(smoothed.n_samples.max())
     hidden = dict(attribution_kwargs or {})
+    of_both: MethodArguments = {"stdevs": smoothed.stdevs, "groups": groups, "attribution_kwargs": hidden}
     of_attack = {name: value for name, value in kwargs.items() if name not in ("target", "additional_forward_args")}
     attack = InterpretationAttack(
         forward_func or explainer.forward_func,
@@ -147,42 +149,37 @@ def challenge_certificate(
         n_restarts=n_restarts,
         target=kwargs.get("target"),
         additional_forward_args=kwargs.get("additional_forward_args"),
-        attribution_kwargs={
-            **of_attack,
-            "attribution_kwargs": hidden,
-            "groups": groups,
-            "nt_samples": attack_draws,
-            "stdevs": smoothed.stdevs,
-        },
+        attribution_kwargs={**of_attack, **of_both, "nt_samples": attack_draws},
         keep_class=keep_class,
         seed=derived_seed(seed, _ATTACK),
         show_progress=show_progress,
     )
-    after = explainer.sample(
+    measured = explainer.sample(
         result.perturbed,
-        nt_samples=draws,
+        nt_samples=nt_samples if nt_samples is not None else int(smoothed.n_samples.max()),
         nt_samples_batch_size=nt_samples_batch_size,
-        stdevs=smoothed.stdevs,
-        groups=groups,
         seed=derived_seed(seed, _MEASUREMENT),
-        attribution_kwargs=hidden,
         covariance=False,
         show_progress=show_progress,
+        **of_both,
         **kwargs,
     )
-    _check_explanation(smoothed, after)
-    top, _ = top_k_mask(after.features.numpy(), certificate.k)
-    overlap = (certificate.top_k & torch.from_numpy(top)).sum(dim=1)
+    _check_explanation(smoothed, measured)
+    top, _ = top_k_mask(measured.features.numpy(), certificate.k)
     return Challenge(
-        certificate=certificate, perturbed=result.perturbed, map=after, overlap=overlap, surrogate=result.surrogate
+        certificate=certificate,
+        perturbed=result.perturbed,
+        map=measured,
+        overlap=(certificate.top_k & torch.from_numpy(top)).sum(dim=1),
+        surrogate=result.surrogate,
     )
 
 
 def _check_inputs(certificate: TopKCertificate, inputs: tuple[Tensor, ...]) -> None:
-    """Refuse what the certificate is not of, or is measured in another norm.
+    """Refuse inputs that were not certified, and certificates whose radius is not a plain L2 norm.
 
     Raises:
-        InvalidInputError: It is so.
+        InvalidInputError: ``inputs`` are not those of the certificate, or its noise level differs between inputs.
     """
     smoothed = certificate.map
     if len(inputs[0]) != len(smoothed):
@@ -200,10 +197,10 @@ def _check_inputs(certificate: TopKCertificate, inputs: tuple[Tensor, ...]) -> N
 
 
 def _check_explanation(certified: SmoothedMap, measured: SmoothedMap) -> None:
-    """Refuse another explanation than the certificate's.
+    """Refuse an explanation that was not certified.
 
     Raises:
-        InvalidInputError: It is another.
+        InvalidInputError: The class, the method, the model or an argument differs from the certified explanation.
     """
     for name in ("class", "tau", "gamma", "method", "model", "target", "arguments"):
         if name in certified.setup and certified.setup[name] != measured.setup.get(name):

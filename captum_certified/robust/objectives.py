@@ -1,4 +1,4 @@
-"""What an attack drives up: a number D for every map, larger where less is left of the explanation."""
+"""The objectives of attacks: a number D for every map, which is larger where the explanation has changed more."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,52 +10,57 @@ from torch import Tensor
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import FeatureLayout, region_masks
 
-__all__ = ["Clean", "Objective", "Reference", "check_objective", "objective_named", "shares_of"]
+__all__ = ["CleanMaps", "Objective", "Reference", "check_objective", "objective_named", "shares_of"]
 
-_TINY = 1e-12  # a share of which nothing can be left
+_TINY = 1e-12  # keeps the logarithm of a share of 0 finite
 
 Reference = Tensor | tuple[Tensor, ...] | None
 
 
 class Objective(Protocol):
-    """D, to be driven up; maps are shares: magnitudes scaled to sum 1."""
+    """The function D that an attack maximises."""
 
     def __call__(self, shares: Tensor, rows: Tensor) -> Tensor:
-        """D of maps of shape (R, n), which belong to examples ``rows``; shape (R,)."""
+        """Compute D, shape (R,).
+
+        Args:
+            shares: Maps of shape (R, n) as shares: magnitudes scaled to sum 1.
+            rows: The examples that the maps belong to, shape (R,).
+        """
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Clean:
-    """The explanation at the clean inputs.
+class CleanMaps:
+    """The maps at the clean inputs.
 
     Args:
-        shares: Its magnitudes scaled to sum 1, shape (N, n).
-        members: Its top K, shape (N, n).
-        layout: How the features are laid out in the map.
+        shares: Magnitudes scaled to sum 1, shape (N, n).
+        top_k: Which features are in the top K, shape (N, n).
+        layout: The layout of the features in the map.
     """
 
     shares: Tensor
-    members: Tensor
+    top_k: Tensor
     layout: FeatureLayout
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _TopK:
-    """Algorithm 1: minus the logarithm of the saliency that the features of the clean top K keep.
+    """Minus the logarithm of the share of the clean top K: the objective of Algorithm 1.
 
-    The order of maps is that of the saliency itself, but steps do not shrink with what is left of it: Algorithm 1
-    fixes their scale at the start.
+    The logarithm does not change which map is better. But Algorithm 1 fixes the scale of its steps at the start, and
+    without the logarithm the gradient, and so the steps, would shrink with the share.
     """
 
-    members: Tensor
+    top_k: Tensor
 
     def __call__(self, shares: Tensor, rows: Tensor) -> Tensor:
-        return -(shares * self.members[rows]).sum(dim=1).clamp_min(_TINY).log()
+        return -(shares * self.top_k[rows]).sum(dim=1).clamp_min(_TINY).log()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _MassCenter:
-    """Squared distance of the centre of mass from the clean one (Ghorbani et al., 2019)."""
+    """Squared distance between the centres of mass of the map and the clean map (Ghorbani et al., 2019)."""
 
     positions: Tensor
     center: Tensor
@@ -66,7 +71,7 @@ class _MassCenter:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Region:
-    """The share of the saliency that is in a region (the targeted attack of Ghorbani et al., 2019)."""
+    """Share of the saliency in a region (the targeted attack of Ghorbani et al., 2019)."""
 
     mask: Tensor
 
@@ -76,7 +81,7 @@ class _Region:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Manipulate:
-    """Minus the squared distance from a map of the attacker's choice (Dombrowski et al., 2019)."""
+    """Minus the squared distance from a map that the attacker chooses (Dombrowski et al., 2019)."""
 
     reference: Tensor
 
@@ -84,18 +89,17 @@ class _Manipulate:
         return -(shares - self.reference[rows]).square().sum(dim=1)
 
 
-def objective_named(name: str, clean: Clean, reference: Reference) -> Objective:
-    """The objective ``name`` for the clean explanations of N examples.
+def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Objective:
+    """Return the objective ``name`` for N examples.
 
     Args:
-        name: ``"top_k"``, ``"mass_center"``, ``"region"``, ``"manipulate"``, or ``"random"``, which is measured as
-            ``"top_k"`` is.
-        clean: The clean explanations.
-        reference: For ``"region"`` a boolean mask, for ``"manipulate"`` a map; structured like the explanation,
-            with first dimension 1 or N. Nothing for the others.
+        name: ``"top_k"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``; ``"random"`` is the same as ``"top_k"``.
+        clean: The clean maps.
+        reference: A boolean mask for ``"region"``, a map for ``"manipulate"``, structured like the explanation and
+            with first dimension 1 or N; ``None`` for the others.
 
     Raises:
-        InvalidInputError: There is no such objective, or the reference does not fit it.
+        InvalidInputError: ``name`` is not an objective, or the reference does not fit the objective.
     """
     check_objective(name)
     if reference is None and name in _NEEDS_REFERENCE:
@@ -109,29 +113,29 @@ def check_objective(name: str) -> None:
     """Refuse unknown objectives.
 
     Raises:
-        InvalidInputError: There is no such objective.
+        InvalidInputError: ``name`` is not an objective.
     """
     if name not in _OBJECTIVES:
         raise InvalidInputError(f"Expected `objective` to be one of {sorted(_OBJECTIVES)}, got {name!r}.")
 
 
-def _top_k(clean: Clean, reference: Reference) -> Objective:  # noqa: ARG001
-    return _TopK(clean.members)
+def _make_top_k(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
+    return _TopK(clean.top_k)
 
 
-def _to_mass_center(clean: Clean, reference: Reference) -> Objective:  # noqa: ARG001
+def _make_mass_center(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
     positions = _positions(clean.layout, len(clean.shares)).to(clean.shares)
     return _MassCenter(positions, _mass_center(clean.shares, positions))
 
 
-def _to_region(clean: Clean, reference: Reference) -> Objective:
+def _make_region(clean: CleanMaps, reference: Reference) -> Objective:
     if not isinstance(reference, (Tensor, tuple)):
         raise InvalidInputError(f"Expected `reference` to be one bool mask, got {type(reference).__name__}.")
     [mask] = region_masks(reference, clean.layout, len(clean.shares)).values()
     return _Region(mask.expand(len(clean.shares), -1).to(clean.shares.device))
 
 
-def _to_manipulate(clean: Clean, reference: Reference) -> Objective:
+def _make_manipulate(clean: CleanMaps, reference: Reference) -> Objective:
     rows = len(clean.shares)
     maps = reference if isinstance(reference, tuple) else (reference,)
     expected = [(rows, *shape) for shape in clean.layout.shapes]
@@ -146,29 +150,29 @@ def _to_manipulate(clean: Clean, reference: Reference) -> Objective:
     return _Manipulate(shares_of(features))
 
 
-_OBJECTIVES: dict[str, Callable[[Clean, Reference], Objective]] = {
-    "top_k": _top_k,
-    "random": _top_k,
-    "mass_center": _to_mass_center,
-    "region": _to_region,
-    "manipulate": _to_manipulate,
+_OBJECTIVES: dict[str, Callable[[CleanMaps, Reference], Objective]] = {
+    "top_k": _make_top_k,
+    "random": _make_top_k,
+    "mass_center": _make_mass_center,
+    "region": _make_region,
+    "manipulate": _make_manipulate,
 }
 _NEEDS_REFERENCE = {"region": "a boolean mask of the region", "manipulate": "the map to imitate"}
 
 
 def shares_of(features: Tensor) -> Tensor:
-    """Magnitudes over their sum; an all-zero row stays.
+    """Scale the magnitudes of every row to sum 1; an all-zero row stays zero.
 
-    Not over their maximum: then the attack would spend itself on driving a single feature up.
+    Scaled by their maximum instead, magnitudes would make an attack raise a single feature and move no other.
     """
     total = features.sum(dim=1, keepdim=True)
     return features / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def _positions(layout: FeatureLayout, rows: int) -> Tensor:
-    """The coordinates of every feature, shape (rows, n, axes), of a group their mean.
+    """Compute the coordinates of every feature, shape (rows, n, axes); a group has the mean of its entries.
 
-    Channels, the first of three axes or more, have none.
+    The first of three or more axes holds channels, which are no coordinate.
     """
     if len(layout.shapes) != 1:
         raise InvalidInputError(
@@ -181,6 +185,6 @@ def _positions(layout: FeatureLayout, rows: int) -> Tensor:
 
 
 def _mass_center(shares: Tensor, positions: Tensor) -> Tensor:
-    """Centres of mass, shape (R, axes); an all-zero map has its geometric centre."""
+    """Compute the centres of mass, shape (R, axes); an all-zero map has its geometric centre."""
     centers = torch.einsum("rn,rna->ra", shares, positions)
     return torch.where(shares.any(dim=1, keepdim=True), centers, positions.mean(dim=1))

@@ -1,12 +1,12 @@
-"""What an attack achieved."""
+"""The outcome of an attack."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from captum_certified.robust.explanation import AttackedExplanation
-from captum_certified.robust.search import Best
+from captum_certified.robust.attacked_explanation import AttackedExplanation
+from captum_certified.robust.search import BestPoints
 from captum_certified.robust.surrogate import Surrogate
 
 __all__ = ["AttackResult", "result_of"]
@@ -18,13 +18,13 @@ class AttackResult:
 
     Attributes:
         perturbed: The perturbed inputs, structured like the inputs; the input itself where the attack failed.
-        overlap: How many of the K most salient features of the clean map are among those of the perturbed one,
-            shape (N,). It is measured on the model itself with the attribution's arguments.
+        overlap: How many of the K most salient features of the clean map are among the K most salient features of the
+            perturbed map, shape (N,). It is measured on the model itself with the attribution's arguments.
         k: K.
-        succeeded: Whether any point of the ball was found that keeps the class, shape (N,). Where not, the overlap
-            is K.
+        succeeded: Whether the attack found a point of the ball that keeps the class, shape (N,). Where it found none,
+            the overlap is K.
         class_kept: Whether the model predicts the same class at the perturbed input, shape (N,).
-        surrogate: What the gradients of the search were taken of.
+        surrogate: The network whose gradients guided the search.
     """
 
     perturbed: Tensor | tuple[Tensor, ...]
@@ -35,8 +35,9 @@ class AttackResult:
     surrogate: Surrogate
 
     def __repr__(self) -> str:
+        n = len(self.overlap)
         return (
-            f"AttackResult(mean of {_counted(len(self.overlap))}: {self.mean_overlap_fraction:.1%} of the top {self.k} "
+            f"AttackResult(mean of {n} example{'s' * (n != 1)}: {self.mean_overlap_fraction:.1%} of the top {self.k} "
             f"left, succeeded on {int(self.succeeded.sum())}, class kept on {int(self.class_kept.sum())}, "
             f"surrogate {self.surrogate})"
         )
@@ -48,28 +49,23 @@ class AttackResult:
 
     @property
     def mean_overlap_fraction(self) -> float:
-        """Mean over all examples, those that the attack failed on counting 1."""
+        """Mean over all examples; an example on which the attack failed counts as 1."""
         return float(self.overlap_fraction.double().mean())
 
     @property
     def mean_overlap_fraction_of_succeeded(self) -> float | None:
-        """Mean over the examples that the attack succeeded on; ``None`` if there is none."""
+        """Mean over the examples on which the attack succeeded; ``None`` if it succeeded on none."""
         return float(self.overlap_fraction[self.succeeded].double().mean()) if bool(self.succeeded.any()) else None
 
 
-def result_of(explanation: AttackedExplanation, best: Best) -> AttackResult:
-    """The outcome of a search."""
-    rows = torch.arange(explanation.rows, device="cpu")
+def result_of(explanation: AttackedExplanation, best: BestPoints) -> AttackResult:
+    """Measure the explanation at the points that a search found."""
     overlap = explanation.overlap(best.points)
     return AttackResult(
-        perturbed=explanation.structured(best.points),
+        perturbed=explanation.explainer.structured(best.points, explanation.all_rows),
         overlap=torch.where(best.found, overlap, torch.full_like(overlap, explanation.k)),
         k=explanation.k,
         succeeded=best.found,
-        class_kept=explanation.keeps_class(best.points, rows),
+        class_kept=explanation.keeps_class(best.points, explanation.all_rows),
         surrogate=explanation.surrogate,
     )
-
-
-def _counted(rows: int) -> str:
-    return "1 example" if rows == 1 else f"{rows} examples"

@@ -1,11 +1,12 @@
-"""A smooth stand-in for the rectifiers of a network, so that the gradient of a gradient is not zero."""
+"""A smooth surrogate for the ReLUs of a network, whose saliency map has a gradient that is not zero."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import torch
+from captum.attr import Attribution
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -14,20 +15,20 @@ from captum_certified.attr.reachable import Reachable
 from captum_certified.checks import checked_number
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["AUTO", "RectifierWatch", "Surrogate", "SurrogateBeta", "check_surrogate", "softplus_surrogate"]
+__all__ = ["AUTO", "ReLUMode", "Surrogate", "SurrogateBeta", "check_surrogate", "softplus_surrogate"]
 
 AUTO: Final = "auto"
-AUTO_BETA = 30.0  # docs/design.md has what was measured
+AUTO_BETA = 30.0  # docs/design.md has the measurements behind this value
 SurrogateBeta = float | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """What the gradients of an attack were taken of; its results are always those of the network itself.
+    """The network whose gradients guided an attack. Results are always measured on the original network.
 
     Attributes:
-        beta: β of the softplus that stood in for ReLUs; ``None``: the network itself was differentiated.
-        why: Why there was none, empty if there was one.
+        beta: β of the softplus that replaced ReLUs; ``None``: the original network was differentiated.
+        why: Why there was no surrogate; empty if there was one.
 
     Example:
         >>> import torch
@@ -44,18 +45,18 @@ class Surrogate:
 
     @classmethod
     def fixed(cls, beta: float | None) -> "Surrogate":
-        """The one that was asked for."""
+        """Return the surrogate that the caller chose."""
         return cls(beta, "" if beta is not None else "turned off")
 
     @classmethod
-    def automatic(cls, method: object, *, seen: bool) -> "Surrogate":
-        """A surrogate where it has an effect.
+    def automatic(cls, method: Attribution, *, seen: bool) -> "Surrogate":
+        """Return a surrogate if it has an effect on the network.
 
         Args:
             method: The attribution under attack.
-            seen: Whether ReLUs were seen to run.
+            seen: Whether a ReLU ran.
         """
-        scripted = _scripted(Reachable(method).modules)
+        scripted = _scripted_module(method)
         if scripted is not None:
             return cls(None, f"the ReLUs of a scripted {scripted} cannot be replaced")
         return cls(AUTO_BETA) if seen else cls(None, "no ReLU was seen")
@@ -66,21 +67,22 @@ class Surrogate:
 
 @contextmanager
 def softplus_surrogate(beta: float) -> Iterator[None]:
-    """Replace the rectifiers that run inside the block by their softplus versions; no network is edited.
+    """Replace the ReLUs that run inside the block by softplus; no network is edited.
 
-    ReLU becomes softplus, ln(1 + exp(βx))/β, ReLU6 (and any hardtanh) the difference of two, LeakyReLU its mix with the
-    identity: as modules, as functions, as methods of tensors, and in place. The saliency map of a piecewise
-    linear network is piecewise constant, so its own gradient says nothing about how to change it; that of the
-    surrogate does. Use it for gradients only: results are measured on the network itself.
+    ReLU becomes softplus, ln(1 + exp(βx))/β. ReLU6 (and any hardtanh) becomes the difference of two softplus, and
+    LeakyReLU a mixture of softplus and the identity. This holds for modules, functions, methods of tensors, and
+    in-place versions. The saliency map of a piecewise linear network is piecewise constant, so its own gradient does
+    not say how to change the map. The gradient of the surrogate does. Use the surrogate for gradients only, and
+    measure results on the network itself.
 
-    A compiled or scripted network hides its rectifiers, and is left as it is; so is what rectifies by another name,
-    such as ``clamp(min=0)`` or ``maximum``.
+    A compiled or scripted network is not changed, because its ReLUs cannot be seen. Neither are ReLUs by another
+    name, such as ``clamp(min=0)`` or ``maximum``.
 
     Args:
-        beta: β > 0; the surrogate differs from the rectifier by at most ln(2)/β, at its kink.
+        beta: β > 0; the surrogate differs from the ReLU by at most ln(2)/β, at its kink.
 
     Raises:
-        InvalidInputError: β is not a positive number.
+        InvalidInputError: ``beta`` is not a positive number.
 
     Source:
         Dombrowski et al. (2019), section 3; Ghorbani et al. (2019) and Levine et al. (2019) attack this way.
@@ -92,52 +94,63 @@ def softplus_surrogate(beta: float) -> Iterator[None]:
         ...     torch.nn.ReLU()(torch.zeros(1))
         tensor([0.6931])
     """
-    with _SoftRectifiers(checked_number("beta", beta, above=0)):
+    with ReLUMode(checked_number("beta", beta, above=0)):
         yield
 
 
-class _SoftRectifiers(TorchFunctionMode):
-    def __init__(self, beta: float) -> None:
+class ReLUMode(TorchFunctionMode):
+    """A context in which ReLUs are noticed, and replaced by softplus if ``beta`` is given.
+
+    Args:
+        beta: β of the softplus; ``None`` runs ReLUs unchanged.
+
+    Attributes:
+        seen: Whether a ReLU ran within the block.
+    """
+
+    def __init__(self, beta: float | None = None) -> None:
         super().__init__()
         self.beta = beta
+        self.seen = False
 
     def __torch_function__(
         self,
         func: Callable[..., Any],
-        types: Any,
+        types: tuple[type, ...],
         args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
-        rectifier = _RECTIFIERS.get(func)
-        if rectifier is None:
+        softened = _SOFTENED.get(func)
+        self.seen = self.seen or softened is not None
+        if softened is None or self.beta is None:
             return func(*args, **kwargs)
         in_place = func in _IN_PLACE or bool(kwargs.pop("inplace", False))
         source = kwargs.pop("input", None)
         inputs, *rest = args if source is None else (source, *args)
-        if in_place:  # what softplus remembers for its gradient must outlive the write
-            return inputs.copy_(rectifier(inputs.clone(), self.beta, *rest, **kwargs))
-        return rectifier(inputs, self.beta, *rest, **kwargs)
+        if in_place:  # softplus keeps its input for the backward pass, so the input must not be overwritten
+            return inputs.copy_(softened(inputs.clone(), self.beta, *rest, **kwargs))
+        return softened(inputs, self.beta, *rest, **kwargs)
 
 
-def _relu(inputs: Tensor, beta: float, *_: Any) -> Tensor:
+def _relu(inputs: Tensor, beta: float, *_: bool) -> Tensor:
     return functional.softplus(inputs, beta=beta)
 
 
-def _relu6(inputs: Tensor, beta: float, *_: Any) -> Tensor:
+def _relu6(inputs: Tensor, beta: float, *_: bool) -> Tensor:
     return _hardtanh(inputs, beta, 0.0, 6.0)
 
 
-def _hardtanh(inputs: Tensor, beta: float, min_val: float = -1.0, max_val: float = 1.0, *_: Any) -> Tensor:
+def _hardtanh(inputs: Tensor, beta: float, min_val: float = -1.0, max_val: float = 1.0, *_: bool) -> Tensor:
     rising = functional.softplus(inputs - min_val, beta=beta)
     return min_val + rising - functional.softplus(inputs - max_val, beta=beta)
 
 
-def _leaky_relu(inputs: Tensor, beta: float, negative_slope: float = 0.01, *_: Any) -> Tensor:
+def _leaky_relu(inputs: Tensor, beta: float, negative_slope: float = 0.01, *_: bool) -> Tensor:
     return negative_slope * inputs + (1 - negative_slope) * functional.softplus(inputs, beta=beta)
 
 
-_RECTIFIERS: dict[Callable[..., Any], Callable[..., Tensor]] = {
+_SOFTENED: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
     functional.relu: _relu,
     functional.relu_: _relu,
     torch.relu: _relu,
@@ -153,39 +166,23 @@ _RECTIFIERS: dict[Callable[..., Any], Callable[..., Tensor]] = {
 _IN_PLACE = frozenset({functional.relu_, torch.relu_, Tensor.relu_, functional.hardtanh_, functional.leaky_relu_})
 
 
-class RectifierWatch(TorchFunctionMode):
-    """Within the block, note whether a function ran that the surrogate would replace."""
-
-    seen = False
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func in _RECTIFIERS:
-            self.seen = True
-        return func(*args, **(kwargs or {}))
-
-
-def check_surrogate(beta: object, method: object) -> None:
-    """Refuse what is no surrogate, and networks whose ReLUs no surrogate can replace.
+def check_surrogate(beta: SurrogateBeta, method: Attribution | None) -> None:
+    """Refuse a value of β that is out of range, and networks whose ReLUs cannot be replaced.
 
     Args:
         beta: β, ``"auto"`` or ``None``.
-        method: The attribution under attack.
+        method: The attribution under attack; ``None`` if it is not known yet.
 
     Raises:
-        InvalidInputError: β is something else, or a number for a network with a scripted module.
+        InvalidInputError: ``beta`` is neither a positive number nor ``"auto"`` nor ``None``, or it is a number and the
+            network has a scripted module.
     """
     if beta is None or beta == AUTO:
         return
     if isinstance(beta, str):
         raise InvalidInputError(f"Expected `surrogate_beta` to be a number > 0, 'auto' or None, got {beta!r}.")
     checked_number("surrogate_beta", beta, above=0)
-    scripted = _scripted(Reachable(method).modules)
+    scripted = _scripted_module(method)
     if scripted is not None:
         raise InvalidInputError(
             f"Expected a network of Python modules for `surrogate_beta`, got a scripted {scripted}. With 'auto' it is "
@@ -193,9 +190,9 @@ def check_surrogate(beta: object, method: object) -> None:
         )
 
 
-def _scripted(networks: Iterable[torch.nn.Module]) -> str | None:
-    """The name of a scripted module among networks and their parts."""
-    for network in networks:
+def _scripted_module(method: Attribution | None) -> str | None:
+    """Return the name of a scripted module of the networks that ``method`` calls, or ``None``."""
+    for network in Reachable(method).modules:
         for module in network.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 return str(module.original_name)

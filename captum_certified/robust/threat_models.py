@@ -1,4 +1,7 @@
-"""The balls that perturbations are confined to: where a start is drawn, which way is up, and the way back."""
+"""The threat models of an attack: a ball around each input, and the box of the valid inputs.
+
+:meth:`Ball.project` moves a point back into both.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,8 +16,8 @@ from captum_certified.sampling import NoiseLaw, noise_pass
 
 __all__ = ["Ball", "ball_named", "check_bounds", "check_within"]
 
-# Points are stored in the precision of the inputs, which can push them out of the ball by a few units in the last
-# place; they are then drawn in by so many units more than that, and each time they are not yet inside by more.
+# Rounding to the precision of the inputs can push a point out of the ball by a few units in the last place. The offset
+# is then shrunk by a slack of this many units, and by a slack _GROWTH times larger after every attempt that fails.
 _UNITS = 4.0
 _GROWTH = 8.0
 _ATTEMPTS = 8
@@ -22,7 +25,7 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True)
 class Ball(ABC):
-    """A ball around rows of inputs, cut with a box.
+    """A ball around every row of inputs, intersected with a box.
 
     Args:
         radius: ρ, in the units of the inputs.
@@ -35,27 +38,27 @@ class Ball(ABC):
     upper_bound: float
 
     @abstractmethod
-    def size(self, offsets: Tensor) -> Tensor:
-        """Norm of every row, shape (N,)."""
+    def norms(self, offsets: Tensor) -> Tensor:
+        """Return the norm of every row, shape (N,)."""
 
     @abstractmethod
-    def confined(self, offsets: Tensor) -> Tensor:
-        """The nearest offsets in the ball."""
+    def clip(self, offsets: Tensor) -> Tensor:
+        """Return the nearest offsets in the ball, whatever the box."""
 
     @abstractmethod
-    def start(self, seed: int, draw: int, like: Tensor) -> Tensor:
-        """The offset of a random start, numbered ``draw``; shaped like one row."""
+    def random_offset(self, seed: int, draw: int, like: Tensor) -> Tensor:
+        """Return the offset of random start number ``draw``, shaped like one row."""
 
     @abstractmethod
     def direction(self, gradient: Tensor) -> Tensor:
-        """The way of steepest ascent, scaled as the algorithm scales it."""
+        """Return the direction of steepest ascent; only its product with the step size has a meaning."""
 
     @abstractmethod
-    def first_step(self, gradient: Tensor) -> Tensor:
-        """The size of the first step of every row, shape (N, 1): 0 where there is no gradient."""
+    def first_step_size(self, gradient: Tensor) -> Tensor:
+        """Return the size of the first step of every row, shape (N, 1); 0 where the gradient is zero."""
 
     def project(self, points: Tensor, centers: Tensor) -> Tensor:
-        """Points of the ball and the box, in the precision of the inputs.
+        """Project points to the ball and the box, in the precision of the inputs.
 
         Args:
             points: Shape (N, d).
@@ -65,55 +68,56 @@ class Ball(ABC):
             Shape (N, d). The distance from the center is at most ρ after rounding too.
         """
         exact = centers.double()
-        offsets = (exact + self.confined(points.double() - exact)).clamp(self.lower_bound, self.upper_bound) - exact
+        offsets = (exact + self.clip(points.double() - exact)).clamp(self.lower_bound, self.upper_bound) - exact
         slack = _UNITS * torch.finfo(centers.dtype).eps
         for _ in range(_ATTEMPTS):
             projected = (exact + offsets).to(centers.dtype).clamp(self.lower_bound, self.upper_bound)
-            excess = self.size(projected.double() - exact) > self.radius
-            if not bool(excess.any()):
+            norms = self.norms(projected.double() - exact)
+            outside = norms > self.radius
+            if not bool(outside.any()):
                 return projected
-            shrunk = offsets * (self.radius / self.size(projected.double() - exact)).unsqueeze(1) * (1 - slack)
-            offsets = torch.where(excess.unsqueeze(1), shrunk, offsets)
+            shrunk = offsets * (self.radius / norms).unsqueeze(1) * (1 - slack)
+            offsets = torch.where(outside.unsqueeze(1), shrunk, offsets)
             slack *= _GROWTH
-        return torch.where(excess.unsqueeze(1), centers, projected)
+        return torch.where(outside.unsqueeze(1), centers, projected)
 
 
 class _L2(Ball):
-    def size(self, offsets: Tensor) -> Tensor:
-        sizes: Tensor = torch.linalg.vector_norm(offsets, dim=1)
-        return sizes
+    def norms(self, offsets: Tensor) -> Tensor:
+        norms: Tensor = torch.linalg.vector_norm(offsets, dim=1)
+        return norms
 
-    def confined(self, offsets: Tensor) -> Tensor:
-        size = self.size(offsets).clamp_min(torch.finfo(offsets.dtype).tiny)
-        return offsets * (self.radius / size).clamp_max(1.0).unsqueeze(1)
+    def clip(self, offsets: Tensor) -> Tensor:
+        norms = self.norms(offsets).clamp_min(torch.finfo(offsets.dtype).tiny)
+        return offsets * (self.radius / norms).clamp_max(1.0).unsqueeze(1)
 
-    def start(self, seed: int, draw: int, like: Tensor) -> Tensor:
+    def random_offset(self, seed: int, draw: int, like: Tensor) -> Tensor:
         noise = _noise(seed, draw, like, law="gaussian")
-        size: Tensor = torch.linalg.vector_norm(noise)
-        return noise * (self.radius / size)
+        norm: Tensor = torch.linalg.vector_norm(noise)
+        return noise * (self.radius / norm)
 
     def direction(self, gradient: Tensor) -> Tensor:
         return gradient
 
-    def first_step(self, gradient: Tensor) -> Tensor:
-        size = self.size(gradient).unsqueeze(1)
-        return torch.where(size > 0, self.radius / size, torch.zeros_like(size))
+    def first_step_size(self, gradient: Tensor) -> Tensor:
+        norms = self.norms(gradient).unsqueeze(1)
+        return torch.where(norms > 0, self.radius / norms, torch.zeros_like(norms))
 
 
 class _Linf(Ball):
-    def size(self, offsets: Tensor) -> Tensor:
+    def norms(self, offsets: Tensor) -> Tensor:
         return offsets.abs().amax(dim=1)
 
-    def confined(self, offsets: Tensor) -> Tensor:
+    def clip(self, offsets: Tensor) -> Tensor:
         return offsets.clamp(-self.radius, self.radius)
 
-    def start(self, seed: int, draw: int, like: Tensor) -> Tensor:
+    def random_offset(self, seed: int, draw: int, like: Tensor) -> Tensor:
         return _noise(seed, draw, like, law="uniform") * (self.radius / 3**0.5)
 
     def direction(self, gradient: Tensor) -> Tensor:
         return gradient.sign()
 
-    def first_step(self, gradient: Tensor) -> Tensor:
+    def first_step_size(self, gradient: Tensor) -> Tensor:
         return torch.where(gradient.abs().amax(dim=1, keepdim=True) > 0, self.radius, 0.0).to(gradient)
 
 
@@ -121,10 +125,10 @@ _BALLS: dict[str, type[Ball]] = {"L2": _L2, "Linf": _Linf}
 
 
 def ball_named(norm: str) -> type[Ball]:
-    """The ball of a norm by Captum's name for it: ``"L2"`` or ``"Linf"``.
+    """Return the ball of a norm by Captum's name for the norm: ``"L2"`` or ``"Linf"``.
 
     Raises:
-        InvalidInputError: There is no such norm.
+        InvalidInputError: ``norm`` is neither.
     """
     if norm not in _BALLS:
         raise InvalidInputError(f"Expected `norm` to be one of {sorted(_BALLS)}, got {norm!r}.")
@@ -132,10 +136,10 @@ def ball_named(norm: str) -> type[Ball]:
 
 
 def check_bounds(lower_bound: float, upper_bound: float) -> None:
-    """Refuse what is no box.
+    """Refuse bounds that enclose no box.
 
     Raises:
-        InvalidInputError: A bound is no number, or they are not in order.
+        InvalidInputError: A bound is not a number, or ``lower_bound`` is not below ``upper_bound``.
     """
     for name, bound in (("lower_bound", lower_bound), ("upper_bound", upper_bound)):
         if isinstance(bound, bool) or not isinstance(bound, (int, float)):
@@ -145,10 +149,10 @@ def check_bounds(lower_bound: float, upper_bound: float) -> None:
 
 
 def check_within(inputs: Iterable[Tensor], lower_bound: float, upper_bound: float) -> None:
-    """Refuse inputs that are not finite or not in the box: nothing near them could be in it.
+    """Refuse inputs outside the box, around which a ball may not meet the box at all.
 
     Raises:
-        InvalidInputError: They are not.
+        InvalidInputError: An input is not finite, or not within the bounds.
     """
     tensors = [tensor.detach() for tensor in inputs]
     low, high = min(t.min() for t in tensors), max(t.max() for t in tensors)

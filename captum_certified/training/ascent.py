@@ -76,11 +76,12 @@ class AscentLoss(TrainingLoss):
             with torch.enable_grad():
                 [slope] = torch.autograd.grad(objective(leaf).sum(), leaf)
             slope = slope.reshape(centers.shape).double()
-            step = share * ball.first_step(slope) * ball.direction(slope)
+            step = share * ball.first_step_size(slope) * ball.direction(slope)
             points = ball.project(points.double() + step, centers)
         return points.reshape(inputs.shape)
 
 
 def _start(ball: Ball, centers: Tensor, seed: int) -> Tensor:
-    offsets = torch.stack([ball.start(derived_seed(seed, row), 0, center) for row, center in enumerate(centers)])
+    seeds = [derived_seed(seed, row) for row in range(len(centers))]
+    offsets = torch.stack([ball.random_offset(own, 0, center) for own, center in zip(seeds, centers, strict=True)])
     return ball.project(centers.double() + offsets, centers)

@@ -11,7 +11,11 @@ from torch.testing import assert_close
 
 from captum_certified import InterpretationAttack
 from captum_certified.robust import GhorbaniAttack
-from captum_certified.robust.search import Best, RandomStarts, algorithm_1, sign_steps
+from captum_certified.robust.base import AttackArguments
+from captum_certified.robust.ghorbani_attack import SignSteps
+from captum_certified.robust.interpretation_attack import GradientAscent
+from captum_certified.robust.random_starts import RandomStarts
+from captum_certified.robust.search import BestPoints
 from captum_certified.robust.surrogate import Surrogate
 
 INPUT = torch.tensor([[0.3, -0.6, 0.9, 0.1, -0.2, 0.5]], dtype=torch.float64)
@@ -92,12 +96,14 @@ def ascent(model, center, starts, *, steps, norm, low, high, halvings):
     return best, best_value
 
 
-def prepared(attack, x=INPUT, *, k=K, keep_class=True, n_draws=100, radius=RADIUS, target=None):
-    explanation = attack.space.explanation(
-        x, k=k, target=target, additional_forward_args=None, attribution_kwargs=None, reference=None, seed=SEED
-    )
-    ball = attack.space.ball(radius)
-    return explanation, ball, RandomStarts(explanation, ball, seed=SEED, n_draws=n_draws, keep_class=keep_class)
+def random_starts(attack):
+    """The starts of an attack on the input under the seed, from the first."""
+    arguments = AttackArguments(
+        inputs=INPUT, radius=RADIUS, k=K, step_num=1, target=None, additional_forward_args=None,
+        attribution_kwargs=None, reference=None, keep_class=True, seed=SEED, show_progress=False,
+    )  # fmt: skip
+    explanation, ball = attack._explanation(arguments), attack._ball(RADIUS)
+    return RandomStarts(explanation, ball, seed=SEED, n_draws=100, keep_class=True)
 
 
 # -- the algorithm ---------------------------------------------------------------------------------------------
@@ -109,14 +115,13 @@ def prepared(attack, x=INPUT, *, k=K, keep_class=True, n_draws=100, radius=RADIU
 def test_algorithm_1_finds_the_point_of_a_literal_version(number, norm, box):
     net, center = mlp(seed=number), INPUT[0].numpy()
     attack = InterpretationAttack(net, Saliency(net), norm=norm, lower_bound=box[0], upper_bound=box[1])
-    _, _, starts = prepared(attack)
+    starts = random_starts(attack)
     drawn = [starts.next()[0][0].numpy() for _ in range(3)]
     model, halvings = by_hand(net, center), []
     expected, value = ascent(model, center, drawn, steps=8, norm=norm, low=box[0], high=box[1], halvings=halvings)
     found = attack.attack(INPUT, RADIUS, k=K, step_num=8, n_restarts=3, seed=SEED)
     assert_close(found.perturbed[0].numpy(), expected, rtol=0, atol=1e-7)
-    _, _, starts = prepared(attack)
-    best = algorithm_1(starts, step_num=8, n_restarts=3)
+    best = GradientAscent(random_starts(attack)).run(step_num=8, n_restarts=3)
     assert_close(float(best.values), value, rtol=0, atol=1e-7)
     left = np.argsort(-np.abs(model.gradient(expected)), kind="stable")[:K]
     assert int(found.overlap) == len(set(left) & set(model.members))
@@ -131,7 +136,7 @@ def test_steps_that_change_the_class_are_halved_as_in_the_literal_version():
             first, second = outputs.topk(2).indices.tolist()
             net[2].bias[second] += outputs[first] - outputs[second] - 0.02
         attack = InterpretationAttack(net, Saliency(net))
-        _, _, starts = prepared(attack)
+        starts = random_starts(attack)
         drawn = [starts.next()[0][0].numpy() for _ in range(2)]
         model, halvings = by_hand(net, center), []
         expected, _ = ascent(model, center, drawn, steps=6, norm="L2", low=-math.inf, high=math.inf, halvings=halvings)
@@ -176,7 +181,7 @@ class Scripted:
 
     def __init__(self, *, keeps, slope=1.0):
         self.centers = torch.zeros(1, 1, dtype=torch.float64)
-        self.rows, self.keeps, self.slope = 1, keeps, slope
+        self.all_rows, self.keeps, self.slope = torch.arange(1), keeps, slope
         self.seen, self.tried = [], []
 
     def values(self, points, rows):
@@ -196,7 +201,7 @@ class Line:
 
     radius = 1.0
 
-    def start(self, seed, draw, like):
+    def random_offset(self, seed, draw, like):
         return torch.zeros(1, dtype=torch.float64)
 
     def project(self, points, centers):
@@ -205,14 +210,14 @@ class Line:
     def direction(self, gradient):
         return gradient
 
-    def first_step(self, gradient):
+    def first_step_size(self, gradient):
         return torch.where(gradient.abs() > 0, self.radius / gradient.abs(), torch.zeros_like(gradient))
 
 
 def watched(steps, *, keep_class=True, n_restarts=1, **rule):
     explanation = Scripted(**rule)
     starts = RandomStarts(explanation, Line(), seed=0, n_draws=100, keep_class=keep_class)
-    best = algorithm_1(starts, step_num=steps, n_restarts=n_restarts)
+    best = GradientAscent(starts).run(step_num=steps, n_restarts=n_restarts)
     return explanation, best
 
 
@@ -264,7 +269,7 @@ def test_every_restart_begins_with_a_whole_step():
 
 
 def test_the_best_of_all_iterates_is_kept_also_over_infinities():
-    best = Best(torch.zeros(3, 1, dtype=torch.float64))
+    best = BestPoints(torch.zeros(3, 1, dtype=torch.float64))
     assert not best.found.any()
     best.offer(
         torch.tensor([[1.0], [2.0]], dtype=torch.float64),
@@ -278,9 +283,9 @@ def test_the_best_of_all_iterates_is_kept_also_over_infinities():
 
 def test_sign_steps_pass_through_points_of_another_class():
     explanation = Scripted(keeps=lambda x: not 0.15 < x < 0.45)
-    best = sign_steps(explanation, Line(), step_size=0.1, step_num=5, keep_class=True, seed=0)
+    best = SignSteps(explanation, Line(), step_size=0.1, keep_class=True, seed=0).run(step_num=5)
     assert_close(explanation.seen, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert_close(float(best.points), 0.5)
     explanation = Scripted(keeps=lambda x: x <= 0.15)
-    best = sign_steps(explanation, Line(), step_size=0.1, step_num=5, keep_class=True, seed=0)
+    best = SignSteps(explanation, Line(), step_size=0.1, keep_class=True, seed=0).run(step_num=5)
     assert_close(float(best.points), 0.1)

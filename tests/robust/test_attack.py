@@ -35,7 +35,7 @@ from captum_certified import (
 )
 from captum_certified.maps import FeatureLayout
 from captum_certified.robust import GhorbaniAttack
-from captum_certified.robust.objectives import Clean, objective_named, shares_of
+from captum_certified.robust.objectives import CleanMaps, objective_named, shares_of
 from captum_certified.robust.threat_models import ball_named
 
 RADIUS = 0.4
@@ -203,12 +203,12 @@ def test_bounds_that_the_precision_cannot_hold_are_those_of_the_inputs():
 def test_starts_lie_on_the_sphere_and_fill_the_cube():
     like = torch.zeros(1, 4, dtype=torch.float64)
     sphere, cube = (ball_named(norm)(2.0, -math.inf, math.inf) for norm in ("L2", "Linf"))
-    on_sphere = torch.stack([sphere.start(0, draw, like) for draw in range(400)])
+    on_sphere = torch.stack([sphere.random_offset(0, draw, like) for draw in range(400)])
     assert_close(on_sphere.norm(dim=1), torch.full((400,), 2.0, dtype=torch.float64))
     # Uniform: mean 0 and variance 2²/4 along every axis, to 5 standard errors.
     assert_close(on_sphere.mean(dim=0), torch.zeros(4, dtype=torch.float64), rtol=0, atol=5 * 1 / 20)
     assert_close(on_sphere.var(dim=0), torch.ones(4, dtype=torch.float64), rtol=0, atol=0.35)
-    in_cube = torch.stack([cube.start(0, draw, like) for draw in range(400)])
+    in_cube = torch.stack([cube.random_offset(0, draw, like) for draw in range(400)])
     assert float(in_cube.abs().max()) <= 2.0
     assert_close(in_cube.var(dim=0), torch.full((4,), 4 / 3, dtype=torch.float64), rtol=0, atol=0.35)
 
@@ -217,7 +217,7 @@ def test_steps_that_no_number_can_hold_are_not_taken():
     for norm in ("L2", "Linf"):
         ball = ball_named(norm)(1.0, -math.inf, math.inf)
         gradient = torch.tensor([[0.0, 0.0], [1e-320, 0.0], [2.0, 0.0]], dtype=torch.float64)
-        steps = ball.first_step(gradient) * ball.direction(gradient)
+        steps = ball.first_step_size(gradient) * ball.direction(gradient)
         assert torch.isfinite(steps).all()
         assert_close(steps[2], torch.tensor([1.0, 0.0], dtype=torch.float64))
         assert not steps[0].any()
@@ -802,7 +802,7 @@ def test_random_takes_any_attribution(make):
 def test_the_centre_of_a_map_without_saliency_is_the_middle():
     maps = torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]], [[3.0, 1.0, 0.0, 0.0, 0.0]]], dtype=torch.float64)
     layout = FeatureLayout.of((maps[:, 0],), is_tuple=False, rows=2)
-    clean = Clean(shares_of(maps[:, 0]), maps[:, 0] > 0, layout)
+    clean = CleanMaps(shares_of(maps[:, 0]), maps[:, 0] > 0, layout)
     moved = objective_named("mass_center", clean, None)
     empty = torch.zeros(2, 5, dtype=torch.float64)
     expected = mass_center_distance(maps[:, 0], empty).square()

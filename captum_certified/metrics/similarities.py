@@ -1,0 +1,144 @@
+"""Similarities of two maps, which are larger where the maps agree more: top sets, angle, and order of the features."""
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from captum_certified.checks import resolved_count
+from captum_certified.metrics.pairs import Maps, paired_rows, scaled_rows
+from captum_certified.sampling import top_k_rows
+
+__all__ = ["cosine_similarity", "kendall_tau", "spearman_rank", "top_k_intersection"]
+
+
+def top_k_intersection(a: Maps, b: Maps, *, k: int | float) -> Tensor:
+    """Return the fraction of the K most salient features that two maps share: |top-K(|a|) ∩ top-K(|b|)| / K.
+
+    Features are ranked by magnitude; among equal magnitudes the lower index comes first, as in
+    :class:`~captum_certified.TopKCertificate`. Zeros are ranked too: a map with fewer than K non-zero entries fills its
+    top set with zeros in the order of their indices.
+
+    Args:
+        a: Maps: a tensor of shape (N, …), or a tuple of tensors whose entries are ranked together.
+        b: Maps of the same shapes.
+        k: Size K of the top set: an int is a count, a float a fraction of the n entries, rounded up.
+
+    Returns:
+        Shape (N,), in [0, 1].
+
+    Raises:
+        InvalidInputError: The maps are not finite or not of the same shapes, or ``k`` is out of range.
+
+    Source:
+        Ghorbani, Abid and Zou (2019); Chen et al. (2019).
+
+    Example:
+        >>> top_k_intersection(torch.tensor([[9.0, -8.0, 1.0, 0.0]]), torch.tensor([[5.0, 0.0, 7.0, 1.0]]), k=2)
+        tensor([0.5000], dtype=torch.float64)
+    """
+    rows_a, rows_b = paired_rows(a, b)
+    count = resolved_count("k", k, rows_a.shape[1])
+    shared = top_k_rows(rows_a.abs(), count)[0] & top_k_rows(rows_b.abs(), count)[0]
+    return shared.sum(dim=1).to(rows_a.dtype) / count
+
+
+def cosine_similarity(a: Maps, b: Maps) -> Tensor:
+    """Return the cosine of the angle between two maps, with their signs.
+
+    Where the cosine is undefined, the result is 1 if both maps are zero and 0 if only one is.
+
+    Args:
+        a: Maps: a tensor of shape (N, …), or a tuple of tensors that count as one vector for each example.
+        b: Maps of the same shapes.
+
+    Returns:
+        Shape (N,), in [−1, 1].
+
+    Raises:
+        InvalidInputError: The maps are not finite or not of the same shapes.
+
+    Example:
+        >>> cosine_similarity(torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]]))
+        tensor([0.9600], dtype=torch.float64)
+    """
+    return _cosine_of_rows(*paired_rows(a, b))
+
+
+def kendall_tau(a: Maps, b: Maps) -> Tensor:
+    """Return Kendall's τ-b of the entries of two maps, with their signs.
+
+    It is computed on the CPU, row by row. Where τ-b is undefined, the result is 1 if both maps are constant and 0 if
+    only one is.
+
+    Args:
+        a: Maps: a tensor of shape (N, …), or a tuple of tensors whose entries are ranked together.
+        b: Maps of the same shapes.
+
+    Returns:
+        Shape (N,), in [−1, 1], on the device of ``a``.
+
+    Raises:
+        InvalidInputError: The maps are not finite or not of the same shapes.
+
+    Source:
+        τ-b of :func:`scipy.stats.kendalltau`; as a measure of attributions Chen et al. (2019).
+
+    Example:
+        >>> kendall_tau(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
+        tensor([0.3333], dtype=torch.float64)
+    """
+    rows_a, rows_b = paired_rows(a, b)
+    pairs = zip(rows_a.cpu(), rows_b.cpu(), strict=True)
+    return torch.tensor([_kendall(*pair) for pair in pairs], dtype=rows_a.dtype, device=rows_a.device)
+
+
+def spearman_rank(a: Maps, b: Maps) -> Tensor:
+    """Return Spearman's rank correlation of the entries of two maps, with their signs.
+
+    Equal entries share their average rank. Where the correlation is undefined, the result is 1 if both maps are
+    constant and 0 if only one is.
+
+    Args:
+        a: Maps: a tensor of shape (N, …), or a tuple of tensors whose entries are ranked together.
+        b: Maps of the same shapes.
+
+    Returns:
+        Shape (N,), in [−1, 1].
+
+    Raises:
+        InvalidInputError: The maps are not finite or not of the same shapes.
+
+    Source:
+        As a measure of attributions Ghorbani, Abid and Zou (2019).
+
+    Example:
+        >>> spearman_rank(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
+        tensor([0.5000], dtype=torch.float64)
+    """
+    rows_a, rows_b = paired_rows(a, b)
+    return _cosine_of_rows(_centered_ranks(rows_a), _centered_ranks(rows_b))
+
+
+def _cosine_of_rows(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine of the angle between the rows of two tables of shape (N, n), shape (N,)."""
+    (a, _), (b, _) = scaled_rows(a), scaled_rows(b)
+    # One root of the product, not the product of two norms: the cosine of a row with itself is then exactly 1.
+    norms = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
+    cosine = (a * b).sum(dim=1) / torch.where(norms > 0, norms, torch.ones_like(norms))
+    both_zero = ~(a.any(dim=1) | b.any(dim=1))
+    return torch.where(both_zero, torch.ones_like(cosine), cosine.clamp(-1.0, 1.0))
+
+
+def _kendall(a: Tensor, b: Tensor) -> float:
+    constant_a, constant_b = bool((a == a[0]).all()), bool((b == b[0]).all())
+    if constant_a or constant_b:
+        return float(constant_a and constant_b)
+    return float(stats.kendalltau(a.numpy(), b.numpy()).statistic)
+
+
+def _centered_ranks(rows: Tensor) -> Tensor:
+    """Return twice the centered average rank of every entry: the entries below it minus the entries above it."""
+    ordered = rows.sort(dim=1).values
+    below = torch.searchsorted(ordered, rows)
+    not_above = torch.searchsorted(ordered, rows, right=True)
+    return (below + not_above - rows.shape[1]).to(rows.dtype)

@@ -1,0 +1,116 @@
+"""The explanation under attack: its objective, its gradient, and what is left of the clean top K."""
+
+import contextlib
+
+import torch
+from torch import Tensor
+
+from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.memory import is_out_of_memory
+from captum_certified.checks import resolved_count
+from captum_certified.exceptions import CertificationError
+from captum_certified.maps import FeatureLayout
+from captum_certified.robust.objectives import CleanMaps, Reference, objective_named, shares_of
+from captum_certified.robust.point_explainer import PointExplainer
+from captum_certified.robust.surrogate import AUTO, ReLUMode, Surrogate, SurrogateBeta, softplus_surrogate
+from captum_certified.sampling import top_k_rows
+
+__all__ = ["AttackedExplanation"]
+
+
+class AttackedExplanation:
+    """The objective D of an attack as a function of points, with the clean maps that it starts from.
+
+    Args:
+        explainer: Maps and classes at points.
+        objective: Name of the objective.
+        k: Size of the top set: an int is a count, a float a fraction of the features.
+        reference: The mask or map that the objective needs.
+        surrogate_beta: β of the softplus surrogate whose gradients are taken; ``None``: the model itself is
+            differentiated; ``"auto"``: a surrogate is used if ReLUs are seen to run.
+
+    Attributes:
+        k: K.
+        surrogate: The surrogate in use.
+        chooses_surrogate: Whether ``surrogate_beta`` is ``"auto"``.
+
+    Raises:
+        CertificationError: A clean map is not finite.
+        InvalidInputError: ``k`` is out of range, or the reference does not fit.
+    """
+
+    def __init__(
+        self,
+        explainer: PointExplainer,
+        objective: str,
+        *,
+        k: float,
+        reference: Reference,
+        surrogate_beta: SurrogateBeta,
+    ) -> None:
+        self.explainer = explainer
+        self.centers, self.all_rows = explainer.centers, explainer.all_rows
+        self.chooses_surrogate = surrogate_beta == AUTO
+        with ReLUMode() if self.chooses_surrogate else contextlib.nullcontext() as watch:
+            maps = explainer.maps(self.centers, self.all_rows)
+        if objective == "random":
+            self.surrogate = Surrogate(None, "a random search takes no gradients")
+        elif watch is not None:
+            self.surrogate = Surrogate.automatic(explainer.method, seen=watch.seen)
+        else:
+            self.surrogate = Surrogate.fixed(None if surrogate_beta == AUTO else surrogate_beta)
+        groups = explainer.arguments.get("groups") if isinstance(explainer.method, SmoothedAttribution) else None
+        self.layout = FeatureLayout.of(maps, is_tuple=len(maps) > 1, rows=len(self.all_rows), groups=groups)
+        features = self._features(maps, self.all_rows)
+        if not bool(torch.isfinite(features).all()):
+            raise CertificationError("Expected finite attributions at the clean inputs, got NaN or infinity.")
+        self.k = resolved_count("k", k, self.layout.n_features)
+        self.clean = CleanMaps(shares_of(features), top_k_rows(features, self.k)[0], self.layout)
+        self.objective = objective_named(objective, self.clean, reference)
+
+    def values(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Compute D of the model's own maps at points of shape (R, d), shape (R,); −∞ where a map is not finite."""
+        values = self.objective(shares_of(self._features(self.explainer.maps(points, rows), rows)), rows)
+        return torch.where(torch.isfinite(values), values, torch.full_like(values, -torch.inf)).cpu().double()
+
+    def overlap(self, points: Tensor) -> Tensor:
+        """Count the features of the clean top K that are in the top K at points of shape (N, d), shape (N,)."""
+        features = self._features(self.explainer.maps(points, self.all_rows), self.all_rows).nan_to_num()
+        return (top_k_rows(features, self.k)[0] & self.clean.top_k).sum(dim=1).cpu()
+
+    def keeps_class(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Return whether the model predicts its class at the clean input, shape (R,); always without classes."""
+        return self.explainer.keeps_class(points, rows)
+
+    def gradients(self, points: Tensor, rows: Tensor, *, step: int) -> Tensor:
+        """Compute ∇D at points of shape (R, d); rows where it is not finite are zero.
+
+        Args:
+            points: The points.
+            rows: The examples that the points belong to.
+            step: Number of the step; smoothed explanations are differentiated over fresh draws in each step.
+        """
+        try:
+            return self._gradients(points, rows, step)
+        except (RuntimeError, TypeError) as error:
+            if self.surrogate.beta is None or not self.chooses_surrogate or is_out_of_memory(error):
+                raise
+            self.surrogate = Surrogate(None, f"the network does not run with softplus in place of ReLU: {error}")
+        return self._gradients(points, rows, step)
+
+    def _gradients(self, points: Tensor, rows: Tensor, step: int) -> Tensor:
+        leaf = points.detach().clone().requires_grad_()
+        beta = self.surrogate.beta
+        with torch.enable_grad(), contextlib.nullcontext() if beta is None else softplus_surrogate(beta):
+            maps = self.explainer.maps_with_graph(leaf, rows, step=step)
+            value = self.objective(shares_of(self._features(maps, rows)), rows).sum()
+        if not value.requires_grad:
+            return torch.zeros_like(points, dtype=torch.float64)
+        [gradient] = torch.autograd.grad(value, leaf, allow_unused=True)
+        gradient = torch.zeros_like(leaf) if gradient is None else gradient
+        finite = torch.isfinite(gradient).all(dim=1, keepdim=True)
+        return torch.where(finite, gradient, torch.zeros_like(gradient)).double()
+
+    def _features(self, maps: tuple[Tensor, ...], rows: Tensor) -> Tensor:
+        """Return the magnitudes of the features, shape (R, n); all entries of a group have its value."""
+        return self.layout.of_rows(rows).group_means(maps)

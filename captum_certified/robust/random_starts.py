@@ -1,0 +1,76 @@
+"""Random points of a ball from which a search starts."""
+
+import torch
+from torch import Tensor
+
+from captum_certified.robust.attacked_explanation import AttackedExplanation
+from captum_certified.robust.threat_models import Ball
+from captum_certified.storage import digest
+
+__all__ = ["RandomStarts", "seeds_of_rows"]
+
+
+class RandomStarts:
+    """Random points of the ball that keep the class, from a limited number of draws for each example.
+
+    The points of an example depend on the seed, on its input, and on the number of equal inputs before it. They do
+    not depend on the rest of the batch, and copies of one input have different starts.
+
+    Args:
+        explanation: The explanation under attack.
+        ball: The ball.
+        seed: Seed of the draws.
+        n_draws: Q, the draws for each example over all restarts.
+        keep_class: Whether a start must keep the class.
+    """
+
+    def __init__(
+        self, explanation: AttackedExplanation, ball: Ball, *, seed: int, n_draws: int, keep_class: bool
+    ) -> None:
+        self.explanation = explanation
+        self.ball = ball
+        self.n_draws = n_draws
+        self.keep_class = keep_class
+        self.used = torch.zeros(len(explanation.centers), dtype=torch.int64, device="cpu")
+        self.seeds = seeds_of_rows(explanation.centers, seed)
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Draw a start for every example, until it keeps the class or no draws are left.
+
+        Returns:
+            Points of shape (R, d), and the R rows that have one.
+        """
+        centers = self.explanation.centers
+        points = centers.clone()
+        missing = torch.arange(len(centers), device="cpu")
+        found = torch.zeros(len(centers), dtype=torch.bool, device="cpu")
+        while True:
+            missing = missing[self.used[missing] < self.n_draws]
+            if not len(missing):
+                break
+            drawn = torch.stack([self._draw(row) for row in missing.tolist()])
+            self.used[missing] += 1
+            kept = torch.ones(len(missing), dtype=torch.bool, device="cpu")
+            if self.keep_class:
+                kept = self.explanation.keeps_class(drawn, missing)
+            points[missing[kept].to(points.device)] = drawn[kept.to(drawn.device)]
+            found[missing[kept]] = True
+            missing = missing[~kept]
+        rows = torch.nonzero(found).squeeze(1)
+        return points[rows.to(points.device)], rows
+
+    def _draw(self, row: int) -> Tensor:
+        center = self.explanation.centers[row : row + 1]
+        offset = self.ball.random_offset(self.seeds[row], int(self.used[row]), center)
+        return self.ball.project(center.double() + offset, center)[0]
+
+
+def seeds_of_rows(centers: Tensor, seed: int) -> list[int]:
+    """Derive a 63-bit seed for every row from its content and the number of equal rows before it."""
+    seen: dict[str, int] = {}
+    seeds = []
+    for row in centers:
+        content = digest(row)
+        seen[content] = seen.get(content, -1) + 1
+        seeds.append(int(digest(seed, content, seen[content])[:16], 16) >> 1)
+    return seeds
