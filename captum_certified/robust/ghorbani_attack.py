@@ -32,15 +32,8 @@ class GhorbaniAttack(ExplanationAttack):
     paper's Figure 6 compares with :class:`InterpretationAttack`. It starts at the input, whose class is kept, so it
     always succeeds in the sense of :class:`AttackResult`.
 
-    Args:
-        forward_func: The model.
-        attribution_method: The explanation, as in :class:`InterpretationAttack`.
-        objective: ``"top_k"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``.
-        norm: ``"Linf"`` or ``"L2"``.
-        lower_bound: Smallest value of an input.
-        upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate whose gradients guide the search, as in
-            :class:`InterpretationAttack`.
+    The arguments are the same as in :class:`InterpretationAttack`, but ``norm`` is ``"Linf"`` by default, and the
+    ``objective`` cannot be ``"random"``.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.

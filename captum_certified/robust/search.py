@@ -76,7 +76,7 @@ class Search(ABC):
             The next points, shape (R, d), and whether each of them may be the result, shape (R,).
         """
 
-    def run(self, *, step_num: int, n_restarts: int = 1, on_step: Callable[[], object] = lambda: None) -> BestPoints:
+    def run(self, *, step_num: int, n_restarts: int = 1, on_step: Callable[[], None] = lambda: None) -> BestPoints:
         """Search from several starts.
 
         Args:

@@ -2,15 +2,14 @@
 
 from captum_certified.training.adversarial import AdversarialLoss
 from captum_certified.training.attribution_regularization import IGNormLoss, IGSumNormLoss
-from captum_certified.training.curvature import CurvatureLoss
+from captum_certified.training.curvature import CurvatureLoss, SmoothSurfaceLoss, top_hessian_eigenvalue
 from captum_certified.training.ddn import DDNLoss
 from captum_certified.training.fit import FitResult, fit
 from captum_certified.training.gaussian import GaussianAugmentationLoss
+from captum_certified.training.integrated_gradients import loss_integrated_gradients
 from captum_certified.training.loss import TrainingLoss
 from captum_certified.training.networks import mnist_network
-from captum_certified.training.path import loss_integrated_gradients
-from captum_certified.training.saliency import SaliencyAdversarialLoss
-from captum_certified.training.smooth_surface import SmoothSurfaceLoss, top_hessian_eigenvalue
+from captum_certified.training.saliency_adversarial import SaliencyAdversarialLoss
 from captum_certified.training.spectral_norm import SpectralNormLoss
 
 __all__ = [

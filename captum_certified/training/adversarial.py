@@ -1,13 +1,74 @@
-"""Adversarial training of the classification itself (Madry et al.)."""
+"""Adversarial training (Madry et al.), and the projected gradient ascent behind it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from captum_certified.training.ascent import AscentLoss
-from captum_certified.training.loss import cross_entropies, evaluation_mode
+from captum_certified.checks import checked_integer, checked_number
+from captum_certified.randomness import derived_seed
+from captum_certified.robust.threat_models import Ball, ball_named, check_bounds, check_within
+from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
-__all__ = ["AdversarialLoss"]
+__all__ = ["AdversarialLoss", "AscentLoss"]
+
+# The default step size is this many radii over the number of steps, as in Madry et al. (2018).
+_RADII = 2.5
+
+
+@dataclass(kw_only=True, eq=False)
+class AscentLoss(TrainingLoss):
+    """A loss at the worst point of a ball, found by projected gradient ascent from a random point.
+
+    The arguments are those of :class:`AdversarialLoss`.
+    """
+
+    radius: float
+    norm: str = "Linf"
+    step_num: int = 10
+    step_size: float | None = None
+    lower_bound: float = float("-inf")
+    upper_bound: float = float("inf")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("radius", self.radius, at_least=0)
+        checked_integer("step_num", self.step_num, at_least=1)
+        if self.step_size is not None:
+            checked_number("step_size", self.step_size, above=0)
+        ball_named(self.norm)
+        check_bounds(self.lower_bound, self.upper_bound)
+
+    def ascend(self, objective: Callable[[Tensor], Tensor], inputs: Tensor, seed: int) -> Tensor:
+        """Return the last point of an ascent.
+
+        Args:
+            objective: Returns shape (N,) for points of the shape of the inputs; no row depends on another.
+            inputs: Shape (N, …), within the bounds.
+            seed: Seed of the start.
+
+        Returns:
+            Shape (N, …), without graph, in the ball and in the box.
+
+        Raises:
+            InvalidInputError: The inputs are not within the bounds.
+        """
+        check_within([inputs], self.lower_bound, self.upper_bound)
+        if self.radius == 0:
+            return inputs
+        centers = inputs.reshape(len(inputs), -1)
+        ball = ball_named(self.norm)(self.radius, self.lower_bound, self.upper_bound)
+        points = _random_points(ball, centers, seed)
+        steps_per_radius = (self.step_size or _RADII * self.radius / self.step_num) / self.radius
+        for _ in range(self.step_num):
+            leaf = points.reshape(inputs.shape).requires_grad_()
+            with torch.enable_grad():
+                [gradient] = torch.autograd.grad(objective(leaf).sum(), leaf)
+            gradient = gradient.reshape(centers.shape).double()
+            step = steps_per_radius * ball.first_step_size(gradient) * ball.direction(gradient)
+            points = ball.project(points.double() + step, centers)
+        return points.reshape(inputs.shape)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -18,7 +79,7 @@ class AdversarialLoss(AscentLoss):
         radius: ρ ≥ 0, in the units of the inputs.
         norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
         step_num: Steps of the ascent.
-        step_size: Length of a step in the norm; ``None``: 2.5 ρ / steps.
+        step_size: Norm of a step; ``None``: 2.5 ρ / steps.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         seed: Seed of the starts; ``None`` draws a fresh one.
@@ -40,7 +101,13 @@ class AdversarialLoss(AscentLoss):
     """
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """The mean cross-entropy at the ends of the ascents."""
+        """Return the mean cross-entropy at the last points of the ascents."""
         with evaluation_mode(model):
             perturbed = self.ascend(lambda points: cross_entropies(model, points, targets), inputs, seed)
         return cross_entropies(model, perturbed, targets).mean()
+
+
+def _random_points(ball: Ball, centers: Tensor, seed: int) -> Tensor:
+    seeds = [derived_seed(seed, row) for row in range(len(centers))]
+    offsets = torch.stack([ball.random_offset(own, 0, center) for own, center in zip(seeds, centers, strict=True)])
+    return ball.project(centers.double() + offsets, centers)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from captum_certified.checks import checked_integer, checked_number
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.training.ascent import AscentLoss
+from captum_certified.training.adversarial import AscentLoss
+from captum_certified.training.integrated_gradients import loss_integrated_gradients
 from captum_certified.training.loss import cross_entropies, evaluation_mode
-from captum_certified.training.path import loss_integrated_gradients
 
 __all__ = ["IGNormLoss", "IGSumNormLoss"]
 
@@ -22,7 +22,7 @@ _SIZES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(kw_only=True, eq=False)
 class _AttributionLoss(AscentLoss):
-    """The size of the integrated gradients of the loss from x to the worst x′ of a ball, and how x′ is found."""
+    """A penalty on the size s(IG) of the loss's integrated gradients from x to the worst point x′ of a ball."""
 
     step_num: int = 7
     weight: float = 1.0
@@ -40,48 +40,56 @@ class _AttributionLoss(AscentLoss):
         checked_integer("search_n_steps", self.search_n_steps, at_least=1)
 
     @abstractmethod
-    def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:
-        """What the search drives up, shape (N,), where ‖IG‖ has the size."""
+    def objective(self, model: nn.Module, perturbed: Tensor, targets: Tensor, sizes: Tensor) -> Tensor:
+        """Return what the search for x′ maximises, shape (N,).
+
+        Args:
+            model: The network.
+            perturbed: x′, shape (N, …).
+            targets: Classes of shape (N,).
+            sizes: s(IG) from x to x′, shape (N,).
+        """
 
     def worst(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """x′ of every example, by a search whose integrals have fewer steps."""
+        """Search x′ of every example, with fewer steps in the integrals than in the loss."""
 
         def objective(points: Tensor) -> Tensor:
-            return self.worth(model, points, targets, self.sizes(model, inputs, points, targets, self.search_n_steps))
+            sizes = self.sizes(model, inputs, points, targets, self.search_n_steps)
+            return self.objective(model, points, targets, sizes)
 
         with evaluation_mode(model):
             return self.ascend(objective, inputs, seed)
 
     def worst_and_size(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """x′ and s(IG) of every example, with the graph of the latter."""
+        """Return x′ and s(IG) of every example; s(IG) has a graph."""
         perturbed = self.worst(model, inputs, targets, seed)
         with evaluation_mode(model):
             return perturbed, self.sizes(model, inputs, perturbed, targets, self.n_steps)
 
     def sizes(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor, n_steps: int) -> Tensor:
-        """s(IG) of every example, shape (N,)."""
+        """Return s(IG) of every example, shape (N,)."""
         attributions = loss_integrated_gradients(model, inputs, perturbed, targets, n_steps=n_steps, layer=self.layer)
         return _SIZES[self.size](attributions)
 
 
 @dataclass(kw_only=True, eq=False)
 class IGNormLoss(_AttributionLoss):
-    """IG-NORM: CE(x, y) + λ max ‖IG(x, x′)‖₁ over x′ in a ball, IG that of the loss along the line to x′.
+    """IG-NORM: CE(x, y) + λ max ‖IG(x, x′)‖₁ over x′ in a ball; IG integrates gradients of the loss from x to x′.
 
-    With ``size="sum"`` and λ = 1 it is :class:`AdversarialLoss`, by completeness of integrated gradients.
+    With ``size="sum"`` and λ = 1 the loss equals :class:`AdversarialLoss`, because integrated gradients are complete.
 
     Args:
         radius: ρ ≥ 0, in the units of the inputs.
         norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
         weight: λ ≥ 0.
-        size: ``"l1"`` or ``"sum"``.
+        size: What is taken of IG: ``"l1"``, its L1 norm, or ``"sum"``, the sum of its entries.
         n_steps: m, the steps of the integral in the loss.
-        search_n_steps: Those of the integrals in the search for x′, each of which is differentiated twice.
+        search_n_steps: Steps of the integrals in the search for x′, where every step is differentiated twice.
         step_num: Steps of the search.
-        step_size: Length of a step in the norm; ``None``: 2.5 ρ / steps.
+        step_size: Norm of a step; ``None``: 2.5 ρ / steps.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        layer: A module of the model whose output is attributed to; ``None``: the input.
+        layer: A module of the model to whose output the loss is attributed; ``None``: the input.
         seed: Seed of the starts; ``None`` draws a fresh one.
 
     Raises:
@@ -100,12 +108,12 @@ class IGNormLoss(_AttributionLoss):
         torch.Size([])
     """
 
-    def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:  # noqa: ARG002
-        """The size alone: CE(x) does not depend on x′."""
-        return size
+    def objective(self, model: nn.Module, perturbed: Tensor, targets: Tensor, sizes: Tensor) -> Tensor:  # noqa: ARG002
+        """Return s(IG) alone, because CE(x) does not depend on x′."""
+        return sizes
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """The mean of CE(x) + λ ‖IG(x, x′)‖."""
+        """Return the mean of CE(x) + λ s(IG)."""
         _, sizes = self.worst_and_size(model, inputs, targets, seed)
         return (cross_entropies(model, inputs, targets) + self.weight * sizes).mean()
 
@@ -114,19 +122,7 @@ class IGNormLoss(_AttributionLoss):
 class IGSumNormLoss(_AttributionLoss):
     """IG-SUM-NORM: max CE(x′, y) + β ‖IG(x, x′)‖₁ over x′ in a ball.
 
-    Args:
-        radius: ρ ≥ 0, in the units of the inputs.
-        norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
-        weight: β ≥ 0.
-        size: ``"l1"`` or ``"sum"``.
-        n_steps: m, the steps of the integral in the loss.
-        search_n_steps: Those of the integrals in the search for x′, each of which is differentiated twice.
-        step_num: Steps of the search.
-        step_size: Length of a step in the norm; ``None``: 2.5 ρ / steps.
-        lower_bound: Smallest value of an input.
-        upper_bound: Largest value of an input.
-        layer: A module of the model whose output is attributed to; ``None``: the input.
-        seed: Seed of the starts; ``None`` draws a fresh one.
+    The arguments are the same as in :class:`IGNormLoss`, and ``weight`` is β ≥ 0.
 
     Raises:
         InvalidInputError: An argument is not what was expected.
@@ -146,11 +142,11 @@ class IGSumNormLoss(_AttributionLoss):
 
     weight: float = 0.1
 
-    def worth(self, model: nn.Module, perturbed: Tensor, targets: Tensor, size: Tensor) -> Tensor:
-        """Both terms depend on x′."""
-        return cross_entropies(model, perturbed, targets) + self.weight * size
+    def objective(self, model: nn.Module, perturbed: Tensor, targets: Tensor, sizes: Tensor) -> Tensor:
+        """Return the loss itself, because both terms depend on x′."""
+        return cross_entropies(model, perturbed, targets) + self.weight * sizes
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """The mean of CE(x′) + β ‖IG(x, x′)‖."""
+        """Return the mean of CE(x′) + β s(IG)."""
         perturbed, sizes = self.worst_and_size(model, inputs, targets, seed)
-        return self.worth(model, perturbed, targets, sizes).mean()
+        return self.objective(model, perturbed, targets, sizes).mean()

@@ -1,4 +1,4 @@
-"""Adversarial training against decoupled direction and norm (Rony et al.)."""
+"""Adversarial training with the attack DDN, decoupled direction and norm (Rony et al.)."""
 
 import math
 from dataclasses import dataclass
@@ -20,25 +20,25 @@ _LAST_STEP = 0.01
 
 @dataclass(kw_only=True, eq=False)
 class DDNLoss(TrainingLoss):
-    """Cross-entropy at the nearest adversarial example, but not farther than a largest norm.
+    """Cross-entropy at the nearest adversarial example, or as near to it as the largest norm allows.
 
-    The search takes gradient steps whose direction is free, and grows or shrinks the norm of the perturbation by a
-    factor, as the point before was adversarial or not.
+    The search takes gradient steps in any direction. It then scales the perturbation to a norm that shrinks by a factor
+    after an adversarial point, and grows by a factor after any other point.
 
     Args:
         max_norm: The largest L2 norm of a perturbation, > 0, in the units of the inputs.
         step_num: Steps of the search.
-        init_norm: Norm that the search begins with, > 0.
-        gamma: The factor is 1 ± γ, 0 < γ < 1.
+        init_norm: Norm with which the search begins, > 0.
+        gamma: γ of the factor 1 ± γ, 0 < γ < 1.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        seed: Seed of directions where there is no gradient; ``None`` draws a fresh one.
+        seed: Seed of the random directions where the gradient is zero; ``None`` draws a fresh one.
 
     Raises:
         InvalidInputError: An argument is not what was expected.
 
     Source:
-        Rony et al. (2019), Algorithm 1 and section 5; one of the trainings that Wang et al. (2020) compare with.
+        Rony et al. (2019), Algorithm 1 and section 5; one of the baselines of Wang et al. (2020).
 
     Example:
         >>> import torch
@@ -66,7 +66,7 @@ class DDNLoss(TrainingLoss):
         check_bounds(self.lower_bound, self.upper_bound)
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """The mean cross-entropy at the ends of the searches."""
+        """Return the mean cross-entropy at the points that the searches found."""
         check_within([inputs], self.lower_bound, self.upper_bound)
         with evaluation_mode(model):
             nearest = self.nearest(model, inputs, targets, seed)
@@ -76,7 +76,7 @@ class DDNLoss(TrainingLoss):
         return cross_entropies(model, perturbed, targets).mean()
 
     def nearest(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """The nearest adversarial point that was met; the last point where there was none. Shape (N, …)."""
+        """Return the nearest adversarial point of the search, or its last point if none was; shape (N, …)."""
         points, best = inputs, inputs
         offsets = torch.zeros_like(inputs)
         norms = torch.full((len(inputs),), self.init_norm, dtype=inputs.dtype, device=inputs.device)
@@ -85,32 +85,32 @@ class DDNLoss(TrainingLoss):
             leaf = points.detach().requires_grad_()
             logits = model(leaf)
             adversarial = logits.argmax(dim=1) != targets
-            sizes = (leaf - inputs).detach().flatten(1).norm(dim=1)
-            nearer = adversarial & (sizes < smallest)
-            smallest = torch.where(nearer, sizes, smallest)
+            distances = (leaf - inputs).detach().flatten(1).norm(dim=1)
+            nearer = adversarial & (distances < smallest)
+            smallest = torch.where(nearer, distances, smallest)
             best = torch.where(_broadcast(nearer | smallest.isinf(), inputs), leaf.detach(), best)
             if step == self.step_num:
                 break
-            [slopes] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
-            anywhere = _noise_like(inputs, derived_seed(seed, step))
+            [gradients] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
+            random = _noise_like(inputs, derived_seed(seed, step))
             norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma).to(norms.dtype)
-            # Where the gradient vanishes another direction is tried in every step: one of them may lead out.
-            steep = _broadcast(_norms(slopes) > 0, inputs)
-            offsets = torch.where(steep, offsets + self._step(step) * _unit(slopes, anywhere), anywhere)
-            points = (inputs + _broadcast(norms, inputs) * _unit(offsets, anywhere)).clamp(
+            # Where the gradient is zero, every step tries a new random direction, which may lead to a gradient.
+            has_gradient = _broadcast(_norms(gradients) > 0, inputs)
+            offsets = torch.where(has_gradient, offsets + self._step_size(step) * _unit(gradients, random), random)
+            points = (inputs + _broadcast(norms, inputs) * _unit(offsets, random)).clamp(
                 self.lower_bound, self.upper_bound
             )
             offsets = points - inputs
         return best
 
-    def _step(self, step: int) -> float:
-        """The length of a step: from 1 to 0.01 along half a cosine."""
+    def _step_size(self, step: int) -> float:
+        """Return the size of a step: from 1 to 0.01 along half a cosine."""
         return _LAST_STEP + (1 - _LAST_STEP) / 2 * (1 + math.cos(math.pi * step / self.step_num))
 
 
-def _unit(values: Tensor, anywhere: Tensor) -> Tensor:
-    """Rows scaled to length 1; where a network is so certain that its gradient vanishes, a direction by chance."""
-    values = torch.where(_broadcast(_norms(values) > 0, values), values, anywhere)
+def _unit(values: Tensor, fallback: Tensor) -> Tensor:
+    """Scale every row to L2 norm 1, after replacing rows of zeros by those of ``fallback``."""
+    values = torch.where(_broadcast(_norms(values) > 0, values), values, fallback)
     return values / _broadcast(_norms(values).to(values.dtype), values)
 
 

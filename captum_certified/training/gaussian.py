@@ -1,4 +1,4 @@
-"""Training under Gaussian noise, as smoothed classifiers and explanations need it."""
+"""Training under Gaussian noise, for networks whose predictions or explanations are smoothed."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ __all__ = ["GaussianAugmentationLoss"]
 class GaussianAugmentationLoss(TrainingLoss):
     """Cross-entropy at noisy copies of the inputs: E CE(x + σε, y).
 
-    A network whose explanations are smoothed meets inputs under noise; this teaches it what they are.
+    A smoothed explanation evaluates the network at noisy inputs; this loss trains the network to classify them.
 
     Args:
         stdev: σ ≥ 0, in the units of the inputs.
@@ -48,7 +48,7 @@ class GaussianAugmentationLoss(TrainingLoss):
         checked_integer("nt_samples", self.nt_samples, at_least=1)
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """The mean cross-entropy over all copies; every copy of every example has noise of its own."""
+        """Return the mean cross-entropy over all copies, each of which has its own noise."""
         copies = inputs.repeat_interleave(self.nt_samples, dim=0)
         noise = noise_pass(
             tuple(inputs.shape[1:]),

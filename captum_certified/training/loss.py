@@ -1,10 +1,9 @@
-"""What every training loss is: a callable of model, inputs and targets that keeps count of its own randomness."""
+"""The base class of training losses, and what they compute with."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +20,9 @@ __all__ = ["TrainingLoss", "at_least_single", "cross_entropies", "evaluation_mod
 class TrainingLoss(ABC):
     """A loss of a classifier on a batch, for any training loop: ``loss(model, inputs, targets)``.
 
-    What is random in a call depends on the seed and on how many calls there were before; both are in
-    :meth:`state_dict`, so that training goes on as if it had not been interrupted. The global random generators, the
-    model's mode and its parameters' gradients are untouched.
+    The randomness of a call depends on the seed and on the number of earlier calls. :meth:`state_dict` has both, so an
+    interrupted training continues as if it had not been interrupted. The global random generators, the mode of the
+    model and the gradients of its parameters are untouched.
 
     Args:
         seed: Seed of everything random; ``None`` draws a fresh one.
@@ -36,7 +35,7 @@ class TrainingLoss(ABC):
         self.seed = fresh_seed() if self.seed is None else checked_integer("seed", self.seed, below=2**64)
 
     def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of a batch, with the graph to the model's weights.
+        """Return the mean loss of a batch, with a graph to the model's weights.
 
         Args:
             model: Returns logits of shape (N, classes).
@@ -56,25 +55,26 @@ class TrainingLoss(ABC):
 
     @abstractmethod
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """The mean loss of a batch under the seed of this call."""
+        """Return the mean loss of a batch under the seed of this call."""
 
     def state_dict(self) -> dict[str, int]:
-        """What the next call depends on."""
+        """Return the seed and the number of calls, on which the next call depends."""
         return {"seed": self.seed or 0, "calls": self.calls}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where another loss was."""
+        """Continue from the state of another loss."""
         self.seed = checked_integer("seed", state["seed"], below=2**64)
         self.calls = checked_integer("calls", state["calls"])
 
 
 def cross_entropies(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The cross-entropy of every row, shape (N,).
+    """Return the cross-entropy of every row, shape (N,).
 
     Raises:
-        InvalidInputError: The model does not return logits of shape (N, classes).
+        InvalidInputError: The model does not return logits of shape (N, classes), or a target is not one of the
+            classes.
     """
-    logits: Any = model(inputs)
+    logits: Tensor = model(inputs)
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(targets):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InvalidInputError(f"Expected `model` to return logits of shape ({len(targets)}, classes), got {got}.")
@@ -85,16 +85,16 @@ def cross_entropies(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """Half precisions as float32: decompositions have no version for them."""
+    """Convert half precisions to float32, because matrix decompositions do not support them."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Within the block the model is in evaluation mode, as when it is explained; its own mode is for the entropy alone.
+    """Put the model into evaluation mode within the block, for searches and penalties.
 
-    Searches and penalties must neither feed batch norms nor meet dropout, and the gradient of a batch norm in
-    training mode is one of the whole batch.
+    They are of the model as it will be explained. In training mode they would update the statistics of batch norms,
+    dropout would change between their steps, and the gradient of an example would depend on the whole batch.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -105,7 +105,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _check(inputs: Any, targets: Any) -> None:
+def _check(inputs: Tensor, targets: Tensor) -> None:
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.dim() < 2 or not inputs.numel():
         got = f"{inputs.dtype} of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else repr(type(inputs))
         raise InvalidInputError(f"Expected `inputs` to be a floating point tensor of shape (N, ...), got {got}.")

@@ -10,9 +10,9 @@ __all__ = ["mnist_network"]
 
 
 def mnist_network(seed: int | None = None) -> nn.Sequential:
-    """The network that the paper trains against attacks on saliency; it takes images of shape (N, 1, 28, 28).
+    """Return the network that the paper trains against attacks on saliency, for images of shape (N, 1, 28, 28).
 
-    Its activations are softplus, so that its saliency can be attacked and trained by its own gradients.
+    Its activations are softplus, so its saliency map has gradients for an attack and for training.
 
     Args:
         seed: Seed of the initial weights; ``None`` takes them from PyTorch's global generator.

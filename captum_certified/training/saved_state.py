@@ -2,37 +2,51 @@
 
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.storage import atomic_write, load_tensors
+from captum_certified.storage import JsonObject, atomic_write, load_tensors
 
-__all__ = ["read_state", "write_state"]
+__all__ = ["SavedState", "StateDict", "read_state", "write_state"]
+
+StateDict: TypeAlias = dict[str, Any]  # what ``state_dict`` of PyTorch's classes returns
 
 _VERSION = 1
-_PARTS = {
-    "settings": dict,
-    "model": dict,
-    "optimizer": dict,
-    "scheduler": dict,
-    "loss": dict,
-    "step": int,
-    "total": float,
-    "losses": list,
-}
 
 
-def write_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write the parts of a state.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SavedState:
+    """The state of a training between two steps, with the settings that identify the training.
+
+    :class:`TrainingRun` describes ``step``, ``total`` and ``losses``.
+    """
+
+    settings: JsonObject
+    model: StateDict
+    optimizer: StateDict
+    scheduler: StateDict
+    loss: StateDict
+    step: int
+    total: float
+    losses: list[float]
+
+
+_DICTIONARIES = ("settings", "model", "optimizer", "scheduler", "loss")
+_KINDS = {**dict.fromkeys(_DICTIONARIES, dict), "step": int, "total": float, "losses": list}
+
+
+def write_state(path: str | os.PathLike[str], state: SavedState) -> None:
+    """Write a state to a file.
 
     Raises:
-        InvalidInputError: A part holds other things than tensors and plain numbers, and could not be read again.
+        InvalidInputError: A part of the state holds anything but tensors and plain numbers, and could not be read.
     """
     contents = io.BytesIO()
-    torch.save({"version": _VERSION, **state}, contents)
+    torch.save({"version": _VERSION, **vars(state)}, contents)
     contents.seek(0)
     try:
         load_tensors(contents)
@@ -45,11 +59,11 @@ def write_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
         file.write(contents.getbuffer())
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """The parts of a state, its tensors on the CPU.
+def read_state(path: Path) -> SavedState:
+    """Read a state from a file, with its tensors on the CPU.
 
     Raises:
-        FileFormatError: The file is corrupt, of a newer version, or holds something else.
+        FileFormatError: The file is corrupt, of another version, or holds something else.
         OSError: The file cannot be opened.
     """
     with path.open("rb") as file:
@@ -57,8 +71,8 @@ def read_state(path: Path) -> dict[str, Any]:
             state = load_tensors(file)
         except FileFormatError as error:
             raise FileFormatError(f"Expected {path} to hold a training's state, but {error}.") from error
-    whole = isinstance(state, dict) and all(isinstance(state.get(name), kind) for name, kind in _PARTS.items())
+    whole = isinstance(state, dict) and all(isinstance(state.get(name), kind) for name, kind in _KINDS.items())
     if not whole or state.get("version") != _VERSION:
         found = state.get("version") if isinstance(state, dict) else type(state).__name__
         raise FileFormatError(f"Expected {path} to hold a training's state of version {_VERSION}, got {found}.")
-    return {name: state[name] for name in _PARTS}
+    return SavedState(**{name: state[name] for name in _KINDS})

@@ -17,11 +17,11 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class SpectralNormLoss(TrainingLoss):
     """CE(x, y) + (λ/2) Σ σ(W)² over all linear and convolutional layers, σ the largest singular value.
 
-    The kernel of a convolution is taken as a matrix of one row for each output channel.
+    The kernel of a convolution is taken as a matrix with one row for each output channel.
 
     Args:
         weight: λ ≥ 0.
-        seed: Of nothing; every loss has one.
+        seed: Has no effect, because this loss is not random.
 
     Raises:
         InvalidInputError: An argument is not what was expected.
@@ -45,7 +45,7 @@ class SpectralNormLoss(TrainingLoss):
         checked_number("weight", self.weight, at_least=0)
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
-        """The mean cross-entropy and the penalty."""
+        """Return the mean cross-entropy plus the penalty."""
         loss = cross_entropies(model, inputs, targets).mean()
         for module in model.modules():
             if isinstance(module, _LAYERS):

@@ -1,7 +1,7 @@
 """Training against the attack on saliency maps: Appendix D.1."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from captum.attr import Saliency
 from torch import Tensor, nn
@@ -20,21 +20,21 @@ __all__ = ["SaliencyAdversarialLoss"]
 class SaliencyAdversarialLoss(TrainingLoss):
     """Appendix D.1. Training against the attack on saliency: CE(x, y) + λ ‖ĝ(x) − ĝ(x̃)‖₂².
 
-    ĝ is the saliency map of the target class, scaled to L2 norm 1, and x̃ comes from Algorithm 1 on that map, afresh in
-    every call. Attack and maps are those of the network in evaluation mode, which is the one that is explained.
+    ĝ is the saliency map of the target class, scaled to L2 norm 1. Every call searches x̃ anew, with Algorithm 1 on that
+    map. The attack and the maps use the network in evaluation mode, because that is the network that is explained.
 
     Args:
         radius: ρ ≥ 0, the L2 radius of the attack, in the units of the inputs.
         weight: λ ≥ 0; the squared distance is at most 2.
         k: K of the attack: an int is a count, a float a fraction of the features.
-        step_num: P, the attack's steps from each start.
-        n_restarts: T, its starts.
-        n_draws: Q, its random points in search of starts that keep the class.
+        step_num: P, the steps of the attack from each start.
+        n_restarts: T, the number of starts.
+        n_draws: Q, the random points that may be drawn in search of starts that keep the class.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate that the attack takes its gradients of; ``"auto"``: one where the
-            network has ReLUs; ``None``: none. The loss differentiates the network itself by its weights, on which the
-            saliency of a ReLU network depends smoothly almost everywhere.
+        surrogate_beta: β of the softplus surrogate whose gradients guide the attack, as in
+            :class:`~captum_certified.InterpretationAttack`. The loss itself differentiates the original network with
+            respect to its weights; there the saliency map of a ReLU network is smooth almost everywhere.
         seed: Seed of the attack; ``None`` draws a fresh one.
 
     Raises:
@@ -74,11 +74,11 @@ class SaliencyAdversarialLoss(TrainingLoss):
         checked_integer("n_draws", self.n_draws, at_least=1)
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """The mean loss where the attack ended."""
+        """Return the mean loss at the points that the attack found."""
         return self.at(model, inputs, self.attacked(model, inputs, targets, seed), targets)
 
     def attacked(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """x̃ of every example."""
+        """Return x̃ of every example."""
         attack = InterpretationAttack(
             model,
             Saliency(model),
@@ -100,14 +100,14 @@ class SaliencyAdversarialLoss(TrainingLoss):
         return perturbed
 
     def at(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss for given x̃, a smooth function of the weights."""
+        """Return the mean loss for given x̃, a smooth function of the weights."""
         with evaluation_mode(model), differentiable(Saliency(model)) as attribute:
-            clean, attacked = (_directions(attribute, points, targets) for points in (inputs, perturbed))
+            clean, attacked = (_unit_maps(attribute, points, targets) for points in (inputs, perturbed))
         distances = (clean - attacked).square().sum(dim=1)
         return (cross_entropies(model, inputs, targets) + self.weight * distances).mean()
 
 
-def _directions(attribute: Any, points: Tensor, targets: Tensor) -> Tensor:
-    """Saliency maps of norm 1, shape (N, n)."""
-    maps: Tensor = attribute(points.detach().requires_grad_(), target=targets)
+def _unit_maps(attribute: Callable[..., Tensor], points: Tensor, targets: Tensor) -> Tensor:
+    """Return the saliency maps, scaled to L2 norm 1, shape (N, n)."""
+    maps = attribute(points.detach().requires_grad_(), target=targets)
     return functional.normalize(maps.flatten(1), dim=1)

@@ -1,4 +1,4 @@
-"""Integrated gradients of the loss along the line from an input to its perturbation."""
+"""Integrated gradients of the loss from an input to its perturbation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +22,10 @@ def loss_integrated_gradients(
     n_steps: int = 50,
     layer: nn.Module | None = None,
 ) -> Tensor:
-    """Which features of the input, or neurons of a layer, make the loss change on the way from x to x′.
+    """Attribute the change of the loss from x to x′ to the features of the input, or to the neurons of a layer.
 
-    The integral is a sum of m trapezoids: their error in the sum over features, which is ℓ(x′) − ℓ(x) (completeness),
-    shrinks like 1/m². The result has a graph to the weights and, where they have one, to both ends.
+    The attributions sum to ℓ(x′) − ℓ(x) (completeness). The integral is a sum of m trapezoids, so the error of that
+    sum shrinks like 1/m². The result has a graph to the weights, and to x and x′ if they require gradients.
 
     Args:
         model: Returns logits of shape (N, classes).
@@ -33,10 +33,11 @@ def loss_integrated_gradients(
         perturbed: x′, shape (N, …).
         targets: Classes of shape (N,), whose cross-entropy is ℓ.
         n_steps: m.
-        layer: A module of the model, called once in a pass, whose output is attributed to instead of the input.
+        layer: A module of the model, called once in a pass, to whose output the change is attributed; ``None``: the
+            input.
 
     Returns:
-        Shape (N, …), as the inputs or the layer's output.
+        The shape of the inputs or of the layer's output.
 
     Raises:
         InvalidInputError: The layer was not called exactly once.
@@ -64,15 +65,15 @@ def loss_integrated_gradients(
         if layer is not None and len(outputs) != 1:
             raise InvalidInputError(f"Expected `layer` to be called once in a pass, got {len(outputs)} calls.")
         nodes = points if layer is None else outputs[0]
-        [slopes] = torch.autograd.grad(losses.sum(), nodes, create_graph=True)
-        nodes, slopes = (values.reshape(len(inputs), m + 1, *values.shape[1:]) for values in (nodes, slopes))
-        trapezoids: Tensor = (slopes[:, 1:] + slopes[:, :-1]) / 2 * (nodes[:, 1:] - nodes[:, :-1])
+        [gradients] = torch.autograd.grad(losses.sum(), nodes, create_graph=True)
+        nodes, gradients = (values.reshape(len(inputs), m + 1, *values.shape[1:]) for values in (nodes, gradients))
+        trapezoids: Tensor = (gradients[:, 1:] + gradients[:, :-1]) / 2 * (nodes[:, 1:] - nodes[:, :-1])
         return trapezoids.sum(dim=1)
 
 
 @contextmanager
 def _recorded(layer: nn.Module | None) -> Iterator[list[Tensor]]:
-    """What a module returns within the block."""
+    """Record the outputs of a module within the block."""
     outputs: list[Tensor] = []
     if layer is None:
         yield outputs

@@ -1,0 +1,198 @@
+"""The steps of a training and their checkpoints."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.utils.data import default_collate
+
+from captum_certified.checks import checked_integer
+from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
+from captum_certified.randomness import IsolatedRandomness, derived_seed, fresh_seed
+from captum_certified.storage import JsonObject, digest
+from captum_certified.training.saved_state import SavedState, StateDict, read_state, write_state
+from captum_certified.training.training_settings import (
+    Loss,
+    layer_name,
+    loss_settings,
+    optimizer_settings,
+    scheduler_settings,
+    state_of,
+)
+
+__all__ = ["TrainingRun"]
+
+# Streams of the seed. Within a stream, the order of the examples has one seed for each epoch, and the randomness of a
+# step one for each step.
+_ORDER, _STEP = 0, 1
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TrainingRun:
+    """A training between two steps.
+
+    Attributes:
+        step: Number of steps done.
+        total: Sum of the losses of the present epoch over its examples.
+        losses: Mean losses of the epochs done.
+    """
+
+    model: nn.Module
+    dataset: Any
+    loss: Loss
+    optimizer: torch.optim.Optimizer
+    scheduler: LRScheduler | None
+    batch_size: int
+    given_seed: int | None
+    path: Path | None
+    checkpoint_every: int
+    step: int = 0
+    total: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        try:
+            self.examples = len(self.dataset)
+        except TypeError as error:
+            raise InvalidInputError(
+                f"Expected `dataset` with a length and items, got {type(self.dataset).__name__}."
+            ) from error
+        if not self.examples:
+            raise InvalidInputError("Expected `dataset` to have at least one example, got none.")
+        if not callable(self.loss):
+            raise InvalidInputError(
+                f"Expected `loss` to be a function of model, inputs and targets, got {self.loss!r}."
+            )
+        self.seed = fresh_seed() if self.given_seed is None else self.given_seed
+        first = next(self.model.parameters(), None)
+        if first is None:
+            raise InvalidInputError(f"Expected `model` to have parameters, got {type(self.model).__name__} without.")
+        self.device, self.dtype = first.device, first.dtype
+        # These are recorded now, because the scheduler changes settings during training.
+        self.optimizer_settings = optimizer_settings(self.optimizer)
+        self.scheduler_settings = scheduler_settings(self.scheduler)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps in an epoch."""
+        return math.ceil(self.examples / self.batch_size)
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs done."""
+        return len(self.losses)
+
+    def finish_epoch(self, *, on_step: Callable[[], None]) -> float:
+        """Take the steps that are left of this epoch, and return its mean loss."""
+        for batch in self._batches():
+            self._take_step(batch)
+            on_step()
+            if self.step % self.checkpoint_every == 0:
+                self._save()
+        self.losses.append(self.total / self.examples)
+        self.total = 0.0
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(self.losses[-1])
+        elif self.scheduler is not None:
+            self.scheduler.step()
+        self._save()
+        return self.losses[-1]
+
+    def resume(self) -> None:
+        """Load the checkpoint, if its file exists.
+
+        Raises:
+            InvalidInputError: The checkpoint belongs to another training.
+            FileFormatError: The checkpoint cannot be read.
+        """
+        if self.path is None or not self.path.exists():
+            return
+        state = read_state(self.path)
+        if self.given_seed is None:
+            self.seed = checked_integer("seed", state.settings.get("seed"), below=2**64)
+        self._check(state.settings)
+        try:
+            _load(self.optimizer, state.optimizer)
+            _load(self.scheduler, state.scheduler)
+            _load(self.loss, state.loss)
+            _load(self.model, state.model)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InvalidInputError(f"Expected `checkpoint` {self.path} to fit the model, got: {error}") from error
+        self.step, self.total, self.losses = state.step, state.total, state.losses
+
+    def _batches(self) -> Iterator[list[int]]:
+        """Yield the examples of every step that is left of this epoch."""
+        generator = torch.Generator().manual_seed(self._seed_of(_ORDER, self.epoch))
+        order = torch.randperm(self.examples, generator=generator, device="cpu")
+        for batch in torch.split(order, self.batch_size)[self.step - self.epoch * self.steps_per_epoch :]:
+            yield batch.tolist()
+
+    def _take_step(self, batch: list[int]) -> None:
+        with IsolatedRandomness(self.device)(self._seed_of(_STEP, self.step)):
+            inputs, targets = default_collate([self.dataset[i] for i in batch])
+            inputs, targets = inputs.to(self.device, self.dtype), targets.to(self.device)
+            self.model.train()  # a callback may have left the model in evaluation mode
+            self.model.zero_grad()
+            self.optimizer.zero_grad()
+            value = self.loss(self.model, inputs, targets)
+            if not math.isfinite(float(value.detach())):
+                raise CaptumCertifiedError(f"Expected a finite loss, got {float(value.detach())} at step {self.step}.")
+            torch.autograd.backward(value)
+            self.optimizer.step()
+        self.step += 1
+        self.total += float(value.detach()) * len(batch)
+
+    def _seed_of(self, stream: int, number: int) -> int:
+        return derived_seed(derived_seed(self.seed, stream), number)
+
+    def _save(self) -> None:
+        if self.path is None:
+            return
+        state = SavedState(
+            settings=self._settings(),
+            model=state_of(self.model),
+            optimizer=state_of(self.optimizer),
+            scheduler=state_of(self.scheduler),
+            loss=state_of(self.loss),
+            step=self.step,
+            total=self.total,
+            losses=self.losses,
+        )
+        write_state(self.path, state)
+
+    def _settings(self) -> JsonObject:
+        return {
+            "batch_size": self.batch_size,
+            "examples": self.examples,
+            "data": self._data_digest,
+            "loss": loss_settings(self.loss),
+            "layer": layer_name(self.loss, self.model),
+            "optimizer": self.optimizer_settings,
+            "scheduler": self.scheduler_settings,
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def _data_digest(self) -> str:
+        """Digest of the first, middle and last example, under a fixed seed in case examples are random."""
+        with IsolatedRandomness(self.device)(0):
+            return digest([self.dataset[i] for i in sorted({0, self.examples // 2, self.examples - 1})])
+
+    def _check(self, saved: JsonObject) -> None:
+        for name, value in self._settings().items():
+            if saved.get(name) != value:
+                raise InvalidInputError(
+                    f"Expected `checkpoint` {self.path} to be of this training, but its {name} is {saved.get(name)!r}, "
+                    f"not {value!r}; resume=False begins anew."
+                )
+
+
+def _load(part: nn.Module | torch.optim.Optimizer | LRScheduler | Loss | None, state: StateDict) -> None:
+    if part is not None and hasattr(part, "load_state_dict"):
+        part.load_state_dict(state)
