@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,16 +16,9 @@ _TINY = 1e-12  # keeps the logarithm of a share of 0 finite
 Reference = Tensor | tuple[Tensor, ...] | None
 
 
-class Objective(Protocol):
-    """The function D that an attack maximises."""
-
-    def __call__(self, shares: Tensor, rows: Tensor) -> Tensor:
-        """Compute D, shape (R,).
-
-        Args:
-            shares: Maps of shape (R, n) as shares: magnitudes scaled to sum 1.
-            rows: The examples that the maps belong to, shape (R,).
-        """
+# D, which an attack maximises. It takes maps of shape (R, n) as shares, that is magnitudes scaled to sum 1, and the
+# examples that the maps belong to, and returns shape (R,).
+Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,51 +34,6 @@ class CleanMaps:
     shares: Tensor
     top_k: Tensor
     layout: FeatureLayout
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _TopK:
-    """Minus the logarithm of the share of the clean top K: the objective of Algorithm 1.
-
-    The logarithm does not change which map is better. But Algorithm 1 fixes the scale of its steps at the start, and
-    without the logarithm the gradient, and so the steps, would shrink with the share.
-    """
-
-    top_k: Tensor
-
-    def __call__(self, shares: Tensor, rows: Tensor) -> Tensor:
-        return -(shares * self.top_k[rows]).sum(dim=1).clamp_min(_TINY).log()
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _MassCenter:
-    """Squared distance between the centres of mass of the map and the clean map (Ghorbani et al., 2019)."""
-
-    positions: Tensor
-    center: Tensor
-
-    def __call__(self, shares: Tensor, rows: Tensor) -> Tensor:
-        return (_mass_center(shares, self.positions[rows]) - self.center[rows]).square().sum(dim=1)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _Region:
-    """Share of the saliency in a region (the targeted attack of Ghorbani et al., 2019)."""
-
-    mask: Tensor
-
-    def __call__(self, shares: Tensor, rows: Tensor) -> Tensor:
-        return (shares * self.mask[rows]).sum(dim=1)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _Manipulate:
-    """Minus the squared distance from a map that the attacker chooses (Dombrowski et al., 2019)."""
-
-    reference: Tensor
-
-    def __call__(self, shares: Tensor, rows: Tensor) -> Tensor:
-        return -(shares - self.reference[rows]).square().sum(dim=1)
 
 
 def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Objective:
@@ -119,26 +66,35 @@ def check_objective(name: str) -> None:
         raise InvalidInputError(f"Expected `objective` to be one of {sorted(_OBJECTIVES)}, got {name!r}.")
 
 
-def _make_top_k(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
-    return _TopK(clean.top_k)
+def _top_k(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
+    """Return minus the logarithm of the share of the clean top K: the objective of Algorithm 1.
+
+    The logarithm does not change which map is better. But Algorithm 1 fixes the scale of its steps at the start, and
+    without the logarithm the gradient, and so the steps, would shrink with the share.
+    """
+    return lambda shares, rows: -(shares * clean.top_k[rows]).sum(dim=1).clamp_min(_TINY).log()
 
 
-def _make_mass_center(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
+def _mass_center(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
+    """Return the squared distance from the clean centre of mass (Ghorbani et al., 2019)."""
     positions = _positions(clean.layout, len(clean.shares)).to(clean.shares)
-    return _MassCenter(positions, _mass_center(clean.shares, positions))
+    center = _mass_centers(clean.shares, positions)
+    return lambda shares, rows: (_mass_centers(shares, positions[rows]) - center[rows]).square().sum(dim=1)
 
 
-def _make_region(clean: CleanMaps, reference: Reference) -> Objective:
+def _region(clean: CleanMaps, reference: Reference) -> Objective:
+    """Return the share of the saliency in a region (the targeted attack of Ghorbani et al., 2019)."""
     if not isinstance(reference, (Tensor, tuple)):
         raise InvalidInputError(f"Expected `reference` to be one bool mask, got {type(reference).__name__}.")
-    [mask] = region_masks(reference, clean.layout, len(clean.shares)).values()
-    return _Region(mask.expand(len(clean.shares), -1).to(clean.shares.device))
+    [one] = region_masks(reference, clean.layout, len(clean.shares)).values()
+    mask = one.expand(len(clean.shares), -1).to(clean.shares.device)
+    return lambda shares, rows: (shares * mask[rows]).sum(dim=1)
 
 
-def _make_manipulate(clean: CleanMaps, reference: Reference) -> Objective:
-    rows = len(clean.shares)
+def _manipulate(clean: CleanMaps, reference: Reference) -> Objective:
+    """Return minus the squared distance from a map that the attacker chooses (Dombrowski et al., 2019)."""
     maps = reference if isinstance(reference, tuple) else (reference,)
-    expected = [(rows, *shape) for shape in clean.layout.shapes]
+    expected = [(len(clean.shares), *shape) for shape in clean.layout.shapes]
     try:
         whole = [torch.as_tensor(m).expand(shape) for m, shape in zip(maps, expected, strict=True)]
     except (RuntimeError, ValueError, TypeError) as error:
@@ -147,15 +103,16 @@ def _make_manipulate(clean: CleanMaps, reference: Reference) -> Objective:
     features = clean.layout.group_means([m.to(clean.shares) for m in whole])
     if not bool(torch.isfinite(features).all()):
         raise InvalidInputError("Expected `reference` to be finite, got NaN or infinity.")
-    return _Manipulate(shares_of(features))
+    wanted = shares_of(features)
+    return lambda shares, rows: -(shares - wanted[rows]).square().sum(dim=1)
 
 
 _OBJECTIVES: dict[str, Callable[[CleanMaps, Reference], Objective]] = {
-    "top_k": _make_top_k,
-    "random": _make_top_k,
-    "mass_center": _make_mass_center,
-    "region": _make_region,
-    "manipulate": _make_manipulate,
+    "top_k": _top_k,
+    "random": _top_k,
+    "mass_center": _mass_center,
+    "region": _region,
+    "manipulate": _manipulate,
 }
 _NEEDS_REFERENCE = {"region": "a boolean mask of the region", "manipulate": "the map to imitate"}
 
@@ -184,7 +141,7 @@ def _positions(layout: FeatureLayout, rows: int) -> Tensor:
     return torch.stack([layout.group_means([axis.expand(rows, *shape)]) for axis in grid], dim=-1)
 
 
-def _mass_center(shares: Tensor, positions: Tensor) -> Tensor:
+def _mass_centers(shares: Tensor, positions: Tensor) -> Tensor:
     """Compute the centres of mass, shape (R, axes); an all-zero map has its geometric centre."""
     centers = torch.einsum("rn,rna->ra", shares, positions)
     return torch.where(shares.any(dim=1, keepdim=True), centers, positions.mean(dim=1))

@@ -44,10 +44,7 @@ class RandomStarts:
         points = centers.clone()
         missing = torch.arange(len(centers), device="cpu")
         found = torch.zeros(len(centers), dtype=torch.bool, device="cpu")
-        while True:
-            missing = missing[self.used[missing] < self.n_draws]
-            if not len(missing):
-                break
+        while len(missing := missing[self.used[missing] < self.n_draws]):
             drawn = torch.stack([self._draw(row) for row in missing.tolist()])
             self.used[missing] += 1
             kept = torch.ones(len(missing), dtype=torch.bool, device="cpu")
