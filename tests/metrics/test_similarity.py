@@ -1,4 +1,4 @@
-"""Measures of two maps: against scipy and brute force, at their limits, and what they refuse."""
+"""Similarities and distances of two maps: against SciPy and brute force, in limit cases, and refusals."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ measures = pytest.mark.parametrize("name", list(MEASURES))
 
 
 def maps(*shape, seed=0, ties=False):
-    """Maps with signs; with ties, of few different values."""
+    """Return maps with signs; ``ties`` gives them few different values."""
     values = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return (2 * values).round() if ties else values
 
@@ -61,7 +61,7 @@ def test_top_k_is_the_intersection_of_sets_by_value_then_index(k, count, ties):
 def test_fractions_of_features_round_as_everywhere():
     a = torch.arange(100.0, 0.0, -1.0)[None]
     b = torch.cat([a[:, :6], torch.zeros(1, 1), a[:, 7:]], dim=1)
-    # 7, not 8: six of the first seven features stay.
+    # The count is 7, not 8: six of the first seven features stay.
     assert_close(top_k_intersection(a, b, k=0.07), doubles(6 / 7), rtol=0, atol=0)
 
 
@@ -71,7 +71,7 @@ def test_fractions_of_features_round_as_everywhere():
     [(kendall_tau, stats.kendalltau), (spearman_rank, stats.spearmanr)],
     ids=["kendall", "spearman"],
 )
-def test_rank_correlations_are_scipy_s(measure, reference, ties):
+def test_rank_correlations_agree_with_scipy(measure, reference, ties):
     a, b = maps(10, 3, 4, 4, ties=ties), maps(10, 3, 4, 4, seed=1, ties=ties)
     b[5:] = a[5:] + (0.3 * b[5:]).round()
     expected = [
@@ -80,7 +80,7 @@ def test_rank_correlations_are_scipy_s(measure, reference, ties):
     assert_close(measure(a, b), doubles(*expected), rtol=1e-12, atol=1e-12)
 
 
-def test_cosine_is_scipy_s():
+def test_cosine_agrees_with_scipy():
     a, b = maps(10, 3, 4), maps(10, 3, 4, seed=1)
     expected = [
         1 - spatial.distance.cosine(one, two)
@@ -90,7 +90,7 @@ def test_cosine_is_scipy_s():
 
 
 @pytest.mark.parametrize("shape", [(7,), (5, 6), (3, 5, 6), (2, 3, 4, 5)], ids=["L", "HW", "CHW", "CDHW"])
-def test_centres_of_mass_are_scipy_s(shape):
+def test_centres_of_mass_agree_with_scipy(shape):
     a, b = maps(4, *shape), maps(4, *shape, seed=1)
 
     def center(row):
@@ -118,7 +118,7 @@ def test_the_tensors_of_a_tuple_are_one_map(name):
     assert torch.equal(MEASURES[name](parts_a, parts_b), MEASURES[name](a, b))
 
 
-# -- what all have in common ---------------------------------------------------------------------------------
+# -- all measures --------------------------------------------------------------------------------------------
 
 
 @measures
@@ -163,7 +163,7 @@ def test_tiny_and_huge_maps_stay_in_range(name, factor):
     assert_close(MEASURES[name](factor * a, factor * b), scale * MEASURES[name](a, b), rtol=1e-12, atol=0)
 
 
-# -- limits --------------------------------------------------------------------------------------------------
+# -- limit cases ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["kendall", "spearman"])
@@ -191,7 +191,7 @@ def test_top_sets_of_zeros_are_filled_up_by_index():
     assert_close(torch.cat(measured), doubles(1, 0.5), rtol=0, atol=0)
 
 
-def test_an_all_zero_map_has_its_center_in_the_middle():
+def test_the_center_of_mass_of_an_all_zero_map_is_its_geometric_center():
     corner = torch.zeros(1, 3, 7, 9)
     corner[0, 1, 0, 0] = -2.0
     assert_close(mass_center_distance(torch.zeros(1, 3, 7, 9), corner), doubles(5.0))
@@ -223,7 +223,7 @@ def test_maps_of_different_shapes(name, shape):
 
 
 @measures
-def test_things_that_are_no_maps(name):
+def test_other_types_than_maps_are_refused(name):
     good = maps(2, 3, 4, 4)
     with pytest.raises(ValueError, match="Expected `b` to be a tensor with the batch first or a tuple of them, got 'a"):
         MEASURES[name](good, "ab")

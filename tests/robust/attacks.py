@@ -1,4 +1,4 @@
-"""Networks, inputs and both attacks with few steps, for the tests of attacks."""
+"""Networks, inputs, and both attacks with few steps."""
 
 import math
 import random
@@ -23,7 +23,7 @@ def points(shape=(6,), rows=2, seed=0, dtype=torch.float64):
 
 
 def smooth(shape, classes=3, seed=0):
-    """A smooth network of inputs of any shape and precision."""
+    """Return a smooth network for inputs of any shape and precision."""
 
     class Smooth(nn.Module):
         def __init__(self):
@@ -53,7 +53,7 @@ def sizes(perturbed, x, norm):
 
 
 def generators():
-    """The states of the global random generators."""
+    """Return the states of the global random generators."""
     numpy = tuple(str(part.tolist() if isinstance(part, np.ndarray) else part) for part in np.random.get_state())  # noqa: NPY002
     return random.getstate(), numpy, tuple(torch.get_rng_state().tolist())
 
@@ -63,13 +63,13 @@ def saliency(model, x, target):
 
 
 def mixed(first, second, tokens):
-    """Takes two float tensors and one of whole numbers."""
+    """Return the outputs of a model for two float tensors and one integer tensor."""
     table = torch.linspace(-1, 1, 15, dtype=first.dtype).reshape(5, 3)
     return mlp(10).to(first.dtype)(torch.cat([first, second.flatten(1) * 2, first[:, :1] * table[tokens]], dim=1))
 
 
 class OfFloats(Saliency):
-    """Saliency of the float tensors among the inputs: Captum's own asks for the gradients of all."""
+    """Saliency of the float tensors among the inputs; Captum's own Saliency takes gradients of all tensors."""
 
     def attribute(self, inputs, target=None, additional_forward_args=None):
         floats = [x for x in inputs if x.is_floating_point()]
@@ -78,7 +78,7 @@ class OfFloats(Saliency):
 
 
 class Divided(nn.Module):
-    """Class 0 where the sum is positive; the map of either class is smooth and depends on the input."""
+    """Class 0 if the sum of the input is positive; the maps of both classes are smooth and depend on the input."""
 
     def forward(self, inputs):
         total = inputs.sum(dim=1, keepdim=True)
@@ -89,7 +89,7 @@ NEAR = torch.tensor([[0.3, -0.1, 0.02, -0.12], [-0.3, 0.1, 0.0, 0.05]], dtype=to
 
 
 class Changed(nn.Module):
-    """Class 1 at the given inputs, class 0 anywhere else."""
+    """Class 1 at the given inputs, class 0 elsewhere."""
 
     def __init__(self, inputs):
         super().__init__()
@@ -101,7 +101,7 @@ class Changed(nn.Module):
 
 
 class OnlyTheFirst(nn.Module):
-    """A smooth network, but whatever is not quite a known input with a first entry of more than .5 is class 0."""
+    """Class 1 where the first entry exceeds .5, and elsewhere class 1 at the given inputs only; with smooth maps."""
 
     def __init__(self, inputs):
         super().__init__()

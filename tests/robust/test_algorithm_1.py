@@ -1,4 +1,4 @@
-"""Algorithm 1 and Ghorbani's sign steps against literal NumPy versions, and their schedule of steps."""
+"""Algorithm 1 and the attack of Ghorbani et al. against literal NumPy versions, and their schedules of steps."""
 
 import math
 
@@ -23,7 +23,7 @@ SEED, K, RADIUS = 5, 2, 1.0
 
 
 class ByHand:
-    """A softplus network with one hidden layer: its outputs, and D of its saliency with the gradient written out."""
+    """A softplus network with one hidden layer, with D of its saliency map and the gradient of D in closed form."""
 
     def __init__(self, net, members, target):
         self.w1, self.b1 = (p.detach().numpy() for p in (net[0].weight, net[0].bias))
@@ -72,7 +72,7 @@ def into_ball(x, center, norm, low, high):
 
 
 def ascent(model, center, starts, *, steps, norm, low, high, halvings):
-    """Algorithm 1 for one example; counts in ``halvings`` how often a step was halved."""
+    """Run Algorithm 1 for one example, and append to ``halvings`` how often each step was halved."""
     best, best_value = center, -math.inf
     wanted = model.predicted(center)
     for start in starts:
@@ -97,7 +97,7 @@ def ascent(model, center, starts, *, steps, norm, low, high, halvings):
 
 
 def random_starts(attack):
-    """The starts of an attack on the input under the seed, from the first."""
+    """Return the random starts of an attack on ``INPUT`` under ``SEED``."""
     arguments = AttackArguments(
         inputs=INPUT, radius=RADIUS, k=K, step_num=1, target=None, additional_forward_args=None,
         attribution_kwargs=None, reference=None, keep_class=True, seed=SEED, show_progress=False,
@@ -131,7 +131,7 @@ def test_steps_that_change_the_class_are_halved_as_in_the_literal_version():
     halved = 0
     for number in range(6):
         net, center = mlp(seed=number), INPUT[0].numpy()
-        with torch.no_grad():  # the two largest outputs nearly tie: the class changes easily
+        with torch.no_grad():  # the two largest outputs nearly tie, so the class changes easily
             outputs = net(INPUT)[0]
             first, second = outputs.topk(2).indices.tolist()
             net[2].bias[second] += outputs[first] - outputs[second] - 0.02
@@ -163,7 +163,7 @@ def test_sign_steps_find_the_point_of_a_literal_version(number, norm):
 
 
 @pytest.mark.parametrize(("norm", "share"), [("L2", 1 / 500), ("Linf", 1 / 8)])
-def test_sign_steps_have_a_size_by_default(norm, share):
+def test_sign_steps_have_a_default_size(norm, share):
     net = mlp()
     attack = GhorbaniAttack(net, Saliency(net), norm=norm)
     found = attack.attack(INPUT, RADIUS, k=K, step_num=1, seed=SEED, keep_class=False)
@@ -171,11 +171,11 @@ def test_sign_steps_have_a_size_by_default(norm, share):
     assert_close(moved, torch.full_like(moved, share * RADIUS))
 
 
-# -- its steps, one by one -------------------------------------------------------------------------------------
+# -- single steps ----------------------------------------------------------------------------------------------
 
 
 class Scripted:
-    """Stands in for an explanation in one dimension: a constant slope, and classes by a rule that is watched."""
+    """A fake explanation of one number: D has a given slope, a rule keeps the class, and calls are recorded."""
 
     surrogate = Surrogate(1.0)
 
@@ -197,7 +197,7 @@ class Scripted:
 
 
 class Line:
-    """All of the real line in one dimension; starts at 0."""
+    """A fake ball: the whole real line, with all starts at 0."""
 
     radius = 1.0
 
@@ -225,13 +225,13 @@ def test_the_steps_shrink_as_one_over_p():
     explanation, best = watched(5, keeps=lambda x: True, slope=-4.0)
     moved = -np.diff(explanation.seen)
     assert_close(moved, np.array([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]))
-    assert float(best.points) == 0.0  # downhill here: the start is the best of all iterates
+    assert float(best.points) == 0.0  # D falls along the way, so the start is the best point
 
 
-def test_a_step_is_halved_at_most_ten_times_and_then_not_taken():
+def test_a_step_is_halved_at_most_ten_times_and_then_skipped():
     explanation, _ = watched(3, keeps=lambda x: x == 0)
     assert explanation.seen == [0.0] * 4
-    # The start, then for each of three steps one attempt and ten halvings.
+    # The start, and then one attempt and ten halvings for each of three steps.
     sizes = [2.0**-i for i in range(11)]
     sizes += [sizes[-1] / 2 * 2.0**-i for i in range(11)]
     sizes += [sizes[-1] * 2 / 3 * 2.0**-i for i in range(11)]
@@ -252,7 +252,7 @@ def test_halved_steps_stay_halved():
     assert_close(explanation.seen, [0.0, 0.5, 0.5 + 0.0625, 0.5 + 0.0625 + 0.0625 * 2 / 3 / 2])
 
 
-def test_classes_are_not_asked_for_where_they_need_not_be_kept():
+def test_keep_class_false_does_not_run_the_model():
     explanation, _ = watched(3, keep_class=False, keeps=lambda x: False)
     assert explanation.tried == []
     assert len(set(explanation.seen)) == 4
@@ -268,7 +268,7 @@ def test_every_restart_begins_with_a_whole_step():
     assert_close(explanation.seen, [0.0, 1.0, 1.5] * 3)
 
 
-def test_the_best_of_all_iterates_is_kept_also_over_infinities():
+def test_the_best_of_all_points_is_kept_and_infinite_values_are_ignored():
     best = BestPoints(torch.zeros(3, 1, dtype=torch.float64))
     assert not best.found.any()
     best.offer(

@@ -11,7 +11,7 @@ from captum_certified import CertificationError, InterpretationAttack, InvalidIn
 from captum_certified.robust import GhorbaniAttack
 
 
-def test_progress_goes_to_stderr_alone(capsys):
+def test_progress_is_shown_on_stderr_only(capsys):
     model, x = smooth((6,)), points()
     for attack in (l2_attack(model), sign_attack(model)):
         attack(x, RADIUS, seed=0)
@@ -47,18 +47,18 @@ REFUSED_AT_ONCE = {
 
 @pytest.mark.parametrize("attack_class", [InterpretationAttack, GhorbaniAttack])
 @pytest.mark.parametrize("message", list(REFUSED_AT_ONCE))
-def test_what_cannot_be_attacked_is_refused_at_once(attack_class, message):
+def test_bad_constructor_arguments_are_refused(attack_class, message):
     given = {"forward_func": mlp(), "attribution_method": Saliency(mlp()), **REFUSED_AT_ONCE[message]}
     with pytest.raises(InvalidInputError, match=message):
         attack_class(given.pop("forward_func"), given.pop("attribution_method"), **given)
 
 
-def test_ghorbanis_attack_is_no_random_search():
+def test_ghorbani_attack_refuses_the_random_objective():
     with pytest.raises(InvalidInputError, match="Expected an `objective` to search by, got 'random'"):
         GhorbaniAttack(mlp(), Saliency(mlp()), objective="random")
 
 
-def test_a_random_search_is_not_one_of_classes():
+def test_random_search_refuses_a_class_instead_of_an_attribution():
     with pytest.raises(InvalidInputError, match="Captum attribution, got <class"):
         InterpretationAttack(mlp(), Saliency, objective="random")
 
@@ -86,7 +86,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("attack_class", [InterpretationAttack, GhorbaniAttack])
 @pytest.mark.parametrize("message", list(REFUSED))
-def test_what_an_attack_cannot_do_is_refused(attack_class, message):
+def test_bad_attack_arguments_are_refused(attack_class, message):
     given = {"inputs": points(), "radius": RADIUS, **REFUSED[message]}
     attack = attack_class(mlp(), IntegratedGradients(mlp()), lower_bound=0.0, upper_bound=1.0)
     with pytest.raises(InvalidInputError, match=message):
@@ -94,13 +94,13 @@ def test_what_an_attack_cannot_do_is_refused(attack_class, message):
 
 
 @pytest.mark.parametrize("name", ["n_restarts", "n_draws"])
-def test_at_least_one_start_and_one_draw_are_asked_for(name):
+def test_restarts_and_draws_must_be_at_least_one(name):
     with pytest.raises(InvalidInputError, match=f"Expected `{name}` to be an integer >= 1, got 0"):
         InterpretationAttack(mlp(), Saliency(mlp())).attack(points(), RADIUS, **{name: 0})
 
 
 @pytest.mark.parametrize("step_size", [0, -1.0, float("nan")])
-def test_sign_steps_go_somewhere(step_size):
+def test_step_size_must_be_positive(step_size):
     with pytest.raises(InvalidInputError, match="Expected `step_size` to be a finite number > 0"):
         GhorbaniAttack(mlp(), Saliency(mlp())).attack(points(), RADIUS, step_size=step_size)
 
@@ -118,26 +118,26 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize("message", list(REFERENCES))
-def test_references_fit_their_objective(message):
+def test_references_that_do_not_fit_the_objective_are_refused(message):
     objective, reference = REFERENCES[message]
     attack = InterpretationAttack(mlp(), Saliency(mlp()), objective=objective)
     with pytest.raises(InvalidInputError, match=message):
         attack.attack(points(), RADIUS, reference=reference)
 
 
-def test_the_centre_of_mass_needs_one_tensor():
+def test_mass_center_refuses_maps_of_several_tensors():
     inputs = (points((3,)), points((2, 2), seed=1), torch.tensor([1, 4]))
     attack = InterpretationAttack(mixed, OfFloats(mixed), objective="mass_center")
     with pytest.raises(InvalidInputError, match="Expected a map of one tensor for the objective 'mass_center', got 2"):
         attack.attack(inputs, RADIUS)
 
 
-def test_gradients_must_be_within_reach():
+def test_inference_mode_is_refused():
     with torch.inference_mode(), pytest.raises(InvalidInputError, match=r"a call inside torch.inference_mode\(\)"):
         l2_attack(mlp())(points(), RADIUS)
 
 
-def test_a_model_that_does_not_take_the_inputs_is_said_so():
+def test_errors_of_the_model_name_the_shape_of_the_inputs():
     model = nn.Linear(4, 3)
     with pytest.raises(
         CertificationError, match=r"takes `inputs` of shape \(2, 5\), whose first dimension is the batch"

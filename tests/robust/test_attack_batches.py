@@ -15,7 +15,7 @@ from captum_certified import InterpretationAttack, RelaxedSparsifiedSmoothGrad, 
 
 @ATTACKS
 @pytest.mark.parametrize("norm", ["L2", "Linf"])
-def test_a_batch_is_its_examples_one_by_one(attack_of, norm):
+def test_a_batch_is_attacked_row_by_row(attack_of, norm):
     model, x, target = smooth((6,)), points(rows=4), torch.tensor([0, 2, 1, 1])
     attack = attack_of(model, norm=norm)
     whole = attack(x, RADIUS, k=2, seed=5, target=target)
@@ -36,7 +36,7 @@ SMOOTHED = {
 
 @ATTACKS
 @pytest.mark.parametrize("name", list(SMOOTHED))
-def test_smoothed_explanations_are_attacked_example_by_example_too(attack_of, name):
+def test_smoothed_explanations_are_attacked_row_by_row(attack_of, name):
     make, further = SMOOTHED[name]
     model, x = smooth((6,)), points(rows=3)
     attack = attack_of(model, make(model))
@@ -49,7 +49,7 @@ def test_smoothed_explanations_are_attacked_example_by_example_too(attack_of, na
         assert alone.overlap[0] == whole.overlap[row]
 
 
-def test_maps_of_methods_with_randomness_of_their_own_do_not_depend_on_the_batch():
+def test_maps_of_random_methods_do_not_depend_on_the_batch():
     model, x = smooth((6,)), points(rows=3)
     attack = InterpretationAttack(model, GradientShap(model), objective="random")
     arguments = {"attribution_kwargs": {"baselines": torch.zeros(4, 6, dtype=torch.float64), "stdevs": 0.5}}
@@ -59,7 +59,7 @@ def test_maps_of_methods_with_randomness_of_their_own_do_not_depend_on_the_batch
     assert alone.overlap[0] == whole.overlap[2]
 
 
-def test_equal_rows_are_started_apart():
+def test_equal_rows_have_different_starts():
     model, x = smooth((6,)), points(rows=1)
     attack = InterpretationAttack(model, Saliency(model), objective="random")
     result = attack.attack(x.repeat(4, 1), RADIUS, seed=0)
@@ -92,7 +92,7 @@ def test_additional_arguments_and_baselines_follow_their_rows():
         assert_close(alone.perturbed[0], whole.perturbed[row], rtol=1e-7, atol=1e-7)
 
 
-def test_arguments_of_the_wrapped_method_follow_the_rows_that_are_left():
+def test_arguments_of_the_wrapped_method_follow_the_remaining_rows():
     x, baselines = points(), points(seed=9)
     x[0, 0], x[1, 0] = 0.99, 0.2
     model = OnlyTheFirst(x)
@@ -124,14 +124,14 @@ def test_seeds_reproduce_and_the_global_generators_are_untouched(attack_of, wrap
     assert torch.equal(attack(x, RADIUS, seed=7).perturbed, one.perturbed)
 
 
-def test_other_seeds_and_no_seed_search_elsewhere():
+def test_other_seeds_and_no_seed_give_other_results():
     model, x = smooth((6,)), points()
     attack = l2_attack(model, objective="random")
     found = [attack(x, RADIUS, seed=seed).perturbed for seed in (0, 1, None, None)]
     assert len({tuple(f.flatten().tolist()) for f in found}) == 4
 
 
-def test_a_model_that_rolls_dice_has_one_outcome_for_a_seed_and_leaves_the_generators_alone():
+def test_a_random_model_is_repeatable_under_a_seed_and_leaves_the_generators_alone():
     model = nn.Sequential(mlp(6, classes=8), nn.Dropout(0.4), nn.Softplus(), nn.Linear(8, 3).double()).train()
     x, state = points(), torch.get_rng_state()
     attack = l2_attack(model)

@@ -13,7 +13,7 @@ from captum_certified import CertificationError, InterpretationAttack
 
 
 @ATTACKS
-def test_the_class_is_kept_where_asked(attack_of):
+def test_keep_class_keeps_the_class(attack_of):
     model = Divided()
     result = attack_of(model)(NEAR, 1.0, seed=1, k=1)
     assert torch.equal(model(result.perturbed).argmax(dim=1), model(NEAR).argmax(dim=1))
@@ -21,7 +21,7 @@ def test_the_class_is_kept_where_asked(attack_of):
 
 
 @ATTACKS
-def test_the_class_may_change_where_it_need_not_be_kept(attack_of):
+def test_keep_class_false_lets_the_class_change(attack_of):
     model = Divided()
     result = attack_of(model)(NEAR.repeat(4, 1), 1.0, seed=1, k=1, keep_class=False)
     kept = model(result.perturbed).argmax(dim=1) == model(NEAR.repeat(4, 1)).argmax(dim=1)
@@ -30,7 +30,7 @@ def test_the_class_may_change_where_it_need_not_be_kept(attack_of):
     assert result.succeeded.all()
 
 
-def test_where_no_start_keeps_the_class_the_input_comes_back_and_counts_as_untouched():
+def test_without_a_start_that_keeps_the_class_the_input_is_returned_with_full_overlap():
     x = points()
     result = InterpretationAttack(Changed(x), Saliency(Changed(x))).attack(x, RADIUS, k=3, n_draws=7, seed=0)
     assert not result.succeeded.any()
@@ -56,23 +56,23 @@ def test_examples_fail_and_succeed_on_their_own():
 
 
 @pytest.mark.filterwarnings("ignore:The map has no gradient where the search begins")
-def test_the_draws_of_all_restarts_together_are_counted_for_each_example():
+def test_draws_are_counted_for_each_example_over_all_restarts():
     x = points(rows=3)
     watched = Watched(Changed(x))
     attack = InterpretationAttack(watched, Saliency(Changed(x)))
     attack.attack(x, RADIUS, n_draws=11, n_restarts=4, step_num=2, seed=0)
-    # Once at the clean inputs, 11 starts that fail, once for the result.
+    # One call at the clean inputs, 11 starts that fail, one call for the result.
     assert watched.calls == 1 + 11 + 1
     watched.calls = watched.rows = 0
     kept = InterpretationAttack(watched, Saliency(Changed(x)))
     kept.attack(x, RADIUS, n_draws=3, n_restarts=5, step_num=2, seed=0, keep_class=False)
-    assert watched.calls == 2  # nothing to be kept
+    assert watched.calls == 2  # no class needs to be kept
 
 
 def test_each_start_that_keeps_the_class_takes_one_draw():
     watched, x = Watched(smooth((6,))), points()
     InterpretationAttack(watched, Saliency(watched.model)).attack(x, 0.01, n_draws=3, n_restarts=5, step_num=2, seed=0)
-    # 3 restarts of one draw and 2 steps each find a start, the fourth does not.
+    # Three restarts find a start with one draw each and take 2 steps; the fourth has no draw left.
     assert watched.calls == 1 + 3 * (1 + 2) + 1
 
 
@@ -80,7 +80,7 @@ def test_each_start_that_keeps_the_class_takes_one_draw():
 
 
 @ATTACKS
-def test_targets_come_in_every_form_of_captum(attack_of):
+def test_targets_may_have_every_form_of_captum(attack_of):
     model, x = smooth((6,)), points()
     attack = attack_of(model)
     forms = (1, [1, 1], torch.tensor([1, 1]), torch.tensor(1), torch.tensor([1]))
@@ -124,7 +124,7 @@ def test_outputs_without_classes_need_no_target(attack_of):
     assert pairs.class_kept.all()
 
 
-def test_the_target_is_the_callers_but_the_class_is_the_predicted_one():
+def test_the_predicted_class_is_kept_whatever_the_target():
     model = Divided()
     result = l2_attack(model)(NEAR, 1.0, seed=1, k=1, target=torch.tensor([1, 0]))
     assert torch.equal(model(result.perturbed).argmax(dim=1), model(NEAR).argmax(dim=1))

@@ -1,4 +1,4 @@
-"""Attacks without gradients, on maps that are not finite, and with nothing left behind afterwards."""
+"""Attacks without gradients or on maps that are not finite, and the state that every attack restores."""
 
 import pytest
 import torch
@@ -9,11 +9,11 @@ from torch import nn
 
 from captum_certified import CertificationError, InterpretationAttack, ScaledSmoothGrad
 
-# -- nothing to go by --------------------------------------------------------------------------------------------
+# -- no gradient, no finite map, no radius, no steps -------------------------------------------------------------
 
 
 @ATTACKS
-def test_networks_whose_map_is_constant_nearby_end_with_a_word_of_the_surrogate(attack_of):
+def test_a_locally_constant_map_gives_a_warning_about_the_surrogate(attack_of):
     gates, x = GateNet((6,)), points(dtype=torch.float32)
     linear = nn.Linear(6, 3).requires_grad_(False)
     for model in (gates, linear, nn.Linear(6, 3)):
@@ -24,13 +24,13 @@ def test_networks_whose_map_is_constant_nearby_end_with_a_word_of_the_surrogate(
         assert torch.isfinite(result.perturbed).all()
     with_surrogate = attack_of(gates, surrogate_beta=5.0)(x, 0.5, seed=0, keep_class=False)
     assert with_surrogate.overlap.sum() < result.overlap.sum()
-    # Nothing can stand in for the ReLUs of a linear network, which has none.
+    # A linear network has no ReLUs that a surrogate could replace.
     with pytest.warns(UserWarning, match="surrogate is none: no ReLU was seen. Surrogates replace torch.nn.ReLU"):
         attack_of(linear)(x, 1e-3, seed=0)
 
 
 class Broken(nn.Module):
-    """NaN slopes where the first entry is above a limit."""
+    """A network whose gradients are NaN where the first entry exceeds a limit."""
 
     def __init__(self, limit):
         super().__init__()
@@ -43,7 +43,7 @@ class Broken(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:The map has no gradient where the search begins")
 @ATTACKS
-def test_maps_that_are_not_finite_somewhere_are_passed_over(attack_of):
+def test_points_whose_map_is_not_finite_are_skipped(attack_of):
     x = points(rows=6)
     x[:, 0] = 0.5
     result = attack_of(Broken(0.55))(x, RADIUS, seed=0, k=2)
@@ -53,8 +53,8 @@ def test_maps_that_are_not_finite_somewhere_are_passed_over(attack_of):
 
 
 @ATTACKS
-def test_a_finite_map_whose_gradient_is_not_finite_is_left_by_a_step_at_random(attack_of):
-    def steep_at_zero(inputs):  # the slope √x of this has none itself at 0
+def test_a_finite_map_without_a_finite_gradient_is_left_by_a_random_step(attack_of):
+    def steep_at_zero(inputs):  # the gradient √x has no finite derivative at 0
         return (inputs.clamp(min=0) ** 1.5 * torch.arange(1.0, 7.0, dtype=inputs.dtype)).sum(dim=1)
 
     x = torch.zeros(2, 6, dtype=torch.float64)
@@ -66,7 +66,7 @@ def test_a_finite_map_whose_gradient_is_not_finite_is_left_by_a_step_at_random(a
 
 
 @pytest.mark.filterwarnings("ignore:The map has no gradient where the search begins")
-def test_where_all_random_points_are_broken_the_attack_fails():
+def test_the_attack_fails_if_no_random_point_has_a_finite_map():
     class Spike(nn.Module):
         def forward(self, inputs):
             off = (inputs - 0.5).abs().sum(dim=1, keepdim=True)
@@ -105,19 +105,19 @@ def test_radius_0_returns_the_input_and_keeps_everything(attack_of, radius):
     assert result.class_kept.all()
 
 
-def test_no_steps_are_random_starts_alone():
+def test_zero_steps_return_the_random_start():
     model, x = smooth((6,)), points()
     one = InterpretationAttack(model, Saliency(model)).attack(x, RADIUS, seed=0, step_num=0, n_restarts=1)
     two = InterpretationAttack(model, Saliency(model), objective="random").attack(x, RADIUS, seed=0)
     assert torch.equal(one.perturbed, two.perturbed)
 
 
-# -- nothing is left behind --------------------------------------------------------------------------------------
+# -- state is restored -------------------------------------------------------------------------------------------
 
 
 @ATTACKS
 @pytest.mark.parametrize("fails_at", [1, 2, 4, 7])
-def test_nothing_survives_an_exception_in_the_middle(attack_of, fails_at):
+def test_an_exception_leaves_no_changes_behind(attack_of, fails_at):
     watched, x = Watched(smooth((6,)), fails_at=fails_at), points().requires_grad_()
     method = ScaledSmoothGrad(Saliency(watched))
     gradient_func = method.attribution_method.gradient_func
@@ -135,7 +135,7 @@ def test_nothing_survives_an_exception_in_the_middle(attack_of, fails_at):
 
 
 @ATTACKS
-def test_the_callers_tensors_and_weights_are_as_they_were(attack_of):
+def test_tensors_and_weights_of_the_caller_are_unchanged(attack_of):
     model = smooth((6,))
     x, y = points().requires_grad_(), points()
     kept = x.detach().clone(), y.clone()
@@ -152,7 +152,7 @@ def test_the_callers_tensors_and_weights_are_as_they_were(attack_of):
 
 
 @ATTACKS
-def test_gradients_are_turned_on_inside(attack_of):
+def test_an_attack_runs_inside_no_grad(attack_of):
     model, x = smooth((6,)), points()
     expected = attack_of(model)(x, RADIUS, seed=0)
     with torch.no_grad():

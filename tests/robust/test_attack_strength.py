@@ -1,4 +1,4 @@
-"""Figure 6 on a trained ResNet-20: the attacks in their order, and which explanation is harder to attack."""
+"""Figure 6 on a trained ResNet-20: which attack is stronger, and which explanation is harder to attack."""
 
 import itertools
 import sys
@@ -13,9 +13,12 @@ from captum_certified import GhorbaniAttack, InterpretationAttack, RelaxedSparsi
 pytestmark = pytest.mark.slow
 
 K = 0.25
-BETA = 20.0  # of the softplus surrogate, for all gradients
+BETA = 20.0  # β of the softplus surrogate
 SIGMA, DRAWS, MEASURED = 0.1, 16, 64
-TAU, GAMMA = 0.3, 0.1  # the top quarter is measured: features that are never salient could not be ranked
+TAU, GAMMA = (
+    0.3,
+    0.1,
+)  # τ exceeds the top quarter that is measured, because features that are never salient have no rank
 BOX = {"lower_bound": 0.0, "upper_bound": 1.0}
 
 
@@ -35,7 +38,7 @@ def photographs(shared_data):
 
 
 def difference(one, two):
-    """Mean of the paired differences with its 95 % bootstrap interval."""
+    """Return the mean of the paired differences with its 95 % bootstrap interval."""
     paired = (one - two).double().numpy()
     resampled = np.random.default_rng(0).choice(paired, (10_000, len(paired))).mean(axis=1)
     low, high = np.quantile(resampled, [0.025, 0.975])
@@ -43,7 +46,7 @@ def difference(one, two):
 
 
 def assert_ordered(overlaps):
-    """Every attack leaves no more than the next, unless the interval of the difference holds 0."""
+    """Check that every attack leaves no more overlap than the next, unless the interval of the difference holds 0."""
     for (stronger, a), (weaker, b) in itertools.pairwise(overlaps):
         mean, low, high = difference(a, b)
         print(f"    {stronger} − {weaker}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
@@ -51,7 +54,7 @@ def assert_ordered(overlaps):
 
 
 def attacks(network, method, *, steps, restarts):
-    """The three attacks of the figure; each takes images and a radius and returns its result."""
+    """Return the three attacks of the figure; each takes images and a radius and returns its result."""
     ascent = InterpretationAttack(network, method, surrogate_beta=BETA, **BOX)
     signs = GhorbaniAttack(network, method, norm="L2", surrogate_beta=BETA, **BOX)
     chance = InterpretationAttack(network, method, objective="random", **BOX)
@@ -62,7 +65,7 @@ def attacks(network, method, *, steps, restarts):
     }
 
 
-def test_plain_gradients_give_way_in_the_order_of_figure_6(network, photographs):
+def test_the_order_of_the_attacks_on_plain_gradients_is_that_of_figure_6(network, photographs):
     print(f"\nSaliency, softplus β = {BETA:g}, 64 images, K = n/4, P = 20, Q = 100, T = 5")
     for radius in (0.05, 0.1, 0.25, 0.5):
         results = {
@@ -77,7 +80,7 @@ def test_plain_gradients_give_way_in_the_order_of_figure_6(network, photographs)
 
 
 def smooth(method, images, targets, seed, **more):
-    """The map over the draws of the measurement, whose seed is not the attack's."""
+    """Return the map over draws of another seed than the attack's."""
     arguments = {"target": targets, "nt_samples": MEASURED, "stdevs": SIGMA, **more}
     if isinstance(method, NoiseTunnel):
         with torch.random.fork_rng():
@@ -88,7 +91,7 @@ def smooth(method, images, targets, seed, **more):
 
 @pytest.mark.parametrize("radius", [0.5, 1.0])
 def test_the_relaxed_map_is_harder_to_attack_than_smoothgrad(network, photographs, radius):
-    """SmoothGrad as its authors and the paper have it, the magnitude of the mean gradient."""
+    """Return SmoothGrad as its authors and the paper define it: the magnitude of the mean gradient."""
     images = photographs[:16]
     targets = network(images).argmax(dim=1)
     methods = {

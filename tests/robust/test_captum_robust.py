@@ -1,4 +1,4 @@
-"""The attacks inside Captum's own tools for robustness, and inside this package's."""
+"""The attacks as arguments of Captum's tools for robustness, and of ``attribution_robustness``."""
 
 from functools import partial
 
@@ -36,7 +36,7 @@ def heat(x, target=TARGET):
 
 
 @ATTACKS
-def test_attack_comparator_runs_it_with_a_radius_and_the_targets(attack_class):
+def test_attack_comparator_runs_an_attack_with_a_radius_and_the_targets(attack_class):
     seen = []
 
     def model(inputs):
@@ -59,7 +59,7 @@ def test_attack_comparator_runs_it_with_a_radius_and_the_targets(attack_class):
     assert_close(results["attacked"]["mean"], margin(MODEL(expected), TARGET))
 
 
-def test_attack_comparator_repeats_it_with_other_starts():
+def test_attack_comparator_repeats_an_attack_with_other_starts():
     perturbed = []
 
     def model(inputs):
@@ -86,7 +86,7 @@ def test_min_param_perturbation_finds_a_radius_that_changes_the_explanation(atta
     tried = []
 
     def unchanged(outputs, attacked=None):
-        # Captum judges by the model's outputs: here the model is the explanation.
+        # Captum judges by the outputs of the model, so the model here is the explanation.
         return bool(top_k_intersection(clean, outputs, k=2) == 1)
 
     def explain(inputs):
@@ -117,7 +117,7 @@ def test_min_param_perturbation_may_begin_with_a_radius_of_0():
 
 
 @ATTACKS
-def test_sensitivity_max_takes_it_as_a_perturbation(attack_class):
+def test_sensitivity_max_takes_an_attack_as_a_perturbation(attack_class):
     given = []
 
     class Watching(attack_class):
@@ -156,7 +156,7 @@ def test_sensitivity_max_runs_an_attack_of_a_smoothed_explanation_in_batches():
 
 @ATTACKS
 @pytest.mark.parametrize("spelling", ["the attack", "its method", "the attack, partly", "its method, partly"])
-def test_attribution_robustness_takes_it_in_every_spelling(attack_class, spelling):
+def test_attribution_robustness_takes_an_attack_in_every_form(attack_class, spelling):
     attack = attack_of(attack_class)
     function = attack if spelling.startswith("the attack") else attack.perturb
     further = {}

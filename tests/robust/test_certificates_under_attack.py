@@ -1,4 +1,4 @@
-"""No attack on a trained network beats a certificate: overlap at the attacked input against what was certified."""
+"""No attack on a trained network breaks a certificate: overlap at the attacked input against the certified overlap."""
 
 import sys
 
@@ -26,10 +26,10 @@ def loaded(shared_data, name):
 
 
 def overlaps(members, attacked):
-    """The overlap of a top set with that of an attacked map, and the most that its draws leave possible.
+    """Return the overlap of a top set with the top set of an attacked map, measured and at most.
 
-    The draws at the attacked input have Clopper-Pearson intervals of their own, which all hold but for one in a
-    million: of the maps inside, the one kindest to the top set is taken.
+    The draws at the attacked input have Clopper-Pearson intervals, which all hold together except with probability one
+    in a million. The second overlap is the largest of all maps within these intervals.
     """
     members, counts = members.numpy(), attacked.counts.reshape(1, -1).numpy()
     k = int(members.sum())
@@ -40,7 +40,7 @@ def overlaps(members, attacked):
 
 
 def attacked_overlaps(network, explainer, image, target, members, radius, *, sigma, steps, draws, batch):
-    """Attack the explanation freely, whatever becomes of the class, and measure it with draws of another seed."""
+    """Attack the explanation without keeping the class, and measure it with draws of another seed."""
     attack = InterpretationAttack(network, explainer, surrogate_beta=BETA)
     perturbed = attack.perturb(
         image, radius, k=K, step_num=steps, n_restarts=1, target=target, keep_class=False, seed=1,
@@ -68,7 +68,7 @@ def resnet(shared_data):
 
 @pytest.mark.parametrize("number", range(10))
 def test_resnet_is_never_below_its_certificates(resnet, number):
-    """8192 draws are certified; 20,000 measure the attacked input, and 1024 one at four times the radius."""
+    """The certificate has 8192 draws, the attacked input 20,000, and an input at four times the radius 1024."""
     network, images, rows = resnet
     sigma, image = 0.1, images[number : number + 1]
     explainer = SparsifiedSmoothGrad(Saliency(network), tau=TAU)

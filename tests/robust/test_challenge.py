@@ -1,4 +1,4 @@
-"""An attack beside its certificate."""
+"""An attack within the radius of a certificate, and the comparison with the certificate."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def certificate(explainer):
     )  # fmt: skip
 
 
-def test_what_is_left_is_counted_over_draws_that_nobody_knew(explainer, certificate):
+def test_overlap_is_measured_over_independent_draws(explainer, certificate):
     challenge = challenge_certificate(certificate, explainer, INPUTS, target=TARGET, seed=0, nt_samples=256)
     assert float((challenge.perturbed - INPUTS).norm(dim=1).max()) <= 0.05
     assert challenge.map.seed != certificate.map.seed
@@ -51,7 +51,7 @@ def test_seeds_reproduce_and_options_reach_the_attack(explainer, certificate):
     assert 0 <= float(boxed.perturbed.min()) <= float(boxed.perturbed.max()) <= 1
 
 
-def test_a_far_attack_takes_something(explainer, certificate):
+def test_an_attack_far_beyond_the_radius_lowers_the_overlap(explainer, certificate):
     far = Certifier().top_k(certificate.map, k=2, radius=3.0)
     challenge = challenge_certificate(far, explainer, INPUTS, target=TARGET, seed=0, keep_class=False)
     assert int(challenge.overlap.sum()) < 3 * 2
@@ -67,7 +67,7 @@ def test_groups_are_the_features(explainer):
     assert bool((challenge.overlap <= 1).all())
 
 
-def test_inputs_of_another_number_are_refused(explainer, certificate):
+def test_another_number_of_inputs_is_refused(explainer, certificate):
     with pytest.raises(InvalidInputError, match="Expected `inputs` of the 3 examples of the certificate, got 2"):
         challenge_certificate(certificate, explainer, INPUTS[:2], target=TARGET[:2])
 
@@ -82,7 +82,7 @@ def test_other_inputs_and_other_explanations_are_refused(explainer, certificate)
         challenge_certificate(certificate, explainer, INPUTS, target=0, nt_samples=8, step_num=1)
 
 
-def test_a_radius_that_is_no_plain_norm_is_refused():
+def test_a_certificate_with_several_noise_levels_is_refused():
     smoothed = SmoothedMap.from_mean(torch.rand(1, 4), n_samples=100, stdevs=(0.4, 0.1))
     certificate = Certifier().top_k(smoothed, k=2, radius=0.1)
     with pytest.raises(InvalidInputError, match="one noise level for all inputs"):

@@ -1,4 +1,4 @@
-"""Maps with a graph: they are the ordinary maps, their gradients are right, and no trace is left."""
+"""Maps with a graph: they equal the maps without, their gradients are right, and methods are restored."""
 
 import pytest
 import torch
@@ -77,15 +77,15 @@ def central_differences(function, x, step=1e-5):
 
 
 def weighted(maps):
-    """A smooth number that every entry of a map takes part in, each in its own way."""
+    """Return a smooth function of all entries of maps, with another weight for each entry."""
     return sum((torch.cos(torch.arange(m.numel(), dtype=m.dtype)).reshape(m.shape) * m).sum() for m in maps)
 
 
-# -- the maps are the ordinary ones ----------------------------------------------------------------------------
+# -- maps ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-def test_the_map_is_the_ordinary_one_and_has_a_graph(name):
+def test_the_map_equals_the_map_without_graph(name):
     make, arguments = METHODS[name]
     method, x = make(mlp()), vectors().requires_grad_()
     heat = with_graph(method, x, target=TARGET, **arguments)
@@ -95,7 +95,7 @@ def test_the_map_is_the_ordinary_one_and_has_a_graph(name):
 
 @pytest.mark.parametrize("arguments", [{"target": TARGET}, {"target": "argmax"}, {"target": 1, "groups": "channels"}])
 @pytest.mark.parametrize("name", [name for name, explainer in EXPLAINERS.items() if not explainer.binary])
-def test_smoothed_maps_of_one_seed_are_the_ordinary_ones(name, arguments):
+def test_smoothed_maps_equal_the_maps_without_graph(name, arguments):
     explainer, x = EXPLAINERS[name].make(Saliency(cnn())), images(2).requires_grad_()
     settings = {"nt_samples": 5, "stdevs": 0.2, "seed": 3, **arguments}
     with softplus_surrogate(5.0):
@@ -106,7 +106,7 @@ def test_smoothed_maps_of_one_seed_are_the_ordinary_ones(name, arguments):
 
 
 @pytest.mark.parametrize("make", [InputXGradient, lambda m: IntegratedGradients(m)])
-def test_smoothed_maps_of_other_methods_choose_the_class_of_each_draw_too(make):
+def test_argmax_targets_choose_the_class_of_each_draw(make):
     explainer, x = ScaledSmoothGrad(make(mlp())), vectors()
     settings = {"nt_samples": 9, "stdevs": 2.0, "seed": 0, "target": "argmax"}
     assert_close(with_graph(explainer, x, **settings).detach(), ordinary(explainer, x, **settings))
@@ -118,7 +118,7 @@ def test_uniform_noise_stays_uniform():
     assert_close(with_graph(explainer, x, **settings).detach(), ordinary(explainer, x, **settings))
 
 
-def test_a_mask_of_groups_and_a_number_of_the_first_draw_are_taken():
+def test_groups_and_first_draw_are_used():
     explainer, x = ScaledSmoothGrad(Saliency(mlp())), vectors()
     mask = torch.tensor([[0, 0, 1, 1, 2, 2], [0, 1, 2, 2, 1, 0]])
     settings = {"stdevs": 0.5, "seed": 1, "target": 0, "groups": mask}
@@ -143,7 +143,7 @@ def test_tuples_of_inputs_keep_their_structure(make):
     assert all(g.any() for g in torch.autograd.grad(weighted(maps), inputs))
 
 
-def test_zeros_and_ones_borrow_the_gradient_of_a_relaxed_map():
+def test_0_1_maps_have_the_gradient_of_a_relaxed_map():
     x = vectors().requires_grad_()
     settings = {"nt_samples": 6, "stdevs": 0.4, "seed": 2, "target": TARGET}
     sparsified = with_graph(SparsifiedSmoothGrad(Saliency(mlp()), tau=0.5), x, **settings)
@@ -179,18 +179,18 @@ def test_noise_tunnel_combines_the_maps_of_its_draws(nt_type):
     assert_close(heat.detach(), expected)
 
 
-def test_noise_tunnel_draws_afresh_without_a_seed_and_takes_its_type_by_position():
+def test_noise_tunnel_without_a_seed_draws_fresh_noise_and_takes_its_type_by_position():
     tunnel, x = NoiseTunnel(Saliency(mlp())), vectors().requires_grad_()
     one, two = (with_graph(tunnel, x, "smoothgrad_sq", 3, target=0).detach() for _ in range(2))
     assert not torch.equal(one, two)
 
 
-def test_noise_tunnel_has_no_other_types():
+def test_noise_tunnel_refuses_other_types():
     with pytest.raises(InvalidInputError, match=r"Expected `nt_type` to be one of .*, got 'smoothgrad_cube'"):
         with_graph(NoiseTunnel(Saliency(mlp())), vectors(), nt_type="smoothgrad_cube", target=0)
 
 
-# -- the gradients are right -----------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -238,7 +238,7 @@ def test_the_gradient_of_a_smoothed_map_agrees_with_finite_differences(name):
     assert_close(slope(value, x), central_differences(value, x), rtol=1e-5, atol=1e-7)
 
 
-def test_internal_batches_given_by_position_are_put_in_one_graph_too():
+def test_internal_batch_size_by_position_has_no_effect():
     method, x = IntegratedGradients(mlp()), vectors().requires_grad_()
     slopes = []
     for size in (None, 4):
@@ -275,7 +275,7 @@ def test_the_weights_of_the_model_get_gradients(make):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_all_draws_are_zero_where_the_model_is_constant_and_so_is_the_gradient():
+def test_a_constant_model_has_a_zero_map_with_a_zero_gradient():
     def constant(x):
         return torch.stack([0 * x.sum(dim=1), 0 * (x**2).sum(dim=1)], dim=1)
 
@@ -286,11 +286,11 @@ def test_all_draws_are_zero_where_the_model_is_constant_and_so_is_the_gradient()
         assert not torch.autograd.grad(heat.sum(), x)[0].any(), name
 
 
-# -- nothing is left behind ------------------------------------------------------------------------------------
+# -- state is restored -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wrap", [lambda m: m, ScaledSmoothGrad, NoiseTunnel])
-def test_the_method_is_as_it_was_after_the_block(wrap):
+def test_the_method_is_restored_after_the_block(wrap):
     saliency = Saliency(mlp())
     before, x = saliency.gradient_func, vectors().requires_grad_()
     with differentiable(wrap(saliency)):
@@ -299,7 +299,7 @@ def test_the_method_is_as_it_was_after_the_block(wrap):
     assert not saliency.attribute(x, target=0).requires_grad
 
 
-def test_the_method_is_as_it_was_after_an_exception_of_the_model():
+def test_the_method_is_restored_after_an_exception():
     saliency = Saliency(Watched(mlp(), fails_at=1))
     before = saliency.gradient_func
     with pytest.raises(InterruptedError, match="on purpose"), differentiable(saliency) as attribute:
@@ -307,7 +307,7 @@ def test_the_method_is_as_it_was_after_an_exception_of_the_model():
     assert saliency.gradient_func is before
 
 
-def test_a_gradient_of_ones_own_is_put_back():
+def test_a_custom_gradient_function_is_restored():
     saliency = Saliency(mlp())
 
     def own(forward_fn, inputs, target_ind=None, additional_forward_args=None):
@@ -351,7 +351,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("chain", list(REFUSED))
-def test_methods_whose_map_has_no_derivative_are_refused_by_name(chain):
+def test_methods_that_cannot_be_differentiated_are_refused_by_name(chain):
     expected = f"Expected `attribution_method` to be Saliency, .* got {chain}, whose map cannot be differentiated"
     with pytest.raises(InvalidInputError, match=expected), differentiable(REFUSED[chain]()):
         pass

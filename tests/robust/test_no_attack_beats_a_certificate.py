@@ -32,7 +32,7 @@ EXPLAINERS = {
 
 
 class Attacked(NamedTuple):
-    """A certified map, and draws of another seed at the attacked inputs."""
+    """A certified map, and the map at the attacked inputs over draws of another seed."""
 
     certified: SmoothedMap
     measured: SmoothedMap
@@ -40,7 +40,7 @@ class Attacked(NamedTuple):
 
 @cache
 def trained():
-    """A small network that tells nine in ten noisy digits, and images of digits."""
+    """Return a small network that classifies nine in ten noisy digits, and images of digits with their labels."""
     digits = load_digits()
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
@@ -85,9 +85,9 @@ def attacked(name, target, radius) -> Attacked:
 
 
 def most_overlap(attacked: Attacked) -> Tensor:
-    """The largest overlap with the certified map's top K of any mean within the intervals of the measured draws.
+    """Return the largest overlap with the certified top K that the intervals of the measured draws allow.
 
-    The intervals hold for all features at once but for one time in a million.
+    The intervals hold for all features at once, except with probability one in a million.
     """
     means, n = attacked.measured.features.numpy(), attacked.measured.features.shape[1]
     level = 1e-6 / (2 * n)
@@ -104,7 +104,7 @@ def most_overlap(attacked: Attacked) -> Tensor:
         favourable = low[row].copy()
         favourable[top] = high[row][top]
         others = np.delete(favourable, top)
-        # Ties go to the certified features: the i-th strongest of them stays unless K − i + 1 others are above it.
+        # Ties go to the certified features. The i-th strongest of them stays unless K − i + 1 others exceed it.
         overlaps.append(sum((others > value).sum() + rank < K for rank, value in enumerate(-np.sort(-favourable[top]))))
     return torch.tensor(overlaps)
 
@@ -122,8 +122,8 @@ def test_no_attack_beats_a_certificate(bound, name, target):
 
 
 @pytest.mark.parametrize("name", list(EXPLAINERS))
-def test_far_beyond_the_radius_an_attack_takes_what_was_certified(name):
-    """The comparison is not idle: had the certificates been given for this radius, it would have found them false."""
+def test_far_beyond_the_radius_an_attack_breaks_the_bound(name):
+    """Check that the comparison can fail: it finds certificates false that are used far beyond their radius."""
     found = attacked(name, "label", FAR)
     near = Certifier(bound="best").top_k(found.certified, k=K, radius=RADII[0]).overlap
     assert (most_overlap(found) < near).sum() >= 2
@@ -135,8 +135,8 @@ def test_far_beyond_the_radius_an_attack_takes_what_was_certified(name):
         assert (most_overlap(found) >= certificate.overlap).all()
 
 
-def test_an_attack_does_more_than_the_same_noise():
-    """Attacked maps differ from the certified ones by more than two samples of one map do."""
+def test_an_attack_changes_a_map_more_than_resampling_does():
+    """Check that an attacked map is farther from the certified map than another sample of the same map is."""
     net, images, labels = trained()
     again = EXPLAINERS["sparsified"](net).sample(images, DRAWS, 256, SIGMA, seed=2, target=labels, covariance=False)
     clean = sampled("sparsified", "label")

@@ -19,12 +19,12 @@ from captum_certified import (
 from captum_certified.maps import FeatureLayout
 from captum_certified.robust.objectives import CleanMaps, objective_named, shares_of
 
-# -- what is measured --------------------------------------------------------------------------------------------
+# -- overlap -----------------------------------------------------------------------------------------------------
 
 
 @ATTACKS
 @pytest.mark.parametrize("k", [1, 3, 0.5, 1.0])
-def test_the_overlap_is_that_of_the_two_maps(attack_of, k):
+def test_overlap_is_the_intersection_of_the_two_top_sets(attack_of, k):
     model, x, target = smooth((6,)), points(rows=4), torch.tensor([0, 1, 2, 0])
     result = attack_of(model)(x, 1.0, k=k, seed=0, target=target)
     assert result.k == (k if isinstance(k, int) else math.ceil(k * 6))
@@ -58,7 +58,7 @@ def test_groups_are_the_features(groups, objective):
     reference = {"region": inside, "manipulate": inside.double()}.get(objective)
     attack = l2_attack(model, explainer, objective=objective)
     arguments = {"nt_samples": 5, "stdevs": 0.1, "seed": 2, "groups": groups}
-    # So few draws that some rows find no start in the second restart: masks must follow the others.
+    # With so few draws some rows find no start in the second restart, and masks must follow the other rows.
     result = attack(x, 3.0, k=2, seed=0, n_draws=2, target=0, attribution_kwargs=arguments, reference=reference)
     assert result.k == 2
     certified = [explainer.sample(z, target=0, covariance=False, **arguments).features for z in (x, result.perturbed)]
@@ -66,7 +66,7 @@ def test_groups_are_the_features(groups, objective):
     assert_close(result.overlap, (members[0] * members[1]).sum(dim=1).long())
 
 
-def test_an_attack_lowers_the_overlap_more_than_chance():
+def test_an_attack_lowers_the_overlap_more_than_a_random_point():
     model, x = smooth((24,)), points((24,), rows=12)
     searched = l2_attack(model)(x, 1.0, k=6, seed=0)
     chance = InterpretationAttack(model, Saliency(model), objective="random").attack(x, 1.0, k=6, seed=0)
@@ -125,7 +125,7 @@ def test_region_raises_the_share_inside(picture, attack_of, rows):
 
 @ATTACKS
 @pytest.mark.parametrize("rows", [1, 5])
-def test_manipulate_comes_closer_to_the_map_of_choice(picture, attack_of, rows):
+def test_manipulate_moves_the_map_towards_the_reference(picture, attack_of, rows):
     reference = -(points(SHAPE, rows=rows, seed=11) ** 4) * 100
     _, clean, perturbed = attacked(picture, attack_of, "manipulate", reference=reference)
     wanted = shares(reference).expand(5, -1)
@@ -157,7 +157,7 @@ def test_random_takes_any_attribution(make):
     assert result.succeeded.all()
 
 
-def test_the_centre_of_a_map_without_saliency_is_the_middle():
+def test_the_mass_center_of_an_all_zero_map_is_the_geometric_center():
     maps = torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]], [[3.0, 1.0, 0.0, 0.0, 0.0]]], dtype=torch.float64)
     layout = FeatureLayout.of((maps[:, 0],), is_tuple=False, rows=2)
     clean = CleanMaps(shares_of(maps[:, 0]), maps[:, 0] > 0, layout)

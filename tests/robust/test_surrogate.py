@@ -1,4 +1,4 @@
-"""The softplus surrogate: every spelling of a rectifier inside the block, none outside, and what it cannot see."""
+"""The softplus surrogate: every form of a ReLU inside the block, none outside, and networks that hide their ReLUs."""
 
 import copy
 import math
@@ -36,7 +36,7 @@ def leaky(x: Tensor, slope: float = 0.01) -> Tensor:
     return slope * x + (1 - slope) * softplus(x)
 
 
-# Every spelling beside the formula that it becomes.
+# Every form of a ReLU, and the formula that it becomes.
 SPELLINGS = {
     "ReLU": (nn.ReLU(), softplus),
     "functional.relu": (functional.relu, softplus),
@@ -78,32 +78,32 @@ IN_PLACE = {
 
 
 @pytest.mark.parametrize("name", list(SPELLINGS))
-def test_a_rectifier_is_its_softplus_formula_inside_the_block_and_itself_after_it(name):
-    rectifier, formula = SPELLINGS[name]
-    before = rectifier(X)
+def test_a_relu_is_the_softplus_formula_inside_the_block_and_itself_after_it(name):
+    relu, formula = SPELLINGS[name]
+    before = relu(X)
     with softplus_surrogate(BETA):
-        inside = rectifier(X)
+        inside = relu(X)
     assert_close(inside, formula(X))
     assert not torch.equal(inside, before)
-    assert torch.equal(rectifier(X), before)
+    assert torch.equal(relu(X), before)
 
 
 @pytest.mark.parametrize("name", list(IN_PLACE))
-def test_in_place_it_writes_the_formula_where_the_input_was(name):
-    rectifier, formula = IN_PLACE[name]
+def test_in_place_relus_write_the_formula_into_their_input(name):
+    relu, formula = IN_PLACE[name]
     x = X.clone()
     with softplus_surrogate(BETA):
-        returned = rectifier(x)
+        returned = relu(x)
     assert_close(x, formula(X))
     assert returned is x
     outside = X.clone()
-    rectifier(outside)
+    relu(outside)
     assert not torch.equal(outside, x)
 
 
 @pytest.mark.parametrize("name", [*SPELLINGS, *(f"{name} in place" for name in IN_PLACE)])
-def test_first_and_second_derivatives_are_those_of_the_formula(name):
-    rectifier, formula = IN_PLACE[name[: -len(" in place")]] if name.endswith(" in place") else SPELLINGS[name]
+def test_first_and_second_derivatives_match_the_formula(name):
+    relu, formula = IN_PLACE[name[: -len(" in place")]] if name.endswith(" in place") else SPELLINGS[name]
 
     def derivatives(function):
         x = X.clone().requires_grad_()
@@ -112,16 +112,16 @@ def test_first_and_second_derivatives_are_those_of_the_formula(name):
         return first.detach(), second
 
     with softplus_surrogate(BETA):
-        found = derivatives(rectifier)
+        found = derivatives(relu)
     expected = derivatives(formula)
-    # |x| in the formula has no derivative at 0 and none of second order: left out there.
+    # The formula has |x|, which has no derivative at 0, so 0 is left out.
     away = torch.stack([(X - kink).abs() > 1e-9 for kink in (-3, -2, -1, 0, 0.5, 1, 2, 6)]).all(dim=0)
     assert_close(found[0][away], expected[0][away])
     assert_close(found[1][away], expected[1][away])
     assert float(found[1].abs().max()) > 0.1
 
 
-def test_it_differs_by_at_most_ln_2_over_beta_at_the_kink():
+def test_the_surrogate_differs_by_at_most_ln_2_over_beta_at_the_kink():
     for beta in (0.5, 10.0, 100.0):
         with softplus_surrogate(beta):
             difference = functional.relu(X) - X.clamp(min=0)
@@ -129,7 +129,7 @@ def test_it_differs_by_at_most_ln_2_over_beta_at_the_kink():
         assert float(difference.min()) >= 0
 
 
-def test_rectifiers_are_themselves_after_an_exception():
+def test_relus_are_restored_after_an_exception():
     with pytest.raises(InterruptedError), softplus_surrogate(BETA):
         raise InterruptedError
     assert_close(functional.relu(X), X.clamp(min=0))
@@ -149,7 +149,7 @@ class Softened(nn.Module):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_whole_network_is_the_one_with_its_rectifiers_replaced(training):
+def test_a_network_inside_the_block_equals_one_with_its_relus_replaced(training):
     net = cnn().train(training)
     replaced = copy.deepcopy(net)
     for position in (2, 4):
@@ -160,7 +160,7 @@ def test_a_whole_network_is_the_one_with_its_rectifiers_replaced(training):
     assert_close(outputs, replaced(x))
 
 
-def test_the_saliency_of_a_network_of_rectifiers_gets_a_gradient():
+def test_the_saliency_of_a_relu_network_gets_a_gradient():
     net, x = cnn(), images(1).requires_grad_()
 
     def slope():
@@ -188,14 +188,14 @@ def test_beta_is_a_positive_number(beta):
 
 
 @pytest.mark.parametrize("beta", [0, -1.0, float("nan"), "large"])
-def test_an_attack_names_its_own_argument(beta):
+def test_an_attack_refuses_a_bad_surrogate_beta_by_name(beta):
     with pytest.raises(InvalidInputError, match="Expected `surrogate_beta`"):
         InterpretationAttack(cnn(), Saliency(cnn()), surrogate_beta=beta)
 
 
 def traced():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer versions of PyTorch discourage it
+        warnings.simplefilter("ignore")  # newer versions of PyTorch warn that it is deprecated
         return torch.jit.trace(cnn(), images(1))
 
 
@@ -204,7 +204,7 @@ def wrapped():
 
 
 @pytest.mark.parametrize("scripted", [traced, wrapped])
-def test_scripted_networks_are_refused_where_a_surrogate_is_asked_for(scripted):
+def test_scripted_networks_are_refused_with_a_surrogate_beta(scripted):
     network = scripted()
     with pytest.raises(InvalidInputError, match="Python modules for `surrogate_beta`, got a scripted Cnn"):
         InterpretationAttack(network, Saliency(network), surrogate_beta=10.0)
@@ -227,7 +227,7 @@ class Functional(nn.Module):
 
 
 class CountsWithReLU(Functional):
-    """Its second ReLU is of integers, which have no softplus."""
+    """A network whose second ReLU takes integers, for which PyTorch has no softplus."""
 
     def forward(self, inputs):
         return super().forward(inputs) + 0 * torch.relu((inputs > 0.5).long()).sum(1, keepdim=True)
@@ -237,7 +237,7 @@ POINTS = torch.rand((4, 16), generator=torch.Generator().manual_seed(0))
 
 
 def named(nonlinearity):
-    """A name that is the same in every process: functions print with their addresses."""
+    """Return a name that is the same in every process; functions print with their addresses."""
     return str(nonlinearity) if isinstance(nonlinearity, nn.Module) else nonlinearity.__qualname__
 
 
@@ -259,7 +259,7 @@ def test_by_default_relus_are_found_and_replaced(attack, nonlinearity):
 
 @pytest.mark.parametrize("attack", [InterpretationAttack, GhorbaniAttack])
 @pytest.mark.parametrize("nonlinearity", WITHOUT, ids=named)
-def test_by_default_other_networks_are_differentiated_themselves(attack, nonlinearity):
+def test_by_default_networks_without_relus_have_no_surrogate(attack, nonlinearity):
     network = Functional(nonlinearity)
     result = attack(network, Saliency(network)).attack(POINTS, 0.5, **SETTINGS)
     off = attack(network, Saliency(network), surrogate_beta=None).attack(POINTS, 0.5, **SETTINGS)
@@ -287,7 +287,7 @@ def test_the_default_attack_on_relus_is_stronger_than_one_without_a_surrogate():
     ],
     ids=["traced", "with a traced part", "clamp", "integers"],
 )
-def test_networks_that_take_no_surrogate_are_attacked_without_and_the_result_says_so(network, inputs, why):
+def test_networks_that_fail_with_softplus_are_attacked_without_a_surrogate(network, inputs, why):
     model = network()
     result = InterpretationAttack(model, Saliency(model)).attack(inputs, 0.5, **SETTINGS)
     assert result.surrogate.beta is None
@@ -295,13 +295,13 @@ def test_networks_that_take_no_surrogate_are_attacked_without_and_the_result_say
     assert f"surrogate {result.surrogate})" in repr(result)
 
 
-def test_a_surrogate_that_was_asked_for_is_not_given_up():
+def test_errors_with_a_given_beta_are_raised():
     model = CountsWithReLU(torch.relu)
     with pytest.raises(RuntimeError, match="Long"):
         InterpretationAttack(model, Saliency(model), surrogate_beta=30.0).attack(POINTS, 0.5, **SETTINGS)
 
 
-def test_errors_of_the_network_itself_are_not_taken_for_the_surrogate_s():
+def test_errors_of_the_network_itself_are_raised():
     class Fails(Functional):
         calls = 0
 
@@ -323,13 +323,13 @@ def test_a_random_search_needs_no_surrogate():
 
 
 @pytest.mark.parametrize("beta", ["large", "Auto", ""])
-def test_other_words_are_refused(beta):
+def test_words_other_than_auto_are_refused(beta):
     with pytest.raises(InvalidInputError, match="`surrogate_beta` to be a number > 0, 'auto' or None, got"):
         InterpretationAttack(cnn(), Saliency(cnn()), surrogate_beta=beta)
 
 
 @pytest.mark.filterwarnings("ignore:The map has no gradient where the search begins:UserWarning")
-def test_smoothed_maps_and_challenges_take_the_surrogate_too():
+def test_smoothed_maps_and_challenges_use_the_surrogate():
     network = Functional(torch.relu)
     explainer = SparsifiedSmoothGrad(Saliency(network), tau=0.25)
     certificate = Certifier(explainer).certify(
@@ -346,7 +346,7 @@ def test_smoothed_maps_and_challenges_take_the_surrogate_too():
         assert "tensor" not in text
 
 
-def test_results_print_numbers_and_no_tensors():
+def test_results_print_without_tensors():
     network = Functional(torch.relu)
     result = InterpretationAttack(network, Saliency(network)).attack(POINTS, 0.5, **SETTINGS)
     assert re.fullmatch(

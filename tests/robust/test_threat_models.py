@@ -34,7 +34,7 @@ def test_ball_and_box_hold_at_every_rank_and_precision(attack_of, norm, dtype, s
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_stays_in_the_ball_too(dtype):
+def test_half_precision_points_stay_in_the_ball(dtype):
     x = points(dtype=dtype)
     result = l2_attack(smooth((6,)))(x, RADIUS, seed=0)
     assert result.perturbed.dtype == dtype
@@ -43,7 +43,7 @@ def test_half_precision_stays_in_the_ball_too(dtype):
 
 @ATTACKS
 @pytest.mark.parametrize("norm", ["L2", "Linf"])
-def test_the_ball_of_a_tuple_is_of_all_its_tensors_and_whole_numbers_are_held_fixed(attack_of, norm):
+def test_the_norm_is_over_all_tensors_of_a_tuple_and_integers_are_held_fixed(attack_of, norm):
     inputs = (points((3,)), points((2, 2), seed=1), torch.tensor([1, 4]))
     result = attack_of(mixed, OfFloats(mixed), norm=norm)(inputs, RADIUS, seed=0)
     assert isinstance(result.perturbed, tuple)
@@ -55,7 +55,7 @@ def test_the_ball_of_a_tuple_is_of_all_its_tensors_and_whole_numbers_are_held_fi
     assert moved[:, 3:].any()
 
 
-def test_random_search_takes_whole_numbers_with_methods_that_need_no_gradient():
+def test_random_search_takes_integer_inputs_with_methods_without_gradients():
     inputs = (points((3,)), points((2, 2), seed=1), torch.tensor([1, 4]))
     result = InterpretationAttack(mixed, FeatureAblation(mixed), objective="random").attack(inputs, RADIUS, seed=0)
     assert torch.equal(result.perturbed[2], inputs[2])
@@ -88,7 +88,7 @@ def test_projections_are_in_the_ball_and_in_the_box(norm, dtype, radius, scale, 
     assert (sizes(projected, centers, norm) <= radius).all()
     assert (projected >= box[0]).all()
     assert (projected <= box[1]).all()
-    # What lies inside is left where it is.
+    # Points inside are not moved.
     assert_close(ball.project(projected.double(), centers), projected, rtol=1e-6, atol=1e-6)
 
 
@@ -103,7 +103,7 @@ def test_a_projection_without_a_box_is_the_nearest_point(norm):
     assert_close(ball_named(norm)(0.5, -math.inf, math.inf).project(wanted, centers), centers + expected)
 
 
-def test_bounds_that_the_precision_cannot_hold_are_those_of_the_inputs():
+def test_bounds_are_rounded_to_the_precision_of_the_inputs():
     model, x = smooth((6,)), points(dtype=torch.float32).clamp(0.7, 0.8)
     assert float(x.min()) < 0.7 < 0.8 < float(x.max())
     result = l2_attack(model, lower_bound=0.7, upper_bound=0.8)(x, RADIUS, seed=0)
@@ -115,7 +115,7 @@ def test_starts_lie_on_the_sphere_and_fill_the_cube():
     sphere, cube = (ball_named(norm)(2.0, -math.inf, math.inf) for norm in ("L2", "Linf"))
     on_sphere = torch.stack([sphere.random_offset(0, draw, like) for draw in range(400)])
     assert_close(on_sphere.norm(dim=1), torch.full((400,), 2.0, dtype=torch.float64))
-    # Uniform: mean 0 and variance 2²/4 along every axis, to 5 standard errors.
+    # A uniform sample has mean 0 and variance 2²/4 along every axis, within 5 standard errors.
     assert_close(on_sphere.mean(dim=0), torch.zeros(4, dtype=torch.float64), rtol=0, atol=5 * 1 / 20)
     assert_close(on_sphere.var(dim=0), torch.ones(4, dtype=torch.float64), rtol=0, atol=0.35)
     in_cube = torch.stack([cube.random_offset(0, draw, like) for draw in range(400)])
@@ -123,7 +123,7 @@ def test_starts_lie_on_the_sphere_and_fill_the_cube():
     assert_close(in_cube.var(dim=0), torch.full((4,), 4 / 3, dtype=torch.float64), rtol=0, atol=0.35)
 
 
-def test_steps_that_no_number_can_hold_are_not_taken():
+def test_first_steps_are_finite_for_tiny_gradients():
     for norm in ("L2", "Linf"):
         ball = ball_named(norm)(1.0, -math.inf, math.inf)
         gradient = torch.tensor([[0.0, 0.0], [1e-320, 0.0], [2.0, 0.0]], dtype=torch.float64)

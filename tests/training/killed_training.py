@@ -1,11 +1,11 @@
-"""What test_fit starts and kills: killed_training.py FOLDER."""
+"""A training that test_checkpoints.py starts and kills: killed_training.py FOLDER."""
 
 import sys
 from pathlib import Path
 
 import torch
-from test_fit import trained
 from torch.utils.data import TensorDataset
+from trainings import trained
 
 from captum_certified.training import SaliencyAdversarialLoss
 

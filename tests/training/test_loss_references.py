@@ -1,4 +1,4 @@
-"""Each loss is what its paper says: closed forms, other implementations, finite differences."""
+"""Losses against closed forms, other implementations and finite differences."""
 
 import itertools
 import math
@@ -43,7 +43,7 @@ def entropies(model, inputs, targets):
 
 
 @pytest.mark.parametrize("layer", [None, 1, 2])
-def test_completeness_holds_ever_better_with_more_steps(layer):
+def test_the_error_of_completeness_is_of_second_order(layer):
     model, (inputs, targets) = network(), batch()
     perturbed = inputs + 2
     change = entropies(model, perturbed, targets) - entropies(model, inputs, targets)
@@ -57,10 +57,10 @@ def test_completeness_holds_ever_better_with_more_steps(layer):
     ]
     assert errors[-1] < 1e-3
     for coarse, fine in itertools.pairwise(errors):
-        assert 3.4 < coarse / fine < 4.6  # the error of trapezoids is of second order
+        assert 3.4 < coarse / fine < 4.6  # doubling the steps divides an error of second order by 4
 
 
-def test_they_are_captums_of_the_loss_with_the_input_as_baseline():
+def test_loss_integrated_gradients_agree_with_captum():
     model, (inputs, targets) = network(), batch()
     perturbed = inputs + torch.randn(inputs.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     theirs = IntegratedGradients(lambda points, classes: entropies(model, points, classes)).attribute(
@@ -88,8 +88,8 @@ def test_a_layer_that_is_called_twice_is_refused():
 
 
 @pytest.mark.parametrize("norm", ["L2", "Linf"])
-def test_ig_norm_of_the_sum_is_madrys_loss(norm):
-    """Chen et al., section 4: by completeness CE(x) + sum IG = CE(x'), also in the search."""
+def test_ig_norm_of_the_sum_is_adversarial_loss(norm):
+    """Chen et al., section 4: CE(x) + sum IG = CE(x') by completeness, also in the search."""
     inputs, targets = batch()
     shared = {"radius": 0.5, "norm": norm, "step_num": 6, "seed": 4}
     madry, ours = AdversarialLoss(**shared), IGNormLoss(**shared, size="sum", n_steps=300, search_n_steps=300)
@@ -115,7 +115,7 @@ def test_ig_sum_norm_adds_the_attribution_at_the_same_point():
     assert float((perturbed - inputs).abs().max()) <= 0.3
 
 
-def test_the_search_of_ig_norm_makes_attributions_larger_than_chance_does():
+def test_the_search_of_ig_norm_makes_attributions_larger_than_random_points_do():
     model, (inputs, targets) = network(), batch(20)
     loss = IGNormLoss(radius=0.5, norm="L2", n_steps=30, search_n_steps=10, step_num=10, step_size=0.5, seed=1)
     found = loss.sizes(model, inputs, loss.worst(model, inputs, targets, 1), targets, 30)
@@ -155,8 +155,8 @@ def test_an_ascent_stays_in_the_ball_and_the_box_and_climbs(norm, shape):
     assert 0 <= float(points.min()) <= float(points.max()) <= 1
 
 
-def test_madrys_loss_of_a_linear_network_is_the_margin_moved_by_the_radius():
-    """For two classes the worst point of an L2 ball is along the difference of their weights."""
+def test_adversarial_loss_of_a_linear_network_moves_the_margin_by_the_radius():
+    """For two classes, the worst point of an L2 ball lies along the difference of their weights."""
     model, (inputs, targets) = nn.Linear(6, 2).double(), batch(classes=2)
     slope = (model.weight[1] - model.weight[0]).detach()
     signs = 1 - 2 * targets.double().unsqueeze(1)
@@ -177,7 +177,7 @@ def test_ddn_finds_the_distance_to_the_boundary_of_a_linear_network():
     assert bool((found <= 1.06 * exact + 1e-3).all())
 
 
-def test_ddn_trains_no_farther_than_its_largest_norm_and_within_the_box():
+def test_ddn_stays_within_its_largest_norm_and_the_box():
     model, inputs = nn.Linear(6, 2).double(), torch.rand(8, 6, dtype=torch.float64)
     targets, seen = model(inputs).argmax(dim=1), []
     model.register_forward_hook(lambda _module, args, _output: seen.append(args[0].detach()))
@@ -187,8 +187,8 @@ def test_ddn_trains_no_farther_than_its_largest_norm_and_within_the_box():
 
 
 @pytest.mark.parametrize("gap", [20.0, 80.0, 400.0])
-def test_ddn_goes_on_where_a_network_is_certain(gap):
-    """Gradients of 1e-30 have a direction; where there is none at all, one by chance is tried."""
+def test_ddn_finds_the_boundary_despite_vanishing_gradients(gap):
+    """Gradients of 1e-30 still have a direction; for a gradient of zero, DDN tries a random one."""
     model = nn.Linear(6, 2, bias=False)
     with torch.no_grad():
         model.weight.zero_()[:, 0] = torch.tensor([gap / 2, -gap / 2])
@@ -201,7 +201,7 @@ def test_ddn_goes_on_where_a_network_is_certain(gap):
         torch.testing.assert_close((nearest - inputs).norm(dim=1), torch.ones(32), rtol=0.06, atol=0)
 
 
-def test_ddn_of_an_image_that_is_misclassified_is_the_image():
+def test_ddn_returns_a_misclassified_input_itself():
     model, (inputs, _) = nn.Linear(6, 2).double(), batch()
     targets = model(inputs).argmin(dim=1)
     torch.testing.assert_close(DDNLoss(max_norm=1.0, step_num=5).nearest(model, inputs, targets, 0), inputs)
@@ -326,7 +326,7 @@ def test_every_copy_has_noise_of_its_own():
 
 @pytest.mark.parametrize("loss", [GaussianAugmentationLoss(stdev=0.3), DDNLoss(max_norm=0.5, step_num=4)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_networks_are_trained_too(loss, dtype):
+def test_half_precision_networks_are_trained(loss, dtype):
     model = nn.Linear(6, 4).to(dtype)
     inputs = torch.zeros(3, 6, dtype=dtype)
     assert loss(model, inputs, torch.tensor([0, 1, 2])).dtype == dtype
@@ -344,7 +344,7 @@ def test_the_network_of_the_paper():
     torch.testing.assert_close(unseeded[0].weight, mnist_network()[0].weight, rtol=0, atol=0)
 
 
-def test_classes_that_the_network_does_not_have_are_refused():
+def test_targets_out_of_range_are_refused():
     model, (inputs, _) = network(), batch()
     for targets, said in (([0, 1, 2, 3, 4], "0 to 4"), ([-1, 0, 0, 0, 0], "-1 to 0")):
         with pytest.raises(ValueError, match=f"Expected `targets` from 0 to 3, got {said}"):

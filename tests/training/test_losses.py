@@ -1,4 +1,4 @@
-"""Every loss: a scalar with a graph, repeatable, that leaves the network and the global generators as they were."""
+"""What all losses have in common: a scalar with a graph, repeatable calls, unchanged networks and generators."""
 
 import copy
 import random
@@ -58,7 +58,7 @@ def batch(n=6):
     return torch.rand(n, 2, 4, 4, generator=generator), torch.arange(n) % 4
 
 
-def test_every_loss_is_in_this_battery():
+def test_every_loss_is_tested_here():
     classes = {
         value
         for value in vars(training).values()
@@ -68,7 +68,7 @@ def test_every_loss_is_in_this_battery():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_scalar_that_teaches_every_parameter(name):
+def test_every_parameter_gets_a_gradient_from_a_scalar(name):
     model = network()
     value = LOSSES[name]()(model, *batch())
     assert value.shape == ()
@@ -78,7 +78,7 @@ def test_a_scalar_that_teaches_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_calls_repeat_and_go_on_where_they_were(name):
+def test_calls_are_repeatable_and_continue_from_a_state(name):
     model, arguments = network(), batch()
     loss, again = LOSSES[name](), LOSSES[name]()
     first, second = loss(model, *arguments), loss(model, *arguments)
@@ -91,7 +91,7 @@ def test_calls_repeat_and_go_on_where_they_were(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_nothing_else_is_touched(name):
+def test_inputs_weights_modes_and_generators_are_unchanged(name):
     model, (inputs, targets) = network(norm=True).train(), batch()
     model[2].eval()
     before, kept = copy.deepcopy(model.state_dict()), inputs.clone()
@@ -109,8 +109,8 @@ def test_nothing_else_is_touched(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_entropy_alone_is_of_the_network_in_training_mode(name):
-    """Searches and penalties are of the network that is explained, and feed no batch norm."""
+def test_only_the_cross_entropy_runs_in_training_mode(name):
+    """Searches and penalties use the network in evaluation mode and do not update batch norms."""
     model, modes = network(norm=True).train(), []
     model[1].register_forward_hook(lambda module, *_: modes.append(module.training))
     LOSSES[name]()(model, *batch())
@@ -118,7 +118,7 @@ def test_the_entropy_alone_is_of_the_network_in_training_mode(name):
 
 
 def test_a_penalty_is_the_same_in_training_mode():
-    """A batch norm in training mode undoes what would change it: the eigenvalue would all but vanish."""
+    """A batch norm in training mode undoes most changes of its input, so the eigenvalue would nearly vanish."""
     model, (inputs, targets) = network(norm=True), batch()
     model.train()
     for _ in range(50):
@@ -145,7 +145,7 @@ def test_inputs_outside_of_the_box_are_refused(name):
 
 
 @pytest.mark.parametrize("name", ["smooth surface", "spectral norm"])
-def test_half_precisions_have_no_decompositions(name):
+def test_half_precision_networks_are_decomposed_in_single_precision(name):
     model, (inputs, targets) = network().bfloat16(), batch()
     LOSSES[name]()(model, inputs.bfloat16(), targets).backward()
     assert bool(torch.isfinite(model[0].weight.grad).all())
