@@ -10,7 +10,7 @@ from captum.attr import Attribution
 from captum.robust import Perturbation
 from torch import Tensor
 
-from captum_certified._captum import MethodArguments, Target, log_usage, progress_bar
+from captum_certified._captum import MethodArguments, Target, advance_progress, log_usage, progress_bar
 from captum_certified.attr.refusals import shapes_in_errors
 from captum_certified.attr.request import checked_inputs
 from captum_certified.checks import checked_flag, checked_integer, checked_number
@@ -123,7 +123,9 @@ class ExplanationAttack(Perturbation):
             return result_of(explanation, inputs)
         total = arguments.step_num * n_restarts
         with progress_bar(total=total, description="attacking", show=arguments.show_progress) as bar:
-            best = search.run(step_num=arguments.step_num, n_restarts=n_restarts, on_step=lambda: bar.update(1))
+            best = search.run(
+                step_num=arguments.step_num, n_restarts=n_restarts, on_step=lambda: advance_progress(bar, 1)
+            )
         return result_of(explanation, best)
 
     def _ball(self, radius: float) -> Ball:

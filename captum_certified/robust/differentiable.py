@@ -11,7 +11,7 @@ import torch
 from captum.attr import Attribution, GradientAttribution, InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
 from torch import Tensor
 
-from captum_certified._captum import Target, selected_outputs
+from captum_certified._captum import selected_outputs
 from captum_certified.attr import SmoothedAttribution, SparsifiedSmoothGrad
 from captum_certified.attr.captum_methods import wrapped_chain
 from captum_certified.attr.per_draw_maps import Relaxed
@@ -94,7 +94,7 @@ def check_differentiable(attribution_method: Attribution) -> GradientAttribution
 def _gradients_with_graph(
     forward_fn: Callable[..., Tensor],
     inputs: Tensor | tuple[Tensor, ...],
-    target_ind: Target = None,
+    target_ind: Any = None,
     additional_forward_args: object = None,
 ) -> tuple[Tensor, ...]:
     """Compute what Captum's ``compute_gradients`` does, with a graph."""

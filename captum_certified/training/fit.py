@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from captum_certified._captum import describe_progress, progress_bar
+from captum_certified._captum import advance_progress, describe_progress, progress_bar
 from captum_certified.checks import checked_integer
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.training.training_run import TrainingRun
@@ -122,7 +122,7 @@ def fit(
         with progress_bar(total=epochs * training.steps_per_epoch, description="training", show=show_progress) as bar:
             bar.update(training.step)
             while training.epoch < epochs:
-                mean = training.finish_epoch(on_step=lambda: bar.update(1))
+                mean = training.finish_epoch(on_step=lambda: advance_progress(bar, 1))
                 describe_progress(bar, f"training, epoch {training.epoch}: mean loss {mean:.4g}")
                 if on_epoch is not None:
                     on_epoch(training.epoch, mean)
