@@ -1,4 +1,4 @@
-"""Attacks on explanations that slot into captum.robust, and what they are made of."""
+"""Attacks on explanations for use with captum.robust, and their building blocks."""
 
 from captum_certified.robust.challenge import Challenge, challenge_certificate
 from captum_certified.robust.differentiable import differentiable

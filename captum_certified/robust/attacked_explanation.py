@@ -79,7 +79,7 @@ class AttackedExplanation:
         return (top_k_rows(features, self.k)[0] & self.clean.top_k).sum(dim=1).cpu()
 
     def keeps_class(self, points: Tensor, rows: Tensor) -> Tensor:
-        """Return whether the model predicts its class at the clean input, shape (R,); always without classes."""
+        """Return whether the model predicts the clean class, shape (R,); true for a model without classes."""
         return self.explainer.keeps_class(points, rows)
 
     def gradients(self, points: Tensor, rows: Tensor, *, step: int) -> Tensor:

@@ -134,8 +134,8 @@ class GhorbaniAttack(ExplanationAttack):
 class SignSteps(Search):
     """Steps along the sign of ∇D, from the input itself (Ghorbani et al., 2019).
 
-    Some objectives have no gradient at the input: the distance from the clean map, for example. The first step is then
-    random. A point that changes the class cannot be the result, but the search goes on from it.
+    Some objectives have no gradient at the input, for example the distance from the clean centre of mass. The first
+    step is then random. A point that changes the class cannot be the result, but the search goes on from it.
 
     Args:
         explanation: The explanation under attack.

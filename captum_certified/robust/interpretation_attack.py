@@ -167,7 +167,7 @@ class GradientAscent(Search):
         return moved, torch.ones(len(rows), dtype=torch.bool, device="cpu")
 
     def _moved(self, points: Tensor, direction: Tensor, rows: Tensor) -> Tensor:
-        """Take the steps; sizes that would change the class are halved, at most ten times."""
+        """Take the steps, and halve those that would change the class, at most ten times."""
         centers = self.explanation.centers[rows.to(points.device)]
         moved = self.ball.project(points.double() + self.sizes * direction, centers)
         if not self.keep_class:

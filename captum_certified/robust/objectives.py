@@ -14,8 +14,6 @@ __all__ = ["CleanMaps", "Objective", "Reference", "check_objective", "objective_
 _TINY = 1e-12  # keeps the logarithm of a share of 0 finite
 
 Reference = Tensor | tuple[Tensor, ...] | None
-
-
 # D, which an attack maximises. It takes maps of shape (R, n) as shares, that is magnitudes scaled to sum 1, and the
 # examples that the maps belong to, and returns shape (R,).
 Objective = Callable[[Tensor, Tensor], Tensor]
@@ -120,7 +118,7 @@ _NEEDS_REFERENCE = {"region": "a boolean mask of the region", "manipulate": "the
 def shares_of(features: Tensor) -> Tensor:
     """Scale the magnitudes of every row to sum 1; an all-zero row stays zero.
 
-    Scaled by their maximum instead, magnitudes would make an attack raise a single feature and move no other.
+    With magnitudes scaled by their maximum, an attack could succeed by raising one feature and moving no other.
     """
     total = features.sum(dim=1, keepdim=True)
     return features / torch.where(total > 0, total, torch.ones_like(total))
@@ -129,7 +127,7 @@ def shares_of(features: Tensor) -> Tensor:
 def _positions(layout: FeatureLayout, rows: int) -> Tensor:
     """Compute the coordinates of every feature, shape (rows, n, axes); a group has the mean of its entries.
 
-    The first of three or more axes holds channels, which are no coordinate.
+    The first of three or more axes holds channels, which have no coordinate.
     """
     if len(layout.shapes) != 1:
         raise InvalidInputError(

@@ -74,7 +74,7 @@ class PointExplainer:
         return self._repeatable(self._attribute, points, rows)
 
     def maps_with_graph(self, points: Tensor, rows: Tensor, *, step: int) -> tuple[Tensor, ...]:
-        """Compute the maps at points, with their graph and under noise of step number ``step`` alone.
+        """Compute the maps at points with their graph, under fresh noise for every step.
 
         An attack that used the same draws in every step would fit their noise.
         """
@@ -83,7 +83,7 @@ class PointExplainer:
             return as_tuple(attribute(self.structured(points, rows), **{**self._arguments(rows), **fresh}))
 
     def keeps_class(self, points: Tensor, rows: Tensor) -> Tensor:
-        """Return whether the model predicts its class at the clean input, shape (R,); always without classes."""
+        """Return whether the model predicts the clean class, shape (R,); true for a model without classes."""
         classes = self._classes(points, rows)
         if classes is None or self.clean_classes is None:
             return torch.ones(len(rows), dtype=torch.bool, device="cpu")

@@ -1,4 +1,4 @@
-"""The loop of all attacks: from a start, step by step, keeping the best of all points."""
+"""The loop of all attacks, which steps from every start and keeps the best point."""
 
 import warnings
 from abc import ABC, abstractmethod

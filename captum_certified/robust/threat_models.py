@@ -51,7 +51,7 @@ class Ball(ABC):
 
     @abstractmethod
     def direction(self, gradient: Tensor) -> Tensor:
-        """Return the direction of steepest ascent; only its product with the step size has a meaning."""
+        """Return the direction of steepest ascent; a step is this direction times a step size."""
 
     @abstractmethod
     def first_step_size(self, gradient: Tensor) -> Tensor:

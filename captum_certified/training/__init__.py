@@ -1,4 +1,4 @@
-"""Training networks whose explanations hold: losses for any loop, and a loop that can be interrupted."""
+"""Losses for training networks with robust explanations, and a training loop that can be interrupted."""
 
 from captum_certified.training.adversarial import AdversarialLoss
 from captum_certified.training.attribution_regularization import IGNormLoss, IGSumNormLoss

@@ -20,9 +20,9 @@ _LAST_STEP = 0.01
 
 @dataclass(kw_only=True, eq=False)
 class DDNLoss(TrainingLoss):
-    """Cross-entropy at the nearest adversarial example, or as near to it as the largest norm allows.
+    """Cross-entropy at the nearest adversarial example, projected to an L2 ball of radius ``max_norm``.
 
-    The search takes gradient steps in any direction. It then scales the perturbation to a norm that shrinks by a factor
+    Every step of the search follows the gradient, then scales the perturbation to a norm. The norm shrinks by a factor
     after an adversarial point, and grows by a factor after any other point.
 
     Args:

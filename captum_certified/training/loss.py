@@ -93,8 +93,8 @@ def at_least_single(values: Tensor) -> Tensor:
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put the model into evaluation mode within the block, for searches and penalties.
 
-    They are of the model as it will be explained. In training mode they would update the statistics of batch norms,
-    dropout would change between their steps, and the gradient of an example would depend on the whole batch.
+    The model is explained in evaluation mode. In training mode, a search would update the statistics of batch norms,
+    dropout would change between its steps, and the gradient of an example would depend on the whole batch.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
