@@ -7,7 +7,7 @@ from torch import Tensor
 
 from captum_certified.certify.bounds import OUTWARD, distance_bound
 from captum_certified.certify.certificate import Certificate
-from captum_certified.certify.prover import Prover, check_length
+from captum_certified.certify.prover import Prover, check_norm
 from captum_certified.certify.written_numbers import floored, rounded_up
 from captum_certified.maps import SmoothedMap
 from captum_certified.storage import Json
@@ -50,7 +50,7 @@ class DistanceCertificate(Certificate):
 def certify_distance(prover: Prover, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
     """Certify how far the whole map can move; see :meth:`~captum_certified.Certifier.distance`."""
     prover.check_map(smoothed_map)
-    check_length(smoothed_map)
+    check_norm(smoothed_map)
     ratio = prover.ratio(smoothed_map, radius)
     l2 = prover.by_row(smoothed_map, lambda part, level: distance_bound(part, ratio, level))
     share = l2 / smoothed_map.features.norm(dim=1)  # infinite or NaN for the map of zeros

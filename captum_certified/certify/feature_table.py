@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_certified.certify.bounds import bound_named, box_of
+from captum_certified.certify.bounds import bound_named, interval_bound_of
 from captum_certified.certify.row_levels import by_level
 from captum_certified.maps import FeatureLayout, SmoothedMap
 
@@ -34,7 +34,7 @@ def score_range(
     def ends(part: SmoothedMap, level: float) -> NDArray[np.float64]:
         if fresh_draws is None:
             return np.stack(named.score_range(part, ratio, level), axis=1)
-        return np.stack(box_of(named).release(part, ratio, level, fresh_draws), axis=1)
+        return np.stack(interval_bound_of(named).fresh_score_range(part, ratio, level, fresh_draws), axis=1)
 
     lower, upper = torch.from_numpy(by_level(smoothed_map, alpha, ends)).unbind(dim=1)
     return lower, upper

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_certified.certify.bounds import BEST, BOUNDS, Bound, bound_named, unbounded_length
+from captum_certified.certify.bounds import BEST, BOUNDS, Bound, bound_named, norm_refusal
 from captum_certified.certify.row_levels import Scalar, by_level
 from captum_certified.checks import checked_number, checked_samples, resolved_count
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import SmoothedMap
 
-__all__ = ["Proved", "Prover", "check_draws", "check_length", "checked_fresh_draws"]
+__all__ = ["Proved", "Prover", "check_draws", "check_norm", "checked_fresh_draws"]
 
 _VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 features of the top set
 
@@ -120,13 +120,13 @@ class Prover:
         }
 
 
-def check_length(smoothed_map: SmoothedMap) -> None:
+def check_norm(smoothed_map: SmoothedMap) -> None:
     """Refuse a map whose draws are negative, or longer than they are said to be.
 
     Raises:
         CertificationError: The draws are negative or too long.
     """
-    refusal = unbounded_length(smoothed_map)
+    refusal = norm_refusal(smoothed_map)
     if refusal is not None:
         raise CertificationError(f"Expected {refusal}.")
 

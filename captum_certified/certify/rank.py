@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from captum_certified import theory
-from captum_certified.certify.bounds import Integers, box_of, half_width
+from captum_certified.certify.bounds import Integers, half_width, interval_bound_of
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.conditions import compared_with, own_error
 from captum_certified.certify.feature_table import score_range
-from captum_certified.certify.prover import Prover, check_length, checked_fresh_draws
+from captum_certified.certify.prover import Prover, check_norm, checked_fresh_draws
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import CertificationError
 from captum_certified.maps import SmoothedMap
@@ -105,7 +105,7 @@ def certify_ranks(
     def ranks(part: SmoothedMap, level: float) -> Integers:
         if fresh_draws is None:
             return bound.ranks(part, ratio, level)
-        return theory.ranks_from_bounds(*box_of(bound).release(part, ratio, level, fresh_draws))
+        return theory.ranks_from_bounds(*interval_bound_of(bound).fresh_score_range(part, ratio, level, fresh_draws))
 
     return RankCertificate(
         fresh_draws=fresh_draws,
@@ -123,7 +123,7 @@ def certify_median_ranks(prover: Prover, smoothed_map: SmoothedMap, *, radius: f
             "Expected a sparsified map with a known number of ones in each draw, got one without counts or without "
             "`max_squared_norm`."
         )
-    check_length(smoothed_map)
+    check_norm(smoothed_map)
     n, ratio = smoothed_map.layout.n_features, prover.ratio(smoothed_map, radius)
     weights = np.ones(int(most_ones))
     salient = prover.by_row(

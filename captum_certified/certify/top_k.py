@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_certified import theory
-from captum_certified.certify.bounds import Integers, box_of
+from captum_certified.certify.bounds import Integers, interval_bound_of
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.conditions import compared_with, own_error
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
@@ -141,7 +141,7 @@ def certify_top_k(
     def overlaps(part: SmoothedMap, level: float) -> Integers:
         if fresh_draws is None:
             return bound.overlaps(part, count, np.array([ratio]), level, violations)[:, 0]
-        ends = box_of(bound).release(part, ratio, level, fresh_draws)
+        ends = interval_bound_of(bound).fresh_score_range(part, ratio, level, fresh_draws)
         return theory.overlap_from_bounds(*ends, part.features.numpy(), count)
 
     return TopKCertificate(

@@ -1,8 +1,8 @@
-"""The bounds: what each proves of a map at every input within a radius, and which of them applies."""
+"""The bounds, and the choice of the bound for a map."""
 
 from captum_certified.certify.bounds.intervals import Bound, Floats, Integers, half_width
-from captum_certified.certify.bounds.registry import BEST, BOUNDS, bound_named, box_of
-from captum_certified.certify.bounds.spectral import OUTWARD, distance_bound, unbounded_length
+from captum_certified.certify.bounds.registry import BEST, BOUNDS, bound_named, interval_bound_of
+from captum_certified.certify.bounds.spectral import OUTWARD, distance_bound, norm_refusal
 
 __all__ = [
     "BEST",
@@ -12,8 +12,8 @@ __all__ = [
     "Floats",
     "Integers",
     "bound_named",
-    "box_of",
     "distance_bound",
     "half_width",
-    "unbounded_length",
+    "interval_bound_of",
+    "norm_refusal",
 ]

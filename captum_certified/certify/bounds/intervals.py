@@ -1,4 +1,4 @@
-"""What a bound is, and the bounds that rest on one interval for each feature."""
+"""The interface of a bound, and the bounds that rest on one interval for each feature."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from captum_certified import theory
 from captum_certified.maps import SmoothedMap
 
-__all__ = ["BOXES", "Bound", "BoxBound", "Theorem2Bound", "half_width"]
+__all__ = ["INTERVAL_BOUNDS", "Bound", "IntervalBound", "Theorem2Bound", "half_width"]
 
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # by which a mean square may exceed the mean of values in [0, 1]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
 class Bound(Protocol):
-    """Proves statements about the map at every input within a radius r·σ, at level α for each example."""
+    """Proves statements about the map at every input within a radius ρ = ratio·σ, at level α for each example."""
 
     @property
     def name(self) -> str:
@@ -27,28 +27,28 @@ class Bound(Protocol):
 
     @property
     def allows_violations(self) -> bool:
-        """Whether counts may allow some intervals to miss."""
+        """Whether statements about counts may allow some intervals to miss."""
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """What was expected of the map and what was got, or ``None`` if the bound applies."""
+        """Say what was expected of the map and what was got, or return ``None`` if the bound applies."""
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """Simultaneous intervals of the scores at the observed input, each end of shape (N, n)."""
+        """Return simultaneous intervals of the scores at the observed input: lower and upper ends, shape (N, n)."""
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
-        """Certified overlaps of the top k at every ratio, shape (N, R)."""
+        """Return certified overlaps of the top k at every ratio, shape (N, R)."""
 
     def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:
-        """The largest ratio at which an overlap is certified, rounded down, shape (N,)."""
+        """Return the largest ratio at which an overlap is certified, rounded down, shape (N,)."""
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
-        """Certified ranks, shape (N, n)."""
+        """Return certified ranks, shape (N, n)."""
 
     def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
-        """Between which values every exact score stays, each of shape (N, n)."""
+        """Return lower and upper bounds on the exact scores, shape (N, n)."""
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
-        """How far every feature certifiably stays in the top k, rounded down, shape (N, n)."""
+        """Return the largest ratio at which each feature certifiably stays in the top k, rounded down, shape (N, n)."""
 
 
 @dataclass(frozen=True)
@@ -59,49 +59,35 @@ class Theorem2Bound:
     allows_violations: bool = False
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Only maps in [0, 1] can be bounded."""
+        """Refuse a map with values outside [0, 1]."""
         return _outside_unit_interval(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """ĥ ± c."""
+        """Return ĥ ± c."""
         return _hoeffding(smoothed_map, _tail(smoothed_map, alpha))
 
-    def overlaps(
-        self,
-        smoothed_map: SmoothedMap,
-        k: int,
-        ratios: Floats,
-        alpha: float,
-        violations: int,  # noqa: ARG002  the paper allows none
-    ) -> Integers:
-        """Theorem 2 at every ratio."""
+    def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:  # noqa: ARG002
+        """Apply Theorem 2 at every ratio. The theorem allows no violations."""
         ladder = self._ladder(smoothed_map, k, alpha)
         return theory.overlap_from_ladder(ladder, ratios, closed=True, n_features=smoothed_map.layout.n_features)
 
-    def overlap_ratio(
-        self,
-        smoothed_map: SmoothedMap,
-        k: int,
-        overlap: int,
-        alpha: float,
-        violations: int,  # noqa: ARG002  the paper allows none
-    ) -> Floats:
-        """Theorem 2 solved for the ratio."""
+    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:  # noqa: ARG002
+        """Solve Theorem 2 for the ratio."""
         ladder = self._ladder(smoothed_map, k, alpha)
-        # As printed, the theorem does not know that two sets of size K share 2K − n features.
+        # Two sets of K features share at least 2K − n. Theorem 2 as printed does not use this.
         return theory.ratio_from_ladder(ladder, overlap, n_features=2 * smoothed_map.layout.n_features)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
-        """The paper's certified ranks."""
+        """Return the ranks of Definition 3.1."""
         width = half_width(smoothed_map, alpha)
         return theory.definition_3_1_ranks(smoothed_map.features.numpy(), half_width=width, ratio=ratio)
 
     def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
-        """The intervals, shifted by Lemma 1."""
+        """Return the intervals shifted by Lemma 1."""
         return _shifted(*self.intervals(smoothed_map, alpha), ratio)
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
-        """The sharp ranks solved for the ratio."""
+        """Solve the sharp ranks for the ratio."""
         return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
 
     def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
@@ -109,13 +95,13 @@ class Theorem2Bound:
 
 
 @dataclass(frozen=True)
-class BoxBound:
-    """Certificates from simultaneous intervals, one for each feature.
+class IntervalBound:
+    """A bound that rests on simultaneous intervals, one for each feature.
 
     Args:
-        name: The interval's name.
-        interval: Lower and upper ends, each of shape (N, n), from a map and the level of one side of one interval.
-        requires: What was expected of a map that has no such interval, or ``None``.
+        name: Name of the interval.
+        interval: Computes lower and upper ends of shape (N, n) from a map and the level of one side of one interval.
+        requires: Says what was expected of a map without such an interval and what was got.
     """
 
     name: str
@@ -124,41 +110,43 @@ class BoxBound:
     allows_violations: bool = True
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Only maps in [0, 1] can be bounded, and some intervals need more than a mean."""
+        """Refuse a map with values outside [0, 1], or without the statistics of the interval."""
         return _outside_unit_interval(smoothed_map) or self.requires(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """Intervals that hold together."""
+        """Return intervals that hold together."""
         return self.interval(smoothed_map, _tail(smoothed_map, alpha))
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
-        """The exact optimum for interval information at every ratio."""
+        """Return the exact optimum for interval information at every ratio."""
         ladder = self._ladder(smoothed_map, k, alpha, violations)
         n = smoothed_map.layout.n_features
         return theory.overlap_from_ladder(ladder, ratios, closed=False, n_features=n, violations=violations)
 
     def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:
-        """The same optimum solved for the ratio."""
+        """Solve the exact optimum for the ratio."""
         ladder = self._ladder(smoothed_map, k, alpha, violations)
         n = smoothed_map.layout.n_features
         return theory.ratio_from_ladder(ladder, overlap, n_features=n, violations=violations)
 
-    def release(self, smoothed_map: SmoothedMap, ratio: float, alpha: float, fresh_draws: int) -> tuple[Floats, Floats]:
-        """Bounds on a freshly sampled map at the perturbed input."""
+    def fresh_score_range(
+        self, smoothed_map: SmoothedMap, ratio: float, alpha: float, fresh_draws: int
+    ) -> tuple[Floats, Floats]:
+        """Return bounds on the scores of a map of fresh draws at the perturbed input, each of shape (N, n)."""
         lower, upper = self.intervals(smoothed_map, alpha / 2)
         tail = _tail(smoothed_map, alpha / 2)
         return theory.release_bounds(lower, upper, ratio=ratio, tail=tail, fresh_samples=fresh_draws)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
-        """Sharp ranks."""
+        """Return the sharp ranks."""
         return theory.sharp_ranks(*self.intervals(smoothed_map, alpha), ratio=ratio)
 
     def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
-        """The intervals, shifted by Lemma 1."""
+        """Return the intervals shifted by Lemma 1."""
         return _shifted(*self.intervals(smoothed_map, alpha), ratio)
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
-        """The sharp ranks solved for the ratio."""
+        """Solve the sharp ranks for the ratio."""
         return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
 
     def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float, violations: int) -> Floats:
@@ -171,12 +159,12 @@ def _shifted(lower: Floats, upper: Floats, ratio: float) -> tuple[Floats, Floats
 
 
 def half_width(smoothed_map: SmoothedMap, alpha: float) -> Floats:
-    """Hoeffding's c for all features of a map together, shape (N, 1)."""
+    """Return Hoeffding's c, which holds for all features of a map together, shape (N, 1)."""
     return theory.hoeffding_half_width(_tail(smoothed_map, alpha), _draws(smoothed_map))
 
 
 def _tail(smoothed_map: SmoothedMap, alpha: float) -> float:
-    """The level of one side of one of n intervals."""
+    """Return the level of one side of one of n intervals."""
     return alpha / (2 * smoothed_map.layout.n_features)
 
 
@@ -201,7 +189,7 @@ def _clopper_pearson(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Fl
 
 def _empirical_bernstein(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Floats]:
     mean, second = smoothed_map.features.numpy(), smoothed_map.second_moment
-    # The square of 0 is 0 and of 1 is 1, so a 0/1 map is its own second moment.
+    # Zeros and ones equal their squares, so the mean of a 0/1 map is its second moment.
     square = mean if second is None else second.numpy()
     return theory.empirical_bernstein_interval(mean, square, _draws(smoothed_map), tail=tail)
 
@@ -225,10 +213,10 @@ def _outside_unit_interval(smoothed_map: SmoothedMap) -> str | None:
     return None
 
 
-# In order of preference.
-BOXES: tuple[BoxBound, ...] = (
-    BoxBound("clopper_pearson", _clopper_pearson, _no_counts),
-    BoxBound("kl", _kl),
-    BoxBound("empirical_bernstein", _empirical_bernstein, _no_second_moment),
-    BoxBound("hoeffding", _hoeffding),
+# "best" takes the first bound that applies to the map.
+INTERVAL_BOUNDS: tuple[IntervalBound, ...] = (
+    IntervalBound("clopper_pearson", _clopper_pearson, _no_counts),
+    IntervalBound("kl", _kl),
+    IntervalBound("empirical_bernstein", _empirical_bernstein, _no_second_moment),
+    IntervalBound("hoeffding", _hoeffding),
 )

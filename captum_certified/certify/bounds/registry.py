@@ -1,23 +1,25 @@
 """The bounds by name."""
 
-from captum_certified.certify.bounds.intervals import BOXES, Bound, BoxBound, Theorem2Bound
+from captum_certified.certify.bounds.intervals import INTERVAL_BOUNDS, Bound, IntervalBound, Theorem2Bound
 from captum_certified.certify.bounds.spectral import BestBound, SpectralBound
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import SmoothedMap
 
-__all__ = ["BEST", "BOUNDS", "bound_named", "box_of"]
+__all__ = ["BEST", "BOUNDS", "bound_named", "interval_bound_of"]
 
 BEST = "best"
 
-_ALL: tuple[Bound, ...] = (*BOXES, SpectralBound(), Theorem2Bound())
+_ALL: tuple[Bound, ...] = (*INTERVAL_BOUNDS, SpectralBound(), Theorem2Bound())
 BOUNDS = {bound.name: bound for bound in _ALL}
 
 
 def bound_named(name: str, smoothed_map: SmoothedMap) -> Bound:
-    """The bound of that name; for ``"best"`` S4 where the map has a covariance, else the sharpest box for its kind.
+    """Return the bound of that name.
+
+    ``"best"`` is S4 for a map with a covariance, and otherwise the first interval bound that applies.
 
     Raises:
-        InvalidInputError: There is no bound of that name.
+        InvalidInputError: No bound has that name.
         CertificationError: The bound does not apply to the map.
     """
     if name == BEST:
@@ -30,25 +32,25 @@ def bound_named(name: str, smoothed_map: SmoothedMap) -> Bound:
     return BOUNDS[name]
 
 
-def box_of(bound: Bound) -> BoxBound:
-    """The intervals of a bound, for statements about freshly sampled maps.
+def interval_bound_of(bound: Bound) -> IntervalBound:
+    """Return the interval bound that proves statements about maps of fresh draws.
 
     Raises:
-        InvalidInputError: It has none.
+        InvalidInputError: The bound does not rest on intervals.
     """
     if isinstance(bound, BestBound):
-        return bound.box
-    if not isinstance(bound, BoxBound):
+        return bound.interval_bound
+    if not isinstance(bound, IntervalBound):
         raise InvalidInputError(f"Expected a `bound` from intervals for `fresh_draws`, got {bound.name!r}.")
     return bound
 
 
 def _best(smoothed_map: SmoothedMap) -> Bound:
-    refusals = [box.refusal(smoothed_map) for box in BOXES]
-    box = next((box for box, refusal in zip(BOXES, refusals, strict=True) if refusal is None), None)
+    refusals = [bound.refusal(smoothed_map) for bound in INTERVAL_BOUNDS]
+    best = next((bound for bound, refusal in zip(INTERVAL_BOUNDS, refusals, strict=True) if refusal is None), None)
     spectral = SpectralBound()
     if spectral.refusal(smoothed_map) is None:
-        return spectral if box is None else BestBound(box)
-    if box is None:
+        return spectral if best is None else BestBound(best)
+    if best is None:
         raise CertificationError(f"Expected {refusals[-1]}; no bound applies.")
-    return box
+    return best

@@ -1,4 +1,4 @@
-"""Certificates from the covariance of the draws, and the better of both kinds."""
+"""The bound from the covariance of the draws, and the better of this bound and an interval bound."""
 
 import math
 from dataclasses import dataclass
@@ -6,57 +6,43 @@ from dataclasses import dataclass
 import numpy as np
 
 from captum_certified import theory
-from captum_certified.certify.bounds.intervals import BoxBound, Floats, Integers
+from captum_certified.certify.bounds.intervals import Floats, Integers, IntervalBound
 from captum_certified.maps import SmoothedMap
 
-__all__ = ["OUTWARD", "BestBound", "SpectralBound", "displacement_of", "distance_bound", "unbounded_length"]
+__all__ = ["OUTWARD", "BestBound", "SpectralBound", "displacement_of", "distance_bound", "norm_refusal"]
 
-# What rounding may do to the cost of an exchange; see theory.exchange.
+# The largest relative error of the cost of an exchange; see theory.exchange.
 _SLACK = 1e-8
-# More than rounding may take from a bound that a few operations compute.
+# A bound that a few operations compute is multiplied by this factor, which exceeds their rounding errors.
 OUTWARD = 1.0 + 1e-13
 
 
 @dataclass(frozen=True)
 class SpectralBound:
-    """S2, S3 and S5: one perturbation moves the whole map through one random variable."""
+    """S2, S3 and S5. Statements from a bound on the displacement of the whole map."""
 
     name: str = "spectral"
     allows_violations: bool = False
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Only maps with a covariance and a bounded length can be bounded."""
+        """Refuse a map without a covariance or without a bound on the norm of its draws."""
         if smoothed_map.covariance is None or smoothed_map.trace is None:
             return "a map with `covariance` and a trace, got one without"
-        return unbounded_length(smoothed_map)
+        return norm_refusal(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """ĥ ± N: no score is farther from its mean than the whole map."""
+        """Return ĥ ± N. The error of one score is at most the error N of the whole map."""
         mean, error = smoothed_map.features.numpy(), displacement_of(smoothed_map, alpha).error[:, None]
         return np.clip(mean - error, 0.0, 1.0), np.clip(mean + error, 0.0, 1.0)
 
-    def overlaps(
-        self,
-        smoothed_map: SmoothedMap,
-        k: int,
-        ratios: Floats,
-        alpha: float,
-        violations: int,  # noqa: ARG002  it has no intervals that could miss
-    ) -> Integers:
-        """The overlaps of S2 at every ratio."""
+    def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:  # noqa: ARG002
+        """Return the overlaps of S2 at every ratio. There are no intervals that could miss."""
         squared = displacement_of(smoothed_map, alpha).squared(ratios)
         rows = zip(smoothed_map.features.numpy(), squared, strict=True)
         return np.stack([theory.spectral_overlap(mean, k, budget) for mean, budget in rows])
 
-    def overlap_ratio(
-        self,
-        smoothed_map: SmoothedMap,
-        k: int,
-        overlap: int,
-        alpha: float,
-        violations: int,  # noqa: ARG002  it has no intervals that could miss
-    ) -> Floats:
-        """The ratio at which the displacement can afford to replace one feature more."""
+    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:  # noqa: ARG002
+        """Return the ratio at which the displacement can replace k − overlap + 1 features."""
         n, replaced = smoothed_map.layout.n_features, k - overlap + 1
         if replaced > n - k:
             return np.full(len(smoothed_map), np.inf)
@@ -64,73 +50,69 @@ class SpectralBound:
         return displacement_of(smoothed_map, alpha).ratio_below(np.array(costs) * (1.0 - 2.0 * _SLACK))
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
-        """The ranks of S5."""
+        """Return the ranks of S5."""
         squared = displacement_of(smoothed_map, alpha).squared([ratio])[:, 0]
         rows = zip(smoothed_map.features.numpy(), squared, strict=True)
         return np.stack([theory.spectral_ranks(mean, budget) for mean, budget in rows])
 
     def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
-        """ĥ ± B, not below 0."""
+        """Return ĥ ± B, not below 0."""
         reach = np.sqrt(displacement_of(smoothed_map, alpha).squared([ratio]))
         mean = smoothed_map.features.numpy()
         return np.maximum(mean - reach, 0.0), mean + reach
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
-        """The ratios at which the displacement can afford to push each feature out of the top k."""
+        """Return the ratios at which the displacement can push each feature out of the top k."""
         costs = np.stack([theory.staying_costs(mean, k) for mean in smoothed_map.features.numpy()])
         return displacement_of(smoothed_map, alpha).ratio_below(costs * (1.0 - 2.0 * _SLACK))
 
 
 @dataclass(frozen=True)
 class BestBound:
-    """S4. The larger overlap of a box at level α/2 and the spectral bound at level α/2.
+    """S4. The better of an interval bound at level α/2 and the spectral bound at level α/2."""
 
-    Args:
-        box: The box.
-        spectral: The spectral bound.
-    """
-
-    box: BoxBound
+    interval_bound: IntervalBound
     spectral: SpectralBound = SpectralBound()
     name: str = "best"
     allows_violations: bool = True
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Both bounds must apply."""
-        return self.box.refusal(smoothed_map) or self.spectral.refusal(smoothed_map)
+        """Refuse a map to which either bound does not apply."""
+        return self.interval_bound.refusal(smoothed_map) or self.spectral.refusal(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """The box's intervals, at half the level so that they hold together with everything else."""
-        return self.box.intervals(smoothed_map, alpha / 2)
+        """Return intervals at half the level, so that they hold together with all other statements."""
+        return self.interval_bound.intervals(smoothed_map, alpha / 2)
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
-        """The larger overlap at every ratio."""
-        box = self.box.overlaps(smoothed_map, k, ratios, alpha / 2, violations)
-        return np.maximum(box, self.spectral.overlaps(smoothed_map, k, ratios, alpha / 2, 0))
+        """Return the larger overlap at every ratio."""
+        from_intervals = self.interval_bound.overlaps(smoothed_map, k, ratios, alpha / 2, violations)
+        return np.maximum(from_intervals, self.spectral.overlaps(smoothed_map, k, ratios, alpha / 2, 0))
 
     def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:
-        """The larger ratio."""
-        box = self.box.overlap_ratio(smoothed_map, k, overlap, alpha / 2, violations)
-        return np.maximum(box, self.spectral.overlap_ratio(smoothed_map, k, overlap, alpha / 2, 0))
+        """Return the larger ratio."""
+        from_intervals = self.interval_bound.overlap_ratio(smoothed_map, k, overlap, alpha / 2, violations)
+        return np.maximum(from_intervals, self.spectral.overlap_ratio(smoothed_map, k, overlap, alpha / 2, 0))
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
-        """The better rank of every feature."""
-        box = self.box.ranks(smoothed_map, ratio, alpha / 2)
-        return np.minimum(box, self.spectral.ranks(smoothed_map, ratio, alpha / 2))
+        """Return the better rank of every feature."""
+        from_intervals = self.interval_bound.ranks(smoothed_map, ratio, alpha / 2)
+        return np.minimum(from_intervals, self.spectral.ranks(smoothed_map, ratio, alpha / 2))
 
     def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
-        """The narrower end of both."""
-        box, spectral = (b.score_range(smoothed_map, ratio, alpha / 2) for b in (self.box, self.spectral))
-        return np.maximum(box[0], spectral[0]), np.minimum(box[1], spectral[1])
+        """Return the intersection of both ranges."""
+        lower, upper = self.interval_bound.score_range(smoothed_map, ratio, alpha / 2)
+        spectral_lower, spectral_upper = self.spectral.score_range(smoothed_map, ratio, alpha / 2)
+        return np.maximum(lower, spectral_lower), np.minimum(upper, spectral_upper)
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
-        """The larger ratio of every feature."""
-        box, spectral = (b.top_k_ratios(smoothed_map, k, alpha / 2) for b in (self.box, self.spectral))
-        return np.maximum(box, spectral)
+        """Return the larger ratio of every feature."""
+        from_intervals = self.interval_bound.top_k_ratios(smoothed_map, k, alpha / 2)
+        return np.maximum(from_intervals, self.spectral.top_k_ratios(smoothed_map, k, alpha / 2))
 
 
 def displacement_of(smoothed_map: SmoothedMap, alpha: float) -> theory.Displacement:
-    """How far a map with covariance can move: the full form where F̂ and κ̂ are known, else the short one."""
+    """Return the displacement of a map with a covariance: the full form if F̂ and κ̂ are known, else the short form."""
     summary, trace = smoothed_map.covariance, smoothed_map.trace
     assert summary is not None  # noqa: S101  for the type checker: refused otherwise
     assert trace is not None  # noqa: S101
@@ -152,8 +134,8 @@ def displacement_of(smoothed_map: SmoothedMap, alpha: float) -> theory.Displacem
     )
 
 
-def unbounded_length(smoothed_map: SmoothedMap) -> str | None:
-    """What was expected of a map whose draws are not known to be ≥ 0 and of length² at most s, or ``None``."""
+def norm_refusal(smoothed_map: SmoothedMap) -> str | None:
+    """Say what was expected and what was got, unless every draw is known to be ≥ 0 with ‖f‖² ≤ s."""
     low, high = float(smoothed_map.features.min()), float(smoothed_map.features.max())
     if low < 0:
         return f"a map of draws >= 0, got means from {low:g}"
@@ -168,11 +150,11 @@ def unbounded_length(smoothed_map: SmoothedMap) -> str | None:
 
 
 def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Floats:
-    """The distance of S5: a bound on ‖h(x̃) − ĥ‖₂, shape (N,), from the covariance where it is known, and in any case.
+    """Return the distance of S5, a bound on ‖h(x̃) − ĥ‖₂, shape (N,). A covariance is used if the map has one.
 
-    Between two Gaussians at distance r the mean of a map ≥ 0 of length at most sqrt(s) moves by at most sqrt(2s) times
-    their total variation, 2Φ(r/2) − 1; without a covariance the error of ĥ is at most
-    sqrt(s/q)(1 + sqrt(ln(1/α))), by the inequality of bounded differences.
+    The mean of a map ≥ 0 of norm at most sqrt(s) differs between two Gaussians at distance r by at most sqrt(2s) times
+    their total variation 2Φ(r/2) − 1. Without a covariance the error of ĥ is at most sqrt(s/q)(1 + sqrt(ln(1/α))), by
+    the inequality of bounded differences.
     """
     squared_norm = _squared_norm(smoothed_map)
     moved = math.sqrt(2.0 * squared_norm) * (2.0 * float(theory.shift(0.5, ratio / 2)) - 1.0)
@@ -185,5 +167,5 @@ def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Flo
 
 
 def _squared_norm(smoothed_map: SmoothedMap) -> float:
-    """s; a map with values in [0, 1] is never longer than the number of its features."""
+    """Return s. The squared norm of a map with values in [0, 1] is at most the number of its features."""
     return smoothed_map.max_squared_norm or float(smoothed_map.layout.n_features)
