@@ -1,4 +1,4 @@
-"""From a smoothed map to certificates."""
+"""The certifier, its certificates, and their verification."""
 
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.certifier import Certifier

@@ -1,4 +1,4 @@
-"""What every certificate has in common: the map it is about, its settings, and its file."""
+"""The base class of certificates: a statement about a smoothed map, with its settings and its file."""
 
 import csv
 import html
@@ -33,16 +33,16 @@ _RESULT = "result."
 class Certificate(ABC):
     """A statement that holds for every input within ``radius`` of the observed one.
 
-    Its probability of being wrong, over the noise that was drawn, is at most 1 − ``confidence`` for each example.
-    It compares the smoothed map that was computed with the exact smoothed map at the perturbed input, or, with
-    ``fresh_draws``, with a map sampled there at any one input chosen without seeing those draws. It says nothing about
-    how well the map explains the model.
+    The statement about each example is wrong with probability at most 1 − ``confidence`` over the noise that was drawn.
+    A certificate compares the smoothed map that was computed with the exact smoothed map at the perturbed input. With
+    ``fresh_draws`` it compares with a map sampled at one perturbed input, which must be chosen without seeing those
+    draws. A certificate does not tell how well the map explains the model.
 
     Attributes:
-        map: The smoothed map it is about.
+        map: The smoothed map.
         at_radius: L2 size ρ of the perturbation, in the units of the input.
         confidence: The statement about each example holds with at least this probability, over the draws.
-        bound: Name of the bound that proves it.
+        bound: Name of the bound that proves the statement.
         violations: How many intervals were allowed to miss.
     """
 
@@ -56,7 +56,7 @@ class Certificate(ABC):
 
     @property
     def radius(self) -> Any:
-        """L2 size ρ of the perturbation; a selection certificate has one for each feature instead."""
+        """L2 size ρ of the perturbation; in a selection certificate the largest ρ for each feature."""
         return self.at_radius
 
     @property
@@ -66,21 +66,21 @@ class Certificate(ABC):
 
     @property
     def held_fixed(self) -> str:
-        """What the statement takes to be the same at every perturbed input, in one line."""
+        """Everything that the statement assumes to be the same at every perturbed input, in one line."""
         return held_fixed(self.map.setup.get("target"), self.map.stdevs)
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What else is printed below the sentences about the examples; the last is ``held_fixed``."""
+        """Sentences that are printed below the examples and hold for all of them; ``held_fixed`` is the last."""
         return (self.held_fixed,)
 
     @abstractmethod
     def summaries(self) -> list[str]:
-        """One sentence for each example; :attr:`conditions` are about all of them."""
+        """Return one sentence for each example."""
 
     @abstractmethod
     def results(self) -> dict[str, Json]:
-        """The proved numbers of each example, as JSON values."""
+        """Return the proved numbers of each example, as JSON values."""
 
     # -- for people ----------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class Certificate(ABC):
         return f"L2 radius={radius}, confidence={confidence}, bound={self.bound!r}{allowed}"
 
     def _too_few_draws(self, row: int, *, of_counts: bool = False) -> str:
-        """What a sentence about an example of which nothing is certified ends with if no map could be."""
+        """Return the end of a sentence that certifies nothing, if so few draws can certify nothing of any map."""
         sentence = too_few_draws(
             self.bound,
             n_samples=int(self.n_samples[row]),
@@ -120,13 +120,10 @@ class Certificate(ABC):
     # -- for programs --------------------------------------------------------------------------------------
 
     def to_dict(self, *, arrays: bool = False) -> dict[str, Any]:
-        """Settings, results and provenance as JSON values.
+        """Return settings, results and provenance as JSON values.
 
         Args:
             arrays: Also include the numbers of every feature.
-
-        Returns:
-            A dictionary; ``json.dumps`` takes it as it is.
         """
         draws, smoothed = self.map.draws, self.map
         record = {
@@ -150,25 +147,24 @@ class Certificate(ABC):
         return record
 
     def to_json(self) -> str:
-        """:meth:`to_dict` as JSON text."""
+        """Return :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
 
     def to_frame(self, *, feature_names: Sequence[str] | None = None) -> Any:
-        """One row for each feature of each example, as a pandas DataFrame.
+        """Return a pandas DataFrame with one row for each feature of each example.
 
         Args:
-            feature_names: Names of the n features; otherwise ``feature`` is the position in the map, such as
-                ``0,12,7``, or the number of the group.
+            feature_names: Names of the n features. By default a feature is named by its position in the map, such as
+                ``0,12,7``, or by the number of its group.
 
         Returns:
-            Columns ``example``, ``feature``, ``mean``, for most kinds ``lower`` and ``upper`` (between which the
-            exact score stays at every perturbed input; with ``fresh_draws`` it is the score of such a map, at any one
-            perturbed input chosen without seeing its draws), and what the bound says of each feature. These statements
-            about named features allow no violations; for each example they hold together with the certificate's
-            confidence.
+            Columns ``example``, ``feature`` and ``mean``, and columns that depend on the kind of certificate. Most
+            kinds have ``lower`` and ``upper``, which bound the exact score at every perturbed input; with
+            ``fresh_draws`` they bound the score of the map of fresh draws. These statements about named features allow
+            no violations. For each example they hold together with the certificate's confidence.
 
         Raises:
-            InvalidInputError: The names are not n.
+            InvalidInputError: The number of names is not n.
             ImportError: pandas is not installed.
         """
         import pandas as pd
@@ -176,14 +172,10 @@ class Certificate(ABC):
         return pd.DataFrame(self.columns(feature_names=feature_names))
 
     def to_csv(self, path: str | os.PathLike[str], *, feature_names: Sequence[str] | None = None) -> None:
-        """Write the rows of :meth:`to_frame` as CSV, without pandas, whole or not at all.
-
-        Args:
-            path: File to write.
-            feature_names: Names of the n features.
+        """Write the rows of :meth:`to_frame` as a CSV file, whole or not at all. This does not need pandas.
 
         Raises:
-            InvalidInputError: The names are not n.
+            InvalidInputError: The number of names is not n.
         """
         columns = self.columns(feature_names=feature_names)
         text = io.StringIO()
@@ -194,7 +186,7 @@ class Certificate(ABC):
             file.write(text.getvalue().encode())
 
     def columns(self, *, feature_names: Sequence[str] | None = None) -> dict[str, Sequence[Json]]:
-        """The columns of :meth:`to_frame` as lists."""
+        """Return the columns of :meth:`to_frame` by name."""
         rows, n = self.map.features.shape
         names = feature_names_of(self.map.layout) if feature_names is None else list(feature_names)
         if len(names) != n:
@@ -208,16 +200,12 @@ class Certificate(ABC):
 
     @abstractmethod
     def _feature_tables(self) -> dict[str, Tensor]:
-        """What the certificate says of each feature, tables of shape (N, n)."""
+        """Return the numbers that the certificate states for each feature, as tables of shape (N, n)."""
 
     # -- on disk -------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the certificate and its map as a compressed npz archive, whole or not at all.
-
-        Args:
-            path: File to write.
-        """
+        """Write the certificate and its map as a compressed npz archive, whole or not at all."""
         header, arrays = parts_of(self.map)
         scalars = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "map"}
         tensors = {name: scalars.pop(name) for name in self._tensors()}
@@ -231,13 +219,7 @@ class Certificate(ABC):
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> "Certificate":
-        """Read what :meth:`save` wrote, as the class it was; nothing in the file is executed.
-
-        Args:
-            path: File to read.
-
-        Returns:
-            The certificate.
+        """Read a certificate, of whatever kind, from a file that :meth:`save` wrote. No code in the file is executed.
 
         Raises:
             FileFormatError: The file is corrupt, truncated, or of a newer version.

@@ -1,4 +1,4 @@
-"""The Certifier: from an explanation, or a map already sampled, to certificates."""
+"""The certifier: samples a map, or takes a map that was sampled before, and certifies it."""
 
 import contextlib
 from collections.abc import Sequence
@@ -29,35 +29,32 @@ __all__ = ["Certifier"]
 class Certifier:
     """Certifies smoothed attributions.
 
-    Sampling is the only expensive step. :meth:`certify` samples and certifies; the other methods take the map
-    of a certificate, or one from ``sample``, and need no new draws. Of a map whose draws ended when they said so, every
-    method certifies each example at the level of the look that ended it.
+    Sampling is the only expensive step. :meth:`certify` samples and certifies. The other methods certify the map of a
+    certificate, or a map from ``sample``, and need no new draws. They certify each example of a sequential run at the
+    level of the look at which the example stopped.
 
-    A certificate is about the map of the target, baselines and further arguments that were given. They are held fixed
-    at every perturbed input, also where the prediction changes; with ``target="argmax"`` it is about the class
-    predicted at each noisy copy.
+    A certificate holds for the target, the baselines and the further arguments that were given. They are held fixed at
+    every perturbed input, even if the prediction changes there. With ``target="argmax"`` each noisy copy is explained
+    for the class that is predicted at this copy.
 
-    Every method raises :class:`InvalidInputError` where an argument is not what was expected, and
-    :class:`CertificationError` where the bound does not apply to the map or the guarantee would be unsound.
+    Every method raises :class:`InvalidInputError` if an argument is invalid, and :class:`CertificationError` if the
+    bound does not apply to the map or the guarantee would be unsound.
 
     With ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
-    together with the confidence, except those that spend an error probability of their own: about ``fresh_draws``, of
-    :meth:`region`, of :meth:`distance` unless the bound is ``"spectral"``, and of :meth:`median_rank` unless it is
-    ``"theorem2"`` or ``"hoeffding"``.
+    together with the confidence. Some statements spend an error probability of their own, and do not hold together with
+    others: statements about ``fresh_draws`` and from :meth:`region`, from :meth:`distance` unless the bound is
+    ``"spectral"``, and from :meth:`median_rank` unless the bound is ``"theorem2"`` or ``"hoeffding"``.
 
     Args:
         attribution_method: A smoothed attribution; needed by :meth:`certify` only.
         confidence: In (0, 1). A certificate holds for each example with at least this probability, over the draws.
         bound: ``"theorem2"``: exactly the paper. ``"hoeffding"``: the same interval, the sharp pairing.
             ``"clopper_pearson"``: exact intervals for 0/1 maps. ``"kl"``: Chernoff–Hoeffding intervals.
-            ``"empirical_bernstein"``: intervals from the draws' variance. ``"spectral"``: from the draws'
-            covariance. ``"best"``: the better of the sharpest intervals and the spectral bound, each at half the
-            level; the intervals alone where the map has no covariance.
+            ``"empirical_bernstein"``: intervals from the variance of the draws. ``"spectral"``: from the covariance of
+            the draws. ``"best"``: the better of the sharpest intervals and the spectral bound, each at half the level;
+            the intervals alone for a map without a covariance.
         violations: How many intervals may miss in statements about overlap *counts*: an int is a number, a float
             a fraction of K, ``"auto"`` ⌊K/200⌋. Always 0 for ``theorem2`` and for claims about named features.
-
-    Raises:
-        InvalidInputError: An argument is not what was expected.
 
     Example:
         >>> import torch
@@ -114,32 +111,32 @@ class Certifier:
         show_progress: bool = False,
         **kwargs: Any,
     ) -> TopKCertificate:
-        """Sample, and certify how much of the top K survives every perturbation of L2 size ``radius``.
+        """Sample a map, and certify how much of its top K survives every perturbation of L2 size ``radius``.
 
         Args:
-            inputs: Tensor of shape (N, …), or a tuple of them.
-            k: Size of the top set: an int is a number of features, a float a fraction of them, rounded up.
+            inputs: Tensor of shape (N, …), or a tuple of such tensors.
+            k: Size K of the top set: an int is a number of features, a float a fraction of all features, rounded up.
             radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``. With a tuple of ``stdevs`` it is
-                ‖δ/σ‖₂ times the first positive one.
+                ‖δ/σ‖₂ times the first positive σ.
             nt_samples: Number of draws, at least 2; with ``overlap`` the most draws.
             stdevs: Standard deviation of the noise, in the units of ``inputs``.
             nt_samples_batch_size: Draws computed together; by default as many as keep a pass at 64 rows or fewer.
-            groups: What a feature is; see :meth:`SmoothedAttribution.attribute`.
-            covariance: Whether to take the draws' covariance, which spectral certificates need; ``"auto"`` does where
-                one block of draws of all examples fits into 1 GB, and warns elsewhere.
+            groups: Groups of entries that form one feature; see :meth:`SmoothedAttribution.attribute`.
+            covariance: Whether to take the covariance of the draws, which spectral certificates need. ``"auto"`` takes
+                it if one block of draws of all examples fits into 1 GB, and warns otherwise.
             region: A region, or several by name, whose share of every draw is recorded for :meth:`region`.
-            overlap: Certify sequentially: look after 1, 2, 4, … blocks of draws and at the last, and end the draws of
-                an example as soon as so much of its top K is certified, or is out of reach. An int is a number of
-                features, a float a fraction of K, rounded up. Every certificate from look j, also a later one from the
-                map, is given at the level α/(j(j+1)), so that looking costs no confidence.
-            attribution_kwargs: Arguments of the wrapped method whose names are taken.
-            seed: Seed of the noise; ``None`` draws a fresh one and records it.
-            show_progress: Show a progress bar on stderr, and after the first look what is still to be expected.
+            overlap: Certify sequentially: look after 1, 2, 4, … blocks of draws and after the last draw, and stop
+                sampling an example once this overlap is certified or out of reach. An int is a number of features, a
+                float a fraction of K, rounded up. Every certificate from look j, also a later one from the map, has the
+                level α/(j(j+1)), so that looking costs no confidence.
+            attribution_kwargs: Arguments of the wrapped method whose names :meth:`certify` uses itself.
+            seed: Seed of the noise; ``None`` draws a fresh seed and records it.
+            show_progress: Show a progress bar on stderr, and a forecast after the first look.
             **kwargs: Arguments of the wrapped method, such as ``target``.
 
         Returns:
-            A certificate for every example; its ``map`` serves for any other k, radius or kind. With ``overlap``, its
-            ``stopped`` says why the draws of each example ended and its ``n_samples`` how many there were.
+            The certificate of all examples. Its ``map`` can be certified for any other k, radius or kind. With
+            ``overlap``, ``stopped`` tells why the draws of each example ended, and ``n_samples`` after how many.
 
         Example:
             >>> import torch
@@ -179,7 +176,7 @@ class Certifier:
         if overlap is not None:
             return certify_in_looks(self.prover, run, goal)
         with contextlib.closing(run.maps()) as maps:
-            for [smoothed_map] in maps:  # the first of them shows whether it can be certified at all
+            for [smoothed_map] in maps:  # stop at the first map, before all draws are made, if no bound applies
                 self.check(smoothed_map, k=k)
         return self.top_k(smoothed_map, k=k, radius=radius)
 
@@ -190,135 +187,111 @@ class Certifier:
 
         Args:
             smoothed_map: A map, for instance ``certificate.map``.
-            k: Size of the top set.
+            k: Size K of the top set.
             radius: L2 size ρ ≥ 0 of the perturbation.
-            fresh_draws: Compare with a map sampled from so many fresh draws at the perturbed input, not with the
-                exact one. Weaker, and without violations; the input must be chosen without seeing the draws. It
-                spends an error probability of its own, so it does not hold together with other statements.
-
-        Returns:
-            The certificate.
+            fresh_draws: Compare with a map of so many fresh draws at the perturbed input, not with the exact map. The
+                statement is weaker, and allows no violations. The perturbed input must be chosen without seeing the
+                fresh draws. The statement does not hold together with other statements.
         """
         return certify_top_k(self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws)
 
     def top_k_curve(self, smoothed_map: SmoothedMap, *, k: float, radii: Sequence[float] | Tensor) -> Tensor:
-        """Certified overlaps at several radii, from one map; for each example they hold together.
+        """Certify overlaps at several radii from one map. For each example they hold together.
 
         Args:
             smoothed_map: A map.
-            k: Size of the top set.
+            k: Size K of the top set.
             radii: L2 sizes ρ ≥ 0.
 
         Returns:
-            int64, shape (N, len(radii)).
+            Overlaps, int64, shape (N, len(radii)).
         """
         return certified_curve(self.prover, smoothed_map, k=k, radii=radii)
 
     def rank(self, smoothed_map: SmoothedMap, *, radius: float, fresh_draws: int | None = None) -> RankCertificate:
-        """Certify the rank that each feature keeps.
+        """Certify the worst rank that each feature can have. For each example all ranks hold together.
 
         Args:
             smoothed_map: A map.
             radius: L2 size ρ ≥ 0 of the perturbation.
             fresh_draws: As in :meth:`top_k`.
-
-        Returns:
-            The certificate; for each example all its ranks hold together.
         """
         return certify_ranks(self.prover, smoothed_map, radius=radius, fresh_draws=fresh_draws)
 
     def radius(self, smoothed_map: SmoothedMap, *, k: float, overlap: float) -> Tensor:
-        """How far an overlap of the top K is certified.
+        """Return the radius up to which an overlap of the top K is certified.
 
         Args:
             smoothed_map: A map.
-            k: Size of the top set.
-            overlap: How many of them shall stay: an int is a number of features, a float a fraction of K.
+            k: Size K of the top set.
+            overlap: Overlap to certify: an int is a number of features, a float a fraction of K.
 
         Returns:
             The supremum of the radii at which :meth:`top_k` certifies the overlap, rounded down by 1 in 10⁹, in the
-            units of the input, shape (N,); 0 if there is none, infinite if the overlap always holds.
+            units of the input, shape (N,). It is 0 if no radius is certified, and infinite if all radii are.
         """
         return certified_radius(self.prover, smoothed_map, k=k, overlap=overlap)
 
     def median_rank(self, smoothed_map: SmoothedMap, *, radius: float) -> RankCertificate:
-        """Theorem 3's certified ranks: those that follow from being salient in at least half of the draws.
+        """Certify the ranks of Theorem 3 for features that are salient in at least half of the draws.
 
-        They are weaker than :meth:`rank`, and need only to know which features those are. They rest on Hoeffding's
-        intervals, so they hold together with other statements only under ``"theorem2"`` and ``"hoeffding"``.
+        These ranks are weaker than the ranks of :meth:`rank`. They rest on Hoeffding's intervals, so they hold together
+        with other statements only under ``"theorem2"`` and ``"hoeffding"``.
 
         Args:
             smoothed_map: A map of zeros and ones whose number of ones is bounded (``max_squared_norm``).
             radius: L2 size ρ ≥ 0 of the perturbation.
 
         Returns:
-            The certificate, whose ``bound`` is ``"theorem3"``; n + 1 for features that are salient in fewer draws.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The map is not of zeros and ones, or its number of ones is unknown.
+            The certificate, whose ``bound`` is ``"theorem3"``. All other features have rank n + 1.
         """
         return certify_median_ranks(self.prover, smoothed_map, radius=radius)
 
     def selection(self, smoothed_map: SmoothedMap, *, radius: float) -> SelectionCertificate:
-        """Certify for each feature whether most noisy copies select it, and abstain where neither is proved.
+        """Certify for each feature whether most noisy copies select it. Abstain where nothing is proved.
+
+        For each example all decisions hold together, at all radii.
 
         Args:
             smoothed_map: A map of zeros and ones.
             radius: L2 size ρ ≥ 0 of the perturbation.
-
-        Returns:
-            The certificate; for each example all decisions hold together, at all radii.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The map is not of zeros and ones, or the bound does not apply to it.
         """
         return certify_selection(self.prover, smoothed_map, radius=radius)
 
     def region(self, smoothed_map: SmoothedMap, *, name: str | None = None, radius: float) -> RegionCertificate:
         """Certify the mean share of a noisy copy's saliency that stays in a region given when the map was sampled.
 
-        Each region holds with the certifier's confidence by itself; several do not hold together.
+        The certificate is the largest of three bounds, whatever the ``bound`` of the certifier. The certificate of one
+        region holds with the certifier's confidence. Certificates of several regions do not hold together.
 
         Args:
             smoothed_map: A map sampled with ``region``.
-            name: Which region, if several were given.
+            name: Name of the region, if several were given.
             radius: L2 size ρ ≥ 0 of the perturbation.
-
-        Returns:
-            The certificate; the bound is the largest of three, whatever the certifier's.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected, or there is no such region.
         """
         return certify_region(self.prover, smoothed_map, name=name, radius=radius)
 
     def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
-        """Certify how far the whole map can move, and how far it can turn.
+        """Certify the distance that the whole map can move, and its cosine similarity with the present map.
 
-        It spends the whole error probability, so it holds together with other statements only under ``"spectral"``:
-        ``"best"`` splits it.
+        The certificate spends the whole error probability, so it holds together with other statements only under
+        ``"spectral"``.
 
         Args:
-            smoothed_map: A map of draws ≥ 0; with its covariance the bound is far sharper.
+            smoothed_map: A map of draws ≥ 0. The bound is far sharper for a map with a covariance.
             radius: L2 size ρ ≥ 0 of the perturbation.
 
         Returns:
             The certificate, whose ``bound`` is always ``"spectral"``.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: The map has negative values.
         """
         return certify_distance(self.prover, smoothed_map, radius=radius)
 
     def forecast(self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int) -> Tensor:
-        """The overlap to expect from more draws, if the present means were exact; not a certificate.
+        """Return the overlap to expect from more draws if the present means are exact. This is not a certificate.
 
         Args:
             smoothed_map: A map, for instance of a few hundred draws.
-            k: Size of the top set.
+            k: Size K of the top set.
             radius: L2 size ρ ≥ 0 of the perturbation.
             nt_samples: Number of draws to plan for, at least 2.
 
@@ -328,15 +301,11 @@ class Certifier:
         return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius).overlap
 
     def check(self, smoothed_map: SmoothedMap, *, k: float) -> None:
-        """Refuse a map of which no top set of this size can be certified, however many draws follow.
+        """Refuse a map whose top K cannot be certified, however many draws follow.
 
         Args:
             smoothed_map: A map of some of the draws.
-            k: Size of the top set.
-
-        Raises:
-            InvalidInputError: There are fewer features than ``k``, or more violations are allowed.
-            CertificationError: The bound does not apply to the map.
+            k: Size K of the top set.
 
         Example:
             >>> import torch
@@ -350,16 +319,12 @@ class Certifier:
 
     @property
     def explainer(self) -> SmoothedAttribution:
-        """The smoothed attribution to sample from.
-
-        Raises:
-            InvalidInputError: The certifier has none.
-        """
+        """The smoothed attribution to sample from. Raises an error if the certifier has none."""
         if self.attribution_method is None:
             raise InvalidInputError("Expected a Certifier with an `attribution_method` to sample from, got None.")
         return self.attribution_method
 
     @property
     def prover(self) -> Prover:
-        """What the certificates are proved with."""
+        """Confidence, bound and violations, which prove the certificates."""
         return Prover(self.confidence, self.bound, self.violations)

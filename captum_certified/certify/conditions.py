@@ -1,4 +1,4 @@
-"""What certificates print below their numbers: what they compare with, and what they hold fixed."""
+"""Sentences in which certificates state what they compare with and what they hold fixed."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ __all__ = ["compared_with", "held_fixed", "own_error"]
 
 
 def held_fixed(target: Json, stdevs: float | Sequence[float]) -> str:
-    """What a certificate takes to be the same at every perturbed input, in one line.
+    """Return the sentences about everything that a certificate assumes to be the same at every perturbed input.
 
     Args:
-        target: The target of a map's setup.
-        stdevs: Standard deviations of the noise, one for each input tensor if it is a tuple or a list.
+        target: The target in the setup of a map.
+        stdevs: Standard deviation of the noise, or one for each input tensor.
 
     Example:
         >>> held_fixed("argmax", 0.2)[:59]
@@ -37,7 +37,7 @@ def held_fixed(target: Json, stdevs: float | Sequence[float]) -> str:
 
 
 def compared_with(fresh_draws: int | None) -> str:
-    """The map at the perturbed input that a statement is about.
+    """Name the map at the perturbed input that a statement is about.
 
     Example:
         >>> compared_with(None), compared_with(50)[:22]
@@ -52,7 +52,7 @@ def compared_with(fresh_draws: int | None) -> str:
 
 
 def own_error(fresh_draws: int | None) -> tuple[str, ...]:
-    """What statements about fresh draws say of their confidence; nothing of those about the exact map."""
+    """Return the condition on the confidence of a statement about fresh draws, or no condition if there are none."""
     if fresh_draws is None:
         return ()
     return (

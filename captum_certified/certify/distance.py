@@ -1,4 +1,4 @@
-"""The certificate of distance."""
+"""The certificate of distance and of cosine similarity."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,11 +17,11 @@ __all__ = ["DistanceCertificate", "certify_distance"]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class DistanceCertificate(Certificate):
-    """How far the exact map at any perturbed input can be from the smoothed map that was computed.
+    """Bounds on the distance between the smoothed map that was computed and the exact map at any perturbed input.
 
     Attributes:
-        l2: Upper bound on their Euclidean distance, float64, shape (N,).
-        cosine: Lower bound on their cosine similarity, float64, shape (N,); 0 if nothing is certified.
+        l2: Upper bound on the Euclidean distance, float64, shape (N,).
+        cosine: Lower bound on the cosine similarity, float64, shape (N,); 0 if nothing is certified.
     """
 
     kind: ClassVar[str] = "distance"
@@ -30,7 +30,7 @@ class DistanceCertificate(Certificate):
     cosine: Tensor
 
     def summaries(self) -> list[str]:
-        """One sentence for each example."""
+        """Return one sentence for each example."""
         norms = self.map.features.norm(dim=1)
         return [
             f"the exact smoothed map is at most {rounded_up(l2)} from this one (whose norm is {float(norm):.4g}); "
@@ -39,12 +39,12 @@ class DistanceCertificate(Certificate):
         ]
 
     def results(self) -> dict[str, Json]:
-        """Both bounds."""
+        """Return both bounds."""
         return {"l2": self.l2.tolist(), "cosine": self.cosine.tolist()}
 
     def _feature_tables(self) -> dict[str, Tensor]:
-        reach = self.l2.unsqueeze(1)
-        return {"lower": (self.map.features - reach).clamp_min(0.0), "upper": self.map.features + reach}
+        distance = self.l2.unsqueeze(1)
+        return {"lower": (self.map.features - distance).clamp_min(0.0), "upper": self.map.features + distance}
 
 
 def certify_distance(prover: Prover, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
@@ -53,9 +53,9 @@ def certify_distance(prover: Prover, smoothed_map: SmoothedMap, *, radius: float
     check_norm(smoothed_map)
     ratio = prover.ratio(smoothed_map, radius)
     l2 = prover.by_row(smoothed_map, lambda part, level: distance_bound(part, ratio, level))
-    share = l2 / smoothed_map.features.norm(dim=1)  # infinite or NaN for the map of zeros
+    relative = l2 / smoothed_map.features.norm(dim=1)  # infinite or NaN for a map of zeros
     return DistanceCertificate(
         **prover.proved(smoothed_map, radius, "spectral"),
         l2=l2,
-        cosine=(1.0 - share.nan_to_num(1.0).clamp_max(1.0).square()).clamp_min(0.0).sqrt() / OUTWARD,
+        cosine=(1.0 - relative.nan_to_num(1.0).clamp_max(1.0).square()).clamp_min(0.0).sqrt() / OUTWARD,
     )

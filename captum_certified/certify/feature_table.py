@@ -1,4 +1,4 @@
-"""What the bounds say of single features, for tables."""
+"""Statements about single features, for tables and figures."""
 
 import itertools
 
@@ -15,7 +15,7 @@ __all__ = ["feature_names_of", "feature_ranks", "score_range", "top_k_radii"]
 
 
 def feature_names_of(layout: FeatureLayout) -> list[str]:
-    """The position of every feature in the map, led by the tensor's number in a tuple; the number of a group."""
+    """Name each feature by its position in the map, after the number of its tensor in a tuple, or by its group."""
     if layout.group_ids is not None:
         return [str(group) for group in range(layout.n_features)]
     return [
@@ -28,7 +28,7 @@ def feature_names_of(layout: FeatureLayout) -> list[str]:
 def score_range(
     smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float, fresh_draws: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Between which values every score stays within the radius, the exact or that of fresh draws, shape (N, n)."""
+    """Return bounds on the exact scores within the radius, or on the scores of fresh draws, each of shape (N, n)."""
     named, ratio = bound_named(bound, smoothed_map), radius / smoothed_map.sigma
 
     def ends(part: SmoothedMap, level: float) -> NDArray[np.float64]:
@@ -41,13 +41,13 @@ def score_range(
 
 
 def feature_ranks(smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float) -> Tensor:
-    """Certified rank of every feature, shape (N, n)."""
+    """Return the certified rank of every feature, shape (N, n)."""
     named, ratio = bound_named(bound, smoothed_map), radius / smoothed_map.sigma
     return torch.from_numpy(by_level(smoothed_map, alpha, lambda part, level: named.ranks(part, ratio, level)))
 
 
 def top_k_radii(smoothed_map: SmoothedMap, bound: str, k: int, alpha: float) -> Tensor:
-    """How far every feature certifiably stays in the top K, in the units of the input, shape (N, n)."""
+    """Return the radius, in the units of the input, up to which each feature stays in the top K, shape (N, n)."""
     named = bound_named(bound, smoothed_map)
     ratios = by_level(smoothed_map, alpha, lambda part, level: named.top_k_ratios(part, k, level))
     return torch.from_numpy(ratios * smoothed_map.sigma)

@@ -1,4 +1,4 @@
-"""What a certificate of nothing says where the draws were too few for any map."""
+"""The sentence of certificates that certify nothing because any map would need more draws."""
 
 import math
 
@@ -6,7 +6,8 @@ from captum_certified.theory import fewest_draws, fewest_draws_spectral
 
 __all__ = ["too_few_draws"]
 
-# The interval of each bound. That of "best" is one of the first two, which agree on the map that is best of all.
+# The interval of each bound. "best" uses "clopper_pearson" or "kl". Both need the same number of draws, because they
+# agree on the map that is easiest to certify.
 _INTERVALS = {
     "best": "clopper_pearson",
     "clopper_pearson": "clopper_pearson",
@@ -29,19 +30,18 @@ def too_few_draws(
     violations: int = 0,
     of_counts: bool = False,
 ) -> str | None:
-    """Say that so few draws can certify nothing under a bound, whatever the map, if that is so.
+    """Say that so few draws can certify nothing of any map, or return ``None`` if they can.
 
-    It depends on no draw, so whoever acts on it once, by a new run with a number named beforehand, voids no
-    certificate. Of any two sets of K features 2K − n are shared, which needs no draw.
+    The sentence depends on no draw. A new run with the number of draws that the sentence names is therefore valid.
 
     Args:
         bound: Name of the bound.
         n_samples: Number of draws.
-        n_features: n.
+        n_features: Number n of features.
         ratio: ρ/σ.
         level: Probability that a statement about the example may fail.
         violations: How many intervals may miss.
-        of_counts: Whether it is said of overlaps, which are never below 2K − n.
+        of_counts: Whether the statement is an overlap. An overlap is at least 2K − n without any draw.
 
     Example:
         >>> too_few_draws("best", n_samples=10, n_features=150528, ratio=0.5, level=0.05)[19:]

@@ -1,4 +1,4 @@
-"""What the first draws of a run say of the rest: expectations, not guarantees."""
+"""Forecasts from the first draws of a run. A forecast guarantees nothing."""
 
 import math
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ __all__ = ["Forecast", "forecast_of_looks"]
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What is to be expected of the draws that are left.
+    """Overlap and time to expect from the draws that are left.
 
     Attributes:
         draws: Draws so far.
         most_draws: The largest number of draws.
-        least: Smallest share of the top set that is expected of any row at ``most_draws``.
-        most: Largest share.
+        least: Smallest fraction of the top set that any row is expected to keep at ``most_draws``.
+        most: Largest such fraction.
         seconds_left: Time for the draws that are left.
-        asked: The share that was asked for; ``None`` if all draws are made in any case.
+        asked: The fraction that was asked for; ``None`` if the number of draws is fixed.
         draws_left: Draws that all rows together still need; ``None`` if unknown.
         at_most: Whether the time is an upper limit.
     """
@@ -47,14 +47,13 @@ class Forecast:
 def forecast_of_looks(smoothed_map: SmoothedMap, rule: StoppingRule, *, seconds: float, rows: int) -> Forecast:
     """Forecast the rest of a sequential run after its first look.
 
-    Args:
-        smoothed_map: The rows that are not done.
-        rule: What is certified, and when to look.
-        seconds: How long the draws so far took.
-        rows: How many rows they were of.
+    Each row is expected to stop at the first look at which the forecast reaches the overlap that was asked for.
 
-    Returns:
-        The forecast; it counts the draws of each row until the first look at which the overlap is expected.
+    Args:
+        smoothed_map: The rows that are still running.
+        rule: The stopping rule.
+        seconds: How long the draws so far took.
+        rows: How many rows were sampled so far.
     """
     draws, asked = rule.sizes[0], rule.asked_overlap(smoothed_map)
     count = rule.goal.top_set(smoothed_map.layout.n_features)
@@ -75,7 +74,7 @@ def forecast_of_looks(smoothed_map: SmoothedMap, rule: StoppingRule, *, seconds:
 
 
 def _written_duration(seconds: float) -> str:
-    """A duration as people write it: 42 s, 3 min, 1.6 h."""
+    """Write a duration for people: 42 s, 3 min, 1.6 h."""
     if seconds < 90:
         return f"{math.ceil(seconds)} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""What a run is asked to certify."""
+"""The statement that a run is asked to certify."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ __all__ = ["Goal"]
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """How much of the top K is to be certified, and within which radius.
+    """The size of the top set, the radius, and the overlap to certify.
 
     Attributes:
-        k: Size of the top set: an int is a number of features, a float a fraction of them.
+        k: Size K of the top set: an int is a number of features, a float a fraction of all features.
         radius: L2 size ρ ≥ 0 of the perturbation.
         overlap: The overlap at which a sequential run stops, a number of features or a fraction of K; ``None`` for a
             run whose number of draws is fixed.
 
     Raises:
-        InvalidInputError: An argument is not what was expected, whatever the number of features.
+        InvalidInputError: An argument is invalid for any number of features.
     """
 
     k: float
@@ -37,15 +37,15 @@ class Goal:
             object.__setattr__(self, name, value.item() if isinstance(value, np.generic) else value)
 
     def top_set(self, n_features: int) -> int:
-        """K, as a number of features.
+        """Return K as a number of features.
 
         Raises:
-            InvalidInputError: There are fewer features.
+            InvalidInputError: There are fewer than K features.
         """
         return resolved_count("k", self.k, n_features)
 
     def asked_overlap(self, n_features: int) -> int:
-        """The overlap asked for, as a number of features; 0 if none is.
+        """Return the overlap that was asked for as a number of features; 0 if none was.
 
         Raises:
             InvalidInputError: The overlap is larger than K.

@@ -1,4 +1,4 @@
-"""What certificates are proved with: a confidence, a bound, and how many intervals may miss."""
+"""The prover of certificates: a confidence, a bound, and how many intervals may miss."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 fea
 
 
 class Proved(TypedDict):
-    """The fields that every certificate has."""
+    """The fields of every certificate."""
 
     map: SmoothedMap
     at_radius: float
@@ -32,15 +32,10 @@ class Proved(TypedDict):
 
 @dataclass(frozen=True)
 class Prover:
-    """Proves statements about maps.
-
-    Args:
-        confidence: In (0, 1). A statement about an example holds with at least this probability, over the draws.
-        bound: Name of the bound, or ``"best"``.
-        violations: How many intervals may miss: a number, a fraction of K, or ``"auto"``.
+    """Proves statements about maps. The arguments are those of :class:`~captum_certified.Certifier`.
 
     Raises:
-        InvalidInputError: An argument is not what was expected.
+        InvalidInputError: An argument is invalid.
     """
 
     confidence: float = 0.95
@@ -65,7 +60,7 @@ class Prover:
         """Return the bound for a map, K as a number of features, and how many intervals may miss.
 
         Raises:
-            InvalidInputError: There are fewer features than ``k``, or more violations are allowed.
+            InvalidInputError: There are fewer than K features, or more than K violations are allowed.
             CertificationError: The bound does not apply to the map.
         """
         bound = self.bound_for(smoothed_map)
@@ -80,19 +75,19 @@ class Prover:
         """Return the bound for a map.
 
         Raises:
-            InvalidInputError: It is not a map.
-            CertificationError: The bound does not apply to the map, or nothing can be certified of it.
+            InvalidInputError: ``smoothed_map`` is not a SmoothedMap.
+            CertificationError: The bound does not apply to the map, or the map has one draw or no noise.
         """
         self.check_map(smoothed_map)
         return bound_named(self.bound, smoothed_map)
 
     @staticmethod
     def check_map(smoothed_map: SmoothedMap) -> None:
-        """Refuse anything but a map of at least two draws under noise.
+        """Refuse anything but a map of at least two noisy draws.
 
         Raises:
-            InvalidInputError: It is not a map.
-            CertificationError: It is of one draw, or without noise.
+            InvalidInputError: ``smoothed_map`` is not a SmoothedMap.
+            CertificationError: The map has one draw or no noise.
         """
         if not isinstance(smoothed_map, SmoothedMap):
             raise InvalidInputError(f"Expected `smoothed_map` to be a SmoothedMap, got {type(smoothed_map).__name__}.")
@@ -106,11 +101,11 @@ class Prover:
         return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
 
     def by_row(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], NDArray[Scalar]]) -> Tensor:
-        """Return what is stated of every row, at the row's level."""
+        """Return the numbers that a statement gives for every row, at the level of the row."""
         return torch.from_numpy(by_level(smoothed_map, self.alpha, statement))
 
     def proved(self, smoothed_map: SmoothedMap, radius: float, bound: str, violations: int = 0) -> Proved:
-        """Return the fields that every certificate has."""
+        """Return the fields of every certificate."""
         return {
             "map": smoothed_map,
             "at_radius": float(radius),
@@ -121,10 +116,10 @@ class Prover:
 
 
 def check_norm(smoothed_map: SmoothedMap) -> None:
-    """Refuse a map whose draws are negative, or longer than they are said to be.
+    """Refuse a map whose draws are negative, or without a valid bound on their norm.
 
     Raises:
-        CertificationError: The draws are negative or too long.
+        CertificationError: The draws are negative, or no valid bound on their norm is known.
     """
     refusal = norm_refusal(smoothed_map)
     if refusal is not None:
@@ -136,7 +131,7 @@ def check_draws(n_samples: int, *, of: str = "") -> None:
 
     Args:
         n_samples: Number of draws.
-        of: The argument that says so, for the message.
+        of: The name of the argument, for the message.
 
     Raises:
         CertificationError: There are fewer than two draws.
@@ -146,5 +141,5 @@ def check_draws(n_samples: int, *, of: str = "") -> None:
 
 
 def checked_fresh_draws(fresh_draws: int | None) -> int | None:
-    """A number of draws, or ``None``."""
+    """Return a checked number of fresh draws, or ``None``."""
     return None if fresh_draws is None else int(checked_samples("fresh_draws", fresh_draws, 1))

@@ -1,4 +1,4 @@
-"""The certificate of ranks."""
+"""The certificates of ranks: sharp ranks, and the ranks of Theorem 3."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,11 +26,13 @@ _AS_PRINTED = frozenset({"theorem2", THEOREM3})
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RankCertificate(Certificate):
-    """The worst rank that each feature can have in the exact smoothed map; for each example all hold together.
+    """The worst rank that each feature can have in the exact smoothed map.
+
+    For each example all ranks hold together.
 
     Attributes:
-        fresh_draws: ``None`` if the statement is about the exact map at every perturbed input; otherwise it is about
-            a map of so many fresh draws, at any one perturbed input chosen without seeing them.
+        fresh_draws: ``None`` for a statement about the exact map at every perturbed input. A number for a statement
+            about a map of so many fresh draws, at one perturbed input chosen without seeing these draws.
         feature_rank: Certified rank of each feature, int64, shape (N, n).
     """
 
@@ -43,33 +45,30 @@ class RankCertificate(Certificate):
     def rank(self) -> Tensor | tuple[Tensor, ...]:
         """Certified rank of every entry, structured like ``map.mean``; n + 1 means that nothing is certified.
 
-        The bounds ``theorem2`` and ``theorem3`` report Definition 3.1 as printed, which counts the feature itself:
-        they guarantee one rank less.
+        Under the bounds ``theorem2`` and ``theorem3`` it is the number of Definition 3.1, which counts the feature
+        itself. Subtract one to get the guaranteed rank.
         """
         return self.map.layout.unflatten(self.feature_rank)
 
     def in_top_k(self, k: float) -> Tensor | tuple[Tensor, ...]:
-        """Which entries certifiably stay among the ``k`` most salient, structured like ``map.mean``.
+        """Return which entries certifiably stay among the ``k`` most salient, bool, structured like ``map.mean``.
 
         Args:
-            k: An int is a number of features, a float a fraction of them.
-
-        Returns:
-            Booleans.
+            k: An int is a number of features, a float a fraction of all features.
         """
         return self.map.layout.unflatten(self.features_in_top_k(k))
 
     def features_in_top_k(self, k: float) -> Tensor:
-        """The same by feature: an entry of the map, or a group of them. Booleans of shape (N, n)."""
+        """Return which features certifiably stay among the ``k`` most salient, bool, shape (N, n)."""
         return self._guaranteed() <= resolved_count("k", k, self.map.layout.n_features)
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What else is printed; the last is ``held_fixed``."""
+        """Sentences that are printed below the examples; ``held_fixed`` is the last."""
         return (*own_error(self.fresh_draws), self.held_fixed)
 
     def summaries(self) -> list[str]:
-        """One sentence for each example."""
+        """Return one sentence for each example."""
         n = self.map.layout.n_features
         best = self._guaranteed().amin(dim=1)
         informative = (self._guaranteed() < n).sum(dim=1)
@@ -82,11 +81,11 @@ class RankCertificate(Certificate):
         ]
 
     def results(self) -> dict[str, Json]:
-        """The best certified rank."""
+        """Return the best certified rank of each example."""
         return {"fresh_draws": self.fresh_draws, "best_rank": self._guaranteed().amin(dim=1).tolist()}
 
     def _guaranteed(self) -> Tensor:
-        """The rank that is proved: Definition 3.1 counts the feature itself."""
+        """Return the ranks that are proved. Definition 3.1 counts the feature itself."""
         return self.feature_rank - 1 if self.bound in _AS_PRINTED else self.feature_rank
 
     def _feature_tables(self) -> dict[str, Tensor]:
@@ -98,7 +97,7 @@ class RankCertificate(Certificate):
 def certify_ranks(
     prover: Prover, smoothed_map: SmoothedMap, *, radius: float, fresh_draws: int | None = None
 ) -> RankCertificate:
-    """Certify the rank that each feature keeps; see :meth:`~captum_certified.Certifier.rank`."""
+    """Certify the rank of each feature; see :meth:`~captum_certified.Certifier.rank`."""
     bound = prover.bound_for(smoothed_map)
     ratio, fresh_draws = prover.ratio(smoothed_map, radius), checked_fresh_draws(fresh_draws)
 

@@ -1,4 +1,4 @@
-"""The certificate of localisation."""
+"""The certificate of a region's share of the saliency."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,14 +21,14 @@ __all__ = ["RegionCertificate", "certify_region"]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RegionCertificate(Certificate):
-    """The mean share of a noisy copy's saliency in a region of the input stays at least ``mass``.
+    """Lower bound on the mean share of a noisy copy's saliency that lies in a region of the input.
 
-    It is the share of the smoothed map itself where every copy's map has the same sum, as with sparsified maps; a copy
-    without saliency counts as a share of 0.
+    The mean share is the region's share of the smoothed map if the maps of all copies have the same sum, as sparsified
+    maps do. A copy without saliency has a share of 0.
 
     Attributes:
         name: Name of the region.
-        mass: Lower bound on the mean share at every perturbed input, float64, shape (N,).
+        mass: The lower bound, which holds at every perturbed input, float64, shape (N,).
     """
 
     kind: ClassVar[str] = "region"
@@ -47,7 +47,7 @@ class RegionCertificate(Certificate):
         return self.map.regions[self.name][1].nanmean(dim=1)
 
     def summaries(self) -> list[str]:
-        """One sentence for each example."""
+        """Return one sentence for each example."""
         return [
             f"on average over noisy copies at least {floored_percent(float(mass))}% of the saliency stays in region "
             f"{self.name!r} ({float(seen):.1%} observed), proved from {int(draws)} draws"
@@ -55,7 +55,7 @@ class RegionCertificate(Certificate):
         ]
 
     def results(self) -> dict[str, Json]:
-        """Certified and observed share."""
+        """Return the certified and the observed share."""
         return {"name": self.name, "mass": self.mass.tolist(), "observed_mass": self.observed_mass.tolist()}
 
     def _feature_tables(self) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""At which level each row of a map is certified: rows of a sequential run spend that of the look that ended them."""
+"""The level at which each row of a map is certified. Rows of a sequential run have the level of their last look."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,15 +16,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def levels(smoothed_map: SmoothedMap, alpha: float) -> list[float]:
-    """The level of every row: α, or α/(j(j+1)) where look j of a sequential run ended the draws.
-
-    Args:
-        smoothed_map: A map.
-        alpha: Probability that a statement about a row may fail.
-
-    Returns:
-        N levels.
-    """
+    """Return the level of every row: α, or α/(j(j+1)) if the draws of the row ended at look j of a sequential run."""
     if smoothed_map.looks is None:
         return [alpha] * len(smoothed_map)
     return [look_level(alpha, look) if look else alpha for look in smoothed_map.looks.tolist()]
@@ -33,25 +25,16 @@ def levels(smoothed_map: SmoothedMap, alpha: float) -> list[float]:
 def by_level(
     smoothed_map: SmoothedMap, alpha: float, statement: Callable[[SmoothedMap, float], NDArray[Scalar]]
 ) -> NDArray[Scalar]:
-    """A statement about every row, at the row's level.
+    """Return the array of a statement about all rows, each computed at the level of its row.
 
     Args:
         smoothed_map: A map of N rows.
         alpha: Probability that a statement about a row may fail.
-        statement: From a map whose rows have one level, and the level, to an array whose first dimension is the rows.
-
-    Returns:
-        The statement's array for all N rows.
+        statement: Computes an array, whose first dimension is the rows, from a map and the level of all its rows.
     """
     each = levels(smoothed_map, alpha)
     if len(set(each)) == 1:
         return statement(smoothed_map, each[0])
-    found: NDArray[Scalar] | None = None
-    for level in sorted(set(each)):
-        rows = np.flatnonzero(np.array(each) == level)
-        part = statement(select_rows(smoothed_map, torch.from_numpy(rows)), level)
-        if found is None:
-            found = np.empty((len(each), *part.shape[1:]), dtype=part.dtype)
-        found[rows] = part
-    assert found is not None  # noqa: S101  for the type checker: a map has rows
-    return found
+    rows = [np.flatnonzero(np.array(each) == level) for level in sorted(set(each))]
+    parts = [statement(select_rows(smoothed_map, torch.from_numpy(part)), each[part[0]]) for part in rows]
+    return np.concatenate(parts)[np.concatenate(rows).argsort()]

@@ -1,4 +1,4 @@
-"""The certificate of per-feature selection, with abstention."""
+"""The certificate of selection, which decides for each feature or abstains."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,14 +23,14 @@ Maps = Tensor | tuple[Tensor, ...]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionCertificate(Certificate):
-    """Which features most noisy copies of every perturbed input select, which they do not, and which are open.
+    """For each feature, whether most noisy copies of every perturbed input select it, or most do not, or it is open.
 
     For each example all decisions hold together, each up to its radius.
 
     Attributes:
         feature_selected: Selected by most copies of every perturbed input, bool, shape (N, n).
         feature_rejected: Not selected by most copies of any perturbed input, bool, shape (N, n).
-        feature_radius: How far the decision about each feature holds, float64, shape (N, n); 0 where it is open.
+        feature_radius: Radius up to which the decision about each feature holds, float64, shape (N, n); 0 if open.
     """
 
     kind: ClassVar[str] = "selection"
@@ -56,7 +56,7 @@ class SelectionCertificate(Certificate):
 
     @property
     def radius(self) -> Maps:
-        """How far the decision about each entry holds, in the units of the input, structured like ``map.mean``."""
+        """Radius up to which the decision about each entry holds, in the units of the input, like ``map.mean``."""
         return self.map.layout.unflatten(self.feature_radius)
 
     @property
@@ -65,7 +65,7 @@ class SelectionCertificate(Certificate):
         return (self.feature_selected | self.feature_rejected).double().mean(dim=1)
 
     def summaries(self) -> list[str]:
-        """One sentence for each example."""
+        """Return one sentence for each example."""
         n = self.map.layout.n_features
         return [
             f"{int(selected)} of {n} features certifiably selected by most noisy copies, "
@@ -84,7 +84,7 @@ class SelectionCertificate(Certificate):
         ]
 
     def results(self) -> dict[str, Json]:
-        """Numbers of decisions."""
+        """Return how many features are selected and rejected."""
         return {
             "selected": self.feature_selected.sum(1).tolist(),
             "rejected": self.feature_rejected.sum(1).tolist(),

@@ -1,4 +1,4 @@
-"""Sequential certification: look now and then, and end the draws of every row that is done."""
+"""Sequential certification: certify at several looks, and stop sampling the rows that are done."""
 
 import sys
 import time
@@ -16,11 +16,11 @@ from captum_certified.certify.stopping_rule import StoppingRule, at_look
 from captum_certified.certify.top_k import TopKCertificate
 from captum_certified.maps import SmoothedMap, select_rows
 
-__all__ = ["Extend", "RemainingRows", "certify_in_looks", "sample_in_looks"]
+__all__ = ["RemainingRows", "SampleUntil", "certify_in_looks", "sample_in_looks"]
 
 
-class Extend(Protocol):
-    """Samples more draws."""
+class SampleUntil(Protocol):
+    """A function that samples more draws."""
 
     def __call__(self, present: SmoothedMap | None, stop: int, rows: Tensor, /) -> SmoothedMap:
         """Return the map of all draws before ``stop``.
@@ -28,16 +28,16 @@ class Extend(Protocol):
         Args:
             present: The map of the draws so far, or ``None``.
             stop: The number after the last draw.
-            rows: Numbers of the rows that are still running.
+            rows: The rows that are still running, as numbers in the whole batch.
         """
 
 
 class RemainingRows:
-    """Samples more draws for the rows of a batch that are still running, as one run of all rows would.
+    """Samples more draws for the rows of a batch that are still running.
 
-    Seed, size of the passes and whether to take a covariance are those of the first range of draws, whatever rows are
-    left. Rows that would have other maps without the rest of the batch are sampled together with it until the last of
-    them stops.
+    Their draws equal the draws of a run of all rows: the seed, the pass size and the choice about the covariance are
+    kept from the first range of draws. If the maps of some rows depend on the rest of the batch, all rows are sampled
+    until the last row stops.
 
     Args:
         run: The run of all rows.
@@ -47,7 +47,7 @@ class RemainingRows:
         self.run = run
 
     def __call__(self, present: SmoothedMap | None, stop: int, rows: Tensor) -> SmoothedMap:
-        """Return the map of all draws before ``stop``; see :class:`Extend`."""
+        """Return the map of all draws before ``stop``; see :class:`SampleUntil`."""
         if present is None:
             [first] = self.run.last(range(stop))
             self.run.settle_covariance(taken=first.covariance is not None)
@@ -60,22 +60,13 @@ class RemainingRows:
         if part is not None:
             [smoothed] = part.last(draws)
             self.run.check_later()
-            if not part.rows_belong_together:  # a method may draw random numbers in some passes alone
+            if not part.rows_belong_together:  # known only afterwards, if a method draws random numbers in some passes
                 return smoothed
         return select_rows(self.run.last(draws)[0], rows)
 
 
 def certify_in_looks(prover: Prover, run: SamplingRun, goal: Goal) -> TopKCertificate:
-    """Sample in looks, and certify what was sampled.
-
-    Args:
-        prover: Certifies.
-        run: Samples.
-        goal: What is to be certified, with an overlap.
-
-    Returns:
-        The certificate, each row at the level of the look at which it stopped.
-    """
+    """Sample until every row is done, and certify each row at the level of the look at which it stopped."""
     rule = StoppingRule.of(prover, goal, run.request.plan)
     return rule.certificate(
         sample_in_looks(RemainingRows(run), rule, rows=run.request.rows, tell=run.request.show_progress)
@@ -83,7 +74,7 @@ def certify_in_looks(prover: Prover, run: SamplingRun, goal: Goal) -> TopKCertif
 
 
 def sample_in_looks(
-    extend: Extend,
+    sample_until: SampleUntil,
     rule: StoppingRule,
     *,
     rows: int,
@@ -91,26 +82,26 @@ def sample_in_looks(
     decide: Callable[[SmoothedMap], Tensor] | None = None,
     tell: bool = False,
 ) -> SmoothedMap:
-    """Sample until every row is certified, hopeless, or at the cap; rows that are done cost nothing more.
+    """Sample until every row is certified, hopeless, or at the cap. No draws are made for rows that are done.
 
     Args:
-        extend: Samples more draws.
-        rule: What is certified, and when to look.
+        sample_until: Samples more draws.
+        rule: The stopping rule.
         rows: Number of rows.
         start: The map of the first draws, if an earlier run has sampled them.
-        decide: Which rows are done at a look; by default as the rule says.
-        tell: Write to stderr after the first look how much time and which overlap to expect.
+        decide: Decides which rows are done at a look; by default :meth:`StoppingRule.done`.
+        tell: Write a forecast of time and overlap to stderr after the first look.
 
     Returns:
-        The map of all rows in their order; its ``looks`` say at which look each row stopped.
+        The map of all rows in their order. Its ``looks`` record at which look each row stopped.
     """
     begun = time.perf_counter()
     present, running = start, torch.arange(rows, device="cpu")
     stopped: list[tuple[Tensor, SmoothedMap]] = []
     for look, size in enumerate(rule.sizes, start=1):
         if present is not None and int(present.n_samples[0]) > size:
-            continue  # an earlier run has looked here, and went on
-        present = extend(present, size, running)
+            continue  # an earlier run has looked here and went on
+        present = sample_until(present, size, running)
         done = (decide or rule.done)(at_look(present, look))
         if bool(done.any()):
             stopped.append((running[done], at_look(select_rows(present, torch.nonzero(done)[:, 0]), look)))

@@ -1,4 +1,4 @@
-"""The stopping rule of sequential runs: when to look, and which rows need no more draws."""
+"""The stopping rule of sequential runs: when to look, and which rows are done."""
 
 import math
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from captum_certified.theory import look_sizes
 
 __all__ = ["StoppingRule", "at_look"]
 
-# A forecast for this many times the largest number of draws is one for exact means, as far as can be measured.
+# With this many times the largest number of draws, the means of a forecast are as good as exact.
 _EXACT = 100
-# The forecast is favoured by 4/√q in probit units: three standard errors of a score of one half.
+# The radius of the forecast is reduced by 4σ/√q: about three standard errors of a score of one half.
 _ALLOWANCE = 4.0
 
 
@@ -27,8 +27,8 @@ class StoppingRule:
     """Decides at every look which rows are done.
 
     Attributes:
-        prover: Certifies.
-        goal: What is to be certified.
+        prover: Confidence, bound and violations.
+        goal: The overlap to certify, with its top set and radius.
         sizes: Numbers of draws at which to look.
     """
 
@@ -38,11 +38,11 @@ class StoppingRule:
 
     @classmethod
     def of(cls, prover: Prover, goal: Goal, plan: SamplingPlan) -> "StoppingRule":
-        """Return the rule that looks after 1, 2, 4, … blocks of the planned draws, and at the last."""
+        """Return the rule that looks after 1, 2, 4, … blocks of the planned draws, and after the last draw."""
         return cls(prover, goal, look_sizes(plan.block, plan.n_samples))
 
     def asked_overlap(self, smoothed_map: SmoothedMap) -> int:
-        """The overlap asked for, as a number of features."""
+        """Return the overlap that was asked for, as a number of features."""
         return self.goal.asked_overlap(smoothed_map.layout.n_features)
 
     def certificate(self, smoothed_map: SmoothedMap) -> TopKCertificate:
@@ -65,9 +65,8 @@ class StoppingRule:
     def hopeless(self, smoothed_map: SmoothedMap) -> Tensor:
         """Return which rows more draws would hardly certify, bool, shape (N,).
 
-        The forecast assumes exact means, full confidence, and a radius that is smaller by 4σ/√q, three standard errors
-        of a score of one half. It only decides where draws are worth their time: no certificate depends on it. No row
-        is given up while the means are not yet precise enough for the radius.
+        The forecast favours the row: it assumes exact means, full confidence, and a radius reduced by 4σ/√q. Where this
+        radius is not positive, no row is given up. No certificate depends on the forecast.
         """
         draws = int(smoothed_map.n_samples.min())
         radius = self.goal.radius - _ALLOWANCE * smoothed_map.sigma / math.sqrt(draws)
@@ -78,7 +77,7 @@ class StoppingRule:
         return overlap < self.asked_overlap(smoothed_map)
 
     def expected(self, smoothed_map: SmoothedMap, look: int) -> Tensor:
-        """Return the overlaps to expect at a look if the present means were exact, shape (N,)."""
+        """Return the overlaps to expect at a look if the present means are exact, shape (N,)."""
         return self._expected(at_look(smoothed_map, look), self.goal.radius, self.sizes[look - 1])
 
     def _expected(self, smoothed_map: SmoothedMap, radius: float, draws: int) -> Tensor:
@@ -86,5 +85,5 @@ class StoppingRule:
 
 
 def at_look(smoothed_map: SmoothedMap, look: int) -> SmoothedMap:
-    """Return the map with a note that this look ended its draws, so that it is certified at the look's level."""
+    """Return the map with the look at which its draws ended, so that it is certified at the level of this look."""
     return replace(smoothed_map, looks=torch.full_like(smoothed_map.n_samples, look))

@@ -1,4 +1,4 @@
-"""The certificate of top-K overlap."""
+"""The certificate of top-K overlap, the curve over several radii, and the largest radius."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,11 +29,10 @@ class TopKCertificate(Certificate):
 
     Attributes:
         k: Size K of the top set.
-        fresh_draws: ``None`` if the statement is about the exact map at every perturbed input; otherwise it is about
-            a map of so many fresh draws, at any one perturbed input chosen without seeing them.
+        fresh_draws: As in :class:`RankCertificate`.
         overlap: Certified number of features that stay, int64, shape (N,).
         asked_overlap: The overlap that a sequential run was asked to certify, or ``None``.
-        most_draws: The most draws that it was allowed.
+        most_draws: The most draws that a sequential run was allowed, or ``None``.
     """
 
     kind: ClassVar[str] = "top_k"
@@ -51,10 +50,10 @@ class TopKCertificate(Certificate):
 
     @property
     def stopped(self) -> tuple[str, ...] | None:
-        """Why a sequential run ended the draws of each example: a tuple of N words, or ``None`` if it was not one.
+        """Why a sequential run ended the draws of each example: N words, or ``None`` after any other run.
 
-        ``"certified"``: the overlap asked for is. ``"hopeless"``: more draws would hardly have certified it; that is a
-        forecast, not a guarantee. ``"cap"``: there were as many draws as allowed.
+        ``"certified"``: the overlap that was asked for is certified. ``"hopeless"``: by a forecast, more draws would
+        hardly have certified it. ``"cap"``: the example has as many draws as allowed.
         """
         asked, most = self.asked_overlap, self.most_draws
         if asked is None or most is None:
@@ -71,9 +70,9 @@ class TopKCertificate(Certificate):
 
     @property
     def plain_overlap(self) -> Tensor | None:
-        """How many of :attr:`top_k` are among the K most salient of the plain attribution there, shape (N,).
+        """How many of :attr:`top_k` are among the K most salient features of the plain attribution, shape (N,).
 
-        ``None`` if the plain attribution is unknown. This is about fidelity, which no certificate covers.
+        ``None`` if the plain attribution is unknown. This measures fidelity, which no certificate covers.
         """
         plain = self.map.plain
         if plain is None:
@@ -83,11 +82,11 @@ class TopKCertificate(Certificate):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What else is printed; the last is ``held_fixed``."""
+        """Sentences that are printed below the examples; ``held_fixed`` is the last."""
         return (*own_error(self.fresh_draws), self.held_fixed)
 
     def summaries(self) -> list[str]:
-        """One sentence for each example."""
+        """Return one sentence for each example."""
         plain, stopped = self.plain_overlap, self.stopped
         return [
             f"at least {int(certified)} of the top {self.k} features ({floored_percent(int(certified) / self.k)}%) "
@@ -103,7 +102,7 @@ class TopKCertificate(Certificate):
         return f"{share}% of the smoothed map's top {self.k} are in the plain map's"
 
     def results(self) -> dict[str, Json]:
-        """K, overlaps and their fractions."""
+        """Return K, the overlaps and their fractions, and how a sequential run ended."""
         plain = self.plain_overlap
         return {
             "k": self.k,
@@ -119,7 +118,7 @@ class TopKCertificate(Certificate):
     def _feature_tables(self) -> dict[str, Tensor]:
         alpha = 1 - self.confidence
         lower, upper = score_range(self.map, self.bound, self.at_radius, alpha, self.fresh_draws)
-        if self.fresh_draws is not None:  # no radius is known at which a fresh map still has a feature on top
+        if self.fresh_draws is not None:  # no radius is known up to which a map of fresh draws keeps a feature
             ranks = ranks_from_bounds(lower.numpy(), upper.numpy())
             return {"lower": lower, "upper": upper, "rank": torch.from_numpy(ranks)}
         return {
@@ -160,7 +159,7 @@ def certified_curve(prover: Prover, smoothed_map: SmoothedMap, *, k: float, radi
 
 
 def certified_radius(prover: Prover, smoothed_map: SmoothedMap, *, k: float, overlap: float) -> Tensor:
-    """Certify how far an overlap holds; see :meth:`~captum_certified.Certifier.radius`."""
+    """Certify the radius up to which an overlap holds; see :meth:`~captum_certified.Certifier.radius`."""
     bound, count, violations = prover.prepared(smoothed_map, k)
     wanted = resolved_count("overlap", overlap, count)
     ratio = prover.by_row(smoothed_map, lambda part, level: bound.overlap_ratio(part, count, wanted, level, violations))

@@ -1,4 +1,4 @@
-"""Recomputes a stored certificate from its map."""
+"""Verification of a certificate: recompute it from its map, and compare."""
 
 from dataclasses import replace
 
@@ -14,23 +14,16 @@ from captum_certified.certify.top_k import TopKCertificate
 
 __all__ = ["agrees", "certifier_of", "recompute"]
 
-# Names of bounds that are no choice of the certifier's, but the only one of their kind of certificate.
+# Bounds that belong to one kind of certificate. A certifier cannot choose them.
 _OWN = frozenset({THEOREM3, "region"})
 
 
 def recompute(certificate: Certificate) -> Certificate:
-    """Return the certificate that the map and the settings of a certificate give now.
-
-    Args:
-        certificate: A certificate, usually one that was loaded.
-
-    Returns:
-        A certificate of the same kind.
-    """
+    """Return the certificate, of the same kind, that the map and the settings of a certificate give now."""
     certifier, smoothed_map, radius = certifier_of(certificate), certificate.map, certificate.at_radius
     if isinstance(certificate, TopKCertificate):
         fresh = certifier.top_k(smoothed_map, k=certificate.k, radius=radius, fresh_draws=certificate.fresh_draws)
-        # What a sequential run was asked for is no result; its looks are in the map.
+        # The goal of a sequential run is copied, because it is no result. The looks are in the map.
         return replace(fresh, asked_overlap=certificate.asked_overlap, most_draws=certificate.most_draws)
     if isinstance(certificate, RankCertificate):
         if certificate.bound == THEOREM3:
@@ -44,23 +37,12 @@ def recompute(certificate: Certificate) -> Certificate:
 
 
 def certifier_of(certificate: Certificate) -> Certifier:
-    """A certifier that states of a map what a certificate states.
-
-    Args:
-        certificate: A certificate, usually one that was loaded.
-    """
+    """Return the certifier with the confidence, the bound and the violations of a certificate."""
     bound = BEST if certificate.bound in _OWN else certificate.bound
     return Certifier(confidence=certificate.confidence, bound=bound, violations=certificate.violations)
 
 
 def agrees(certificate: Certificate) -> bool:
-    """Whether a certificate says exactly what its map and settings give.
-
-    Args:
-        certificate: A certificate, usually one that was loaded.
-
-    Returns:
-        Whether all numbers are equal.
-    """
+    """Return whether all numbers of a certificate equal the numbers recomputed from its map and settings."""
     stored, fresh = certificate._tensors(), recompute(certificate)._tensors()
     return stored.keys() == fresh.keys() and all(torch.equal(value, fresh[name]) for name, value in stored.items())

@@ -1,7 +1,7 @@
-"""How proved numbers are written: rounded to the side on which they stay proved.
+"""Proved numbers as text, rounded to the side on which they stay proved.
 
-Lower bounds, radii and confidences are rounded down, upper bounds and probabilities of error up. The shortest decimal
-that denotes a float is what is rounded, so that 0.29 is 29 %.
+Lower bounds, radii and confidences are rounded down. Upper bounds and probabilities of error are rounded up. The
+functions round the shortest decimal that denotes a float, so that 0.29 is 29 %.
 """
 
 import math
@@ -17,17 +17,13 @@ __all__ = [
     "written_error",
 ]
 
-# Exponents that are written with zeros; few readers know the other notation.
+# Numbers with these exponents are written without an exponent, because few readers know that notation.
 _PLAIN = range(-10, 16)
-_DIGITS = 3
+_DIGITS = 3  # of a confidence or an error
 
 
 def floored_percent(share: float, digits: int = 1) -> str:
-    """A proved share in percent, rounded down: what is written is proved too.
-
-    Args:
-        share: In [0, 1].
-        digits: Digits after the point.
+    """Write a share in [0, 1] in percent, rounded down to ``digits`` digits after the point.
 
     Example:
         >>> floored_percent(3999 / 4000), floored_percent(0.29), floored_percent(0.629, digits=0)
@@ -37,11 +33,7 @@ def floored_percent(share: float, digits: int = 1) -> str:
 
 
 def ceiled_percent(share: float, digits: int = 1) -> str:
-    """A share in percent, rounded up: what an attack leaves bounds from above.
-
-    Args:
-        share: In [0, 1].
-        digits: Digits after the point.
+    """Write a share in [0, 1] in percent, rounded up, for instance the share that an attack keeps.
 
     Example:
         >>> ceiled_percent(1 / 4000), ceiled_percent(0.29), ceiled_percent(0.621, digits=0)
@@ -51,11 +43,7 @@ def ceiled_percent(share: float, digits: int = 1) -> str:
 
 
 def floored(value: float, digits: int) -> str:
-    """A lower bound, rounded down.
-
-    Args:
-        value: A finite number.
-        digits: Digits after the point.
+    """Write a finite lower bound, rounded down to ``digits`` digits after the point.
 
     Example:
         >>> floored(0.99999, 3), floored(1.0, 3)
@@ -65,11 +53,7 @@ def floored(value: float, digits: int) -> str:
 
 
 def rounded_down(value: float, digits: int = 6) -> str:
-    """A lower bound or a radius, rounded down.
-
-    Args:
-        value: A number ≥ 0.
-        digits: Significant digits.
+    """Write a lower bound or a radius ≥ 0, rounded down to ``digits`` significant digits.
 
     Example:
         >>> rounded_down(0.0123456789), rounded_down(0.1), rounded_down(1e-05)
@@ -79,11 +63,7 @@ def rounded_down(value: float, digits: int = 6) -> str:
 
 
 def rounded_up(value: float, digits: int = 4) -> str:
-    """An upper bound, rounded up.
-
-    Args:
-        value: A number ≥ 0.
-        digits: Significant digits.
+    """Write an upper bound ≥ 0, rounded up to ``digits`` significant digits.
 
     Example:
         >>> rounded_up(1.23411), rounded_up(0.5), rounded_up(float("inf"))
@@ -93,11 +73,9 @@ def rounded_up(value: float, digits: int = 4) -> str:
 
 
 def written_confidence(confidence: float, *, percent: bool = False) -> str:
-    """A confidence, rounded down to three digits of itself or of its distance from 1, whichever is smaller.
+    """Write a confidence in (0, 1), rounded down. With ``percent`` it is in percent, without the sign.
 
-    Args:
-        confidence: In (0, 1).
-        percent: Write it in percent, without the sign.
+    Three significant digits are kept, of the confidence below 0.5 and otherwise of its difference from 1.
 
     Example:
         >>> written_confidence(0.95), written_confidence(1 - 1e-9), written_confidence(1 - 0.05 / 3, percent=True)
@@ -112,10 +90,7 @@ def written_confidence(confidence: float, *, percent: bool = False) -> str:
 
 
 def written_error(confidence: float) -> str:
-    """The probability of being wrong, in percent without the sign, rounded up.
-
-    Args:
-        confidence: In (0, 1).
+    """Write the probability of error 1 − ``confidence`` in percent without the sign, rounded up.
 
     Example:
         >>> written_error(0.95), written_error(1 - 0.05 / 3)

@@ -109,7 +109,7 @@ class ExampleRun:
         stop: int,
         rows: Tensor | None = None,  # noqa: ARG002  the only row
     ) -> SmoothedMap:
-        """The map of all draws before ``stop``, the end of a block; see :class:`Extend`."""
+        """The map of all draws before ``stop``, the end of a block; see :class:`SampleUntil`."""
         assert self._run is not None  # noqa: S101  for the type checker: draws are those of a run
         run, done = self._run, 0 if so_far is None else int(so_far.n_samples[0])
         self.progress.reach(done)
