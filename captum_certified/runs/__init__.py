@@ -1,4 +1,4 @@
-"""Runs over data sets and their results on disk: resumed, shared out, verified from the saved maps."""
+"""Runs over data sets: sampling that resumes and is shared by processes, results on disk, and their verification."""
 
 from captum_certified.images.framing import Framing
 from captum_certified.images.labelled_images import labelled_images

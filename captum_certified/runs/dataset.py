@@ -31,7 +31,7 @@ __all__ = ["FAILURES", "certify_dataset", "run_job"]
 
 Numbered = tuple[int, Source]
 
-# What a bad file, a model that does not fit it, or a full disk raises.
+# Errors of a bad file, of a model that does not fit the inputs, or of a full disk.
 FAILURES = (
     *(CaptumCertifiedError, OSError, RuntimeError, AssertionError),
     *(TypeError, ValueError, IndexError, KeyError),
@@ -64,48 +64,47 @@ def certify_dataset(
     show_progress: bool = False,
     **kwargs: Any,
 ) -> DatasetSummary:
-    """Certify every example of a data set; stop at any time, and continue by the same call.
+    """Certify every example of a data set. A run can be stopped at any time, and continues with the same call.
 
-    Every example gets a JSON file and beside it an npz with its map, as :func:`write_result` writes them, with the
-    settings that determine the result. After every block of draws the map so far is saved. The same call later
-    keeps the results whose settings are the same, continues the unfinished one, and redoes the others, without new
-    draws where only ``k``, the radii or the certifier changed (with ``overlap`` only the radii, since the others decide
-    how many draws there are); a warning says why. However often a run was killed,
-    its results are those of an uninterrupted one, bit for bit.
+    :func:`write_result` writes a JSON file and an npz file with the map of every example. After every block of draws
+    the map so far is saved. The same call later keeps results with equal settings, continues unfinished results, and
+    redoes all others. It reuses the draws if only ``k``, the radii or the certifier changed (with ``overlap`` only if
+    the radii changed, because the other settings decide how many draws are made). A warning tells what changed. The
+    results of a run that was interrupted equal the results of an uninterrupted run, bit for bit.
 
-    Where ``torch.distributed`` is initialised, and every process makes this same call, they share the work: the
-    examples, if there are at least as many as processes, and otherwise the blocks of draws of each example. The
-    results are those of one process, and all processes return them.
+    Processes of an initialised ``torch.distributed`` share the work if all of them make this same call. They share out
+    the examples, or the blocks of draws of each example if there are fewer examples than processes. All processes
+    return the same results, which equal the results of a single process.
 
     Args:
         certifier: A certifier with a smoothed attribution, or the attribution alone.
-        data: A ``Dataset`` of pairs (input, target), or an iterable of batches of them such as a ``DataLoader``, in
-            a fixed order, on the model's device. As everywhere in Captum an input is a tensor or a tuple of them; a
-            target of ``"argmax"`` is the class with the largest output at each noisy input.
-        k: Size of the top set: an int is a number of features, a float a fraction of them.
+        data: A ``Dataset`` of pairs (input, target), or an iterable of batches of pairs such as a ``DataLoader``, in a
+            fixed order, on the device of the model. An input is a tensor or a tuple of tensors. The target ``"argmax"``
+            is the class with the largest output at each noisy input.
+        k: Size K of the top set: an int is a number of features, a float a fraction of all features.
         radius: L2 size ρ ≥ 0 of the perturbation, in the units of the inputs.
         nt_samples: Draws of each example; with ``overlap`` the most draws.
         stdevs: Standard deviation of the noise, in the units of the inputs.
         out: Folder of the results, made if needed; ``None`` writes nothing. At the end ``summary.csv`` and
             ``summary.png`` are written there.
-        overlap: End the draws of an example once so much of its top set is certified, or out of reach: an int is a
-            number of features, a float a fraction of K. As in :meth:`Certifier.certify`.
-        radii: More radii for the summary; by default half of ``radius`` and twice as much.
+        overlap: Stop sampling an example once this overlap is certified or out of reach; see
+            :meth:`Certifier.certify`.
+        radii: More radii for the summary; by default half of ``radius`` and twice ``radius``.
         names: Names of the examples' files; by default their positions in ``data``.
-        resume: Use the results and checkpoints that are there. ``False`` redoes everything.
-        shard: (I, N) certifies part I of N only, I from 1 to N: every N-th example. Another run without it, when
-            all parts are done, makes the summary of the whole.
+        resume: Use the results and checkpoints in ``out``. ``False`` redoes everything.
+        shard: (I, N) certifies only part I of N, that is every N-th example, with I from 1 to N. When all parts are
+            done, a run without ``shard`` makes the summary of all examples.
         on_failure: ``"raise"`` ends the run at an example that cannot be certified. ``"record"`` writes the reason
-            as its result and goes on; the next run tries again.
+            as the result and goes on. The next run tries the example again.
         nt_samples_batch_size: Draws computed together.
-        groups: What a feature is.
-        covariance: Whether to take the draws' covariance, or in blocks of how many draws.
+        groups: Groups of entries that form one feature.
+        covariance: Whether to take the covariance of the draws, or the number of draws in a block of the covariance.
         region: Regions to certify, one mask or several by name, for all examples.
-        attribution_kwargs: Arguments of the wrapped method whose names are taken.
+        attribution_kwargs: Arguments of the wrapped method whose names this function uses itself.
         draw_baseline_from_distrib: As in NoiseTunnel.
         check_rows: As in :meth:`SmoothedAttribution.sample`.
-        seed: Seed of the noise of every example; ``None`` draws a fresh one for each, records it, and takes results
-            of any seed.
+        seed: Seed of the noise of every example. ``None`` draws and records a fresh seed for each example, and keeps
+            results of any seed.
         show_progress: Show a progress bar on stderr, with the time left and the mean overlap so far.
         **kwargs: Arguments of the wrapped method, for every example.
 
@@ -113,7 +112,7 @@ def certify_dataset(
         The results, in the order of the data.
 
     Raises:
-        InvalidInputError: An argument is not what was expected.
+        InvalidInputError: An argument is invalid.
         CertificationError: The guarantee would be unsound.
         CaptumCertifiedError: Another process failed.
         OSError: A file cannot be written.
@@ -169,19 +168,16 @@ def run_job(
     summary_files: bool = True,
     on_result: Callable[[ExampleResult], None] | None = None,
 ) -> DatasetSummary:
-    """Run a job over examples, whoever gives them.
+    """Run a job over examples.
 
     Args:
-        job: What to do.
+        job: The settings.
         sources: The examples.
-        total: How many they are, if that is known.
-        shard: Part of them.
+        total: Number of examples, if it is known.
+        shard: (I, N) for part I of N.
         show_progress: Show a progress bar.
-        summary_files: Write table and figure at the end.
-        on_result: Told of every result, in the process that writes it.
-
-    Returns:
-        The results.
+        summary_files: Write the table and the figure at the end.
+        on_result: Called with every result, in the process that writes it.
     """
     part, parts = checked_shard(shard)
     everyone = Processes.current()
@@ -211,9 +207,9 @@ def run_job(
 
 
 def _shared_out(chosen: Iterator[Numbered], everyone: Processes) -> tuple[Iterator[Numbered], Processes]:
-    """This process's examples, and the processes that work on each of them.
+    """Return the examples of this process, and the processes that share each example.
 
-    One by one, if there are enough for all; nobody need know how many there are.
+    Each process takes examples of its own if there are enough for all processes. Their total number may be unknown.
     """
     first = list(islice(chosen, everyone.size))
     if len(first) < everyone.size or everyone.size == 1:
@@ -262,7 +258,7 @@ def _failure(job: Job, source: Source, error: Exception, *, write: bool) -> Exam
 
 
 def _holds_result(path: Path) -> bool:
-    """Whether there is a whole result, which a failure to read its input must not replace."""
+    """Return whether the file is a complete result. A failed run must not replace such a file."""
     try:
         return read_result(path) is not None
     except (OSError, FileFormatError):

@@ -1,4 +1,4 @@
-"""The files of one example: its result, and a checkpoint while it is unfinished."""
+"""The files of one example: its result, and its checkpoint until the result is finished."""
 
 import json
 import re
@@ -24,62 +24,49 @@ _TEMPORARY = re.compile(r"\.(.+)\.(?:json|npz|checkpoint|png|csv|html)\.[a-z0-9_
 
 @dataclass(frozen=True)
 class ExampleFiles:
-    """The files of one example.
-
-    Args:
-        folder: Their folder.
-        name: Their name, without a suffix.
-    """
+    """The files of one example, which have one name and several suffixes."""
 
     folder: Path
     name: str
 
     @property
     def json(self) -> Path:
-        """The result."""
+        """Path of the JSON file of the result."""
         return self.folder / f"{self.name}.json"
 
     @property
     def stem(self) -> Path:
-        """The files' path without a suffix."""
+        """Path of the files without a suffix."""
         return self.folder / self.name
 
     @property
     def checkpoint(self) -> Path:
-        """The map of the first draws, with the settings it was sampled under."""
+        """Path of the file with the map of the first draws and the settings of sampling."""
         return self.folder / f"{self.name}.checkpoint"
 
     def write_result(self, certificate: Certificate, inputs: Tensor | tuple[Tensor, ...], notes: JsonObject) -> None:
-        """Write the result, and the certificate with its map."""
+        """Write the JSON file, and the npz file with the certificate and its map."""
         write_result(self.json, certificate, inputs, notes=notes)
 
     def remove_checkpoint(self) -> None:
-        """Remove the checkpoint, if there is one."""
+        """Remove the checkpoint if it exists."""
         self.checkpoint.unlink(missing_ok=True)
 
     def write_checkpoint(self, smoothed_map: SmoothedMap, settings: JsonObject) -> None:
-        """Write the map so far, whole or not at all.
-
-        Args:
-            smoothed_map: The map of the first draws of one seed.
-            settings: The settings of the draws.
-        """
+        """Write the map of the first draws with their settings, whole or not at all."""
         header, arrays = parts_of(smoothed_map)
         contents: dict[str, Json] = {"settings": dict(settings), "map": header}
         header_with_digest = {**contents, "digest": _digest(contents, arrays)}
         write_archive(self.checkpoint, kind=_KIND, header=header_with_digest, arrays=arrays)
 
     def read_checkpoint(self, blocks: Sequence[range]) -> tuple[SmoothedMap, JsonObject]:
-        """Read the map so far, and its settings.
+        """Read the map of the first draws, and their settings.
 
         Args:
-            blocks: The blocks of the whole run.
-
-        Returns:
-            The map, which holds the draws of one or more whole blocks, and the settings.
+            blocks: All blocks of the run. The draws of the map must be the first of these blocks.
 
         Raises:
-            FileFormatError: The file is corrupt, or holds something else.
+            FileFormatError: The file is corrupt, or the draws of the map are not whole blocks.
             OSError: The file cannot be opened.
         """
         header, arrays = read_archive(self.checkpoint, kind=_KIND)
@@ -99,7 +86,7 @@ class ExampleFiles:
 
 
 def leftovers(folder: Path) -> dict[str, list[Path]]:
-    """Return the files that killed processes were writing under temporary names, by the names of their examples."""
+    """Return the temporary files that killed processes left behind, by the names of their examples."""
     found: dict[str, list[Path]] = {}
     for path in folder.iterdir():
         match = _TEMPORARY.fullmatch(path.name)
@@ -109,5 +96,5 @@ def leftovers(folder: Path) -> dict[str, list[Path]]:
 
 
 def _digest(contents: JsonObject, arrays: Mapping[str, np.ndarray]) -> str:
-    """Of everything: the archive's own checksums do not cover the names of its members."""
+    """Return a digest of all contents. The checksums of an archive do not cover the names of its members."""
     return digest(json.dumps(contents, sort_keys=True), {name: torch.from_numpy(a) for name, a in arrays.items()})

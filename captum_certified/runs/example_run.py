@@ -1,4 +1,4 @@
-"""One example of a run: found finished, continued from a checkpoint, or sampled; then written."""
+"""The run of one example: its result is found, continued from a checkpoint, or sampled, and then written."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -31,19 +31,13 @@ class ExampleRun:
     """Certifies one example, alone or together with other processes.
 
     Args:
-        state: What to do, and what the examples of the run share.
+        state: The job, and the state that all examples of the run share.
         source: The example.
-        workers: The processes that share its draws; the first of them reads and writes its files.
-        progress: Told of every pass.
+        workers: The processes that share the draws. The first process reads and writes the files.
+        progress: The progress bar of the run.
     """
 
-    def __init__(
-        self,
-        state: RunState,
-        source: Source,
-        workers: Processes,
-        progress: RunProgress,
-    ) -> None:
+    def __init__(self, state: RunState, source: Source, workers: Processes, progress: RunProgress) -> None:
         self.job = state.job
         self.source = source
         self.workers = workers
@@ -54,42 +48,43 @@ class ExampleRun:
 
     @cached_property
     def example(self) -> Example:
-        """Read once, in every process."""
+        """The example, which every process reads once."""
         return self.source.load()
 
     def result(self) -> ExampleResult:
-        """Certify it, unless that is done already."""
+        """Return the result of the example: the stored result if it can be kept, otherwise a new result."""
         start = cast(StartingPoint, self.workers.together(self._begin)[0])
         if start.finished is not None:
             return self._in_first(lambda: self._keep(start))
         smoothed_map = start.smoothed_map
-        # A map whose draws have ended is not looked at again.
+        # No draws are added to a map that a sequential run has stopped.
         ended = start.outcome == "recertified" or (smoothed_map is not None and smoothed_map.looks is not None)
         if smoothed_map is None or not ended:
             smoothed_map = self._sampled(start)
         return self._in_first(lambda: self._finish(smoothed_map, start))
 
     def _in_first(self, step: Callable[[], Value]) -> Value:
-        """What a step returns in the first process, where alone it runs."""
+        """Run a step in the first process only, and return its value in all processes."""
         return cast(Value, self.workers.together(lambda: step() if self.workers.is_first else None)[0])
 
     def _begin(self) -> StartingPoint | None:
-        example = self.example  # read by all processes, so that all know if it cannot be
+        example = self.example  # all processes read it, so that an example that cannot be read fails in all of them
         if not self.workers.is_first:
             return None
         return starting_point(self.state, example, self.files, self._run_of)
 
     def _run_of(self, seed: int | None) -> SamplingRun:
-        """What samples the draws of a seed; made once, so that it knows its first draw when the last is made."""
+        """Return the run that samples the draws of a seed. One run samples all of them, so that it can compare them."""
         if self._run is None or self._run.request.plan.seed != seed:
             request = self.job.request(self.example, seed=seed)
             self._run = SamplingRun(request, on_pass=self.progress.add, declared=self.state.declared)
         return self._run
 
     def _sampled(self, start: StartingPoint) -> SmoothedMap:
-        """The map of all draws that are needed: maps of single blocks, merged in the order of their draws.
+        """Sample all draws that are needed, and return their map.
 
-        Whoever samples a block, and whenever, the sums are formed in one order, so that all results are equal.
+        Every block is sampled as a map of its own, and these maps are merged in the order of their draws. The sums are
+        therefore equal bit for bit, no matter which process samples a block and when.
         """
         run = self._run_of(start.seed)
         rule = self.job.stopping_rule(run.request)
@@ -107,10 +102,10 @@ class ExampleRun:
         self,
         so_far: SmoothedMap | None,
         stop: int,
-        rows: Tensor | None = None,  # noqa: ARG002  the only row
+        rows: Tensor | None = None,  # noqa: ARG002  an example has one row
     ) -> SmoothedMap:
-        """The map of all draws before ``stop``, the end of a block; see :class:`SampleUntil`."""
-        assert self._run is not None  # noqa: S101  for the type checker: draws are those of a run
+        """Return the map of all draws before ``stop``, the end of a block; see :class:`SampleUntil`."""
+        assert self._run is not None  # noqa: S101  for the type checker: the caller has made the run
         run, done = self._run, 0 if so_far is None else int(so_far.n_samples[0])
         self.progress.reach(done)
         blocks = [block for block in run.request.plan.blocks() if block.stop <= stop]
@@ -130,13 +125,13 @@ class ExampleRun:
         return so_far
 
     def _forecast(self, smoothed_map: SmoothedMap) -> float:
-        """The share of the top set to expect from all draws."""
+        """Return the fraction of the top set to expect from all draws."""
         goal, draws = self.job.goal, self.job.sampling.nt_samples
         expected = self.job.certifier.forecast(smoothed_map, k=goal.k, radius=goal.radius, nt_samples=draws)
         return float(expected[0]) / goal.top_set(smoothed_map.layout.n_features)
 
     def _block(self, run: SamplingRun, blocks: list[range]) -> SmoothedMap | None:
-        """The map of this process's block of a round, if there is one."""
+        """Return the map of the block that this process samples in a round, or ``None`` without such a block."""
         if self.workers.rank >= len(blocks):
             return None
         [smoothed] = run.last(blocks[self.workers.rank], check_later=False)
@@ -144,7 +139,7 @@ class ExampleRun:
         return smoothed
 
     def _check_later(self, run: SamplingRun) -> None:
-        """Refuse a method that has become another, before what it gave is saved; what was saved is given up."""
+        """Refuse a method that changed during the run, and remove the checkpoint, which may hold wrong draws."""
         try:
             self.workers.together(run.check_later)
         except CaptumCertifiedError:
@@ -158,7 +153,7 @@ class ExampleRun:
 
     def _keep(self, start: StartingPoint) -> ExampleResult:
         stored, files = start.finished, self.files
-        assert stored is not None and files is not None  # noqa: S101, PT018  for the type checker: it was found there
+        assert stored is not None and files is not None  # noqa: S101, PT018  for the type checker: it was found on disk
         if self.job.beside is not None:
             self.job.beside(files.stem, stored.certificate, self.example, False)
         return ExampleResult(name=self.source.name, record=stored.record, outcome="kept", path=files.json)
@@ -174,7 +169,7 @@ class ExampleRun:
         if files is None:
             record = {**certificate.to_dict(), **notes}
             return ExampleResult(name=self.source.name, record=record, outcome=outcome)
-        if outcome == "recertified":  # or a kill between the two files of the result would cost all draws
+        if outcome == "recertified":  # a process that is killed between the two files of the result loses no draws
             self._save(self._run_of(smoothed_map.seed), smoothed_map)
         if job.beside is not None:
             job.beside(files.stem, certificate, self.example, True)
@@ -198,7 +193,7 @@ class ExampleRun:
         }
 
     def _region_notes(self, smoothed_map: SmoothedMap) -> dict[str, Json]:
-        """Certificates of the regions: of a single mask, or by name."""
+        """Return the certificate of a single mask, or the certificates of the regions by name."""
         job, region = self.job, self.example.region
         given = job.sampling.region if region is None else region
         certified = {

@@ -1,4 +1,4 @@
-"""The examples of a data set, one at a time, each under a name."""
+"""The examples of a data set, one at a time, each with a name."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from captum_certified.storage import JsonObject
 
 __all__ = ["SUMMARY", "Example", "Source", "sources_of"]
 
-SUMMARY = "summary"  # files of this name are about all examples together
+SUMMARY = "summary"  # name of the files about all examples
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -35,10 +35,10 @@ class Example:
     """One example.
 
     Attributes:
-        inputs: Tensor, or tuple of them, with a batch dimension of 1.
-        target: Its target, as Captum takes it.
-        region: Regions of its own to record.
-        notes: Entries for its result, JSON values.
+        inputs: A tensor, or a tuple of tensors, with a batch dimension of 1.
+        target: The target, in one of Captum's forms.
+        region: Regions to record for this example only.
+        notes: Entries for the result.
     """
 
     inputs: Inputs
@@ -52,9 +52,9 @@ class Source:
     """An example that is read only if it is needed.
 
     Attributes:
-        name: Name of its files.
-        load: Reads it.
-        notes: Entries for its result, JSON values, even if it cannot be read.
+        name: Name of the files.
+        load: Reads the example.
+        notes: Entries for the result, even if the example cannot be read.
     """
 
     name: str
@@ -63,17 +63,14 @@ class Source:
 
 
 def sources_of(data: Iterable[Any], *, names: Iterable[str] | None) -> tuple[Iterator[Source], int | None]:
-    """The examples of a data set.
+    """Return the examples of a data set, and their number if it is known.
 
     Args:
         data: A map-style or iterable Dataset of single examples, or an iterable of batches such as a DataLoader.
-        names: Names of the examples; otherwise their positions.
-
-    Returns:
-        The examples, and how many they are, if that is known.
+        names: Names of the examples; by default their positions.
 
     Raises:
-        InvalidInputError: The data are shuffled, or names are no file names or not distinct.
+        InvalidInputError: The data are shuffled, or the names are not distinct or cannot be file names.
     """
     _check_order(data)
     known = None if names is None else checked_names(names)
@@ -83,10 +80,10 @@ def sources_of(data: Iterable[Any], *, names: Iterable[str] | None) -> tuple[Ite
 
 
 def checked_names(names: Iterable[str]) -> list[str]:
-    """Distinct names that can be file names.
+    """Return the names as a list.
 
     Raises:
-        InvalidInputError: They are not.
+        InvalidInputError: The names are not distinct or cannot be file names.
     """
     known = list(names)
     for name in known:
@@ -126,13 +123,13 @@ def _check_order(data: Iterable[Any]) -> None:
 
 
 class _Indexed(Protocol):
-    """A map-style data set, whose items have numbers."""
+    """A map-style data set."""
 
     def __getitem__(self, index: int) -> Any:
-        """The item of a number."""
+        """Return one item."""
 
     def __len__(self) -> int:
-        """How many items there are."""
+        """Return the number of items."""
 
 
 def _is_indexed(data: object) -> TypeGuard[_Indexed]:
@@ -188,7 +185,7 @@ def _map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
 
 
 def _target_of(targets: Target, row: int, rows: int) -> Target:
-    """The target of one row of a batch, in Python's own numbers."""
+    """Return the target of one row of a batch, with integers of Python instead of tensors."""
     if isinstance(targets, Tensor):
         of_each = targets.dim() > 0 and len(targets) == rows
         values: list[int] = (targets[row] if of_each else targets).reshape(-1).tolist()

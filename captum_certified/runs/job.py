@@ -1,4 +1,4 @@
-"""What a run over a data set is to do with every example."""
+"""The settings of a run over a data set."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,18 +25,18 @@ OnFailure = Literal["raise", "record"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """The settings of a run, checked as far as they can be without an example.
+    """The settings of a run. They are checked as far as possible without an example.
 
     Attributes:
-        certifier: Certifies, with the explainer to sample from.
-        goal: What is to be certified.
-        sampling: The arguments of sampling, but for the target and what an example has of its own.
-        radii: More radii to certify, for the summary; by default half of the goal's and twice as much.
+        certifier: The certifier, with the explainer to sample from.
+        goal: The top set, the radius and the overlap.
+        sampling: The arguments of sampling that all examples share.
+        radii: More radii to certify, for the summary; by default half of the goal's radius and twice this radius.
         out: Folder of the results.
-        resume: Whether results and checkpoints found there are used.
-        on_failure: Whether an example that cannot be certified ends the run.
-        beside: Writes further files of an example, before its JSON; told the files' path without a suffix, the
-            certificate, the example, and whether the result is new.
+        resume: Whether results and checkpoints in ``out`` are used.
+        on_failure: Whether to raise or to record the error of an example that cannot be certified.
+        beside: Writes further files of an example before its JSON file. The arguments are the path of the files without
+            a suffix, the certificate, the example, and whether the result is new.
     """
 
     certifier: Certifier
@@ -60,17 +60,17 @@ class Job:
 
     @property
     def explainer(self) -> SmoothedAttribution:
-        """What is sampled."""
+        """The smoothed attribution to sample from."""
         return self.certifier.explainer
 
     @property
     def all_radii(self) -> tuple[float, ...]:
-        """The goal's radius and the others, ascending."""
+        """The radius of the goal and the other radii, ascending."""
         return tuple(self.radii or ())
 
     @property
     def certificate_settings(self) -> dict[str, Json]:
-        """Settings that need no new draws when they change; not all of them may be chosen after looking."""
+        """Settings that need no new draws when they change. Most of them must be chosen before looking at a result."""
         return {
             "k": self.goal.k,
             "radius": self.goal.radius,
@@ -81,11 +81,7 @@ class Job:
         }
 
     def request(self, example: Example, *, seed: int | None) -> SamplingRequest:
-        """Return the call that samples all draws of an example.
-
-        Raises:
-            InvalidInputError: An argument is not what was expected.
-        """
+        """Return the checked request for all draws of an example."""
         settings = replace(
             self.sampling,
             seed=seed,
@@ -96,11 +92,11 @@ class Job:
         return SamplingRequest.checked((self.explainer,), example.inputs, settings)
 
     def stopping_rule(self, request: SamplingRequest) -> StoppingRule | None:
-        """Return when to look whether an example is done; ``None`` if its draws are fixed."""
+        """Return the stopping rule, or ``None`` if the number of draws is fixed."""
         return None if self.goal.overlap is None else StoppingRule.of(self.certifier.prover, self.goal, request.plan)
 
     def sampling_settings(self, run: SamplingRun) -> dict[str, Json]:
-        """Return the settings that determine the draws: sequential ones depend on what is to be certified."""
+        """Return the settings that determine the draws. In a sequential run the goal is one of these settings."""
         settings = sampling_settings(run.setups[0], run.request)
         if self.goal.overlap is not None:
             asked = {name: value for name, value in self.certificate_settings.items() if name != "radii"}

@@ -1,4 +1,4 @@
-"""The processes of a ``torch.distributed`` run, and how they learn of one another's failures."""
+"""The processes of a ``torch.distributed`` run, which exchange values and failures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Item = TypeVar("Item")
 
 
 class LostProcessError(CaptumCertifiedError):
-    """Another process is gone: no fault of the example that was being worked on."""
+    """Another process has ended. The present example did not cause this."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Some processes that run the same program; by default this one alone.
+    """The processes that run the same program; by default this process alone.
 
     Attributes:
         rank: Number of this process.
@@ -32,30 +32,24 @@ class Processes:
 
     @classmethod
     def current(cls) -> "Processes":
-        """Those of ``torch.distributed``, if it is initialised; else this one alone."""
+        """Return the processes of ``torch.distributed`` if it is initialised, else this process alone."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
         return cls()
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes files and prints."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def together(self, step: Callable[[], Value]) -> list[Value]:
-        """Run a step in every process, and give all of them what each returned.
+        """Run a step in every process, and return the values of all processes in the order of ranks.
 
-        A process whose step fails still takes part in the exchange, so that none waits for it for ever.
-
-        Args:
-            step: What to run; its result is sent to the other processes.
-
-        Returns:
-            The results, in the order of ranks.
+        A process whose step fails still takes part in the exchange, so that no process waits for it for ever.
 
         Raises:
-            Exception: What the step raised here.
-            CaptumCertifiedError: It raised in another process.
+            Exception: The step failed in this process.
+            CaptumCertifiedError: The step failed in another process.
             LostProcessError: Another process has ended.
         """
         if self.size == 1:
@@ -64,7 +58,7 @@ class Processes:
         failure = None
         try:
             values.append(step())
-        except Exception as error:  # noqa: BLE001  it is raised again below, when the others know
+        except Exception as error:  # noqa: BLE001  raised again below, after the other processes know of it
             failure = error
         text = None if failure is None else f"{type(failure).__name__}: {failure}"
         try:

@@ -1,4 +1,4 @@
-"""Progress of a run in draws, with the overlap certified so far."""
+"""The progress of a run: draws, and the mean overlap certified so far."""
 
 import sys
 import time
@@ -14,10 +14,10 @@ __all__ = ["RunProgress", "run_progress"]
 
 
 class RunProgress:
-    """Counts draws and overlaps.
+    """Counts draws and certified overlaps.
 
     Args:
-        bar: A progress bar over all draws.
+        bar: The progress bar over all draws.
         nt_samples: Draws of one example.
         show: Whether anything is shown.
     """
@@ -32,21 +32,18 @@ class RunProgress:
         self.certified = 0
 
     def add(self, draws: int) -> None:
-        """More draws of the present example."""
+        """Count more draws of the present example."""
         self.drawn += draws
         self.bar.update(draws)
 
     def reach(self, draws: int) -> None:
-        """The present example has so many draws, whoever made them."""
+        """Set the number of draws of the present example, including draws of other processes and earlier runs."""
         self.add(max(draws - self.drawn, 0))
 
     def expect(self, name: str, overlap_fraction: Callable[[], float], draws: int) -> None:
-        """Say on stderr what the first block of an example promises.
+        """Write a forecast from the first ``draws`` draws of an example to stderr.
 
-        Args:
-            name: The example.
-            overlap_fraction: Computes the overlap to expect in the end.
-            draws: Draws of the block.
+        ``overlap_fraction`` computes the overlap to expect from all draws. It is called only if progress is shown.
         """
         if self.show:
             share = overlap_fraction()
@@ -57,7 +54,7 @@ class RunProgress:
             sys.stderr.write(f"{name}: {forecast}\n")
 
     def finish(self, overlap_fraction: float | None) -> None:
-        """The present example is done; ``None`` if nothing could be certified."""
+        """Finish the present example. ``overlap_fraction`` is ``None`` if it failed."""
         self.reach(self.nt_samples)
         self.drawn = 0
         self.begun = time.perf_counter()
@@ -69,7 +66,7 @@ class RunProgress:
 
 @contextmanager
 def run_progress(*, examples: int | None, nt_samples: int, show: bool) -> Iterator[RunProgress]:
-    """Progress over so many examples, or over nobody knows how many."""
+    """Show the progress over a number of examples, which is ``None`` if it is unknown."""
     total = None if examples is None else examples * nt_samples
     with progress_bar(total=total, description="certifying", show=show) as bar:
         yield RunProgress(bar, nt_samples, show=show)

@@ -1,4 +1,4 @@
-"""Results on disk: a JSON file for people and programs, and beside it the certificate with its map."""
+"""Results on disk: a JSON file, and an npz file with the certificate and its map."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ _PACKAGES = ("captum-certified", "captum", "torch", "numpy", "scipy")
 
 
 def input_digest(example: Tensor | tuple[Tensor, ...]) -> str:
-    """SHA-256 of one example: of dtype, shape and bytes of each of its tensors.
+    """Return the SHA-256 of the dtype, the shape and the bytes of each tensor of one example.
 
     Args:
         example: A row of the input, without the batch dimension, or a tuple of such rows.
@@ -55,23 +55,23 @@ def write_result(
     *,
     notes: JsonObject | None = None,
 ) -> Path:
-    """Write the certificate of one example as JSON, and beside it as npz with the map it is about.
+    """Write the certificate of one example as a JSON file, and with its map as an npz file of the same name.
 
-    The JSON holds ``certificate.to_dict()``, ``input_digest``, ``map_file`` and ``map_digest`` (the npz and its
-    SHA-256), ``versions``, and the notes. It is written last, so a JSON file that exists is complete.
+    The JSON file holds ``certificate.to_dict()``, ``input_digest``, ``map_file`` and ``map_digest`` (the name and the
+    SHA-256 of the npz file), ``versions``, and the notes. It is written last, so a JSON file that exists is complete.
 
     Args:
-        path: The JSON file; the npz has the same name with another suffix.
+        path: The JSON file.
         certificate: A certificate of one example.
-        inputs: The input it is about, with its batch dimension of 1.
-        notes: More entries, such as label and prediction; they are kept, but :func:`verify` does not compare them.
+        inputs: The input of this example, with its batch dimension of 1.
+        notes: More entries, such as label and prediction. :func:`verify` does not compare them.
 
     Returns:
         The path of the JSON file.
 
     Raises:
         InvalidInputError: The path does not end in .json, the certificate or the input is not of one example,
-            a note has the name of another entry, or is not a JSON value.
+            a note has the name of another entry, or a note is not a JSON value.
         OSError: A file cannot be written.
     """
     target = Path(path)
@@ -96,20 +96,20 @@ def write_result(
 
 
 def versions() -> dict[str, str]:
-    """Those of Python and of the packages that a result may depend on."""
+    """Return the versions of Python and of the packages that a result may depend on."""
     return {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of the bytes of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def map_name(record: JsonObject, path: Path) -> str:
-    """The name of the npz file beside a result.
+    """Return the name of the npz file that belongs to a JSON file.
 
     Raises:
-        FileFormatError: The result names none.
+        FileFormatError: The JSON file does not name an npz file in its folder.
     """
     name = record.get("map_file")
     if not isinstance(name, str) or Path(name).name != name or Path(name).suffix != ".npz":
@@ -129,13 +129,13 @@ def _checked_notes(notes: JsonObject, record: JsonObject) -> dict[str, Json]:
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A result whose files are whole and fit together.
+    """A result whose two files are complete and belong together.
 
     Attributes:
-        record: What its JSON holds.
-        certificate: Its certificate, with the map.
-        sampling_settings: The settings that determine its draws; empty if unknown.
-        certificate_settings: The settings of its certificate; empty if unknown.
+        record: The contents of the JSON file.
+        certificate: The certificate, with its map.
+        sampling_settings: The settings that determine the draws; empty if unknown.
+        certificate_settings: The settings of the certificate; empty if unknown.
     """
 
     record: JsonObject
@@ -145,26 +145,22 @@ class StoredResult:
 
 
 def with_notes_digest(notes: JsonObject) -> dict[str, Json]:
-    """Notes for a result with their digest, which :func:`read_result` checks."""
+    """Return notes with their digest, which :func:`read_result` checks."""
     return {**notes, _NOTES_DIGEST: json_digest(notes)}
 
 
 def is_of_dataset_run(record: JsonObject) -> bool:
-    """Whether a result has notes of a run over a data set."""
+    """Return whether a result was written by a run over a data set."""
     return _NOTES_DIGEST in record
 
 
 def read_result(path: Path) -> StoredResult | None:
-    """A stored result, checked without recomputing it, which :func:`verify` does.
+    """Read a stored result by its JSON file, or return ``None`` if the file records a failure.
 
-    Args:
-        path: Its JSON file.
-
-    Returns:
-        The result; ``None`` if the file records a failure.
+    The files are checked by their digests. Unlike :func:`verify`, this function does not recompute the result.
 
     Raises:
-        FileFormatError: A file is corrupt, missing, or not of a run over a data set.
+        FileFormatError: A file is corrupt or missing, or was not written by a run over a data set.
         OSError: A file cannot be opened.
     """
     record = read_json(path)

@@ -1,4 +1,4 @@
-"""Finds an example's stored result or checkpoint, and decides whether to reuse it."""
+"""Resumption: find the stored result or the checkpoint of an example, and decide whether to reuse it."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -29,21 +29,21 @@ __all__ = [
 
 _CHOSEN = 3
 LOOKED_BEFORE = "looked_before"
-# Settings by which a result of the same explanation has other draws.
+# Settings that change the draws of the same explanation.
 _OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
-# Settings by which a certificate of the same map fails for other draws. K is one of them where intervals may miss.
+# Settings that change for which draws a certificate of the same map is wrong. If intervals may miss, K does so too.
 _OF_THE_EVENT = ("bound", "confidence", "violations")
 
 
 class KeptResults:
-    """Which results of a folder are looked at before they are kept.
+    """Decides which results of a folder are compared with the explainer before they are kept.
 
-    Equal settings do not say that the model is the same: a closure, or a network's code, is no setting. The first
-    result that would be kept, the last and three others are compared with what the explainer does now; and all of
-    them once one was of another explainer.
+    Settings do not include the code of a network or of a closure, so results with equal settings may come from another
+    model. The first result that would be kept, the last result and three others are compared with the maps that the
+    explainer computes now. As soon as one of them differs, all further results are compared.
 
     Args:
-        folder: Where the results are, or ``None``.
+        folder: The folder of the results, or ``None``.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -54,21 +54,21 @@ class KeptResults:
         self.first_seen = False
         self.on_trust: list[str] = []
 
-    def are_checked(self, name: str) -> bool:
-        """Whether this one is to be compared; otherwise it is kept on trust."""
-        checked = self.doubted or not self.first_seen or name in self.chosen
+    def must_compare(self, name: str) -> bool:
+        """Return whether a result is compared. A result that is not compared is kept on trust."""
+        compared = self.doubted or not self.first_seen or name in self.chosen
         self.first_seen = True
-        return checked
+        return compared
 
 
 def check_trust(kept: Sequence[KeptResults]) -> None:
-    """Refuse a folder in which a result was of another explainer and others were kept without a comparison.
+    """Refuse results that were kept without a comparison if other results came from another explainer.
 
     Args:
-        kept: What was kept in each process.
+        kept: The results that each process has kept.
 
     Raises:
-        CertificationError: It is one.
+        CertificationError: Some results came from another explainer, and some were not compared.
     """
     on_trust = sorted(name for one in kept for name in one.on_trust)
     if on_trust and any(one.doubted for one in kept):
@@ -81,13 +81,13 @@ def check_trust(kept: Sequence[KeptResults]) -> None:
 
 @dataclass
 class RunState:
-    """What the examples of one run share.
+    """The state that all examples of a run share.
 
     Attributes:
-        job: What to do with every example.
-        kept: Which results are compared before they are kept.
-        notices: What was said already about files that are not used.
-        declared: What the explainer says of itself, once an example was explained: all weights are hashed once.
+        job: The settings of the run.
+        kept: Decides which results are compared before they are kept.
+        notices: The reasons that were already given for files that are not used.
+        declared: The settings of the explainer, known after the first example, so that all weights are hashed once.
     """
 
     job: Job
@@ -104,15 +104,14 @@ class RunState:
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """Where to begin.
+    """The state of an example before its run.
 
     Attributes:
         seed: Seed of the draws.
-        outcome: What the result will be said to be.
-        smoothed_map: The map of the first draws, or of all of them.
-        finished: A result that can stay as it is.
-        looked_before: Whether an earlier result of this input existed, so that the settings may have been chosen by
-            looking at it.
+        outcome: The outcome to report in the result.
+        smoothed_map: The map of the first draws, or of all draws.
+        finished: A stored result that can be kept.
+        looked_before: Whether the settings may have been chosen by looking at an earlier result of the same input.
     """
 
     seed: int
@@ -123,18 +122,15 @@ class StartingPoint:
 
 
 def starting_point(
-    state: RunState,
-    example: Example,
-    files: ExampleFiles | None,
-    run_of: Callable[[int], SamplingRun],
+    state: RunState, example: Example, files: ExampleFiles | None, run_of: Callable[[int], SamplingRun]
 ) -> StartingPoint:
-    """Where to begin with an example.
+    """Return the starting point of an example.
 
     Args:
-        state: What the examples of the run share.
+        state: The state that all examples of the run share.
         example: The example.
-        files: Its files, if results are written.
-        run_of: What would sample the example's draws of a seed.
+        files: The files of the example, or ``None`` if results are not written.
+        run_of: Returns the run that samples the draws of a seed.
     """
     job = state.job
     fresh = StartingPoint(fresh_seed() if job.sampling.seed is None else job.sampling.seed)
@@ -149,14 +145,9 @@ def starting_point(
 
 
 class _EarlierFiles:
-    """What was found on disk of an example, compared with what is wanted."""
+    """The earlier files of an example, compared with the settings of the present run."""
 
-    def __init__(
-        self,
-        state: RunState,
-        files: ExampleFiles,
-        run_of: Callable[[int], SamplingRun],
-    ) -> None:
+    def __init__(self, state: RunState, files: ExampleFiles, run_of: Callable[[int], SamplingRun]) -> None:
         self.state = state
         self.job = state.job
         self.files = files
@@ -176,13 +167,13 @@ class _EarlierFiles:
             return None
 
     def result(self) -> StartingPoint | None:
-        """A finished result, to be kept or certified anew."""
+        """Return the starting point from a stored result, which is kept or certified anew, or ``None``."""
         stored = self.stored
         if stored is None:
             return None
         smoothed_map = stored.certificate.map
         recertified = list(differences(stored.certificate_settings, self.job.certificate_settings))
-        looked_at = bool(recertified) or self.kept.are_checked(self.files.name)
+        looked_at = bool(recertified) or self.kept.must_compare(self.files.name)
         if not self._is_of_this_run(smoothed_map, stored.sampling_settings, looked_at=looked_at):
             return None
         if not recertified:
@@ -193,7 +184,7 @@ class _EarlierFiles:
         return StartingPoint(smoothed_map.seed or 0, "recertified", smoothed_map)
 
     def checkpoint(self, blocks: list[range]) -> StartingPoint | None:
-        """The first draws of an unfinished one."""
+        """Return the starting point from a checkpoint, or ``None``."""
         try:
             smoothed_map, settings = self.files.read_checkpoint(blocks)
         except FileNotFoundError:
@@ -206,10 +197,12 @@ class _EarlierFiles:
         return StartingPoint(smoothed_map.seed or 0, "continued", smoothed_map)
 
     def was_looked_at(self, start: StartingPoint) -> bool:
-        """Whether the result that is replaced may have decided what is asked now.
+        """Return whether the present settings may have been chosen by looking at the result that is replaced.
 
-        It may if the draws are others, if σ is, if another explanation has the same seed, or if the same draws are
-        certified by other events. Radii need no choice: all of them hold together.
+        For new draws this is so if the number of draws, σ or the goal of a sequential run has changed, or if another
+        explanation has the same seed. For another certificate of the same map it is so if the bound, the confidence or
+        the violations have changed, or K where intervals may miss. Radii may be chosen after looking, because the
+        statements at all radii hold together.
         """
         if self.stored is None:
             return False
@@ -227,7 +220,7 @@ class _EarlierFiles:
         return looked
 
     def _other_events(self, stored: StoredResult) -> bool:
-        """Whether the certificate of the same map rests on other events than the one that is replaced."""
+        """Return whether the certificate of the same map may now be wrong for draws for which it was not before."""
         now, then = self.job.certificate_settings, stored.certificate_settings
         looked = any(now[name] != then.get(name) for name in _OF_THE_EVENT)
         if not looked and now["k"] != then.get("k"):
@@ -251,14 +244,14 @@ class _EarlierFiles:
 
 
 def _other_seed(job: Job, smoothed_map: SmoothedMap) -> list[str]:
-    """Any seed will do where none is asked for."""
+    """Return the difference between the seeds in words. Any seed is accepted if the run has no seed."""
     if job.sampling.seed is None or smoothed_map.seed == job.sampling.seed:
         return []
     return [f"seed was {smoothed_map.seed} and is {job.sampling.seed}"]
 
 
 class _Notices:
-    """Says once for all examples why files are not used."""
+    """Warns about files that are not used. Each reason is given once for all examples."""
 
     def __init__(self, files: ExampleFiles, said: set[str]) -> None:
         self.files = files

@@ -1,4 +1,4 @@
-"""The settings that determine a result, as JSON values, and what differs between two sets of them."""
+"""The settings that determine a result, as JSON values, and the differences between two sets of settings."""
 
 import json
 import re
@@ -15,16 +15,13 @@ _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
 
 def sampling_settings(setup: Setup, request: SamplingRequest) -> dict[str, Json]:
-    """Everything but the seed that determines the draws of one example.
+    """Return everything but the seed that determines the draws of one example.
 
-    Versions of packages and the size of passes are no settings: a result keeps them, and stays valid when they change.
+    Versions of packages and the pass size are left out, because a result stays valid when they change.
 
     Args:
-        setup: What is explained, as maps hold it.
-        request: The call.
-
-    Returns:
-        JSON values.
+        setup: The setup of the example's map.
+        request: The checked request.
     """
     explained = {name: value for name, value in setup.items() if name not in ("versions", "nt_samples_batch_size")}
     return {
@@ -39,12 +36,12 @@ def sampling_settings(setup: Setup, request: SamplingRequest) -> dict[str, Json]
 
 
 def differences(stored: Json, wanted: Json, name: str = "") -> Iterator[str]:
-    """A few words for every setting that differs.
+    """Yield a few words for every setting that differs.
 
     Args:
-        stored: Settings of a file, perhaps of another version.
+        stored: Settings of a file, which may have been written by another version.
         wanted: Settings of this run.
-        name: What they are the value of.
+        name: Name of the setting whose values are compared.
     """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         for key in sorted(stored.keys() | wanted.keys()):

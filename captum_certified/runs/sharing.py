@@ -1,4 +1,4 @@
-"""Who samples what: examples over shards and processes, blocks of draws over processes. Arithmetic alone."""
+"""How examples are shared by shards and processes, and blocks of draws by processes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,10 +8,10 @@ __all__ = ["belongs_to", "checked_shard", "counted", "rounds"]
 
 
 def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
-    """(I, N), part I of N with I from 1, as (I − 1, N); everything for ``None``.
+    """Return part I of N, with I from 1, as (I − 1, N). ``None`` is a single part with all examples.
 
     Raises:
-        InvalidInputError: It is not such a pair.
+        InvalidInputError: ``shard`` is not a pair (I, N) of integers with I from 1 to N.
     """
     if shard is None:
         return 0, 1
@@ -25,25 +25,22 @@ def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def belongs_to(position: int, part: int, parts: int) -> bool:
-    """Whether an example is in a part: each has every ``parts``-th example, beginning with number ``part``."""
+    """Return whether an example is in a part, which has every ``parts``-th example, beginning with number ``part``."""
     return position % parts == part
 
 
 def counted(total: int, part: int, parts: int) -> int:
-    """How many of ``total`` examples are in a part."""
+    """Return the number of examples in a part of ``total`` examples."""
     return len(range(part, total, parts))
 
 
 def rounds(blocks: Sequence[range], *, done: int, processes: int) -> Iterator[list[range]]:
-    """The blocks that are left, in the order of their draws, at most one for each process at a time.
+    """Yield the remaining blocks in rounds of at most one block for each process, in the order of their draws.
 
     Args:
         blocks: Consecutive ranges of draws.
-        done: The number after the last draw that is there.
+        done: Number of draws that are already made.
         processes: Number of processes.
-
-    Yields:
-        The blocks of one round, that of process 0 first.
     """
     left = [block for block in blocks if block.start >= done]
     for first in range(0, len(left), processes):

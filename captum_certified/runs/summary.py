@@ -1,4 +1,4 @@
-"""All results of a run together: a table, a figure, a mean."""
+"""The summary of a run: its results, their mean, a table and a figure."""
 
 import csv
 import io
@@ -25,15 +25,15 @@ Outcome = Literal["sampled", "continued", "recertified", "kept", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleResult:
-    """What is certified of one example.
+    """The result of one example.
 
     Attributes:
-        name: Its name.
-        record: What its JSON file holds; of a failure, why.
+        name: Name of the example.
+        record: The contents of the JSON file; after a failure they hold the reason.
         outcome: ``"sampled"`` now, ``"continued"`` from a checkpoint, ``"recertified"`` from the map of an earlier
-            result, ``"kept"`` as it was found, or ``"failed"``.
-        path: Its JSON file, if results are written.
-        traceback: Where it failed, for people.
+            result, ``"kept"`` from an earlier run, or ``"failed"``.
+        path: The JSON file, if results are written.
+        traceback: The traceback of a failure.
     """
 
     name: str
@@ -49,24 +49,24 @@ class ExampleResult:
 
     @property
     def overlap(self) -> int | None:
-        """Certified number of the top K features that stay; ``None`` of a failure."""
+        """Certified number of the top K features that stay; ``None`` after a failure."""
         return None if self.failed else int(self.record["overlap"][0])
 
     @property
     def overlap_fraction(self) -> float | None:
-        """The same as a fraction of K."""
+        """``overlap`` as a fraction of K; ``None`` after a failure."""
         return None if self.failed else float(self.record["overlap_fraction"][0])
 
     @property
     def curve(self) -> Mapping[float, int]:
-        """Certified overlap at every radius of the run; empty of a failure."""
+        """Certified overlap at every radius of the run; empty after a failure."""
         return {} if self.failed else dict(zip(*self.record["curve"].values(), strict=True))
 
     def certificate(self) -> Certificate:
-        """The certificate with its map, read from the npz beside the JSON.
+        """Read the certificate and its map from the npz file of the result.
 
         Raises:
-            InvalidInputError: There is none, because the example failed or nothing was written.
+            InvalidInputError: The example failed, or results were not written.
             FileFormatError: The file is corrupt.
             OSError: The file cannot be opened.
         """
@@ -80,10 +80,10 @@ class DatasetSummary(Sequence[ExampleResult]):
     """The results of a run, in the order of the data.
 
     Attributes:
-        results: One for every example.
+        results: One result for every example.
         radius: L2 size of the perturbation.
         radii: All radii that were certified.
-        confidence: Of each example by itself, for all radii together; a mean over examples has none of its own.
+        confidence: Confidence of each example by itself, for all radii together. A mean over examples has none.
     """
 
     results: tuple[ExampleResult, ...]
@@ -108,21 +108,21 @@ class DatasetSummary(Sequence[ExampleResult]):
 
     @property
     def certified(self) -> tuple[ExampleResult, ...]:
-        """Those that did not fail."""
+        """The results of examples that did not fail."""
         return tuple(result for result in self.results if not result.failed)
 
     @property
     def mean_overlap_fraction(self) -> float | None:
-        """Mean certified overlap, as a fraction of K, over those that did not fail.
+        """Mean certified overlap, as a fraction of K, over the examples that did not fail.
 
-        It is a mean of statements that each have their own confidence, and has none itself.
+        The mean has no confidence, because each of its terms is a statement with its own confidence.
         """
         fractions = [float(result.record["overlap_fraction"][0]) for result in self.certified]
         return sum(fractions) / len(fractions) if fractions else None
 
     @property
     def curves(self) -> Tensor:
-        """Certified overlap fractions of those that did not fail, float64, shape (examples, radii)."""
+        """Certified overlap fractions of the examples that did not fail, float64, shape (examples, radii)."""
         rows = [[count / result.record["k"] for count in result.curve.values()] for result in self.certified]
         return torch.tensor(rows, dtype=torch.float64, device="cpu").reshape(len(rows), len(self.radii))
 
@@ -142,11 +142,7 @@ class DatasetSummary(Sequence[ExampleResult]):
         )
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write one line for each example, whole or not at all.
-
-        Args:
-            path: File to write.
-        """
+        """Write a CSV file with one line for each example, whole or not at all."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         at_radii = [f"overlap_at_{radius!r}" for radius in self.radii]
@@ -160,7 +156,7 @@ class DatasetSummary(Sequence[ExampleResult]):
             file.write(text.getvalue().encode())
 
     def figure(self) -> Figure:
-        """Certified overlaps of those that did not fail, sorted, one curve for each radius with its mean.
+        """Draw one curve of the sorted overlaps of the certified examples for each radius, with its mean.
 
         Raises:
             InvalidInputError: All examples failed.

@@ -1,4 +1,4 @@
-"""Verifies a stored result: recomputes from its map what it states, and compares."""
+"""Verification of a stored result: recompute it from its map, and compare."""
 
 import json
 import math
@@ -18,16 +18,15 @@ from captum_certified.storage import Json, JsonObject, read_json
 
 __all__ = ["Verification", "verify"]
 
-# A damaged file of 150 528 ranks differs in all of them; a reader needs the first few.
-_SHOWN = 5
+_SHOWN = 5  # differences; a damaged file may differ in 150 528 ranks
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a stored result is what its map gives.
+    """The comparison of a stored result with the result recomputed from its map.
 
     Attributes:
-        path: The file.
+        path: The file of the stored result.
         certificate: The certificate recomputed from the map.
         differences: One sentence for every entry that differs.
     """
@@ -38,24 +37,21 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differs."""
+        """Whether the stored and the recomputed result are equal."""
         return not self.differences
 
 
 def verify(path: str | os.PathLike[str]) -> Verification:
     """Recompute a stored result from its map, and compare.
 
-    Of a JSON file every entry of ``certificate.to_dict()`` is compared, the digest of the npz, the digest of the input
-    with the one recorded when the map was sampled, and what a run over a data set adds: the curve and the certificates
-    of regions. Label, prediction and other notes are not verified, nor are the pictures, tables and pages beside it.
-    The files do not show that the map belongs to its seed, which sampling again with that seed shows; and nothing
-    shows that seed and settings were chosen before anybody looked.
+    For a JSON file every entry of ``certificate.to_dict()`` is compared, as well as the digest of the npz file, the
+    digest of the input at which the map was sampled, and the curve and the regions of a run over a data set. Label,
+    prediction and other notes are not verified, nor are the pictures, tables and pages in the same folder. The files
+    cannot prove that the map belongs to its seed; sample again with this seed to check that. Nothing can prove that
+    the seed and the settings were chosen before anybody looked.
 
     Args:
-        path: A JSON file of :func:`write_result`, or a certificate saved as npz.
-
-    Returns:
-        What differs.
+        path: A JSON file of :func:`write_result`, or a certificate saved as an npz file.
 
     Raises:
         FileFormatError: A file is corrupt, truncated, or of a newer version.
@@ -80,9 +76,9 @@ def verify(path: str | os.PathLike[str]) -> Verification:
 
 
 def _of_a_run(record: JsonObject, certificate: Certificate) -> dict[str, Json]:
-    """The notes of a run over a data set that the map gives: the curve, and what is certified of regions.
+    """Return the notes of a run over a data set that follow from the map: the curve, and the certificates of regions.
 
-    Other results may have notes of these names; they are compared if they have the form of a run's.
+    Notes with these names in other results are included only if they have the same form.
     """
     if not isinstance(certificate, TopKCertificate):
         return {}
@@ -112,7 +108,7 @@ def _values(note: Json) -> list[Json]:
 
 
 def _radii(curve: Json) -> list[float]:
-    """The radii that a curve claims to be of; none if it is not one."""
+    """Return the radii of a stored curve, or no radii if the note is not a curve."""
     radii = curve.get("radii") if isinstance(curve, dict) else None
     if not isinstance(radii, list):
         return []
@@ -141,13 +137,13 @@ def _about_files(record: JsonObject, map_file: Path, certificate: Certificate) -
 
 
 def _contents(certificate: Certificate) -> dict[str, Json]:
-    """Everything a certificate says, as JSON values; not its map."""
+    """Return all fields of a certificate but its map, as JSON values."""
     values = {field.name: getattr(certificate, field.name) for field in fields(certificate) if field.name != "map"}
     return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
 def _between(stored: Json, fresh: Json, name: str = "") -> Iterator[str]:
-    """One sentence for every value that differs."""
+    """Yield one sentence for every value that differs."""
     if isinstance(stored, dict) and isinstance(fresh, dict):
         for key in sorted(stored.keys() | fresh.keys()):
             where = f"{name}.{key}" if name else key
