@@ -54,7 +54,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(Tensor|NDArray|ArrayLike|Path|Figure|Axes|Attribution|Module|Any|Callable|Iterator|Mapping|Sequence)"),
     (
         "py:.*",
-        r"(Floats|Integers|Maps|Groups|CovarianceRequest|NoiseLaw|Provenance|TensorOrTuple|Self|(.*\.)?DrawRange)",
+        r"(Floats|Integers|Maps|Groups|CovarianceRequest|NoiseLaw|Provenance|TensorOrTuple|Self|Setup"
+        r"|MethodArguments|Target|(.*\.)?(DrawRange|Map|MapData|Prover))",
     ),
 ]
 if os.environ.get("READTHEDOCS"):

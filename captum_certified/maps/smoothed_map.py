@@ -52,6 +52,14 @@ class SmoothedMap(MapData):
         looks: Number of the look at which a sequential run stopped the row, int64, shape (N,); 0 for a row whose number
             of draws was fixed, ``None`` if all were fixed. A row that a look stopped is certified at the level of this
             look.
+        mean: Mean map in float64, structured like the wrapped method's output.
+        counts: Counts of a 0/1 map in int64, structured like the wrapped method's output; else ``None``.
+        binary: Whether every draw of the map is 0 or 1.
+        features: Mean of each feature, float64, shape (N, n).
+        trace: Trace of the unbiased sample covariance, float64, shape (N,); ``None`` if unknown or of one draw.
+        sigma: The standard deviation in whose units a radius is given: the first that is not zero.
+        seed: The seed of all draws; ``None`` if there are several or it is unknown.
+        draws: ((start, stop), …) for every example; ``None`` if unknown.
 
     Example:
         >>> counts = torch.tensor([[90, 50, 10]])
