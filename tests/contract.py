@@ -1,7 +1,7 @@
-"""What every bound must satisfy; a bound of ``BOUNDS`` takes part by its name alone.
+"""Maps and limits for the tests that every bound of ``BOUNDS`` must pass.
 
-A bound that needs more than means and counts, or that departs from the limits on purpose, adds one line to
-``MAPS``, ``REACHES`` or ``COARSE``.
+A new bound takes part without a change here. Add a line to ``MAPS``, ``REACHES`` or ``COARSE`` for a bound that needs
+more than means and counts, that has other limits, or that is coarse.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ Draws = np.ndarray
 
 
 def counted(draws: Draws, sigma: float) -> SmoothedMap:
-    """0/1 draws of shape (rows, draws, n) as counts, others as means with second moments."""
+    """Return the map of draws of shape (rows, draws, n): counts of 0/1 draws, otherwise means with second moments."""
     samples = draws.shape[1]
     if np.isin(draws, (0.0, 1.0)).all():
         counts = torch.from_numpy(draws.sum(axis=1).astype(np.int64))
@@ -32,7 +32,7 @@ def counted(draws: Draws, sigma: float) -> SmoothedMap:
 
 
 def of_any_draws(mean: torch.Tensor, **settings: object) -> SmoothedMap:
-    """A map whose draws need not lie in [0, 1]: ``from_mean`` refuses it, but a method may sample one."""
+    """Return a map whose draws need not lie in [0, 1]. A method may sample such a map, but ``from_mean`` refuses it."""
     names = {"feature_mean": mean.double(), "n_samples": torch.full((len(mean),), settings.pop("n_samples"))}
     trace = settings.pop("trace", None)
     given = {"given_trace": None if trace is None else trace.double(), **names}
@@ -42,18 +42,18 @@ def of_any_draws(mean: torch.Tensor, **settings: object) -> SmoothedMap:
 
 
 def with_covariance(draws: Draws, sigma: float) -> SmoothedMap:
-    """As ``counted``, with the covariance of blocks of draws."""
+    """Return the map of draws with the covariance of their blocks."""
     return dataclasses.replace(counted(draws, sigma), covariance=summarised(draws, block=512))
 
 
-# How a bound wants its draws summarised.
+# Bounds that need other statistics than ``counted`` collects.
 MAPS: dict[str, Callable[[Draws, float], SmoothedMap]] = {"spectral": with_covariance}
 
-# The largest overlap that a bound can certify, and the least that it always does, as functions of (k, n).
+# The largest overlap that a bound can certify, and the overlap that it always certifies, as functions of (k, n).
 SHARP = (lambda k, n: k, lambda k, n: max(0, 2 * k - n))
 REACHES = {"theorem2": (lambda k, n: k - 1, lambda k, n: max(0, 2 * k - n - 1))}
 
-# Bounds too coarse to tell two features apart from a thousand draws; their power is tested elsewhere.
+# Bounds that cannot tell two features apart with a thousand draws. Other tests measure how much they certify.
 COARSE = frozenset({"spectral"})
 
 ENSEMBLES: dict[str, Callable[[], HalfSpaces]] = {
@@ -64,12 +64,12 @@ ENSEMBLES: dict[str, Callable[[], HalfSpaces]] = {
 
 
 def map_for(bound: str, draws: Draws, sigma: float) -> SmoothedMap:
-    """The smoothed map of draws as the bound wants it."""
+    """Return the map of draws with the statistics that a bound needs."""
     return MAPS.get(bound, counted)(draws, sigma)
 
 
 def guaranteed_ranks(certificate: RankCertificate) -> np.ndarray:
-    """The rank that a certificate says each feature keeps, shape (N, n); n + 1 for none."""
+    """Return the rank that a certificate guarantees each feature, shape (N, n); n + 1 if it guarantees none."""
     stays = [certificate.in_top_k(k).flatten(1) for k in range(1, certificate.map.layout.n_features + 1)]
     return 1 + (~torch.stack(stays)).sum(dim=0).numpy()
 
@@ -83,7 +83,7 @@ def always_certified(bound: str, k: int, n: int) -> int:
 
 
 def applicable() -> Iterator[tuple[str, str]]:
-    """Pairs of a bound and an ensemble whose maps it takes."""
+    """Yield the pairs of a bound and an ensemble to whose maps it applies."""
     for bound in BOUNDS:
         for name, make in ENSEMBLES.items():
             ensemble = make()

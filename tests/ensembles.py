@@ -1,4 +1,4 @@
-"""Per-draw maps whose smoothed map is known exactly at every input, and the search for their worst input.
+"""Per-draw maps with exactly known smoothed maps, and the search for the worst perturbed input.
 
 f_i(z) = 1[w_i·z > b_i] with unit w_i has h_i(x) = E f_i(x + σε) = Φ((w_i·x − b_i)/σ).
 """
@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 @dataclass(frozen=True)
 class HalfSpaces:
-    """Features that are each a mean of ``parts`` half-spaces; one part gives a 0/1 map.
+    """Features that are means of ``parts`` half-spaces each. One part gives a 0/1 map.
 
     Attributes:
         weights: Unit normals, shape (n · parts, d).
@@ -32,21 +32,21 @@ class HalfSpaces:
         return len(self.offsets) // self.parts
 
     def population(self, inputs: np.ndarray) -> np.ndarray:
-        """h at inputs of shape (m, d), shape (m, n)."""
+        """Return h at inputs of shape (m, d), shape (m, n)."""
         each = ndtr((inputs @ self.weights.T - self.offsets) / self.sigma)
         return each.reshape(len(inputs), -1, self.parts).mean(axis=2)
 
     def draws(self, rows: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-        """f at ``rows`` independent runs of noisy copies of x, shape (rows, draws, n)."""
+        """Return f at noisy copies of x in ``rows`` independent runs, shape (rows, draws, n)."""
         noise = rng.standard_normal((rows, draws, len(self.x)))
         active = (self.x + self.sigma * noise) @ self.weights.T > self.offsets
         return active.reshape(rows, draws, -1, self.parts).mean(axis=3)
 
     def adversaries(self, k: int, radius: float, rng: np.random.Generator) -> np.ndarray:
-        """Inputs within ``radius`` of x that make members of the top k leave, shape (m, d).
+        """Return inputs within ``radius`` of x that may push features out of the top k, shape (m, d).
 
-        For every number of leavers the direction from them to as many newcomers, random directions, and gradient
-        ascent on the newcomers' lead from each of them.
+        The search starts in random directions, and in the direction that exchanges m features, for every m. From every
+        start gradient ascent raises the scores outside the top k against the scores inside.
         """
         order = np.argsort(-self.population(self.x[None])[0], kind="stable")
         inside, outside = order[:k], order[k:]
@@ -61,7 +61,7 @@ class HalfSpaces:
         return np.concatenate([self.x[None], *found])
 
     def _lead_gradient(self, inputs: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-        """Gradient of Σ_outside h − Σ_inside h."""
+        """Return the gradient of Σ_outside h − Σ_inside h."""
         scores = (inputs @ self.weights.T - self.offsets) / self.sigma
         sign = np.zeros(self.n_features)
         sign[outside], sign[inside] = 1.0, -1.0
@@ -69,14 +69,13 @@ class HalfSpaces:
 
 
 def least_overlap(population: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Fewest of every example's members in the top set of any population map, equal values against them.
+    """Return the smallest overlap of each row's members with the top set of any population map, shape (rows,).
+
+    Equal values count against the members.
 
     Args:
         population: Shape (m, n).
         members: Shape (rows, n), each row with the same number k of members.
-
-    Returns:
-        Shape (rows,).
     """
     k = int(members[0].sum())
     overlaps = np.empty((len(population), len(members)), dtype=np.int64)
@@ -90,12 +89,12 @@ def least_overlap(population: np.ndarray, members: np.ndarray) -> np.ndarray:
 
 
 def worst_ranks(population: np.ndarray) -> np.ndarray:
-    """Last place of every feature in any population map, equal values against it, shape (n,)."""
+    """Return the worst rank of every feature in any population map, shape (n,). Equal values count against it."""
     return np.stack([(h[None, :] >= h[:, None]).sum(axis=1) for h in population]).max(axis=0)
 
 
 def aligned(n: int = 24, *, sigma: float = 0.5) -> HalfSpaces:
-    """One direction raises half of the features and lowers the others: the box is exact here."""
+    """One direction raises a third of the features and lowers the others. Interval bounds are exact here."""
     weights = np.zeros((n, 3))
     weights[:, 0] = np.where(np.arange(n) < n // 3, 1.0, -1.0)
     scores = ndtri(np.concatenate([np.linspace(0.95, 0.7, n // 3), np.linspace(0.5, 0.02, n - n // 3)]))
@@ -103,7 +102,7 @@ def aligned(n: int = 24, *, sigma: float = 0.5) -> HalfSpaces:
 
 
 def incoherent(n: int = 24, *, sigma: float = 0.5) -> HalfSpaces:
-    """Every feature has a random direction of its own: no perturbation moves them all."""
+    """Every feature has its own random direction, so no perturbation moves all features."""
     weights = _unit(np.random.default_rng(0).standard_normal((n, 16)))
     scores = ndtri(np.linspace(0.97, 0.05, n))
     return HalfSpaces(weights, -sigma * scores, np.zeros(16), sigma)
@@ -118,7 +117,7 @@ def graded(n: int = 24, *, sigma: float = 0.5) -> HalfSpaces:
 
 
 def rivals(*, sigma: float = 0.5, h: float = 0.8) -> HalfSpaces:
-    """Two features, one direction: h_1 = Φ(s + t), h_2 = Φ(−s − t), equal exactly at distance σΦ⁻¹(h) from x."""
+    """Two features h_1 = Φ(s + t) and h_2 = Φ(−s − t) along one direction, equal at distance σΦ⁻¹(h) from x."""
     score = float(ndtri(h))
     return HalfSpaces(np.array([[1.0], [-1.0]]), -sigma * np.array([score, -score]), np.zeros(1), sigma)
 

@@ -1,4 +1,4 @@
-"""Sequential certificates of a small network, for the tests about them."""
+"""Sequential certificates of a small network, for tests."""
 
 from captum.attr import Saliency
 from networks import GateNet, images

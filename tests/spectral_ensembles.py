@@ -16,11 +16,11 @@ from captum_certified import CovarianceSummary
 from captum_certified.sampling.block_covariance import BlockCovariance
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
-_NEVER = 38.0  # scores beyond it are constant features
+_NEVER = 38.0  # features with scores beyond this are constant
 
 
 def covariance_matrix(exact: HalfSpaces) -> np.ndarray:
-    """Σ = Cov f(x + σε), shape (n, n)."""
+    """Return Σ = Cov f(x + σε), shape (n, n)."""
     scores = np.clip((exact.weights @ exact.x - exact.offsets) / exact.sigma, -_NEVER, _NEVER)
     correlation = np.clip(exact.weights @ exact.weights.T, -1.0, 1.0)
     one, two = scores[:, None], scores[None, :]
@@ -40,7 +40,7 @@ def covariance_matrix(exact: HalfSpaces) -> np.ndarray:
 
 
 def layered(n: int = 30, *, sigma: float = 0.5) -> HalfSpaces:
-    """Thresholds along one direction: their sum is nearly linear in the noise, and S1 nearly an equality."""
+    """Thresholds along one direction. Their sum is nearly linear in the noise, so S1 is nearly an equality."""
     weights = np.zeros((n, 2))
     weights[:, 0] = 1.0
     return HalfSpaces(weights, -sigma * np.linspace(2.2, -2.2, n), np.zeros(2), sigma)
@@ -60,7 +60,7 @@ def mixed(*, sigma: float = 0.5) -> HalfSpaces:
 
 
 def farthest(exact: HalfSpaces, ratio: float, rng: np.random.Generator, *, starts: int = 250) -> np.ndarray:
-    """Inputs within ratio·σ of x at which h is far from h(x): gradient ascent from random directions, shape (m, d)."""
+    """Return inputs within ratio·σ of x where h is far from h(x), found by gradient ascent, shape (m, d)."""
     radius, base = ratio * exact.sigma, exact.population(exact.x[None])
     directions = np.concatenate([rng.standard_normal((starts, len(exact.x))), exact.weights])
     found = []
@@ -76,7 +76,7 @@ def farthest(exact: HalfSpaces, ratio: float, rng: np.random.Generator, *, start
 
 @dataclass(frozen=True)
 class TwoPointLaw:
-    """f is one 0/1 map with probability ε and a disjoint one otherwise, each with s ones.
+    """f is one 0/1 map with probability ε, and otherwise a disjoint 0/1 map. Each has s ones.
 
     Σ = ε(1 − ε) d dᵀ with ‖d‖² = 2s, so that (u·(f − f′))²/2 takes its largest possible value s when f ≠ f′.
     """
@@ -89,12 +89,12 @@ class TwoPointLaw:
         return 2 * self.ones * self.epsilon * (1 - self.epsilon)
 
     def draws(self, rows: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-        """Shape (rows, draws, 2s)."""
+        """Return f in ``rows`` independent runs, shape (rows, draws, 2s)."""
         rare = rng.random((rows, draws, 1)) < self.epsilon
         return np.concatenate([np.repeat(rare, self.ones, axis=2), np.repeat(~rare, self.ones, axis=2)], axis=2) * 1.0
 
     def evidence(self, rows: int, draws: int, block: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """What S3 needs of ``rows`` runs in blocks of equal size, from their numbers of rare draws alone."""
+        """Return the statistics for S3 of ``rows`` runs in equal blocks, computed from the numbers of rare draws."""
         rare = rng.binomial(block, self.epsilon, (rows, draws // block))
         top, fourth = _two_point_block(rare, block, 2.0 * self.ones)
         total = rare.sum(axis=1)
@@ -109,7 +109,7 @@ class TwoPointLaw:
 
 
 def _two_point_block(rare: np.ndarray, block: int, squared: float) -> tuple[np.ndarray, np.ndarray]:
-    """λ̂ and κ̂ of a block in which ``rare`` draws differ from the others by a vector of squared length ``squared``."""
+    """Return λ̂ and κ̂ of a block whose ``rare`` draws differ from the others by a vector of squared norm ``squared``."""
     share = rare / block
     top = rare * (block - rare) / (block * (block - 1.0)) * squared
     farther = np.where(rare == 0, 0.0, np.where(rare == block, 0.0, np.maximum(share, 1 - share)))
@@ -117,7 +117,7 @@ def _two_point_block(rare: np.ndarray, block: int, squared: float) -> tuple[np.n
 
 
 def summarised(draws: np.ndarray, *, block: int = 512) -> CovarianceSummary:
-    """The summary of draws of shape (rows, draws, n), in blocks."""
+    """Return the covariance summary of draws of shape (rows, draws, n), in blocks."""
     binary = bool(np.isin(draws, (0.0, 1.0)).all())
     rows, total, n = draws.shape
     values = torch.from_numpy(draws)

@@ -1,4 +1,4 @@
-"""Every bound against exact half-spaces: sound, monotone, right in its limits, and silent where it must be."""
+"""Every bound against exact half-spaces: it is sound, monotone and right in its limits, and refuses false claims."""
 
 import functools
 import itertools
@@ -23,14 +23,14 @@ on_ensembles = pytest.mark.parametrize(("bound", "ensemble"), list(applicable())
 
 
 def assert_no_more_failures_than_promised(failures: np.ndarray, allowed_rate: float) -> None:
-    """The number of failures is not in the upper 1e-6 tail of the promised rate."""
+    """Assert that the number of failures is not in the upper 1e-6 tail of the promised rate."""
     limit = binom.isf(1e-6, len(failures), allowed_rate)
     assert failures.sum() <= limit, f"{failures.sum()} failures in {len(failures)}, at most {limit:.0f} are credible"
 
 
 @functools.cache
 def runs(bound: str, ensemble: str) -> SmoothedMap:
-    """Independent repetitions of one sampling, as the rows of one map."""
+    """Return independent repetitions of one sampling, as the rows of one map."""
     exact = ENSEMBLES[ensemble]()
     return map_for(bound, exact.draws(REPETITIONS, DRAWS, np.random.default_rng(7)), exact.sigma)
 
@@ -55,7 +55,7 @@ def test_no_adversary_beats_the_certified_overlap(bound, ensemble, k, violations
         assert_no_more_failures_than_promised(worst < certified, 1 - CONFIDENCE)
         certified_somewhere += int((certified > 0).sum())
     if k == 8 and violations == 0:
-        assert certified_somewhere > REPETITIONS, "certificates of nothing would pass this test"
+        assert certified_somewhere > REPETITIONS, "a bound that certifies nothing would pass this test"
 
 
 @on_ensembles
@@ -75,7 +75,7 @@ def test_no_adversary_beats_a_certified_rank(bound, ensemble):
 @bounds
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 def test_coverage_where_the_claim_is_false(bound, confidence):
-    """Just beyond the distance at which two rivals are equal, the claim that the first stays is false."""
+    """The claim that the first of two rivals stays is false just beyond the distance at which they are equal."""
     exact, repetitions = rivals(h=0.8), 4000
     draws = exact.draws(repetitions, 1000, np.random.default_rng(5))
     smoothed_map = map_for(bound, draws, exact.sigma)
@@ -86,14 +86,14 @@ def test_coverage_where_the_claim_is_false(bound, confidence):
     guaranteed = guaranteed_ranks(certifier.rank(smoothed_map, radius=crossing * 1.0001))
     assert_no_more_failures_than_promised(guaranteed[:, 0] < 2, 1 - confidence)
     nearer = certifier.top_k(smoothed_map, k=1, radius=crossing * 0.5).overlap.numpy()
-    # Well inside the distance every run certifies what it can.
+    # Well inside the distance every run certifies the largest possible overlap.
     assert bound in COARSE or (nearer == most_certified(bound, 1, 2)).all()
 
 
 @bounds
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 def test_coverage_of_two_groups_where_the_claim_is_false(bound, confidence):
-    """Three rivals against three: just beyond the crossing every overlap above zero is a false claim."""
+    """Every overlap of three features is false just beyond the distance at which their three rivals are equal."""
     exact, repetitions = rivals(h=0.7), 2000
     draws = np.repeat(exact.draws(repetitions, 1500, np.random.default_rng(6)), 3, axis=2)
     smoothed_map = map_for(bound, draws, exact.sigma)
@@ -171,7 +171,7 @@ def test_ranks_fall_with_draws_and_rise_with_radius_and_confidence(bound, ensemb
 
 
 def sharply_known(bound: str, n: int) -> SmoothedMap:
-    """Distinct means known from so many draws that the intervals have no width to speak of."""
+    """Return a map of distinct means with so many draws that the intervals have almost no width."""
     draws = 10**10
     counts = torch.linspace(0.98, 0.02, n, dtype=torch.float64).mul(draws).round().long().unsqueeze(0)
     return SmoothedMap.from_counts(counts, n_samples=draws, stdevs=0.5)
@@ -209,7 +209,7 @@ def test_limits_of_the_ranks(bound):
 @on_ensembles
 @pytest.mark.parametrize("violations", ["auto", 0, 1])
 @pytest.mark.parametrize("k", [1, 8, 20, 24, 0.5])
-def test_curve_is_the_certificate_at_every_radius(bound, ensemble, k, violations):
+def test_the_curve_equals_the_certificate_at_every_radius(bound, ensemble, k, violations):
     smoothed_map = runs(bound, ensemble)
     certifier = Certifier(bound=bound, violations=violations)
     radii = [*np.random.default_rng(2).uniform(0, 0.6, 8).round(4).tolist(), 0.0, 1e-12, 5.0]
@@ -219,7 +219,7 @@ def test_curve_is_the_certificate_at_every_radius(bound, ensemble, k, violations
 
 
 @on_ensembles
-def test_a_row_is_certified_alone_as_in_its_batch(bound, ensemble):
+def test_a_row_is_certified_equally_alone_and_in_a_batch(bound, ensemble):
     exact = ENSEMBLES[ensemble]()
     draws = exact.draws(3, 300, np.random.default_rng(9))
     together = map_for(bound, draws, exact.sigma)

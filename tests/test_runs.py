@@ -1,4 +1,4 @@
-"""Results on disk: what is written, and that every tampered number and file is noticed."""
+"""Results on disk: their contents, and the detection of every changed number and file."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def result(example, tmp_path):
 
 
 def rewritten(path, change):
-    """The file with its JSON changed."""
+    """Change the JSON of a file."""
     record = json.loads(path.read_text())
     change(record)
     path.write_text(json.dumps(record))
@@ -47,7 +47,7 @@ def test_result_holds_the_certificate_its_files_and_the_notes(example, result):
     assert sorted(path.name for path in result.parent.iterdir()) == ["image.json", "image.npz"]
 
 
-def test_input_digest_begins_with_the_one_recorded_when_sampling(example, result):
+def test_the_input_digest_begins_with_the_digest_recorded_when_sampling(example, result):
     certificate, image = example
     assert json.loads(result.read_text())["input_digest"] == input_digest(image[0])
     assert input_digest(image[0]).startswith(certificate.map.setup["inputs"][0])
@@ -65,7 +65,7 @@ def test_input_digest_begins_with_the_one_recorded_when_sampling(example, result
 
 
 @pytest.mark.parametrize("name", ["image.json", "image.npz"])
-def test_what_was_written_agrees(result, name):
+def test_a_written_result_agrees(result, name):
     verified = verify(result.parent / name)
     assert verified.agrees
     assert verified.differences == ()
@@ -77,7 +77,7 @@ def test_a_certificate_is_verified_under_any_name(example, tmp_path):
     assert verify(tmp_path / "certificate").agrees
 
 
-def test_results_agree_wherever_they_are_moved_together(result, tmp_path):
+def test_results_agree_after_their_files_are_moved_together(result, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     for path in (result, result.with_suffix(".npz")):
         path.rename(tmp_path / "elsewhere" / path.name)
@@ -196,7 +196,7 @@ def test_impossible_settings_in_a_certificate_are_refused(example, tmp_path):
         verify(tmp_path / "forged.npz")
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is(example, tmp_path):
+def test_invalid_results_are_refused_before_anything_is_written(example, tmp_path):
     certificate, image = example
     with pytest.raises(InvalidInputError, match=r"to end in \.json, got 'image\.txt'"):
         write_result(tmp_path / "image.txt", certificate, image)
@@ -211,7 +211,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(example, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_half_written(example, result, monkeypatch):
+def test_no_partial_file_is_written(example, result, monkeypatch):
     certificate, image = example
     before = result.read_bytes()
 

@@ -1,4 +1,4 @@
-"""Certificates as people and programs read them, and as files."""
+"""Certificates: their numbers, their text, their JSON and their files."""
 
 import io
 import json
@@ -56,7 +56,7 @@ def test_top_k_certificate():
     assert (certificate.radius, certificate.confidence, certificate.violations) == (0.1, 0.95, 0)
 
 
-def test_fractions_are_of_k():
+def test_the_overlap_fraction_is_a_fraction_of_k():
     certificate = Certifier(bound="theorem2").top_k(MAP, k=3, radius=0.1)
     assert certificate.overlap_fraction.tolist() == [2 / 3]
 
@@ -108,7 +108,7 @@ def test_ranks_of_tuples_are_tuples():
 
 
 @bounds
-def test_features_that_stay_are_no_more_than_the_overlap(bound):
+def test_the_overlap_is_at_least_the_number_of_named_features_that_stay(bound):
     # The ranks allow no violated interval, so all named features stay together.
     smoothed_map = sampled()
     for k in (2, 12, 30):
@@ -144,14 +144,14 @@ def test_repr_of_top_k():
     ]
 
 
-def test_repr_says_what_plain_overlap_and_violations_are():
+def test_repr_contains_plain_overlap_and_violations():
     text = repr(Certifier(bound="hoeffding", violations=1).top_k(sampled(), k=12, radius=0.001))
     assert "violations=1" in text
     assert text.count("% of the smoothed map's top 12 are in the plain map's") == 2
 
 
-def test_what_the_plain_map_shares_is_rounded_down():
-    """2999 of 3000 features are not 100.0 %."""
+def test_the_overlap_with_the_plain_map_is_rounded_down():
+    """2999 of 3000 features are 99.9 %, not 100.0 %."""
     counts, plain = torch.zeros(1, 6000, dtype=torch.int64), torch.zeros(1, 6000, dtype=torch.float64)
     counts[:, :3000] = 1000
     plain[:, 1:3000] = 1.0
@@ -162,7 +162,7 @@ def test_what_the_plain_map_shares_is_rounded_down():
 
 
 @pytest.mark.parametrize("kind", ["top_k", "rank"])
-def test_certificates_about_fresh_draws_say_so(kind):
+def test_certificates_about_fresh_draws_state_it(kind):
     certifier = Certifier()
     statement = {"top_k": lambda **s: certifier.top_k(MAP, k=3, **s), "rank": lambda **s: certifier.rank(MAP, **s)}[
         kind
@@ -180,7 +180,7 @@ def test_certificates_about_fresh_draws_say_so(kind):
     assert "of 1 fresh draw at any" in statement(radius=0.0, fresh_draws=1).summaries()[0]
 
 
-def test_inputs_without_noise_are_said_to_be_held_fixed():
+def test_certificates_state_that_inputs_without_noise_are_held_fixed():
     def of(*stdevs):
         maps = tuple(torch.tensor([[900, 100]]) for _ in stdevs)
         smoothed_map = SmoothedMap.from_counts(maps, n_samples=1000, stdevs=stdevs)
@@ -217,7 +217,7 @@ def test_repr_of_many_examples_stays_short(kind):
 
 
 @kinds
-def test_html_says_what_repr_says(kind):
+def test_html_contains_the_sentences_of_repr(kind):
     certificate = MAKERS[kind](MAP)
     page = certificate._repr_html_()
     assert page.startswith("<div>")
@@ -291,7 +291,7 @@ def test_recomputing_gives_the_same_certificate(kind, bound, violations):
 
 
 def changed(certificate, tmp_path, change):
-    """The certificate as loaded from a file whose parts were changed."""
+    """Load a certificate from a file whose parts were changed."""
     certificate.save(tmp_path / "c.npz")
     with np.load(tmp_path / "c.npz") as archive:
         members = {name: archive[name] for name in archive.files}
@@ -321,7 +321,7 @@ def set_radius(header, radius):
     ],
     ids=["overlap", "rank", "radius", "confidence", "radius of ranks", "counts"],
 )
-def test_a_certificate_that_says_more_than_its_map_proves_does_not_agree(kind, change, tmp_path):
+def test_a_certificate_that_states_more_than_its_map_proves_does_not_agree(kind, change, tmp_path):
     certifier = Certifier(bound="hoeffding")
     certificate = certifier.top_k(MAP, k=3, radius=0.25) if kind == "top_k" else certifier.rank(MAP, radius=0.25)
     assert agrees(certificate)

@@ -1,4 +1,4 @@
-"""The Certifier: its arguments, its choice of bounds, and what its certificates say."""
+"""The certifier: its arguments, its choice of bounds, and the numbers of its certificates."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ NAN, INF = float("nan"), float("inf")
 RNG = np.random.default_rng(0)
 COUNTS = torch.from_numpy(RNG.binomial(5000, RNG.beta(0.4, 2.0, (3, 120))))
 MAP = SmoothedMap.from_counts(COUNTS, n_samples=5000, stdevs=0.25)
-# Bounds that need nothing but counts.
+# Bounds that need only counts.
 COUNTING = [name for name, bound in BOUNDS.items() if bound.refusal(MAP) is None]
 bounds = pytest.mark.parametrize("bound", COUNTING)
 
@@ -37,7 +37,7 @@ def of_counts(counts, **settings):
 @pytest.mark.parametrize("k", [1, 12, 60, 90, 120])
 @pytest.mark.parametrize("radius", [0.0, 0.01, 0.05, 0.2])
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
-def test_theorem2_is_the_printed_theorem_of_the_map_s_numbers(k, radius, confidence):
+def test_theorem2_equals_the_printed_theorem(k, radius, confidence):
     certificate = Certifier(bound="theorem2", confidence=confidence).top_k(MAP, k=k, radius=radius)
     c = hoeffding_c(120, draws=5000, confidence=confidence)
     assert certificate.overlap.tolist() == [
@@ -69,7 +69,7 @@ def test_rows_with_their_own_draws_have_their_own_intervals():
 
 
 @bounds
-def test_any_dtype_and_sequence_of_radii(bound):
+def test_radii_may_be_any_sequence_of_any_dtype(bound):
     certifier = Certifier(bound=bound)
     expected = certifier.top_k_curve(MAP, k=20, radii=[0.0, 0.125, 1.0])
     assert expected.dtype == torch.int64
@@ -112,7 +112,7 @@ def test_a_top_set_larger_than_the_map_is_refused_after_a_block():
     assert sum(rows) < 3000
 
 
-def test_certify_passes_everything_on():
+def test_certify_passes_all_arguments_on():
     explainer = SparsifiedSmoothGrad(Saliency(cnn()), tau=0.2)
     certificate = Certifier(explainer).certify(
         images(2),
@@ -147,7 +147,7 @@ def test_k_is_a_count_or_a_fraction(k, count):
 
 
 @pytest.mark.parametrize("k", [0, -1, 121, 0.0, -0.1, 1.1, NAN, INF, True, False, "5", None, 5 + 0j])
-def test_k_is_refused(k):
+def test_an_invalid_k_is_refused(k):
     message = r"Expected `k` to be a number of features from 1 to 120, or a fraction of them in \(0, 1\], got "
     for call in (
         lambda: Certifier().top_k(MAP, k=k, radius=0.0),
@@ -174,7 +174,7 @@ def test_automatic_violations_are_one_for_every_200_features(k, allowed):
 
 
 @pytest.mark.parametrize("violations", [-1, 1.5, NAN, True, "none", None])
-def test_violations_are_refused_at_once(violations):
+def test_invalid_violations_are_refused_at_once(violations):
     with pytest.raises(InvalidInputError, match="Expected `violations`"):
         Certifier(violations=violations)
 
@@ -184,7 +184,7 @@ def test_more_violations_than_features_are_refused():
         Certifier(bound="hoeffding", violations=6).top_k(MAP, k=5, radius=0.0)
 
 
-def test_best_is_a_bound_that_exists_and_never_less_than_the_others():
+def test_best_names_its_bound_and_certifies_no_less_than_others():
     radii = [0.0, 0.01, 0.03, 0.05, 0.1]
     for smoothed_map in (MAP, SmoothedMap.from_mean(MAP.mean, n_samples=5000, stdevs=0.25)):
         named = Certifier().top_k(smoothed_map, k=24, radius=0.0).bound
@@ -197,7 +197,7 @@ def test_best_is_a_bound_that_exists_and_never_less_than_the_others():
 
 
 @pytest.mark.parametrize("bound", ["Theorem2", "", None, "lecuyer?", 2])
-def test_bounds_by_other_names_are_refused(bound):
+def test_unknown_bounds_are_refused(bound):
     with pytest.raises(InvalidInputError, match=r"Expected `bound` to be one of \['best', .*'theorem2'.*\], got "):
         Certifier(bound=bound)
 
@@ -206,13 +206,13 @@ def test_bounds_by_other_names_are_refused(bound):
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 1.0, 0.0, -0.5, 95, NAN, INF, True, "0.95", None])
-def test_confidence(confidence):
+def test_invalid_confidences_are_refused(confidence):
     with pytest.raises(InvalidInputError, match=r"Expected `confidence` to be a finite number > 0 and < 1, got "):
         Certifier(confidence=confidence)
 
 
 @pytest.mark.parametrize("radius", [-1.0, -1e-9, NAN, INF, -INF, True, "0.1", None, [0.1]])
-def test_radius(radius):
+def test_invalid_radii_are_refused(radius):
     explainer = SparsifiedSmoothGrad(Saliency(cnn()))
     message = r"Expected `radius` to be a finite number >= 0, got "
     for call in (
@@ -225,18 +225,18 @@ def test_radius(radius):
 
 
 @pytest.mark.parametrize("radius", [-1.0, NAN, INF])
-def test_radii_of_a_curve(radius):
+def test_invalid_radii_of_a_curve_are_refused(radius):
     with pytest.raises(InvalidInputError, match=r"Expected `radius` to be a finite number >= 0, got "):
         Certifier().top_k_curve(MAP, k=3, radii=[0.1, radius])
 
 
-def test_the_message_reads_as_promised():
+def test_a_message_names_argument_expectation_and_value():
     with pytest.raises(InvalidInputError, match=r"^Expected `radius` to be a finite number >= 0, got -1\.0\.$"):
         Certifier().top_k(MAP, k=3, radius=-1.0)
 
 
 @pytest.mark.parametrize("method", [Saliency(cnn()), "SparsifiedSmoothGrad", SparsifiedSmoothGrad])
-def test_attribution_method(method):
+def test_other_attribution_methods_are_refused(method):
     with pytest.raises(InvalidInputError, match="Expected `attribution_method` to be a smoothed attribution such as"):
         Certifier(method)
 
@@ -249,7 +249,7 @@ def test_certify_needs_an_attribution_method():
 
 
 @pytest.mark.parametrize("smoothed_map", [None, torch.rand(1, 3), "map.npz"])
-def test_smoothed_map(smoothed_map):
+def test_other_values_than_maps_are_refused(smoothed_map):
     for call in (
         lambda: Certifier().top_k(smoothed_map, k=1, radius=0.1),
         lambda: Certifier().top_k_curve(smoothed_map, k=1, radii=[0.1]),

@@ -1,4 +1,4 @@
-"""S5's distance: from the covariance, and without one."""
+"""The distance of S5, with and without a covariance."""
 
 import dataclasses
 import math
@@ -34,21 +34,21 @@ def without_covariance(s, q, ratio, alpha):
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 1.5, 40.0])
-def test_without_a_covariance_it_is_the_formula(confidence, ratio):
+def test_without_a_covariance_the_distance_is_the_formula(confidence, ratio):
     smoothed_map = map_of(incoherent(), covariance=False, norm=20.0)
     certificate = Certifier(confidence=confidence).distance(smoothed_map, radius=ratio * 0.5)
     assert_close(float(certificate.l2), without_covariance(20.0, 2000, ratio, 1 - confidence), rtol=1e-12, atol=0)
     assert (certificate.bound, certificate.kind) == ("spectral", "distance")
 
 
-def test_without_a_known_length_a_map_is_no_longer_than_its_features():
+def test_without_a_known_bound_the_squared_norm_is_at_most_n():
     smoothed_map = map_of(incoherent(), covariance=False)
     certificate = Certifier().distance(smoothed_map, radius=0.1)
     assert_close(float(certificate.l2), without_covariance(24.0, 2000, 0.2, 1 - 0.95), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.05, 0.3, 1.5, 3.0, 40.0, 1e200])
-def test_with_a_covariance_it_is_the_smaller_of_both_totals(ratio):
+def test_with_a_covariance_the_distance_is_the_smaller_of_two_bounds(ratio):
     smoothed_map = map_of(layered())
     bound = displacement_of(smoothed_map, 1 - 0.95)
     spectral = math.sqrt(bound.squared([ratio])[0, 0])
@@ -57,7 +57,7 @@ def test_with_a_covariance_it_is_the_smaller_of_both_totals(ratio):
     assert_close(float(certificate.l2), float(min(spectral, total_variation)), rtol=1e-12, atol=0)
 
 
-def test_both_totals_win_somewhere():
+def test_each_of_the_two_bounds_wins_somewhere():
     bound = displacement_of(map_of(layered()), 0.05)
     ratios = np.array([0.05, 3.0])
     moved = bound.error[0] + math.sqrt(60.0) * (2 * ndtr(ratios / 2) - 1)
@@ -68,7 +68,7 @@ def test_both_totals_win_somewhere():
 
 @pytest.mark.parametrize("ratio", [0.1, 0.7, 2.0])
 def test_the_total_variation_is_sharp(ratio):
-    """Two disjoint maps on the two sides of the hyperplane half way: h moves by exactly √2 √s (2Φ(r/2) − 1)."""
+    """Two disjoint maps on the two sides of a hyperplane half way move h by exactly √2 √s (2Φ(r/2) − 1)."""
     ones, sigma = 3, 0.5
     sides = np.repeat([[1.0], [-1.0]], ones, axis=0)
     half_way = sigma * ratio / 2
@@ -82,7 +82,7 @@ def test_the_total_variation_is_sharp(ratio):
 
 @pytest.mark.parametrize("covariance", [True, False])
 @pytest.mark.parametrize("name", list(ENSEMBLES))
-def test_no_input_is_farther_or_turned_more_than_certified(name, covariance):
+def test_no_input_exceeds_the_certified_distance_or_cosine(name, covariance):
     exact, rows, confidence = ENSEMBLES[name](), 200, 0.8
     smoothed_map = map_of(exact, rows=rows, draws=500, covariance=covariance, seed=3)
     for ratio in (0.0, 0.1, 0.5, 1.5):
@@ -98,7 +98,7 @@ def test_no_input_is_farther_or_turned_more_than_certified(name, covariance):
             assert (certificate.cosine > 0.2).any(), "a bound of 0 would pass this test"
 
 
-def test_cosine_by_hand():
+def test_the_cosine_of_a_case_computed_by_hand():
     # s = 1, q = 10⁶, ‖ĥ‖ = 1: sine = ‖displacement‖, cosine = √(1 − sine²).
     given = SmoothedMap.from_mean(
         torch.tensor([[0.6, 0.8]], dtype=torch.float64), n_samples=10**6, stdevs=0.1, max_squared_norm=1.0
@@ -109,7 +109,7 @@ def test_cosine_by_hand():
     assert float(Certifier().distance(given, radius=0.5).cosine) == 0.0
 
 
-def test_a_map_of_zeros_has_a_distance_and_no_direction():
+def test_a_map_of_zeros_has_a_distance_and_a_cosine_of_zero():
     certificate = Certifier().distance(
         SmoothedMap.from_counts(torch.zeros(1, 4, dtype=torch.int64), n_samples=100, stdevs=0.1), radius=0.01
     )
@@ -117,7 +117,7 @@ def test_a_map_of_zeros_has_a_distance_and_no_direction():
     assert float(certificate.cosine) == 0.0
 
 
-def test_rows_have_distances_of_their_own():
+def test_each_row_has_its_own_distance():
     smoothed_map = map_of(incoherent(), rows=3)
     together = Certifier().distance(smoothed_map, radius=0.05)
     for row in range(3):
@@ -138,14 +138,14 @@ def test_distance_grows_with_radius_and_confidence():
     assert by_confidence == sorted(by_confidence)
 
 
-def test_the_certificate_says_both_numbers():
+def test_the_certificate_contains_both_numbers():
     certificate = Certifier().distance(map_of(incoherent()), radius=0.05)
     assert "the exact smoothed map is at most" in repr(certificate)
     assert set(certificate.results()) == {"l2", "cosine"}
     assert certificate.results()["l2"] == certificate.l2.tolist()
 
 
-def test_refusals():
+def test_signed_maps_negative_radii_and_single_draws_are_refused():
     signed = of_any_draws(torch.tensor([[0.5, -0.25]]), n_samples=50, stdevs=0.1)
     with pytest.raises(CertificationError, match=r"Expected a map of draws >= 0, got means from -0\.25"):
         Certifier().distance(signed, radius=0.1)
@@ -156,7 +156,7 @@ def test_refusals():
         Certifier().distance(one, radius=0.1)
 
 
-def test_maps_of_unknown_or_impossible_length_are_refused():
+def test_maps_of_unknown_or_impossible_norm_are_refused():
     tall = of_any_draws(torch.tensor([[5.0, 3.0]]), n_samples=1000, stdevs=0.1)
     with pytest.raises(CertificationError, match=r"values in \[0, 1\] or a `max_squared_norm`, got means up to 5"):
         Certifier().distance(tall, radius=0.01)

@@ -1,4 +1,4 @@
-"""What certificates say of single features, as columns, frames and CSV."""
+"""Tables of single features: columns, frames and CSV files."""
 
 import csv
 import sys
@@ -16,7 +16,7 @@ from captum_certified.theory import shift, top_k_mask
 RNG = np.random.default_rng(0)
 COUNTS = torch.from_numpy(RNG.binomial(3000, RNG.beta(0.4, 1.0, (2, 3, 2, 2))))
 MAP = SmoothedMap.from_counts(COUNTS, n_samples=torch.tensor([3000, 4000]), stdevs=0.25, max_squared_norm=6.0)
-BOXES = ("best", "clopper_pearson", "kl", "empirical_bernstein", "hoeffding", "theorem2")
+INTERVAL_BOUNDS = ("best", "clopper_pearson", "kl", "empirical_bernstein", "hoeffding", "theorem2")
 MAKERS = {
     "top_k": lambda certifier, m: certifier.top_k(m, k=4, radius=0.01),
     "top_k of fresh draws": lambda certifier, m: certifier.top_k(m, k=4, radius=0.01, fresh_draws=500),
@@ -44,7 +44,7 @@ def with_region():
 
 
 @kinds
-def test_one_row_for_each_feature_of_each_example(kind):
+def test_a_table_has_one_row_for_each_feature_of_each_example(kind):
     frame = MAKERS[kind](Certifier(), MAP).to_frame()
     assert isinstance(frame, pd.DataFrame)
     assert list(frame.columns) == ["example", "feature", "mean", "lower", "upper", *COLUMNS[kind]]
@@ -57,8 +57,8 @@ def test_one_row_for_each_feature_of_each_example(kind):
         assert mean == MAP.mean[1][tuple(map(int, position.split(",")))]
 
 
-def test_tables_about_fresh_maps_say_what_is_certified_of_those():
-    """Wider than of the exact map, and the ranks are those of the rank certificate."""
+def test_tables_about_fresh_draws_have_wider_bounds():
+    """The bounds are wider than for the exact map. The ranks equal the ranks of the rank certificate."""
     fresh, exact = (MAKERS[kind](Certifier(), MAP).columns() for kind in ("top_k of fresh draws", "top_k"))
     ranks = MAKERS["rank of fresh draws"](Certifier(), MAP).columns()
     assert fresh["rank"] == ranks["rank"]
@@ -68,14 +68,14 @@ def test_tables_about_fresh_maps_say_what_is_certified_of_those():
     assert fresh["rank"] != exact["rank"]
 
 
-def test_the_region_of_a_region_certificate():
+def test_region_certificates_mark_the_features_of_the_region():
     smoothed_map, mask = with_region()
     frame = Certifier().region(smoothed_map, radius=0.01).to_frame()
     assert list(frame.columns) == ["example", "feature", "mean", "in_region"]
     assert frame["in_region"].tolist() == mask.expand(2, -1, -1, -1).flatten().tolist()
 
 
-@pytest.mark.parametrize("bound", BOXES)
+@pytest.mark.parametrize("bound", INTERVAL_BOUNDS)
 def test_scores_lie_between_the_shifted_intervals(bound):
     for kind in ("top_k", "rank", "selection"):
         columns = MAKERS[kind](Certifier(bound=bound), MAP).columns()
@@ -88,13 +88,13 @@ def test_scores_lie_between_the_shifted_intervals(bound):
         np.testing.assert_allclose(upper, shift(np.clip(mean + width, 0, 1), 0.01 / 0.25), rtol=1e-9)
 
 
-@pytest.mark.parametrize("bound", BOXES)
-def test_ranks_and_radii_are_those_of_the_other_certificates(bound):
+@pytest.mark.parametrize("bound", INTERVAL_BOUNDS)
+def test_ranks_and_radii_equal_the_other_certificates(bound):
     certifier = Certifier(bound=bound)
     for radius in (0.0, 0.005, 0.05):
         columns = certifier.top_k(MAP, k=4, radius=radius).columns()
         assert columns["rank"] == certifier.rank(MAP, radius=radius).feature_rank.flatten().tolist()
-        if bound != "theorem2":  # its ranks are Definition 3.1 as printed, one more than they prove
+        if bound != "theorem2":  # the numbers of Definition 3.1 are one more than the proved ranks
             stays = certifier.rank(MAP, radius=radius).in_top_k(4).flatten().tolist()
             assert [far > radius for far in columns["radius"]] == stays
     selection = certifier.selection(MAP, radius=0.01)
@@ -113,7 +113,7 @@ def test_only_features_of_the_top_set_can_be_certified_to_stay_in_it():
     assert everything["radius"] == [np.inf] * 24
 
 
-def test_violations_are_not_spent_on_single_features():
+def test_statements_about_single_features_allow_no_violations():
     strict, loose = (Certifier(bound="kl", violations=v).top_k(MAP, k=4, radius=0.01).columns() for v in (0, 2))
     assert strict == loose
 
@@ -121,7 +121,7 @@ def test_violations_are_not_spent_on_single_features():
 # -- names -------------------------------------------------------------------------------------------------------
 
 
-def test_features_of_a_vector_a_tuple_and_groups():
+def test_names_of_features_of_vectors_tuples_and_groups():
     flat = SmoothedMap.from_counts(torch.tensor([[9, 5, 1]]), n_samples=10, stdevs=0.1)
     assert Certifier().top_k(flat, k=1, radius=0.0).columns()["feature"] == ["0", "1", "2"]
     pair = SmoothedMap.from_counts((torch.tensor([[9, 1]]), torch.tensor([[[5], [3]]])), n_samples=10, stdevs=0.1)
@@ -145,7 +145,7 @@ def test_features_may_be_named(kind, tmp_path):
 
 
 @pytest.mark.parametrize("names", [[], ["one"], ["a"] * 11, ["a"] * 24])
-def test_names_must_be_one_for_each_feature(names, tmp_path):
+def test_another_number_of_names_is_refused(names, tmp_path):
     certificate = Certifier().top_k(MAP, k=4, radius=0.01)
     for call in (
         lambda: certificate.columns(feature_names=names),
@@ -161,10 +161,10 @@ def test_names_must_be_one_for_each_feature(names, tmp_path):
 
 
 @kinds
-@pytest.mark.parametrize("bound", BOXES)
-def test_csv_is_the_frame_to_the_last_digit(kind, bound, tmp_path):
+@pytest.mark.parametrize("bound", INTERVAL_BOUNDS)
+def test_csv_equals_the_frame_to_the_last_digit(kind, bound, tmp_path):
     if bound == "theorem2" and "fresh" in kind:
-        pytest.skip("has no such form")
+        pytest.skip("theorem2 states nothing about fresh draws")
     certificate = MAKERS[kind](Certifier(bound=bound), MAP)
     certificate.to_csv(tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text() == certificate.to_frame().to_csv(index=False, lineterminator="\n")
@@ -177,7 +177,7 @@ def test_csv_of_regions_and_of_infinite_radii(tmp_path):
         assert (tmp_path / "table.csv").read_text() == certificate.to_frame().to_csv(index=False, lineterminator="\n")
 
 
-def test_csv_needs_no_pandas_and_frames_do(tmp_path, monkeypatch):
+def test_frames_need_pandas_and_csv_does_not(tmp_path, monkeypatch):
     certificate = Certifier().top_k(MAP, k=4, radius=0.01)
     monkeypatch.setitem(sys.modules, "pandas", None)
     certificate.to_csv(tmp_path / "table.csv")

@@ -1,4 +1,4 @@
-"""Forecasts: the certificate of a map whose means are taken to be exact."""
+"""Forecasts: certificates of a map whose means are assumed to be exact."""
 
 import itertools
 
@@ -10,11 +10,11 @@ from captum_certified import CertificationError, Certifier, InvalidInputError, S
 COUNTS = torch.randint(0, 101, (3, 80), generator=torch.Generator().manual_seed(0))
 FEW = SmoothedMap.from_counts(COUNTS, n_samples=100, stdevs=0.25)
 MEANS = SmoothedMap.from_mean(FEW.mean, n_samples=100, stdevs=0.25, second_moment=0.9 * FEW.mean + 0.1 * FEW.mean**2)
-BOXES = ("clopper_pearson", "kl", "empirical_bernstein", "hoeffding", "theorem2")
+INTERVAL_BOUNDS = ("clopper_pearson", "kl", "empirical_bernstein", "hoeffding", "theorem2")
 SETTINGS = {"k": 20, "radius": 0.01}
 
 
-@pytest.mark.parametrize("bound", ["best", *BOXES])
+@pytest.mark.parametrize("bound", ["best", *INTERVAL_BOUNDS])
 @pytest.mark.parametrize("violations", [0, "auto", 2])
 @pytest.mark.parametrize("nt_samples", [2, 100, 800, 40000])
 def test_a_forecast_is_the_certificate_of_the_exact_means(bound, violations, nt_samples):
@@ -34,8 +34,8 @@ def test_a_forecast_for_means_keeps_the_means(bound):
     assert torch.equal(planned, certifier.top_k(exact, **SETTINGS).overlap)
 
 
-@pytest.mark.parametrize("bound", ["best", *BOXES])
-def test_more_draws_promise_more(bound):
+@pytest.mark.parametrize("bound", ["best", *INTERVAL_BOUNDS])
+def test_forecasts_grow_with_the_draws(bound):
     smoothed_map = FEW if bound == "clopper_pearson" else MEANS
     certifier = Certifier(bound=bound)
     # Multiples of 100 keep the counts whole.
@@ -45,15 +45,15 @@ def test_more_draws_promise_more(bound):
     assert bool((planned[-1] > planned[0]).all())
 
 
-def test_a_forecast_at_the_present_number_is_the_present_certificate():
-    for bound in BOXES:
+def test_a_forecast_for_the_present_draws_is_the_present_certificate():
+    for bound in INTERVAL_BOUNDS:
         certifier = Certifier(bound=bound)
         assert torch.equal(
             certifier.forecast(FEW, **SETTINGS, nt_samples=100), certifier.top_k(FEW, **SETTINGS).overlap
         )
 
 
-def test_a_forecast_leaves_the_map_alone():
+def test_a_forecast_does_not_change_the_map():
     before = FEW.counts.clone()
     Certifier().forecast(FEW, **SETTINGS, nt_samples=7)
     assert torch.equal(FEW.counts, before)
@@ -61,7 +61,7 @@ def test_a_forecast_leaves_the_map_alone():
 
 
 @pytest.mark.parametrize("nt_samples", [0, -3, 2.5, True, "many", None])
-def test_numbers_of_draws_are_refused(nt_samples):
+def test_invalid_numbers_of_draws_are_refused(nt_samples):
     with pytest.raises(InvalidInputError, match=r"Expected `nt_samples` "):
         Certifier().forecast(FEW, **SETTINGS, nt_samples=nt_samples)
 

@@ -1,4 +1,4 @@
-"""Sixty-six photographs at 512 draws: sharper intervals certify more on every one of them."""
+"""Sharper intervals certify more of each of sixty-six photographs at 512 draws."""
 
 import dataclasses
 import sys
@@ -23,7 +23,7 @@ CERTIFIERS = {
 
 @pytest.fixture(scope="module")
 def overlaps(shared_data):
-    """Certified overlaps at ρ = .03 of every photograph, by certifier; ``best`` of intervals alone."""
+    """Certified overlaps of every photograph at ρ = 0.03, by certifier. The maps have no covariance."""
     sys.path.insert(0, str(shared_data))
     from models import load
 
@@ -44,7 +44,7 @@ def overlaps(shared_data):
 
 
 @pytest.mark.slow
-def test_every_photograph_is_there(overlaps):
+def test_all_photographs_are_certified(overlaps):
     assert len(overlaps["best"]) == 66
 
 

@@ -1,4 +1,4 @@
-"""Theorem 3 as a certificate: ranks from which features are on in half of the draws."""
+"""Theorem 3 as a certificate: ranks of the features that are salient in half of the draws."""
 
 import math
 
@@ -38,7 +38,7 @@ def literal(counts, *, q, ones, ratio, alpha):
 
 @pytest.mark.parametrize("radius", [0.0, 0.01, 0.05, 0.3])
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
-def test_ranks_are_theorem_3(radius, confidence):
+def test_ranks_equal_theorem_3(radius, confidence):
     rng = np.random.default_rng(0)
     draws = torch.tensor([1000, 200, 9000])
     counts = torch.from_numpy(np.stack([rng.binomial(int(q), rng.beta(0.3, 3.0, 40)) for q in draws]))
@@ -52,8 +52,8 @@ def test_ranks_are_theorem_3(radius, confidence):
     ]
 
 
-def test_half_of_the_draws_is_enough_and_less_is_not():
-    # ⌈2 / L̂(½)⌉ = ⌈2 / (½ − 2c)⌉ = 5 with c = sqrt(ln(400)/2e6) = .00173; 499 of 1000 and 500 of 1001 are no half.
+def test_half_of_the_draws_is_enough_and_fewer_are_not():
+    # ⌈2 / L̂(½)⌉ = ⌈2 / (½ − 2c)⌉ = 5 with c = sqrt(ln(400)/2e6) = .00173; both other counts are below half.
     counts = [[500_000, 499_999, 0, 0, 0, 0, 0, 0, 0, 1_000_000]]
     certificate = Certifier().median_rank(with_ones(counts, ones=2, n_samples=10**6), radius=0.0)
     assert certificate.rank.tolist() == [[5, 11, 11, 11, 11, 11, 11, 11, 11, 5]]
@@ -89,7 +89,7 @@ def test_nothing_is_certified_far_away_or_from_few_draws():
 
 
 def test_maps_that_are_always_zero_have_no_ranks():
-    # Fewer than one in every draw is none in any.
+    # At most half a one in every draw means that no draw has a one.
     certificate = Certifier().median_rank(with_ones([[0, 0, 0]], ones=0.5), radius=0.0)
     assert certificate.rank.tolist() == [[4, 4, 4]]
 
@@ -107,7 +107,7 @@ def test_maps_without_counts_or_bound_on_the_ones_are_refused():
 
 
 def test_more_ones_than_a_draw_can_have_are_refused():
-    """Two ones in the mean of all draws: Theorem 3 for one of them proves nothing."""
+    """The draws have two ones in the mean, although ``max_squared_norm`` allows one."""
     impossible = with_ones([[500, 500, 500, 500]], ones=1)
     message = "Expected draws whose squares add up to at most `max_squared_norm`, got 2 in the mean"
     for certificate in (Certifier().median_rank, Certifier().distance):
@@ -115,7 +115,7 @@ def test_more_ones_than_a_draw_can_have_are_refused():
             certificate(impossible, radius=0.0)
 
 
-def test_arguments_are_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(InvalidInputError, match="Expected `radius` to be a finite number >= 0, got nan"):
         Certifier().median_rank(with_ones([[5, 3]], ones=1), radius=float("nan"))
     with pytest.raises(InvalidInputError, match="Expected `smoothed_map` to be a SmoothedMap, got dict"):
@@ -126,7 +126,7 @@ def test_arguments_are_refused():
         Certifier().median_rank(with_ones([[1, 0]], ones=1, stdevs=0.0), radius=0.0)
 
 
-def test_it_is_stored_recomputed_and_tabulated(tmp_path):
+def test_the_certificate_is_stored_recomputed_and_tabulated(tmp_path):
     certificate = Certifier(confidence=0.9).median_rank(with_ones([[900, 300, 10, 0]], ones=2), radius=0.001)
     certificate.save(tmp_path / "c.npz")
     loaded = Certificate.load(tmp_path / "c.npz")

@@ -1,4 +1,4 @@
-"""Certifier.radius against Certifier.top_k, and whole curves against single certificates."""
+"""Certifier.radius against Certifier.top_k, and curves against single certificates."""
 
 import itertools
 
@@ -72,15 +72,15 @@ def test_all_features_always_stay_among_all_features(bound):
     assert Certifier(bound=bound, violations=60).radius(MAP, k=60, overlap=60).tolist() == [np.inf] * 4
 
 
-def test_theorem_2_never_certifies_all_of_the_set():
+def test_theorem_2_never_certifies_the_whole_top_set():
     assert Certifier(bound="theorem2").radius(MAP, k=20, overlap=20).tolist() == [0.0] * 4
 
 
-def test_violations_move_the_radius_to_the_next_levels():
+def test_violations_raise_the_level_and_cost_features():
     for lost in (1, 5):
         loose = Certifier(violations=lost).radius(MAP, k=20, overlap=20 - lost + 1)
         assert loose.tolist() == [0.0] * 4
-    # The level of two violations is wider by (v + 1): a confidence of 1 − 3α at v = 0, two overlaps further.
+    # Two violations triple the level of the intervals, as a confidence of 1 − 3α does, and cost two features.
     three = Certifier(confidence=0.85, violations=0).radius(MAP, k=20, overlap=10)
     torch.testing.assert_close(
         Certifier(confidence=0.95, violations=2).radius(MAP, k=20, overlap=8), three, rtol=1e-9, atol=0
@@ -110,7 +110,7 @@ def test_the_radius_approaches_the_distance_at_which_two_rivals_are_equal():
 def test_the_curve_is_the_certificate_at_every_radius(bound, kind, violations, k):
     smoothed_map = MAPS[kind]
     certifier = Certifier(bound=bound, violations=violations)
-    # Radii at which the overlap changes are the hard ones.
+    # The overlap changes at these radii.
     edges = torch.cat([certifier.radius(smoothed_map, k=k, overlap=o) for o in (1, (k + 1) // 2, k)])
     radii = [0.0, 0.003, 0.05, 0.3, 4.0, *edges[(edges > 0) & (edges < 9)].tolist()]
     curve = certifier.top_k_curve(smoothed_map, k=k, radii=radii)
@@ -124,14 +124,14 @@ def test_the_bounds_are_ordered_on_counts():
     for k in (1, 20, 40):
         curves = [Certifier(bound=b, violations=0).top_k_curve(MAP, k=k, radii=radii) for b in ORDERED]
         assert all(bool((sharp >= wide).all()) for sharp, wide in itertools.pairwise(curves))
-        # Without a covariance the best is the sharpest box.
+        # Without a covariance the best bound is the sharpest interval bound.
         assert torch.equal(Certifier(violations=0).top_k_curve(MAP, k=k, radii=radii), curves[0])
         graded = {b: Certifier(bound=b, violations=0).top_k_curve(GRADED, k=k, radii=radii) for b in ("best", "kl")}
         assert torch.equal(graded["best"], graded["kl"])
 
 
 @pytest.mark.parametrize("overlap", [0, -1, 21, True, 1.5, 0.0, float("nan"), "all", None])
-def test_overlap_is_refused(overlap):
+def test_invalid_overlaps_are_refused(overlap):
     with pytest.raises(InvalidInputError, match=r"Expected `overlap` to be a number of features from 1 to 20, or a f"):
         Certifier().radius(MAP, k=20, overlap=overlap)
 
@@ -146,7 +146,7 @@ def test_bounds_that_need_more_than_the_map_holds_are_refused():
 
 @pytest.mark.parametrize("second", [0.6, 5.0])
 def test_draws_that_cannot_all_lie_in_the_unit_interval_are_refused(second):
-    """f² ≤ f on [0, 1], so a second moment above the mean gives the map away."""
+    """f² ≤ f on [0, 1], so a second moment above the mean proves that some draws lie outside."""
     mean = torch.tensor([[0.5, 0.2]])
     outside = of_any_draws(
         mean, n_samples=10**6, stdevs=0.2, second_moment=torch.tensor([[second, 0.2]], dtype=torch.float64)

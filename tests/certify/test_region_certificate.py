@@ -50,7 +50,7 @@ def shares(smoothed_map, name="region"):
 @pytest.mark.parametrize(
     "explain", [explainer(tau=0.25), explainer(NormalizedSmoothGrad)], ids=["sparsified", "normalized"]
 )
-def test_shares_are_those_of_single_draws(explain):
+def test_shares_equal_the_shares_of_single_draws(explain):
     whole = sampled(explain=explain, nt_samples=6)
     assert shares(whole).shape == (2, 6)
     assert shares(whole).dtype == torch.float64
@@ -60,15 +60,15 @@ def test_shares_are_those_of_single_draws(explain):
         torch.testing.assert_close(shares(whole)[:, draw], expected, rtol=1e-6, atol=1e-9)
 
 
-def test_a_draw_of_zeros_has_no_share_anywhere():
-    # Below all thresholds every gradient is zero.
+def test_a_draw_of_zeros_has_a_share_of_zero():
+    # All gradients are zero below all thresholds.
     smoothed_map = sampled(inputs=torch.full((1, *SHAPE), -5.0), region={"in": LEFT, "out": ~LEFT})
     assert shares(smoothed_map, "in").tolist() == [[0.0] * 120]
     assert shares(smoothed_map, "out").tolist() == [[0.0] * 120]
     assert Certifier().region(smoothed_map, name="in", radius=0.0).mass.tolist() == [0.0]
 
 
-def test_a_region_and_its_complement_share_everything():
+def test_the_shares_of_a_region_and_its_complement_add_up_to_one():
     smoothed_map = sampled({"in": LEFT, "out": ~LEFT, "all": torch.ones_like(LEFT)})
     torch.testing.assert_close(shares(smoothed_map, "in") + shares(smoothed_map, "out"), shares(smoothed_map, "all"))
     torch.testing.assert_close(shares(smoothed_map, "all"), torch.ones(2, 120, dtype=torch.float64))
@@ -160,7 +160,7 @@ def test_tuples_of_maps_have_tuples_of_masks():
         (LEFT, torch.zeros(1, *SHAPE, dtype=torch.int64), r"Expected `region` to hold each group whole or not at all"),
     ],
 )
-def test_masks_are_refused(region, groups, message):
+def test_invalid_masks_are_refused(region, groups, message):
     with pytest.raises(InvalidInputError, match=message):
         sampled(region, groups=groups)
 
@@ -179,7 +179,7 @@ def test_merged_maps_have_the_shares_of_all_draws():
 
 
 @pytest.mark.parametrize("other", [None, {"other": LEFT}, {"region": ~LEFT}, {"region": LEFT, "other": LEFT}])
-def test_maps_of_other_regions_are_not_merged(other):
+def test_maps_with_different_regions_are_not_merged(other):
     with pytest.raises(InvalidInputError, match=r"Expected maps with the same regions, got \['region'\] and \["):
         sampled().merge(sampled(other, first_draw=120))
 
@@ -192,15 +192,15 @@ def test_stacked_maps_have_the_shares_of_every_row():
     assert torch.equal(Certifier().region(stacked, radius=0.05).mass, Certifier().region(whole, radius=0.05).mass)
 
 
-def test_maps_of_other_regions_are_not_stacked():
+def test_maps_with_different_regions_are_not_stacked():
     with pytest.raises(
         InvalidInputError, match=r"Expected maps with the same regions, got \[\['region'\], \['other'\]\]"
     ):
         SmoothedMap.stack([sampled(), sampled({"other": LEFT})])
 
 
-def test_rows_of_other_numbers_of_draws_keep_their_shares(tmp_path):
-    """They are stacked, saved, continued and taken apart again."""
+def test_rows_with_different_numbers_of_draws_keep_their_shares(tmp_path):
+    """The rows are stacked, saved, merged with more draws, and selected again."""
     maps = [sampled(), sampled(nt_samples=50), sampled(nt_samples=80)]
     stacked = SmoothedMap.stack(maps)
     stacked.save(tmp_path / "map.npz")
@@ -247,12 +247,12 @@ def test_files_keep_regions(per_row, tmp_path):
 
 @pytest.mark.parametrize("radius", [0.0, 0.02, 0.1, 2.0])
 @pytest.mark.parametrize("confidence", [0.5, 0.99])
-def test_the_mass_is_that_of_the_recorded_shares(radius, confidence):
+def test_the_mass_follows_from_the_recorded_shares(radius, confidence):
     smoothed_map = sampled()
     certificate = Certifier(confidence=confidence).region(smoothed_map, radius=radius)
     assert isinstance(certificate, RegionCertificate)
     expected = region_mass(shares(smoothed_map).numpy(), ratio=radius / 0.1, alpha=1 - confidence)
-    # How a mean is summed depends on where its numbers lie in memory: equal but for the last digit.
+    # The order of a sum depends on the memory layout, so the last digits may differ.
     torch.testing.assert_close(certificate.mass, torch.from_numpy(expected), rtol=1e-14, atol=0)
     assert certificate.mass.dtype == torch.float64
     assert bool((certificate.mass <= certificate.observed_mass).all())
@@ -270,7 +270,7 @@ def test_certify_records_regions():
 
 
 def test_no_shifted_input_has_less_mass_than_certified():
-    """The exact mean shares at shifted inputs, from many draws with their own Hoeffding interval."""
+    """Many draws estimate the exact mean shares at shifted inputs, up to a Hoeffding interval."""
     smoothed_map = sampled(nt_samples=2000)
     certificate = Certifier().region(smoothed_map, radius=0.05)
     assert bool((certificate.mass > 0.1).all())
@@ -285,7 +285,7 @@ def test_no_shifted_input_has_less_mass_than_certified():
         assert bool((shares(there).mean(dim=1) + 0.034 >= certificate.mass).all())
 
 
-def test_it_must_be_said_which_region():
+def test_one_of_several_regions_must_be_named():
     two = sampled({"b": LEFT, "a": ~LEFT})
     assert Certifier().region(two, name="a", radius=0.0).name == "a"
     for smoothed_map, name, known in (
@@ -299,7 +299,7 @@ def test_it_must_be_said_which_region():
             Certifier().region(smoothed_map, name=name, radius=0.0)
 
 
-def test_arguments_are_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(InvalidInputError, match="Expected `radius` to be a finite number >= 0, got inf"):
         Certifier().region(sampled(), radius=float("inf"))
     with pytest.raises(InvalidInputError, match="Expected `smoothed_map` to be a SmoothedMap, got NoneType"):
@@ -308,7 +308,7 @@ def test_arguments_are_refused():
         Certifier().region(sampled(nt_samples=1), radius=0.0)
 
 
-def test_any_bound_and_any_radius_are_taken():
+def test_all_bounds_and_radii_are_accepted():
     smoothed_map = sampled(explain=explainer(NormalizedSmoothGrad))
     for bound in ("theorem2", "clopper_pearson", "best"):
         masses = [Certifier(bound=bound).region(smoothed_map, radius=r).mass for r in (0.0, 0.05, 1.0, 1e9, 1e300)]
@@ -317,7 +317,7 @@ def test_any_bound_and_any_radius_are_taken():
         assert masses[-1].tolist() == [0.0, 0.0]
 
 
-def test_it_is_stored_recomputed_and_told_apart(tmp_path):
+def test_a_stored_certificate_agrees_and_a_changed_one_does_not(tmp_path):
     certificate = Certifier(confidence=0.9).region(sampled({"b": LEFT, "a": ~LEFT}), name="b", radius=0.02)
     certificate.save(tmp_path / "c.npz")
     loaded = Certificate.load(tmp_path / "c.npz")
@@ -328,7 +328,7 @@ def test_it_is_stored_recomputed_and_told_apart(tmp_path):
         assert not agrees(replace(loaded, **change))
 
 
-def test_it_says_what_it_proves():
+def test_text_and_json_contain_the_certified_mass():
     certificate = Certifier().region(sampled({"tumour": LEFT}), radius=0.01)
     mass, seen = certificate.mass[0], certificate.observed_mass[0]
     assert certificate.summaries()[0] == (

@@ -24,7 +24,9 @@ from captum_certified.certify import agrees
 
 COUNTS = [1000, 900, 560, 500, 440, 100, 0]
 MAP = SmoothedMap.from_counts(torch.tensor([COUNTS]), n_samples=1000, stdevs=0.2)
-BOXES = pytest.mark.parametrize("bound", ["clopper_pearson", "kl", "empirical_bernstein", "hoeffding", "theorem2"])
+INTERVAL_BOUNDS = pytest.mark.parametrize(
+    "bound", ["clopper_pearson", "kl", "empirical_bernstein", "hoeffding", "theorem2"]
+)
 
 
 def sampled(rows=2, **settings):
@@ -35,10 +37,10 @@ def sampled(rows=2, **settings):
 
 @pytest.mark.parametrize("radius", [0.0, 0.05, 0.2, 0.5])
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
-def test_decisions_and_radii_are_those_of_scipy_s_intervals(radius, confidence):
+def test_decisions_and_radii_follow_from_scipy_s_intervals(radius, confidence):
     certificate = Certifier(bound="clopper_pearson", confidence=confidence).selection(MAP, radius=radius)
     assert isinstance(certificate, SelectionCertificate)
-    # One of n = 7 two-sided intervals at level α/7.
+    # Each of n = 7 two-sided intervals has the level α/7.
     ends = [binomtest(c, 1000).proportion_ci(confidence_level=1 - (1 - confidence) / 7) for c in COUNTS]
     low, high = norm.ppf([e.low for e in ends]), norm.ppf([e.high for e in ends])
     assert certificate.selected[0].tolist() == (low > radius / 0.2).tolist()
@@ -50,7 +52,7 @@ def test_decisions_and_radii_are_those_of_scipy_s_intervals(radius, confidence):
     torch.testing.assert_close(certificate.certified_fraction, torch.tensor([decided.mean()], dtype=torch.float64))
 
 
-@BOXES
+@INTERVAL_BOUNDS
 def test_every_feature_is_selected_rejected_or_open(bound):
     certificate = Certifier(bound=bound).selection(MAP, radius=0.01)
     together = certificate.selected.int() + certificate.rejected.int() + certificate.abstained.int()
@@ -61,7 +63,7 @@ def test_every_feature_is_selected_rejected_or_open(bound):
     assert certificate.radius[0, 3] == 0.0
 
 
-@BOXES
+@INTERVAL_BOUNDS
 def test_decisions_hold_at_their_radius_and_not_beyond(bound):
     certifier = Certifier(bound=bound)
     radii = certifier.selection(MAP, radius=0.0).radius[0]
@@ -74,7 +76,7 @@ def test_decisions_hold_at_their_radius_and_not_beyond(bound):
         assert torch.equal(near.radius, far.radius)
 
 
-def test_violations_are_never_spent_on_named_features():
+def test_decisions_allow_no_violations():
     strict = Certifier(violations=0).selection(MAP, radius=0.05)
     for violations in (3, 1.0, "auto"):
         certificate = Certifier(violations=violations).selection(MAP, radius=0.05)
@@ -84,7 +86,7 @@ def test_violations_are_never_spent_on_named_features():
 
 @pytest.mark.parametrize("bound", ["clopper_pearson", "hoeffding"])
 @pytest.mark.parametrize("make", [ensembles.aligned, ensembles.incoherent])
-def test_no_adversary_turns_a_decision(make, bound):
+def test_no_adversary_reverses_a_decision(make, bound):
     exact, repetitions, alpha = make(), 400, 0.1
     counts = torch.from_numpy(exact.draws(repetitions, 600, np.random.default_rng(1)).sum(axis=1).astype(np.int64))
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=600, stdevs=exact.sigma)
@@ -135,15 +137,15 @@ def test_maps_that_are_not_of_zeros_and_ones_are_refused():
             Certifier(bound="hoeffding").selection(smoothed_map, radius=0.0)
 
 
-def test_arguments_are_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(InvalidInputError, match=r"Expected `radius` to be a finite number >= 0, got -1\."):
         Certifier().selection(MAP, radius=-1)
     with pytest.raises(InvalidInputError, match="Expected `smoothed_map` to be a SmoothedMap, got list"):
         Certifier().selection([], radius=0.1)
 
 
-@BOXES
-def test_it_is_stored_and_recomputed(bound, tmp_path):
+@INTERVAL_BOUNDS
+def test_the_certificate_is_stored_and_recomputed(bound, tmp_path):
     certificate = Certifier(bound=bound, confidence=0.9).selection(sampled(), radius=0.01)
     certificate.save(tmp_path / "c.npz")
     loaded = Certificate.load(tmp_path / "c.npz")
@@ -167,7 +169,7 @@ def test_a_certificate_that_decides_more_does_not_agree():
         assert not agrees(replace(certificate, **change))
 
 
-def test_it_says_what_it_proves():
+def test_text_and_json_contain_the_decisions():
     certificate = Certifier().selection(MAP, radius=0.01)
     assert certificate.summaries() == [
         "2 of 7 features certifiably selected by most noisy copies, 2 certifiably not, 3 open (57.1% certified), from "

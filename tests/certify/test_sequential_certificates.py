@@ -1,4 +1,4 @@
-"""Every certificate of a sequential run is given at the level of the look at which the row stopped."""
+"""Every certificate of a sequential run has the level of the look at which the row stopped."""
 
 import dataclasses
 import re
@@ -42,13 +42,13 @@ STATEMENTS = {
 
 @pytest.fixture(scope="module")
 def of_several_looks():
-    """A certificate whose rows were ended by several looks, with a region."""
+    """A certificate with a region whose rows stopped at several looks."""
     return certified(region=torch.arange(48).view(1, *SHAPE) < 20)
 
 
 @pytest.mark.parametrize("name", list(STATEMENTS))
 @pytest.mark.parametrize("bound", ["best", "clopper_pearson"])
-def test_every_method_spends_the_level_of_each_row_s_look(name, bound, of_several_looks):
+def test_every_method_certifies_each_row_at_the_level_of_its_look(name, bound, of_several_looks):
     smoothed_map, state = of_several_looks.map, STATEMENTS[name]
     found = state(Certifier(bound=bound, confidence=0.9), smoothed_map)
     full = state(Certifier(bound=bound, confidence=0.9), dataclasses.replace(smoothed_map, looks=None))
@@ -78,7 +78,7 @@ def test_maps_of_sequential_runs_are_not_merged(of_several_looks):
             one.merge(two)
 
 
-def test_certificates_say_how_they_stopped(of_several_looks):
+def test_text_and_json_tell_why_each_row_stopped(of_several_looks):
     record = of_several_looks.to_dict()
     assert record["stopped"] == list(of_several_looks.stopped)
     assert record["looks"] == of_several_looks.map.looks.tolist()
@@ -90,7 +90,7 @@ def test_certificates_say_how_they_stopped(of_several_looks):
     assert [fixed.to_dict()[name] for name in ("stopped", "looks", "asked_overlap", "most_draws")] == [None] * 4
 
 
-def test_files_keep_it_and_verify(of_several_looks, tmp_path):
+def test_files_keep_the_looks_and_verify(of_several_looks, tmp_path):
     of_several_looks.save(tmp_path / "c.npz")
     loaded = Certificate.load(tmp_path / "c.npz")
     assert loaded.to_dict(arrays=True) == of_several_looks.to_dict(arrays=True)
@@ -104,7 +104,7 @@ def test_files_keep_it_and_verify(of_several_looks, tmp_path):
     assert agrees(Certificate.load(tmp_path / "r.npz"))
 
 
-def test_results_of_one_example_verify_and_a_forgotten_look_does_not(tmp_path):
+def test_a_result_verifies_and_a_changed_look_does_not(tmp_path):
     one = certified(X[:1], radius=0.05, overlap=0.8)
     assert int(one.map.looks) > 1
     assert verify(write_result(tmp_path / "one.json", one, X[:1])).agrees

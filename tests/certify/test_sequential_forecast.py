@@ -14,7 +14,7 @@ from captum_certified.certify.stopping_rule import StoppingRule, at_look
 from captum_certified.theory import look_sizes
 
 
-def test_the_forecast_after_the_first_look_is_said_once(capsys):
+def test_the_forecast_after_the_first_look_is_written_once(capsys):
     certified(show_progress=True)
     said = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if "forecast" in line]
     assert len(said) == 1
@@ -58,8 +58,8 @@ def test_the_forecast_reads_as_documented(seconds, words):
     )
 
 
-def test_spectral_runs_are_forecast_whatever_rounding_adds_up_to():
-    """Of 999 draws with three ones each the counts, rounded one by one, would hold one too many."""
+def test_rounded_counts_of_a_forecast_keep_the_bound_on_the_norm():
+    """Each of 999 draws has three ones. Counts that are rounded one by one would add up to one more."""
     torch.manual_seed(1)
     model = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3)).eval()
     certifier = Certifier(SparsifiedSmoothGrad(Saliency(model), tau=0.25), bound="spectral")

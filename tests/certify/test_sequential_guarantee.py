@@ -26,7 +26,7 @@ REPETITIONS = 2000
 
 
 class Repetitions:
-    """Runs of one ensemble as the rows of a batch, each with draws of its own."""
+    """Samples many runs of one ensemble as the rows of a batch, each with its own draws."""
 
     def __init__(self, exact: HalfSpaces, sizes: list[int], *, covariance: bool = False, seed: int = 0):
         rng, self.exact, self.segments = np.random.default_rng(seed), exact, {}
@@ -34,7 +34,7 @@ class Repetitions:
             if len(exact.offsets) > 2:
                 draws = exact.draws(REPETITIONS, stop - start, rng)
                 counts, summary = draws.sum(axis=1), summarised(draws, block=sizes[0]) if covariance else None
-            else:  # two rivals: one is on whenever the other is off
+            else:  # two rivals: one is 1 whenever the other is 0
                 first = rng.binomial(stop - start, exact.population(exact.x[None])[0, 0], REPETITIONS)
                 counts, summary = np.stack([first, stop - start - first], axis=1), None
             self.segments[start, stop] = SmoothedMap.from_counts(
@@ -51,7 +51,7 @@ class Repetitions:
 
 
 def failures_of_rivals(alpha, *, at_full_level=False):
-    """How often it is certified, at any look, that the first of two rivals stays: at this radius it is false."""
+    """Count the runs that certify at any look that the first rival stays, which is false at this radius."""
     exact, sizes = rivals(h=0.8), look_sizes(4, 2**18)
     radius = exact.sigma * float(ndtri(0.8)) * (1 + 1e-9)
     certifier = Certifier(bound="clopper_pearson", confidence=1 - alpha)
@@ -74,7 +74,7 @@ def test_a_false_claim_is_certified_no_more_often_than_promised(alpha):
     assert binom.sf(failures_of_rivals(alpha) - 1, REPETITIONS, alpha) >= 1e-6
 
 
-def test_looking_again_at_the_full_level_breaks_the_promise():
+def test_looks_at_the_full_level_fail_more_often_than_promised():
     assert binom.sf(failures_of_rivals(0.2, at_full_level=True) - 1, REPETITIONS, 0.2) < 1e-6
 
 
@@ -85,7 +85,7 @@ def incoherent_runs(*, block, most, covariance):
 
 @pytest.mark.parametrize("bound", ["best", "spectral", "clopper_pearson", "theorem2"])
 @pytest.mark.parametrize("overlap", [0.3, 0.8])
-def test_no_input_changes_more_than_was_certified_when_it_stopped(bound, overlap):
+def test_no_adversary_beats_a_sequential_certificate(bound, overlap):
     runs, radius, k = incoherent_runs(block=128, most=1024, covariance=bound in ("best", "spectral")), 0.05, 8
     certifier = Certifier(bound=bound, confidence=0.8, violations=0)
     rule = StoppingRule(certifier.prover, Goal(k=k, radius=radius, overlap=overlap), look_sizes(128, 1024))
@@ -102,7 +102,7 @@ def test_no_input_changes_more_than_was_certified_when_it_stopped(bound, overlap
     ("radius", "overlap", "covariance", "given_up"),
     [(0.1, 0.75, False, False), (0.15, 0.625, False, False), (0.2, 0.75, False, True), (0.1, 0.75, True, False)],
 )
-def test_what_is_given_up_would_hardly_have_been_certified(radius, overlap, covariance, given_up):
+def test_rows_that_are_given_up_would_hardly_have_been_certified(radius, overlap, covariance, given_up):
     runs, sizes = incoherent_runs(block=128, most=1024, covariance=covariance), look_sizes(128, 1024)
     rule = StoppingRule(Prover(confidence=0.9), Goal(k=8, radius=radius, overlap=overlap), sizes)
     smoothed_map = sample_in_looks(runs, rule, rows=REPETITIONS)

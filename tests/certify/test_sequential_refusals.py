@@ -1,4 +1,4 @@
-"""Sequential runs refuse what cannot be certified, before they sample."""
+"""Sequential runs refuse goals that cannot be certified, if possible before they sample."""
 
 import pytest
 from networks import GateNet, Watched
@@ -12,12 +12,12 @@ from captum_certified import (
 
 
 @pytest.mark.parametrize("overlap", [0, -1, 13, 0.0, 1.5, True, "half", float("nan")])
-def test_overlaps_are_refused_before_sampling(overlap):
+def test_invalid_overlaps_are_refused_before_sampling(overlap):
     with pytest.raises(InvalidInputError, match=r"Expected `overlap` to be a number of features from 1 to 12, or"):
         certified(of=explainer(Watched(GateNet(SHAPE), fails_at=1)), overlap=overlap)
 
 
-def test_an_overlap_of_none_is_refused_without_a_number_that_says_nothing():
+def test_an_overlap_of_zero_of_a_fraction_of_features_is_refused_before_sampling():
     message = r"Expected `overlap` to be a number of features from 1, or a fraction of them in \(0, 1\], got 0\."
     with pytest.raises(InvalidInputError, match=message):
         certified(of=explainer(Watched(GateNet(SHAPE), fails_at=1)), k=0.2, overlap=0)
@@ -32,23 +32,23 @@ def test_an_overlap_beyond_a_fraction_of_features_is_refused_after_the_first_loo
 
 
 @pytest.mark.parametrize("nt_samples", [2.5, "many", None, True, 0, -5])
-def test_caps_are_refused(nt_samples):
+def test_invalid_caps_are_refused(nt_samples):
     with pytest.raises((InvalidInputError, CertificationError), match=r"nt_samples|at least 2 draws"):
         certified(nt_samples=nt_samples)
 
 
 @pytest.mark.parametrize("covariance", ["yes", 1, 0.5])
-def test_covariances_are_refused(covariance):
+def test_invalid_covariances_are_refused(covariance):
     with pytest.raises(InvalidInputError, match=r"Expected `covariance` to be"):
         certified(covariance=covariance)
 
 
-def test_looks_start_at_the_first_draw():
+def test_another_first_draw_is_refused():
     with pytest.raises(InvalidInputError, match=r"Expected no `first_draw` with `overlap`, got 64: its looks count"):
         certified(first_draw=64)
 
 
-def test_sequential_runs_refuse_what_sampling_refuses():
+def test_sequential_runs_refuse_invalid_arguments_of_sampling():
     with pytest.raises(CertificationError, match="no noise"):
         certified(stdevs=0.0)
     with pytest.raises(InvalidInputError, match="Expected a Certifier with an `attribution_method`"):

@@ -1,4 +1,4 @@
-"""Rows of a sequential run stop when their answer is known, and have the draws of a full run."""
+"""Rows of a sequential run stop when they are decided, and have the draws of a full run."""
 
 import sys
 
@@ -19,7 +19,7 @@ from captum_certified.maps import select_rows
 from captum_certified.theory import look_level, look_sizes
 
 
-def test_every_row_stops_when_its_answer_is_known():
+def test_every_row_stops_when_it_is_decided():
     certificate = certified()
     assert set(certificate.stopped) == {"certified", "hopeless", "cap"}
     assert len(set(certificate.n_samples.tolist())) >= 3
@@ -42,13 +42,13 @@ def test_every_row_stops_when_its_answer_is_known():
         ({"radius": 5.0, "overlap": 1}, "hopeless", 64),
     ],
 )
-def test_one_way_to_stop(settings, stopped, draws):
+def test_all_rows_stop_for_the_same_reason(settings, stopped, draws):
     certificate = certified(**settings)
     assert set(certificate.stopped) == {stopped}
     assert set(certificate.n_samples.tolist()) == {draws}
 
 
-def test_a_sequential_certificate_is_that_of_its_draws_at_the_level_of_its_look():
+def test_a_sequential_certificate_equals_a_certificate_at_the_level_of_its_look():
     certificate = certified()
     for row, (draws, look) in enumerate(
         zip(certificate.n_samples.tolist(), certificate.map.looks.tolist(), strict=True)
@@ -67,7 +67,7 @@ def test_a_sequential_certificate_is_that_of_its_draws_at_the_level_of_its_look(
 
 
 def assert_rows_agree(certificate, alone):
-    """Every row is what it is alone, statistics and all."""
+    """Assert that every row, with its statistics, equals the same row sampled alone."""
     for row, single in enumerate(alone):
         chosen = select_rows(certificate.map, torch.tensor([row]))
         assert (certificate.stopped[row], int(certificate.overlap[row])) == (single.stopped[0], int(single.overlap[0]))
@@ -89,7 +89,7 @@ def test_rows_of_a_batch_agree_with_rows_alone():
     assert_rows_agree(certificate, [certified(X[row : row + 1]) for row in range(len(X))])
 
 
-def test_rows_take_their_own_arguments_groups_and_regions_along():
+def test_remaining_rows_keep_their_arguments_groups_and_regions():
     generator = torch.Generator().manual_seed(2)
     groups = torch.stack([torch.randperm(48, generator=generator).view(SHAPE) // 2 for _ in X])
     region = torch.rand((len(X), *SHAPE), generator=generator) < 0.5
@@ -121,18 +121,18 @@ def test_rows_take_their_own_arguments_groups_and_regions_along():
         assert float(Certifier().region(single.map, radius=0.01).mass) == float(masses[row])
 
 
-def test_finished_rows_cost_no_more_model_time():
+def test_no_passes_are_made_for_finished_rows():
     model = Watched(GateNet(SHAPE))
     certificate = certified(of=explainer(model))
     draws = certificate.n_samples.tolist()
     looks = max(certificate.map.looks.tolist())
-    # The clean input, its copies and the probe draw, the first and the last anew for the rows that go on; three passes
-    # that look for other rows, and one more after every look.
+    # The other rows are the clean input, its copies and the probe draw. The clean input and the probe draw are repeated
+    # for the remaining rows. Three passes look for dependence between rows, and one more follows each look.
     assert sum(draws) < model.rows <= sum(draws) + (4 + 2 * looks) * len(X) + (3 + looks) * 16 * len(X)
     assert model.rows < len(X) * max(draws)
 
 
-def test_passes_keep_the_size_that_the_batch_gave_them():
+def test_passes_keep_the_number_of_draws_of_the_whole_batch():
     class Sized(GateNet):
         def forward(self, inputs, scale=1.0):
             sizes.append(len(inputs))
@@ -143,13 +143,13 @@ def test_passes_keep_the_size_that_the_batch_gave_them():
     left = certificate.n_samples.tolist().count(1024)
     assert 0 < left < 4
     assert max(sizes) == 6 * (64 // 6)
-    assert sizes[-1] == 6 * (64 // 6)  # an early pass, once more
+    assert sizes[-1] == 6 * (64 // 6)  # an early pass, which is repeated at the end
     assert max(sizes[-30:-1]) == left * (64 // 6)
     assert certificate.map.setup["nt_samples_batch_size"] == 64 // 6
 
 
 def test_reference_distributions_stay_whole_when_rows_are_left_out():
-    # Of four rows two are left after the first look: as many as references.
+    # Two of four rows are left after the first look. There are also two references.
     seen = set()
 
     class Watching(DeepLiftShap):
@@ -176,7 +176,7 @@ def test_reference_distributions_stay_whole_when_rows_are_left_out():
 
 
 @pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")  # by chance, in eight draws
-def test_stochastic_methods_and_argmax_and_tuples_take_part():
+def test_stochastic_methods_argmax_and_tuples_are_certified_sequentially():
     sampling = {"nt_samples": 8, "covariance": 4, "overlap": 1, "n_samples": 1, "seed": 5}
     shapley = certified(X[:2], of=explainer(method=ShapleyValueSampling), **sampling)
     assert shapley.map.setup["stochastic"]
@@ -189,7 +189,7 @@ def test_stochastic_methods_and_argmax_and_tuples_take_part():
 
 @pytest.mark.parametrize("covariance", ["auto", True, False, 32])
 def test_looks_fall_on_the_blocks_of_the_covariance(covariance):
-    # 2048 draws of a 0/1 map, whatever the covariance, unless its blocks are given.
+    # The blocks of a 0/1 map have 2048 draws unless ``covariance`` is a number.
     certificate = certified(
         X[:1], of=explainer(method=InputXGradient), covariance=covariance, radius=0.0, overlap=12, nt_samples=5000
     )
@@ -218,13 +218,13 @@ def test_a_cap_one_draw_beyond_a_block_keeps_the_covariance():
     assert certificate.map.covariance.pairs.tolist() == [64.0] * 6
 
 
-def test_without_a_seed_one_is_drawn_for_all_looks():
+def test_all_looks_share_one_fresh_seed():
     one, two = (certified(seed=None) for _ in range(2))
     assert isinstance(one.map.seed, int)
     assert one.map.seed != two.map.seed
 
 
-def test_an_interruption_is_passed_on():
+def test_an_interrupt_is_raised_again():
     class Interrupted(GateNet):
         def forward(self, inputs, scale=1.0):
             self.calls = getattr(self, "calls", 0) + 1

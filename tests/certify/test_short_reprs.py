@@ -1,4 +1,4 @@
-"""Whatever a user prints stays short, however many examples and features it is about."""
+"""Reprs stay short, whatever the number of examples and features."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_reprs_of_many_examples_are_one_short_line(kind):
     assert " at 0x" not in text
 
 
-def test_reprs_say_what_matters():
+def test_reprs_contain_the_most_important_numbers():
     assert repr(PRINTED["covariance"]()) == "CovarianceSummary(full form of 60 rows, 50 pairs)"
     assert repr(PRINTED["certifier"]()) == "Certifier(confidence=0.9, bound='best', violations='auto')"
     assert repr(PRINTED["attack"]()).startswith("AttackResult(mean of 60 examples: 33.3% of the top 9 left, succeeded")

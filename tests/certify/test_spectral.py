@@ -1,4 +1,4 @@
-"""S1 to S3 where Σ and h are known exactly, and the spectral bound of the Certifier."""
+"""S1 to S3 on ensembles with known Σ and h, and the spectral bound of the certifier."""
 
 import dataclasses
 import math
@@ -55,7 +55,7 @@ def sampled_map(exact, *, rows, draws, block=512, seed=0, short=False):
 
 
 @on_ensembles
-def test_the_exact_covariance_is_that_of_orthants(name):
+def test_the_exact_covariance_follows_from_orthant_probabilities(name):
     exact = ENSEMBLES[name]()
     if exact.parts > 1:
         exact = dataclasses.replace(exact, parts=1)
@@ -88,7 +88,7 @@ def orthant(h, k, correlation):
 
 
 @on_ensembles
-def test_the_exact_covariance_is_that_of_many_draws(name):
+def test_the_exact_covariance_agrees_with_many_draws(name):
     exact = ENSEMBLES[name]()
     draws = exact.draws(1, 200_000, np.random.default_rng(1))[0]
     # Six standard errors of a product of two numbers in [0, 1].
@@ -110,23 +110,23 @@ def test_no_input_moves_the_map_farther_than_s1(name):
         moved = exact.population(found) - base
         bound = float(chi(ratio))
         sharpest.append(float(np.linalg.norm(moved, axis=1).max() / (bound * math.sqrt(top))))
-        # In every direction, not only in length.
+        # S1 bounds the movement in every direction, not only its norm.
         directions = np.concatenate([rng.standard_normal((50, len(base))), np.linalg.eigh(sigma)[1].T, moved[:50]])
         spread = np.sqrt(np.maximum(np.einsum("ai,ij,aj->a", directions, sigma, directions), 0))
         assert (np.abs(directions @ moved.T).max(axis=1) <= bound * spread * (1 + 1e-9) + 1e-9).all()
     print(f"\n{name}: ‖h(x̃)−h(x)‖ / χ√λ at most {max(sharpest):.3f}", [round(v, 3) for v in sharpest])
     assert max(sharpest) <= 1 + 1e-9
-    assert max(sharpest) > (0.75 if name in ("aligned", "layered") else 0.3), "far from the bound nothing is tested"
+    assert max(sharpest) > (0.75 if name in ("aligned", "layered") else 0.3), "inputs far from the bound test nothing"
 
 
 @on_ensembles
 @pytest.mark.parametrize("ratio", [0.0, *RATIOS])
 def test_no_input_beats_s2_and_s5_with_the_exact_map_and_covariance(name, ratio):
-    """No confidence is involved: N = 0, and the bound must hold always."""
+    """The exact map has an error of N = 0, so the bound always holds."""
     exact, rng = ENSEMBLES[name](), np.random.default_rng(3)
     squared = float(chi(ratio)) ** 2 * np.linalg.eigvalsh(covariance_matrix(exact))[-1]
     base = exact.population(exact.x[None])
-    # Scores that are equal up to rounding are equal.
+    # Scores that differ by rounding errors count as equal.
     level = np.round(base, 12)
     attacks = [farthest(exact, ratio, rng, starts=60)]
     for k in (1, 8, 12, 20, exact.n_features):
@@ -142,10 +142,10 @@ def test_no_input_beats_s2_and_s5_with_the_exact_map_and_covariance(name, ratio)
 
 @on_ensembles
 @pytest.mark.parametrize("short", [False, True], ids=["full", "short"])
-def test_certified_is_never_more_than_attacked(name, short):
+def test_no_adversary_beats_the_certified_overlap(name, short):
     exact, rng = ENSEMBLES[name](), np.random.default_rng(4)
     smoothed_map = sampled_map(exact, rows=10, draws=4000, block=1000, seed=5, short=short)
-    # Certificates that are wrong once in 10⁹ runs are never wrong in 10.
+    # A certificate that is wrong once in 10⁹ runs is right in all of 10 runs.
     certifier, informative = Certifier(bound="spectral", confidence=1 - 1e-9), 0
     for k in (8, 20):
         members = top_k_mask(smoothed_map.features.numpy(), k)[0]
@@ -156,11 +156,11 @@ def test_certified_is_never_more_than_attacked(name, short):
             certified = certifier.top_k(smoothed_map, k=k, radius=radius).overlap.numpy()
             assert (certified <= attacked).all()
             informative += int((certified > max(0, 2 * k - exact.n_features)).sum())
-    assert informative > 10, "certificates of nothing would pass this test"
+    assert informative > 10, "a bound that certifies nothing would pass this test"
 
 
 def joint_failures(exact, *, repetitions, draws, block, alpha, seed):
-    """Which repetitions break any inequality of the full form and of the short one, and how sharp both are."""
+    """Find the repetitions that break any inequality of the full or the short form, and how sharp both forms are."""
     sigma, rng = covariance_matrix(exact), np.random.default_rng(seed)
     top, frobenius = np.linalg.eigvalsh(sigma)[-1], np.linalg.norm(sigma)
     h, s = exact.population(exact.x[None])[0], float(exact.n_features)
@@ -217,7 +217,7 @@ def assert_joint_inequalities(name, draws, block, *, repetitions):
         f"short λ⁺/λ {sharpness[2]:.2f} N/‖e‖ {sharpness[3]:.2f}"
     )
     assert (failures.sum(axis=1) <= binom.isf(1e-6, repetitions, alpha)).all()
-    # Mean bounds below the truth would fail at once; far above it they would hide mistakes.
+    # In the median the bounds are not below the truth.
     assert (sharpness >= 1).all()
 
 
@@ -270,7 +270,7 @@ def test_rare_events_break_no_inequality_more_often_than_its_share(draws, block,
 
 @pytest.mark.parametrize("draws", [64, 512, 4096])
 def test_the_eigenvalue_of_the_short_form_is_sharp(draws):
-    """Just above what unseen events may hide, it is broken as often as it may be: any smaller λ⁺ would be wrong."""
+    """For the rarest event that may stay unseen, λ⁺ fails as often as allowed. A smaller λ⁺ would be wrong."""
     hidden = -np.expm1(-math.log(3 / ALPHA) / (draws // 2))  # 2ε(1 − ε) that no pair shows with probability α/3
     epsilon = (1 - math.sqrt(1 - 2 * hidden)) / 2 * (1 + 1e-9)
     law, evidence, _ = two_point(epsilon, draws, draws, seed=draws)
@@ -303,7 +303,7 @@ def smoothed_map():
     return sampled_map(incoherent(), rows=3, draws=2000, seed=8)
 
 
-def test_the_bound_is_s2_with_the_displacement_of_the_map(smoothed_map):
+def test_the_bound_equals_s2_with_the_displacement_of_the_map(smoothed_map):
     radii = [0.0, 0.02, 0.1, 0.4]
     curve = Certifier(bound="spectral", confidence=0.9).top_k_curve(smoothed_map, k=8, radii=radii)
     squared = displacement_of(smoothed_map, 1 - 0.9).squared(np.array(radii) / 0.5)
@@ -316,7 +316,7 @@ def test_the_bound_is_s2_with_the_displacement_of_the_map(smoothed_map):
     assert ranks[1].tolist() == spectral_ranks(smoothed_map.features[1].numpy(), squared[1, 1]).tolist()
 
 
-def test_what_the_displacement_is_made_of(smoothed_map):
+def test_the_displacement_uses_the_statistics_of_the_map(smoothed_map):
     summary = smoothed_map.covariance
     common = {
         "squared_norm": 24.0,
@@ -337,7 +337,7 @@ def test_what_the_displacement_is_made_of(smoothed_map):
     assert (known.top_eigenvalue < full.top_eigenvalue).all()
 
 
-def test_every_row_is_certified_by_its_own_evidence():
+def test_every_row_is_certified_by_its_own_statistics():
     maps = [
         sampled_map(exact(), rows=1, draws=q, seed=q)
         for q, exact in ((150, incoherent), (9000, incoherent), (3000, aligned))
@@ -379,7 +379,7 @@ def test_every_interval_is_as_wide_as_the_error_of_the_map(smoothed_map):
     assert torch.equal(certificate.feature_rejected, smoothed_map.features + error < 0.5)
 
 
-def test_maps_without_what_it_needs_are_refused(smoothed_map):
+def test_maps_without_covariance_or_trace_and_signed_maps_are_refused(smoothed_map):
     certifier = Certifier(bound="spectral")
     with pytest.raises(CertificationError, match="Expected a map with `covariance` and a trace, got one without"):
         certifier.top_k(dataclasses.replace(smoothed_map, covariance=None), k=3, radius=0.1)
@@ -401,15 +401,15 @@ def test_means_alone_suffice_with_a_trace_and_a_covariance():
     assert Certifier(bound="spectral").top_k(given, k=1, radius=0.05).overlap.tolist() == [1]
 
 
-def test_rivals_are_told_apart_until_they_cross():
-    """h = (.8, .2) meets at .84 σ; S2 knows B and nothing else, and reaches more than a third of the way."""
+def test_the_radius_of_two_rivals_ends_before_they_cross():
+    """The scores .8 and .2 are equal at .84 σ. S2 uses only the displacement, and certifies a third of this."""
     smoothed_map = sampled_map(rivals(h=0.8), rows=20, draws=4000, block=1000, seed=6)
     radius = Certifier(bound="spectral").radius(smoothed_map, k=1, overlap=1)
     assert (radius < 0.5 * 0.8416).all()
     assert (radius > 0.5 * 0.8416 / 3).all()
 
 
-def test_a_forecast_is_the_certificate_of_as_many_draws(smoothed_map):
+def test_a_forecast_for_the_present_draws_is_the_certificate(smoothed_map):
     certifier = Certifier(bound="spectral")
     few = certifier.forecast(smoothed_map, k=8, radius=0.05, nt_samples=200)
     many = certifier.forecast(smoothed_map, k=8, radius=0.05, nt_samples=200_000)
@@ -421,7 +421,7 @@ def test_a_forecast_is_the_certificate_of_as_many_draws(smoothed_map):
 
 
 def test_normalized_smooth_grad_is_certified():
-    """Scaled to unit length, not sparsified: every interval is too wide, and the map as a whole moves little."""
+    """Draws of norm 1 have small values, so all intervals are too wide, but the whole map moves little."""
     model = mlp(40)
     point = torch.rand(1, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     explainer = NormalizedSmoothGrad(Saliency(model))

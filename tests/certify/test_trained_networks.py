@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 SIGMA, TAU, K, CONFIDENCE = 0.2, 0.1, 0.2, 0.95
 RADII = [0.03, 0.10]
-# Certified fraction of K at the two radii, of draws 8192 and 2048.
+# Certified fraction of K at the two radii, by the number of draws.
 REFERENCE = {8192: (0.59, 0.15), 2048: (0.43, 0.06)}
 
 
@@ -54,7 +54,7 @@ def test_image_207_has_the_reference_figures(model, photograph, draws):
     vacuous = (certifier.top_k_curve(scaled, k=K, radii=RADII)[0] / size).tolist()
     print(f"\n{draws} draws: sparsified {certified}, scaled {vacuous}")
     torch.testing.assert_close(certified, list(REFERENCE[draws]), rtol=0, atol=0.02)
-    # Vacuous: zero within the reference's tolerance (.011 and 0 at 8192 draws).
+    # The scaled map is certified for almost no features, as in the reference (.011 and 0 at 8192 draws).
     torch.testing.assert_close(vacuous, [0.0, 0.0], rtol=0, atol=0.02)
 
 
@@ -78,7 +78,7 @@ def test_two_photographs_agree_with_an_independent_loop(model, photograph, numbe
         independent = theorem_2(mean, c=c, k=size, ratio=radius / SIGMA) / size
         print(f"\nimage {number}, radius {radius}: {certified:.3f}, independent loop {independent:.3f}")
         torch.testing.assert_close(certified, independent, rtol=0, atol=0.03)
-    # What no certificate hides: the smoothed maps themselves agree as two samples of one mean do.
+    # The smoothed maps themselves differ as two samples of one mean do.
     spread = np.sqrt(2 * np.maximum(mean * (1 - mean), 1e-3) / draws)
     z = (sampled.features[0].numpy() - mean) / spread
     torch.testing.assert_close(float(np.std(z)), 1.0, rtol=0, atol=0.15)

@@ -1,4 +1,4 @@
-"""Proved numbers are written so that what is written is proved too."""
+"""Written numbers are rounded to the side on which they stay proved."""
 
 import importlib
 import math
@@ -28,7 +28,7 @@ MAP = SmoothedMap.from_counts(torch.tensor([[1000, 990, 980, 30, 20, 10]]), n_sa
 VALUES = np.concatenate([np.random.default_rng(0).random(500), 10.0 ** np.random.default_rng(1).uniform(-9, 9, 500)])
 
 
-def test_bounds_are_rounded_to_their_side_and_by_less_than_their_last_digit():
+def test_bounds_are_rounded_outward_by_less_than_their_last_digit():
     for value in (*VALUES.tolist(), 0.1, 0.29, 1.0, 100.0, 123456.0, 1e15, 0.0):
         for digits in (2, 4, 6, 9):
             down, up = float(rounded_down(value, digits)), float(rounded_up(value, digits))
@@ -48,7 +48,7 @@ def test_shares_and_decimals_are_rounded_down():
     assert floored_percent(1.0) == "100.0"
 
 
-def test_a_confidence_is_never_written_higher_than_it_is():
+def test_a_written_confidence_is_never_too_high():
     for error in 10.0 ** np.random.default_rng(0).uniform(-15, -0.001, 500):
         confidence = 1 - float(error)
         assert float(written_confidence(confidence)) <= confidence < 1
@@ -59,7 +59,7 @@ def test_a_confidence_is_never_written_higher_than_it_is():
     assert written_confidence(0.999, percent=True) == "99.9"
 
 
-def test_no_certificate_prints_a_distance_below_or_a_cosine_above_what_is_proved():
+def test_printed_distances_and_cosines_are_rounded_outward():
     for radius in np.linspace(0.001, 0.05, 200).tolist():
         certificate = Certifier(confidence=1 - 1e-9).distance(MAP, radius=radius)
         text = repr(certificate)
@@ -82,7 +82,7 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("kind", list(FIGURES))
-def test_no_figure_says_more_than_is_proved(kind):
+def test_no_figure_states_more_than_is_proved(kind):
     counts = MAP.feature_counts.reshape(1, 1, 2, 3)
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=1000, stdevs=0.2)
     figure = FIGURES[kind](Certifier(confidence=SURE).top_k(smoothed_map, k=3, radius=0.0123456789))
@@ -93,7 +93,7 @@ def test_no_figure_says_more_than_is_proved(kind):
     assert "0.0123457" not in texts
 
 
-def test_no_report_says_more_than_is_proved(tmp_path):
+def test_no_report_states_more_than_is_proved(tmp_path):
     smoothed_map = SmoothedMap.from_counts(MAP.feature_counts.reshape(1, 1, 2, 3), n_samples=1000, stdevs=0.2)
     certificate = Certifier(confidence=SURE).top_k(smoothed_map, k=3, radius=0.0123456789)
     report(certificate, tmp_path / "page.html", image=torch.rand(1, 1, 2, 3))
@@ -106,7 +106,7 @@ def test_no_report_says_more_than_is_proved(tmp_path):
 
 
 @pytest.mark.parametrize("package", ["certify", "cli", "visualization"])
-def test_proved_numbers_are_written_in_one_place(package):
+def test_proved_numbers_are_not_formatted_elsewhere(package):
     folder = Path(importlib.import_module(captum_certified.__name__).__file__).parent / package
     pattern = re.compile(r"\{[^{}]*(radius|confidence|cosine|mass|l2)\b[^{}]*:[.\d]*[gfe%]\}")
     found = [match[0] for path in folder.glob("*.py") for match in pattern.finditer(path.read_text())]

@@ -1,4 +1,4 @@
-"""A run over ten digits, small enough for tests: imported by them, and by the programs they start."""
+"""A small run over ten digits, for tests and for the programs that tests start."""
 
 import torch
 from captum.attr import Saliency
@@ -7,7 +7,7 @@ from torch import nn
 from captum_certified import Certifier, SparsifiedSmoothGrad
 from captum_certified.runs import certify_dataset
 
-# Blocks of 64 draws: the last one of 1 draw has no covariance of its own.
+# The blocks have 64, 64 and 1 draws. The block of one draw has no covariance.
 SETTINGS = {"k": 0.2, "radius": 0.05, "nt_samples": 129, "stdevs": 0.2, "covariance": 64, "seed": 7}
 BLOCKS = 3
 
@@ -19,7 +19,7 @@ def small_model():
 
 
 def digits(count=10):
-    """Images of scikit-learn's digits and their labels."""
+    """Return images of scikit-learn's digits and their labels."""
     from sklearn.datasets import load_digits
 
     stored = load_digits()
@@ -32,11 +32,11 @@ def certifier(model=None, **settings):
 
 
 def certify(data, out, **changes):
-    """The run, with some settings changed."""
+    """Certify a data set with some settings changed."""
     of = changes.pop("certifier", None) or certifier()
     return certify_dataset(of, data, out=out, **{**SETTINGS, **changes})
 
 
 def contents(folder):
-    """The bytes of every file of a folder but the figures, by name."""
+    """Return the bytes of every file of a folder but the figures, by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".png"}

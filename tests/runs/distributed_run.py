@@ -1,6 +1,7 @@
-"""What test_distributed starts under torchrun: distributed_run.py FOLDER DATA.
+"""A program that test_distributed starts under torchrun: distributed_run.py FOLDER DATA.
 
-Each process makes the calls below, and writes FOLDER/rank.json: lines that two processes print can run together.
+Each process makes the calls below and writes FOLDER/rank.json. A file is used because printed lines of two processes
+can run together.
 """
 
 import json
@@ -35,7 +36,7 @@ def drawn():
 
 
 def failure(data, folder, rank, **changes):
-    """What is said where the network of process 1 is broken."""
+    """Return the error of a run in which the network of process 1 is broken."""
     try:
         certify(data, folder, certifier=certifier(Broken() if rank == 1 else small_model()), **changes)
     except (RuntimeError, CaptumCertifiedError) as error:

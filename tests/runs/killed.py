@@ -1,6 +1,6 @@
 """Kills a run with signal 9 at random moments and starts it again: killed.py FOLDER DATA KILLS SEED.
 
-The runs are forks of this process, which imports everything once and uses no autograd itself.
+The runs are forks of this process, so that everything is imported only once. The process itself uses no autograd.
 """
 
 import os
@@ -19,7 +19,7 @@ def started(data, out):
     child = os.fork()
     if child:
         return child
-    warnings.simplefilter("ignore")  # results that a kill left behind may be redone
+    warnings.simplefilter("ignore")  # damaged results are redone with a warning
     certify(data, out, nt_samples=257)
     os._exit(0)
 

@@ -1,4 +1,7 @@
-"""For test_distributed, under torchrun: killed_process.py FOLDER DATA. Process 1 is killed before its second block."""
+"""A program that test_distributed starts under torchrun: killed_process.py FOLDER DATA.
+
+Process 1 is killed before its second block.
+"""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Runs over data sets of every kind: what is read, what is written, what is refused."""
+"""Runs over data sets of every kind: their inputs, their files, and the arguments that they refuse."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def data():
 
 
 class Lazy(Dataset):
-    """Counts what is read."""
+    """A data set that records which items are read."""
 
     def __init__(self, images, labels):
         self.items, self.read = TensorDataset(images, labels), []
@@ -101,7 +101,7 @@ def test_targets_of_several_dimensions(data):
     assert [result.record["setup"]["target"] for result in summary] == [[[0, 0]], [[1, 0]]]
 
 
-def test_the_summary_is_what_the_results_say(data, tmp_path):
+def test_the_summary_agrees_with_the_results(data, tmp_path):
     summary = certify([data], tmp_path / "new" / "folder", radii=[0.0, 0.1], names=["zero", "one", "two"])
     assert len(summary) == 3
     assert summary.radii == (0.0, 0.05, 0.1)
@@ -128,7 +128,7 @@ def test_the_summary_is_what_the_results_say(data, tmp_path):
     assert list(summary) == list(summary[:])
 
 
-def test_shards_are_a_partition_and_a_last_run_puts_them_together(data, tmp_path):
+def test_shards_are_a_partition_and_a_last_run_summarises_them(data, tmp_path):
     images, labels = data
     parts = [Lazy(images, labels) for _ in range(2)]
     summaries = [certify(part, tmp_path, shard=(index, 2)) for index, part in enumerate(parts, start=1)]
@@ -141,7 +141,7 @@ def test_shards_are_a_partition_and_a_last_run_puts_them_together(data, tmp_path
     assert contents(tmp_path / "one").items() <= {p.name: p.read_bytes() for p in tmp_path.glob("*.*")}.items()
 
 
-def test_more_shards_than_examples_leave_some_with_nothing(data, tmp_path):
+def test_more_shards_than_examples_leave_some_shards_empty(data, tmp_path):
     summary = certify([(data[0][:1], data[1][:1])], tmp_path, shard=(2, 2))
     assert len(summary) == 0
     assert summary.mean_overlap_fraction is None
@@ -236,7 +236,7 @@ def test_a_result_of_a_run_without_its_curve_or_regions_does_not_verify(data, tm
     assert verify(result.path).differences == (f"{name}: missing",)
 
 
-def test_notes_of_these_names_in_other_results_are_their_writers_own(data, tmp_path):
+def test_notes_with_these_names_in_other_results_are_not_verified(data, tmp_path):
     certificate = certifier().certify(
         data[0][:1], target=data[1][:1], k=0.2, radius=0.05, nt_samples=64, stdevs=0.25, seed=0
     )
@@ -264,7 +264,7 @@ def test_notes_of_these_names_in_other_results_are_their_writers_own(data, tmp_p
         ({"target": 3}, "Expected targets in `data`, got also `target` 3"),
     ],
 )
-def test_what_cannot_be_is_refused(data, tmp_path, changes, message):
+def test_invalid_arguments_are_refused(data, tmp_path, changes, message):
     with pytest.raises(InvalidInputError, match=re.escape(message)):
         certify([data], tmp_path, **{"nt_samples": 8, **changes})
 
@@ -288,7 +288,7 @@ def test_one_draw_is_refused(data, tmp_path):
         (lambda data: [(data.tensors[0], [1, 2])], "a target for each of 3 inputs, got 2"),
     ],
 )
-def test_other_data_are_refused(data, kind, message):
+def test_invalid_data_are_refused(data, kind, message):
     with pytest.raises(InvalidInputError, match=re.escape(message)):
         certify(kind(TensorDataset(*data)), None, nt_samples=8)
 
@@ -301,7 +301,7 @@ def test_other_data_are_refused(data, kind, message):
         ({"bound": "spectral"}, {"covariance": False}, "a map with `covariance` and a trace"),
     ],
 )
-def test_what_cannot_be_certified_is_refused_after_one_block(data, monkeypatch, of, changes, message):
+def test_maps_that_cannot_be_certified_are_refused_after_one_block(data, monkeypatch, of, changes, message):
     blocks, sample = [], ExampleRun._block
     monkeypatch.setattr(ExampleRun, "_block", lambda *arguments: blocks.append(1) or sample(*arguments))
     with pytest.raises((InvalidInputError, CertificationError), match=message):
@@ -309,7 +309,7 @@ def test_what_cannot_be_certified_is_refused_after_one_block(data, monkeypatch, 
     assert len(blocks) == 1
 
 
-def test_numbers_of_numpy_are_settings_too(data, tmp_path):
+def test_numbers_of_numpy_are_equal_settings(data, tmp_path):
     results = certify([data], tmp_path, certifier=certifier(violations=np.int64(1)), covariance=np.int64(64))
     again = certify([data], tmp_path, certifier=certifier(violations=1), covariance=64)
     assert {result.outcome for result in results} == {"sampled"}
@@ -329,7 +329,7 @@ def test_the_figure_needs_a_column_for_each_radius():
     torch.testing.assert_close(torch.tensor(mean.get_ydata()), torch.tensor([40.0, 40.0]).double(), rtol=1e-6, atol=0)
 
 
-def test_a_count_and_a_fraction_are_different_questions(tmp_path):
+def test_a_count_and_a_fraction_are_different_settings(tmp_path):
     data = [(torch.rand(1, 1, 8, 8), 0)]
     explainer = SparsifiedSmoothGrad(Saliency(small_model()), tau=0.2)
     settings = {"radius": 0.01, "nt_samples": 16, "stdevs": 0.2, "seed": 0, "out": tmp_path}
@@ -340,7 +340,7 @@ def test_a_count_and_a_fraction_are_different_questions(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Results in .* replace others of the same inputs:UserWarning")
-def test_whoever_checks_rows_does_not_keep_results_that_were_not_checked(tmp_path):
+def test_a_run_that_checks_rows_redoes_results_that_were_not_checked(tmp_path):
     data = [(torch.rand(1, 1, 8, 8), 0)]
     explainer = SparsifiedSmoothGrad(Saliency(small_model()), tau=0.2)
     settings = {"k": 4, "radius": 0.01, "nt_samples": 16, "stdevs": 0.2, "seed": 0, "out": tmp_path}
@@ -349,7 +349,7 @@ def test_whoever_checks_rows_does_not_keep_results_that_were_not_checked(tmp_pat
         certify_dataset(explainer, data, **settings)
 
 
-def test_an_input_that_cannot_be_read_does_not_cost_a_result(tmp_path):
+def test_an_input_that_cannot_be_read_does_not_replace_a_result(tmp_path):
     explainer = SparsifiedSmoothGrad(Saliency(small_model()), tau=0.2)
     settings = {"k": 4, "radius": 0.01, "nt_samples": 16, "stdevs": 0.2, "seed": 0, "out": tmp_path}
     image, readable = torch.rand(1, 8, 8), [True]

@@ -1,4 +1,4 @@
-"""Two processes under torchrun give the results of one, and neither waits for ever for the other."""
+"""Two processes under torchrun give the results of one process, and neither waits for ever for the other."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="ne
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    """The folder, what the command printed, and the reports of both processes: starting torchrun takes seconds."""
+    """The folder, the output of the command, and the reports of both processes. Starting torchrun takes seconds."""
     folder = tmp_path_factory.mktemp("distributed")
     torch.save(digits(3), folder / "digits.pt")
     (folder / "models_for_torchrun.py").write_text(MODEL)
@@ -51,7 +51,7 @@ def reports(tmp_path_factory):
 
 
 def in_two_processes(folder, *program, succeed=True):
-    """What two processes under torchrun print."""
+    """Run a program in two processes under torchrun, and return their output."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(  # noqa: S603  this program
         [*torchrun, *program], capture_output=True, text=True, check=False, cwd=folder, timeout=300
@@ -60,7 +60,7 @@ def in_two_processes(folder, *program, succeed=True):
     return done.stdout
 
 
-def test_images_are_shared_out_where_there_are_enough(reports, tmp_path):
+def test_images_are_shared_if_there_are_enough(reports, tmp_path):
     folder, _, (first, second) = reports
     assert first["many"] == second["many"] == 3
     assert set(first["many_drawn"]) == {"000000", "000002"}
@@ -69,21 +69,21 @@ def test_images_are_shared_out_where_there_are_enough(reports, tmp_path):
     assert contents(folder / "many") == contents(tmp_path)
 
 
-def test_the_blocks_of_a_single_image_are_shared_out(reports, tmp_path):
+def test_the_blocks_of_a_single_image_are_shared(reports, tmp_path):
     folder, _, (first, second) = reports
-    assert len(first["one_drawn"]) == 2  # rounds of two and of one block
+    assert len(first["one_drawn"]) == 2  # one round of two blocks, and one of one block
     assert first["kept"] == second["kept"] == ["kept"]
     summary = certify([digits(1)], tmp_path)
     assert contents(folder / "one") == contents(tmp_path)
     assert first["nothing_written"] == second["nothing_written"] == summary[0].record["overlap"]
 
 
-def test_a_fresh_seed_is_that_of_the_first_process(reports):
+def test_all_processes_use_the_fresh_seed_of_the_first(reports):
     _, _, (first, second) = reports
     assert first["fresh_seed"] == second["fresh_seed"]
 
 
-def test_a_failure_in_one_process_is_known_to_all(reports):
+def test_a_failure_in_one_process_is_raised_in_all(reports):
     folder, _, (first, second) = reports
     for kind in ("many_failure", "one_failure"):
         said = (
@@ -95,7 +95,7 @@ def test_a_failure_in_one_process_is_known_to_all(reports):
     assert "this network is broken" in json.loads((folder / "recorded" / "000000.json").read_text())["error"]
 
 
-def test_a_process_that_is_killed_leaves_what_a_run_goes_on_from(tmp_path, monkeypatch):
+def test_a_run_continues_after_a_process_was_killed(tmp_path, monkeypatch):
     torch.save(digits(3), tmp_path / "digits.pt")
     out = tmp_path / "out"
     in_two_processes(tmp_path, HERE / "killed_process.py", out, tmp_path / "digits.pt", succeed=False)
@@ -103,7 +103,7 @@ def test_a_process_that_is_killed_leaves_what_a_run_goes_on_from(tmp_path, monke
     block, drawn = ExampleRun._block, []
     monkeypatch.setattr(ExampleRun, "_block", lambda run, *rest: drawn.append(run.source.name) or block(run, *rest))
     certify([digits(3)], out)
-    assert drawn.count("000001") == BLOCKS - 1  # all but the one that was done
+    assert drawn.count("000001") == BLOCKS - 1  # all blocks but the finished one
     monkeypatch.undo()
     certify([digits(3)], tmp_path / "whole")
     assert contents(out) == contents(tmp_path / "whole")
@@ -117,7 +117,7 @@ def test_the_command_shares_its_images_and_prints_its_summary_once(reports):
     assert (folder / "results" / "summary.csv").is_file()
 
 
-def test_one_process_alone_needs_no_group(monkeypatch):
+def test_a_single_process_needs_no_group(monkeypatch):
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     with process_group("cpu"):
@@ -125,7 +125,7 @@ def test_one_process_alone_needs_no_group(monkeypatch):
     assert Processes().together(lambda: 3) == [3]
 
 
-def test_what_other_processes_report(monkeypatch):
+def test_errors_of_other_processes_are_raised(monkeypatch):
     def exchange(reports, own):
         reports[:] = [own, (None, "OSError: disk full")]
 

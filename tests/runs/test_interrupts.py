@@ -1,4 +1,4 @@
-"""Ctrl-C between any two passes, and a disk that is full at any write: nothing half-written, less than a block lost."""
+"""Interrupts between any two passes and full disks at any write cost less than a block and leave no partial file."""
 
 import errno
 import json
@@ -14,13 +14,13 @@ from captum_certified.runs import DatasetSummary
 from captum_certified.storage import archive
 
 PASS = 16
-CALLS = 36  # of the network, in all: passes, clean maps, probe draws, probes
+CALLS = 36  # of the network: passes, clean maps, probe draws and probes
 BLOCK = SETTINGS["covariance"]
 
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    """Drawing takes longer than the runs."""
+    """Replace the figures, because drawing takes longer than the runs."""
     monkeypatch.setattr(DatasetSummary, "figure", lambda _: Figure(figsize=(1, 1)))
 
 
@@ -39,7 +39,7 @@ def whole(data, tmp_path_factory):
 
 
 class Counting(nn.Module):
-    """Counts the rows that gradients were asked of, and is interrupted before one of its calls."""
+    """A network that counts its rows, and is interrupted before one of its calls."""
 
     def __init__(self, interrupted_at=None):
         super().__init__()
@@ -55,7 +55,7 @@ class Counting(nn.Module):
 
 
 def assert_whole_files(folder):
-    """Every result that is there is complete, and there is nothing else but checkpoints."""
+    """Assert that every result is complete, and that there are no temporary files."""
     for path in folder.iterdir():
         assert not path.name.startswith("."), path
         if path.suffix == ".json":
@@ -71,19 +71,19 @@ def test_an_interrupt_before_any_pass_loses_less_than_a_block(data, whole, tmp_p
     assert_whole_files(tmp_path)
     certify(data, tmp_path, certifier=certifier(second), nt_samples_batch_size=PASS)
     assert contents(tmp_path) == expected
-    # The clean map and the probe draw are computed again, and so are the three passes that look for other rows and the
-    # one that is repeated before a block is saved.
+    # The second run repeats the clean map, the probe draw, the three passes that look for dependence between rows, and
+    # the pass that is repeated before a block is saved.
     assert first.rows + second.rows - rows < BLOCK + 8 + 4 * PASS
 
 
-def test_the_last_call_of_a_run_was_reached(data, tmp_path):
+def test_a_run_calls_the_network_as_often_as_it_is_interrupted_here(data, tmp_path):
     counting = Counting()
     certify(data, tmp_path, certifier=certifier(counting), nt_samples_batch_size=PASS)
     assert counting.calls == CALLS
 
 
 @pytest.mark.parametrize("write", range(1, 9))
-def test_a_full_disk_leaves_nothing_half_written(data, whole, tmp_path, write, monkeypatch):
+def test_a_full_disk_leaves_no_partial_file(data, whole, tmp_path, write, monkeypatch):
     left, sync = [write], os.fsync
 
     def full(handle):
@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_nothing_half_written(data, whole, tmp_path, write, m
     assert contents(tmp_path) == whole[0]
 
 
-def test_an_interrupt_leaves_the_network_as_it_was(tmp_path, data):
+def test_an_interrupt_does_not_change_the_network(tmp_path, data):
     model = Counting(5)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What is kept of an earlier run: only results of the same explanation, whatever it is made of."""
+"""A run keeps only results of the same explanation, and marks results that replace others of the same input."""
 
 import contextlib
 import dataclasses
@@ -158,22 +158,22 @@ def test_an_unfinished_result_of_another_function_is_redone(tmp_path):
     assert certify(Interrupted(WEIGHTS[1]), tmp_path, **settings) == ["continued"]
 
 
-def test_certificates_are_not_made_anew_from_maps_of_another_function(tmp_path):
+def test_maps_of_another_function_are_not_certified_anew(tmp_path):
     certify(model_of(WEIGHTS[0]), tmp_path)
     with pytest.warns(UserWarning, match=ANOTHER):
         assert certify(model_of(WEIGHTS[1]), tmp_path, radius=0.02) == ["sampled"] * 2
 
 
-def test_results_that_do_not_say_what_the_model_did_are_redone(tmp_path, monkeypatch):
+def test_results_without_a_probe_draw_are_redone(tmp_path, monkeypatch):
     original = SmoothedMap.__init__
-    with monkeypatch.context() as patch:  # as earlier versions wrote them
+    with monkeypatch.context() as patch:  # earlier versions wrote results without a probe draw
         patch.setattr(SmoothedMap, "__init__", lambda self, *a, **k: original(self, *a, **{**k, "probe": None}))
         certify(network(), tmp_path)
     with pytest.warns(UserWarning, match="redone, '000000' the first of them: what the model did was not recorded"):
         assert certify(network(), tmp_path) == ["sampled"] * 2
 
 
-# -- which of them are looked at -------------------------------------------------------------------------------
+# -- which results are compared --------------------------------------------------------------------------------
 
 
 class CountingRows(nn.Module):
@@ -186,19 +186,19 @@ class CountingRows(nn.Module):
         return self.model(x)
 
 
-def test_the_first_the_last_and_three_others_are_looked_at(tmp_path):
+def test_the_first_the_last_and_three_other_results_are_compared(tmp_path):
     certify(CountingRows(network()), tmp_path, x=X)
     counting = CountingRows(network())
     assert certify(counting, tmp_path, x=X) == ["kept"] * 12
     names = [f"{number:06d}" for number in range(12)]
     looked_at = {names[0], names[-1], *sorted(names, key=digest)[:3]}
-    assert counting.rows == 2 * len(looked_at)  # the clean input and the probe draw of each
+    assert counting.rows == 2 * len(looked_at)  # the clean input and the probe draw of each result
     assert KeptResults(tmp_path).chosen | {names[0]} == looked_at
     assert KeptResults(None).chosen == set()
 
 
-def test_once_one_was_wrong_all_are_looked_at(tmp_path):
-    """A folder that was half redone: what is right in it is kept."""
+def test_after_one_difference_all_results_are_compared(tmp_path):
+    """A folder that was redone in part: the results of the present explainer are kept."""
     certify(model_of(WEIGHTS[0]), tmp_path, x=X)
     with pytest.warns(UserWarning, match=ANOTHER):
         certify(model_of(WEIGHTS[1]), tmp_path, x=X[:5])
@@ -206,7 +206,7 @@ def test_once_one_was_wrong_all_are_looked_at(tmp_path):
         assert certify(model_of(WEIGHTS[0]), tmp_path, x=X) == ["sampled"] * 5 + ["kept"] * 7
 
 
-def test_what_was_kept_on_trust_before_a_wrong_one_was_found_is_said(tmp_path):
+def test_results_kept_on_trust_before_a_difference_was_found_are_refused(tmp_path):
     certify(model_of(WEIGHTS[0]), tmp_path, x=X)
     later = certify_dataset(
         SparsifiedSmoothGrad(Saliency(model_of(WEIGHTS[1])), tau=0.25),
@@ -226,7 +226,7 @@ def test_what_was_kept_on_trust_before_a_wrong_one_was_found_is_said(tmp_path):
     assert certify(model_of(WEIGHTS[0]), tmp_path, x=X, resume=False) == ["sampled"] * 12
 
 
-def test_a_map_knows_whether_a_run_samples_what_it_is_of():
+def test_a_run_tells_whether_a_map_is_of_its_explanation():
 
     explainer = SparsifiedSmoothGrad(Saliency(network()), tau=0.25)
     settings = {"nt_samples": 8, "stdevs": 0.2}
@@ -267,10 +267,10 @@ def looked(out):
         ({}, {"confidence": 0.9}, True),
         ({}, {"violations": 1}, True),
         ({}, {"confidence": 0.9, "radius": 0.02, "k": 4}, True),
-        ({}, {"k": 4}, False),  # "auto" allows no violations of so few
+        ({}, {"k": 4}, False),  # "auto" allows no violations for so few features
         ({"violations": 0}, {"violations": 0, "k": 4}, False),
         ({"violations": 1}, {"violations": 1, "k": 4}, True),
-        ({"violations": 0.2}, {"violations": 0.2, "k": 4}, True),  # 2 of 8 features, 1 of 4
+        ({"violations": 0.2}, {"violations": 0.2, "k": 4}, True),  # 2 violations for 8 features, 1 for 4
         ({"violations": 1}, {"violations": 1, "radius": 0.02}, False),
         ({"violations": 1, "bound": "theorem2"}, {"violations": 1, "bound": "theorem2", "k": 4}, False),
         ({"violations": 1, "bound": "spectral"}, {"violations": 1, "bound": "spectral", "k": 4}, False),
@@ -285,7 +285,7 @@ def test_results_that_replace_others_of_the_same_input_are_marked(first, then, m
 
 
 @pytest.mark.filterwarnings("ignore:Results in .* of other settings are:UserWarning")
-def test_the_mark_stays_and_is_said(tmp_path):
+def test_the_mark_stays_and_is_printed(tmp_path):
     certify(network(), tmp_path)
     explainer = SparsifiedSmoothGrad(Saliency(network()), tau=0.25)
     with pytest.warns(UserWarning, match=REPLACED):
@@ -307,25 +307,25 @@ def test_the_mark_of_another_confidence_stays(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Results in .* of other settings are:UserWarning")
-def test_another_input_under_the_name_was_not_looked_at(tmp_path):
+def test_results_of_another_input_are_not_marked(tmp_path):
     certify(network(), tmp_path)
     certify(network(), tmp_path, x=X[2:4], nt_samples=64)
     assert looked(tmp_path) == [False] * 2
 
 
 @pytest.mark.filterwarnings("ignore:Results in .* of other settings are:UserWarning")
-def test_another_model_under_the_same_seed_was_looked_at(tmp_path):
+def test_results_of_another_model_under_the_same_seed_are_marked(tmp_path):
     certify(model_of(WEIGHTS[0]), tmp_path, seed=3)
     with pytest.warns(UserWarning, match=REPLACED):
         certify(model_of(WEIGHTS[1]), tmp_path, seed=3)
     assert looked(tmp_path) == [True] * 2
 
 
-# -- what a review found ---------------------------------------------------------------------------------------
+# -- models that change during a run ---------------------------------------------------------------------------
 
 
 class ChangesAt(nn.Module):
-    """Another function from some call on."""
+    """A network that computes another function after some calls."""
 
     def __init__(self, call, *, stops_at=-1):
         super().__init__()
@@ -340,14 +340,14 @@ class ChangesAt(nn.Module):
 
 def test_a_run_that_was_refused_is_refused_again(tmp_path):
     settings = {"x": X[:1], "nt_samples": 64, "nt_samples_batch_size": 8, "covariance": 32}
-    for call in (6, 14):  # in the first block, and after it was saved
+    for call in (6, 14):  # in the first block, and after the block was saved
         for _ in range(2):
             with pytest.raises(CertificationError, match=r"stay the same while they are sampled|stand elsewhere"):
                 certify(ChangesAt(call), tmp_path, **settings)
             assert not list(tmp_path.iterdir())
 
 
-def test_what_a_changed_model_gave_is_not_saved_when_it_is_stopped(tmp_path):
+def test_draws_of_a_changed_model_are_not_saved_at_an_interrupt(tmp_path):
     settings = {"x": X[:1], "nt_samples": 128, "nt_samples_batch_size": 8, "covariance": 64, "seed": 2}
     with pytest.raises((KeyboardInterrupt, CertificationError)):
         certify(ChangesAt(10, stops_at=24), tmp_path, **settings)
@@ -359,7 +359,7 @@ def test_what_a_changed_model_gave_is_not_saved_when_it_is_stopped(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Results in .* replace others of the same inputs:UserWarning")
-def test_results_that_are_redone_are_not_kept_on_trust(tmp_path):
+def test_results_that_are_redone_do_not_count_as_kept_on_trust(tmp_path):
     certify(model_of(WEIGHTS[0]), tmp_path, x=X, radius=0.01, nt_samples=16)
     with pytest.warns(UserWarning, match="nt_samples was 16"):
         assert certify(model_of(WEIGHTS[1]), tmp_path, x=X) == ["sampled"] * 12

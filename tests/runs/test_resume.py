@@ -1,4 +1,4 @@
-"""Runs that are killed, continued, changed and damaged: their results are those of an uninterrupted one."""
+"""Runs that are killed, continued, changed or damaged give the results of an uninterrupted run."""
 
 import json
 import os
@@ -28,7 +28,7 @@ KILLS = int(os.environ.get("CAPTUM_CERTIFIED_KILLS", "3"))
 
 @pytest.fixture(autouse=True)
 def _no_figures():
-    """Drawing takes longer than the runs."""
+    """Replace the figures, because drawing takes longer than the runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatasetSummary, "figure", lambda _: Figure(figsize=(1, 1)))
         yield
@@ -48,12 +48,12 @@ def whole(data, tmp_path_factory):
 
 
 class Killed(BaseException):
-    """What no code catches."""
+    """An exception that no code catches."""
 
 
 @pytest.fixture
 def killed_at(monkeypatch):
-    """Let a function of the run raise when it is called for the n-th time."""
+    """Let a method of ExampleFiles raise when it is called for the n-th time."""
 
     def set_up(name, calls, *, after=False):
         function, left = getattr(ExampleFiles, name), [calls]
@@ -77,7 +77,7 @@ def outcomes(results):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_run_killed_at_random_moments_ends_with_the_results_of_an_uninterrupted_one(tmp_path):
+def test_a_run_killed_at_random_moments_has_the_results_of_an_uninterrupted_run(tmp_path):
     torch.save(digits(10), tmp_path / "digits.pt")
     command = [sys.executable, HERE / "killed.py", tmp_path, tmp_path / "digits.pt", str(KILLS), "11"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  this program
@@ -129,7 +129,7 @@ def test_the_fresh_seed_of_an_unfinished_image_is_continued(data, tmp_path, kill
     assert len(again) == 1
 
 
-def test_what_a_killed_process_was_writing_is_removed(data, whole, tmp_path):
+def test_temporary_files_of_a_killed_process_are_removed(data, whole, tmp_path):
     for name in (".000001.json.abcdefgh", ".000000.checkpoint.abc_1234", ".summary.csv.abcdefgh"):
         (tmp_path / name).write_bytes(b"{")
     (tmp_path / ".another.json.abcdefgh").write_bytes(b"{")
@@ -137,8 +137,8 @@ def test_what_a_killed_process_was_writing_is_removed(data, whole, tmp_path):
     assert set(contents(tmp_path)) - set(whole) == {".another.json.abcdefgh"}
 
 
-def but_for_the_mark(folder):
-    """What is in the files of a folder, but not whether a result was looked at before."""
+def contents_without_the_mark(folder):
+    """Return the contents of a folder without the mark that a result was looked at before."""
     found = contents(folder)
     for name in [name for name in found if name.endswith(".json")]:
         record = json.loads(found[name])
@@ -168,10 +168,10 @@ def test_results_of_other_settings_are_redone(data, tmp_path, changes, message):
     assert re.search(message, str(said[0].message))
     assert len(replaced) == ("seed" not in changes)
     certify(data, tmp_path / "two", **changes)
-    assert but_for_the_mark(tmp_path / "one") == but_for_the_mark(tmp_path / "two")
+    assert contents_without_the_mark(tmp_path / "one") == contents_without_the_mark(tmp_path / "two")
 
 
-def test_passes_of_another_size_are_no_reason_to_draw_again(data, tmp_path):
+def test_results_with_another_pass_size_are_kept(data, tmp_path):
     certify(data, tmp_path)
     assert outcomes(certify(data, tmp_path, nt_samples_batch_size=7)) == ["kept"] * 2
 
@@ -237,7 +237,7 @@ def test_another_certificate_needs_no_new_draws(data, tmp_path, monkeypatch, cha
     monkeypatch.setattr(SamplingRun, "maps", None)
     with pytest.warns(UserWarning, match=message):
         assert outcomes(certify(data, tmp_path / "one", **changes)) == ["recertified"] * 2
-    assert but_for_the_mark(tmp_path / "one") == but_for_the_mark(tmp_path / "two")
+    assert contents_without_the_mark(tmp_path / "one") == contents_without_the_mark(tmp_path / "two")
 
 
 def test_a_kill_while_a_certificate_is_replaced_costs_no_draws(data, tmp_path, killed_at, monkeypatch):
@@ -256,7 +256,7 @@ def test_a_kill_while_a_certificate_is_replaced_costs_no_draws(data, tmp_path, k
         assert outcomes(certify(data, tmp_path, radius=0.1)) == ["continued", "recertified"]
 
 
-def test_nothing_is_used_without_resume(data, tmp_path):
+def test_a_run_without_resume_redoes_everything(data, tmp_path):
     certify(data, tmp_path)
     assert outcomes(certify(data, tmp_path, resume=False)) == ["sampled"] * 2
 
@@ -268,7 +268,7 @@ def changed(path, **entries):
 
 def flipped(path):
     content = bytearray(path.read_bytes())
-    content[100] ^= 1  # of data: some bytes of an archive mean nothing
+    content[100] ^= 1  # a byte of data, because other bytes of an archive may have no meaning
     path.write_bytes(content)
 
 
@@ -349,7 +349,7 @@ def test_a_checkpoint_without_settings_is_refused(tmp_path):
         ExampleFiles(tmp_path, "b").read_checkpoint([range(64)])
 
 
-def test_an_image_that_failed_is_tried_again(data, tmp_path):
+def test_a_failed_image_is_tried_again(data, tmp_path):
     images, labels = data[0]
     broken = torch.cat([images[:1], torch.full_like(images[:1], torch.nan)])
     results = certify([(broken, labels)], tmp_path, on_failure="record")
@@ -370,7 +370,7 @@ def test_kept_results_verify_and_equal_a_single_certificate(data, tmp_path):
         assert torch.equal(value, stored.map.covariance.parts()[name])
 
 
-def test_a_plain_call_of_the_docs_continues(data, tmp_path):
+def test_a_call_as_in_the_documentation_keeps_its_results(data, tmp_path):
     explainer = SparsifiedSmoothGrad(Saliency(small_model()), tau=0.2)
     results = certify_dataset(explainer, data, k=3, radius=0.05, nt_samples=32, stdevs=0.2, out=tmp_path, seed=0)
     assert repr(results).startswith("2 examples: mean certified overlap ")

@@ -1,4 +1,4 @@
-"""Runs whose examples stop once their overlap is certified, continued and compared with the Certifier alone."""
+"""Sequential runs over data sets: they are continued, and equal the certificates of single examples."""
 
 import json
 
@@ -32,7 +32,7 @@ def record(path):
     return {name: value for name, value in stored.items() if name not in ("created", "versions")}
 
 
-def test_examples_end_as_they_do_for_the_certifier(explainer, data, tmp_path):
+def test_examples_stop_as_they_do_for_the_certifier(explainer, data, tmp_path):
     summary = certify_dataset(explainer, data, overlap=4, out=tmp_path, **SETTINGS)
     sampled = []
     for result, (inputs, target) in zip(summary, data, strict=True):
@@ -41,10 +41,10 @@ def test_examples_end_as_they_do_for_the_certifier(explainer, data, tmp_path):
             assert result.record[name] == alone.to_dict()[name]
         assert verify(result.path).agrees
         sampled += result.record["n_samples"]
-    assert len(set(sampled)) > 1  # some end early, some later
+    assert len(set(sampled)) > 1  # some examples stop early, some later
 
 
-def test_an_interrupted_example_continues_to_the_same_end(explainer, data, tmp_path, monkeypatch):
+def test_an_interrupted_example_continues_to_the_same_result(explainer, data, tmp_path, monkeypatch):
 
     whole = certify_dataset(explainer, data, overlap=4, out=tmp_path / "whole", **SETTINGS)
     original = ExampleFiles.write_checkpoint
@@ -68,7 +68,7 @@ def test_an_interrupted_example_continues_to_the_same_end(explainer, data, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:Results in .* replace others of the same inputs:UserWarning")
-def test_another_question_is_sampled_again(explainer, data, tmp_path):
+def test_another_overlap_needs_new_draws(explainer, data, tmp_path):
     certify_dataset(explainer, data[:1], overlap=2, out=tmp_path, **SETTINGS)
     [kept] = certify_dataset(explainer, data[:1], overlap=2, out=tmp_path, **SETTINGS)
     assert kept.outcome == "kept"
@@ -81,12 +81,12 @@ def test_another_question_is_sampled_again(explainer, data, tmp_path):
     assert fixed.record["n_samples"] == [1000]
 
 
-def test_the_overlap_is_checked(explainer, data):
+def test_an_invalid_overlap_is_refused(explainer, data):
     with pytest.raises(InvalidInputError, match="Expected `overlap`"):
         certify_dataset(explainer, data, overlap=1.5, out=None, **SETTINGS)
 
 
-def test_the_first_block_says_what_to_expect(explainer, data, capsys):
+def test_the_first_block_gives_a_forecast(explainer, data, capsys):
     certify_dataset(explainer, data[:1], out=None, show_progress=True, **SETTINGS)
     assert "forecast after 64 draws: ~" in capsys.readouterr().err
     certify_dataset(explainer, data[:1], out=None, **SETTINGS)

@@ -1,4 +1,4 @@
-"""The arithmetic of who samples what: every draw once, in the blocks of a single process."""
+"""Every example and every block is sampled once, whatever the number of shards and processes."""
 
 import re
 
@@ -17,7 +17,7 @@ def blocks_of(nt_samples, block):
 
 
 @given(st.integers(1, 5000), st.integers(2, 700), st.integers(1, 9), st.integers(0, 20))
-def test_rounds_hold_every_block_that_is_left_once_and_in_order(nt_samples, block, processes, finished):
+def test_rounds_contain_every_remaining_block_once_and_in_order(nt_samples, block, processes, finished):
     blocks = blocks_of(nt_samples, block)
     done = blocks[min(finished, len(blocks)) - 1].stop if finished else 0
     shared = list(rounds(blocks, done=done, processes=processes))
@@ -27,7 +27,7 @@ def test_rounds_hold_every_block_that_is_left_once_and_in_order(nt_samples, bloc
 
 
 @given(st.integers(0, 200), st.integers(1, 9))
-def test_parts_hold_every_example_once(total, parts):
+def test_parts_contain_every_example_once(total, parts):
     owners = [[part for part in range(parts) if belongs_to(position, part, parts)] for position in range(total)]
     assert all(len(of_one) == 1 for of_one in owners)
     sizes = [counted(total, part, parts) for part in range(parts)]
@@ -50,6 +50,6 @@ def test_shards_count_from_one():
         ("1/2", "a pair of integers"),
     ],
 )
-def test_other_shards_are_refused(shard, message):
+def test_invalid_shards_are_refused(shard, message):
     with pytest.raises(InvalidInputError, match=re.escape(message)):
         checked_shard(shard)

@@ -1,4 +1,4 @@
-"""What certificates, the command line and the documentation say about the conditions of a certificate."""
+"""Certificates, the command line and the documentation state the conditions of a certificate."""
 
 import dataclasses
 import re
@@ -22,7 +22,7 @@ ARGMAX = re.compile(r"about\s+the\s+class\s+predicted\s+at\s+each\s+noisy\s+copy
 
 
 class TwoHills(torch.nn.Module):
-    """Two classes that look at different features."""
+    """A model whose two classes depend on different features."""
 
     def forward(self, images):
         z = images.flatten(1)
@@ -50,7 +50,7 @@ def statements(certificate):
 
 
 @pytest.mark.parametrize("target", [0, torch.tensor([0, 1])])
-def test_every_certificate_says_that_the_class_is_held_fixed(target):
+def test_every_certificate_states_that_the_class_is_held_fixed(target):
     region = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
     region[..., :2] = True
     for statement in statements(certified(target, region=region)):
@@ -59,7 +59,7 @@ def test_every_certificate_says_that_the_class_is_held_fixed(target):
         assert statement.held_fixed in statement._repr_html_()
 
 
-def test_a_certificate_of_the_predicted_class_says_that_the_class_may_change():
+def test_a_certificate_of_the_predicted_class_states_that_the_class_may_change():
     region = torch.ones(1, 1, 4, 4, dtype=torch.bool)
     for statement in statements(certified("argmax", region=region)):
         assert ARGMAX.search(statement.held_fixed)
@@ -67,18 +67,18 @@ def test_a_certificate_of_the_predicted_class_says_that_the_class_may_change():
         assert statement.held_fixed in repr(statement)
 
 
-def test_a_map_of_numbers_says_it_too():
+def test_a_certificate_of_a_map_from_numbers_states_that_the_class_is_held_fixed():
     smoothed_map = SmoothedMap.from_counts(torch.tensor([[90, 50, 10]]), n_samples=100, stdevs=0.2)
     assert FIXED.search(repr(Certifier().top_k(smoothed_map, k=1, radius=0.0)))
 
 
 @pytest.mark.parametrize(("target", "pattern"), [(0, FIXED), ("argmax", ARGMAX)])
-def test_the_report_says_it(target, pattern, tmp_path):
+def test_the_report_states_it(target, pattern, tmp_path):
     report(certified(target), tmp_path / "page.html", image=torch.rand(2, 1, 4, 4))
     assert pattern.search((tmp_path / "page.html").read_text())
 
 
-def test_the_command_line_says_it(capsys):
+def test_the_command_line_states_it(capsys):
     main(["certify", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert FIXED.search(text)
@@ -86,7 +86,7 @@ def test_the_command_line_says_it(capsys):
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guide/reading.md"])
-def test_the_documentation_says_it(page):
+def test_the_documentation_states_it(page):
     text = (ROOT / page).read_text()
     assert FIXED.search(text)
     assert ARGMAX.search(text)
@@ -95,8 +95,8 @@ def test_the_documentation_says_it(page):
 # -- too few draws -------------------------------------------------------------------------------------------------
 
 
-def best_of_maps(q, n, k):
-    """No map of q draws is certified more easily: every draw selects the top K and nothing else."""
+def easiest_map(q, n, k):
+    """The map of q draws that is easiest to certify: every draw selects exactly the top K."""
     counts = torch.zeros(1, n, dtype=torch.int64)
     counts[:, :k] = q
     return SmoothedMap.from_counts(counts, n_samples=q, stdevs=1.0)
@@ -106,18 +106,16 @@ def best_of_maps(q, n, k):
 @pytest.mark.parametrize(("n", "k", "violations"), [(7, 2, 0), (1000, 200, 0), (1000, 200, 3)])
 @pytest.mark.parametrize("radius", [0.0, 0.3, 1.5])
 @pytest.mark.parametrize("confidence", [0.6, 0.95, 1 - 1e-6])
-def test_the_fewest_draws_are_those_from_which_the_best_of_maps_is_certified(
-    bound, n, k, violations, radius, confidence
-):
+def test_the_fewest_draws_certify_the_easiest_map(bound, n, k, violations, radius, confidence):
     certifier = Certifier(bound=bound, violations=violations, confidence=confidence)
     allowed = 0 if bound == "theorem2" else violations
     interval = "hoeffding" if bound == "theorem2" else bound
     fewest = int(fewest_draws(interval, tail=(1 - confidence) * (allowed + 1) / (2 * n), ratio=radius))
-    enough = certifier.top_k(best_of_maps(fewest, n, k), k=k, radius=radius)
+    enough = certifier.top_k(easiest_map(fewest, n, k), k=k, radius=radius)
     assert int(enough.overlap) > 0
     assert "no map" not in repr(enough)
     if fewest > 2:
-        short = certifier.top_k(best_of_maps(fewest - 1, n, k), k=k, radius=radius)
+        short = certifier.top_k(easiest_map(fewest - 1, n, k), k=k, radius=radius)
         assert int(short.overlap) == 0
         said = f" and {allowed} violation{'s' * (allowed > 1)}" if allowed else ""
         assert f"; under bound {bound!r}{said}, beyond 2K − n, no map of {n} features can be certified" in repr(short)
@@ -126,14 +124,14 @@ def test_the_fewest_draws_are_those_from_which_the_best_of_maps_is_certified(
 
 @pytest.mark.parametrize("alpha", [0.5, 0.05, 1e-4])
 @pytest.mark.parametrize("ratio", [0.0, 0.5])
-def test_no_spectral_certificate_of_any_map_needs_fewer_draws_than_the_fewest(alpha, ratio):
+def test_every_spectral_certificate_needs_the_fewest_draws(alpha, ratio):
     zero, fewest = torch.zeros(1), fewest_draws_spectral(alpha=alpha, ratio=ratio)
     certifier = Certifier(bound="spectral", confidence=1 - alpha)
     for n, s in ((4, 1), (100, 10), (100, 100), (2000, 1)):
         for k in {1, n // 5, n // 2} - {0}:
             for q in range(2, int(fewest) + 40):
                 ideal = dataclasses.replace(
-                    best_of_maps(q, n, min(k, s)),
+                    easiest_map(q, n, min(k, s)),
                     max_squared_norm=float(s),
                     covariance=CovarianceSummary(torch.tensor([float(max(q // 2, 1))]), zero, zero, zero),
                 )
@@ -142,7 +140,7 @@ def test_no_spectral_certificate_of_any_map_needs_fewer_draws_than_the_fewest(al
                     break
 
 
-def test_ten_draws_say_that_they_are_too_few_in_every_statement_about_features():
+def test_statements_about_features_from_ten_draws_state_that_these_are_too_few():
     counts = torch.zeros(1, 150_528, dtype=torch.int64)
     counts[:, :15_000] = 10
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=10, stdevs=0.2)
@@ -157,14 +155,14 @@ def test_ten_draws_say_that_they_are_too_few_in_every_statement_about_features()
         )
 
 
-def test_the_level_of_a_look_counts():
+def test_too_few_draws_are_judged_at_the_level_of_the_look():
     sentence = too_few_draws("kl", n_samples=12, n_features=20, ratio=0.0, level=look_level(0.05, 3))
     assert sentence.endswith("from fewer than 14 draws")
     assert too_few_draws("kl", n_samples=12, n_features=20, ratio=0.0, level=0.05) is None
 
 
-def test_violations_certify_from_fewer_draws_and_the_sentence_knows_it():
-    """20 of 30 features from 10 draws, where no violations would take 12."""
+def test_violations_need_fewer_draws():
+    """Ten draws certify 20 of 30 features with ten violations. Without violations 12 draws are needed."""
     counts = torch.zeros(1, 60, dtype=torch.int64)
     counts[:, :30] = 10
     smoothed_map = SmoothedMap.from_counts(counts, n_samples=10, stdevs=1.0)
@@ -176,7 +174,7 @@ def test_violations_certify_from_fewer_draws_and_the_sentence_knows_it():
     assert Certifier(violations=0).top_k(smoothed_map, k=31, radius=0.0).overlap.tolist() == [2]  # 2K − n
 
 
-def test_radii_beyond_any_number_of_draws_are_named():
+def test_radii_that_no_number_of_draws_can_certify():
     for bound in ("best", "spectral", "hoeffding"):
         sentence = too_few_draws(bound, n_samples=10**6, n_features=9, ratio=60.0, level=0.05)
         assert sentence == f"under bound {bound!r} no map of 9 features can be certified at this radius"
@@ -184,7 +182,7 @@ def test_radii_beyond_any_number_of_draws_are_named():
     assert too_few_draws("region", n_samples=2, n_features=9, ratio=0.0, level=0.05) is None
 
 
-def test_a_map_that_is_only_weak_is_not_said_to_have_too_few_draws():
+def test_a_weak_map_of_many_draws_does_not_have_too_few_draws():
     weak = SmoothedMap.from_counts(torch.full((1, 6), 500), n_samples=1000, stdevs=0.2)
     assert "no map" not in repr(Certifier().top_k(weak, k=2, radius=0.0))
 
@@ -192,8 +190,8 @@ def test_a_map_that_is_only_weak_is_not_said_to_have_too_few_draws():
 # -- advice --------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_advises_what_voids_a_certificate():
-    """More draws, another radius or other noise after looking at the draws: a new seed or other images, then once."""
+def test_no_text_advises_a_choice_that_voids_a_certificate():
+    """Choosing more draws, another radius or other noise after looking at a result voids its certificate."""
     advice = re.compile(
         r"(try|take|use|raise|with)\s+(more\s+(draws|noise)|a\s+(smaller|shorter)\s+radius)", re.IGNORECASE
     )
@@ -204,7 +202,7 @@ def test_nothing_advises_what_voids_a_certificate():
 
 
 @pytest.mark.parametrize("name", ["fresh_draws", "distance", "median_rank", "region"])
-def test_exceptions_are_named_wherever_statements_are_said_to_hold_together(name):
+def test_texts_about_statements_that_hold_together_name_the_exceptions(name):
     for text in (
         (ROOT / "docs/guide/bounds.md").read_text().split("Other statements from the same map")[1],
         (ROOT / "docs/design.md").read_text().split("everything that one\nmap certifies under")[1][:400],

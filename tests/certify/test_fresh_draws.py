@@ -1,4 +1,4 @@
-"""Certificates about a map that is itself sampled, with fresh draws, at the perturbed input."""
+"""Certificates about a map of fresh draws at the perturbed input."""
 
 import itertools
 import math
@@ -19,11 +19,13 @@ from captum_certified.theory import top_k_mask
 RNG = np.random.default_rng(0)
 COUNTS = torch.from_numpy(RNG.binomial(3000, RNG.beta(0.4, 1.0, (2, 30))))
 MAP = SmoothedMap.from_counts(COUNTS, n_samples=3000, stdevs=0.25)
-BOXES = pytest.mark.parametrize("bound", ["best", "clopper_pearson", "kl", "empirical_bernstein", "hoeffding"])
+INTERVAL_BOUNDS = pytest.mark.parametrize(
+    "bound", ["best", "clopper_pearson", "kl", "empirical_bernstein", "hoeffding"]
+)
 
 
 def literal_bounds(counts, *, q, ratio, fresh, alpha):
-    """1.6: intervals at α/2, shifted, and widened by sqrt(ln(4n/α)/(2q′))."""
+    """B6: intervals at α/2, shifted, and widened by sqrt(ln(4n/α)/(2q′))."""
     n = len(counts)
     ends = [binomtest(c, q).proportion_ci(confidence_level=1 - alpha / 2 / n) for c in counts]
     c = math.sqrt(math.log(4 * n / alpha) / (2 * fresh))
@@ -33,7 +35,7 @@ def literal_bounds(counts, *, q, ratio, fresh, alpha):
 @pytest.mark.parametrize("radius", [0.0, 0.01, 0.05])
 @pytest.mark.parametrize("fresh", [1, 200, 3000])
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
-def test_overlaps_and_ranks_are_those_of_the_literal_bounds(radius, fresh, confidence):
+def test_overlaps_and_ranks_follow_from_the_literal_bounds(radius, fresh, confidence):
     certifier = Certifier(bound="clopper_pearson", confidence=confidence)
     ranks = certifier.rank(MAP, radius=radius, fresh_draws=fresh).rank.numpy()
     for row, counts in enumerate(COUNTS.tolist()):
@@ -49,9 +51,9 @@ def test_overlaps_and_ranks_are_those_of_the_literal_bounds(radius, fresh, confi
             assert (certificate.fresh_draws, certificate.violations) == (fresh, 0)
 
 
-@BOXES
+@INTERVAL_BOUNDS
 @pytest.mark.parametrize("violations", [0, 2, "auto"])
-def test_it_is_weaker_than_the_certificate_of_the_exact_map_and_grows_with_the_fresh_draws(bound, violations):
+def test_certificates_grow_with_the_fresh_draws_and_are_weaker_than_for_the_exact_map(bound, violations):
     certifier = Certifier(bound=bound, violations=violations)
     exact = Certifier(bound=bound, violations=0)
     for radius in (0.0, 0.005, 0.03):
@@ -73,7 +75,7 @@ def test_violations_are_not_allowed_and_not_reported():
     assert torch.equal(loose.overlap, strict.overlap)
 
 
-def test_fresh_maps_without_number_are_the_exact_map_at_half_the_level():
+def test_very_many_fresh_draws_equal_the_exact_map_at_half_the_level():
     halved = Certifier(bound="kl", confidence=0.975, violations=0)
     certifier = Certifier(bound="kl", confidence=0.95)
     for k in (3, 12, 20):
@@ -81,7 +83,7 @@ def test_fresh_maps_without_number_are_the_exact_map_at_half_the_level():
         assert torch.equal(fresh.overlap, halved.top_k(MAP, k=k, radius=0.01).overlap)
 
 
-@BOXES
+@INTERVAL_BOUNDS
 @pytest.mark.parametrize("make", [ensembles.aligned, ensembles.incoherent])
 def test_fresh_maps_at_the_adversary_s_input_keep_the_overlap_and_the_ranks(make, bound):
     exact, repetitions, q, fresh, alpha, k = make(), 400, 2000, 1000, 0.1, 8
@@ -106,13 +108,13 @@ def test_fresh_maps_at_the_adversary_s_input_keep_the_overlap_and_the_ranks(make
     assert informative >= repetitions
 
 
-def test_two_sets_share_what_they_must_whatever_the_draws():
+def test_two_top_sets_share_at_least_2k_minus_n_features():
     assert Certifier().top_k(MAP, k=20, radius=1e9, fresh_draws=1).overlap.tolist() == [10, 10]
     assert Certifier().top_k(MAP, k=10, radius=1e9, fresh_draws=1).overlap.tolist() == [0, 0]
     assert bool((Certifier().rank(MAP, radius=1e9, fresh_draws=1).feature_rank == 30).all())
 
 
-def test_the_printed_theorem_has_no_such_form():
+def test_theorem2_states_nothing_about_fresh_draws():
     for call in (
         lambda: Certifier(bound="theorem2").top_k(MAP, k=3, radius=0.1, fresh_draws=100),
         lambda: Certifier(bound="theorem2").rank(MAP, radius=0.1, fresh_draws=100),
@@ -124,7 +126,7 @@ def test_the_printed_theorem_has_no_such_form():
 
 
 @pytest.mark.parametrize("fresh_draws", [0, -5, 2.5, True, "many", [100, 200]])
-def test_numbers_of_draws_are_refused(fresh_draws):
+def test_invalid_numbers_of_draws_are_refused(fresh_draws):
     for call in (
         lambda: Certifier().top_k(MAP, k=3, radius=0.1, fresh_draws=fresh_draws),
         lambda: Certifier().rank(MAP, radius=0.1, fresh_draws=fresh_draws),
@@ -133,8 +135,8 @@ def test_numbers_of_draws_are_refused(fresh_draws):
             call()
 
 
-@BOXES
-def test_it_is_stored_and_recomputed(bound, tmp_path):
+@INTERVAL_BOUNDS
+def test_the_certificate_is_stored_and_recomputed(bound, tmp_path):
     for certificate in (
         Certifier(bound=bound, violations=2).top_k(MAP, k=8, radius=0.01, fresh_draws=500),
         Certifier(bound=bound).rank(MAP, radius=0.01, fresh_draws=500),
