@@ -105,7 +105,7 @@ class Certificate(ABC):
         return f"L2 radius={radius}, confidence={confidence}, bound={self.bound!r}{allowed}"
 
     def _too_few_draws(self, row: int, *, of_counts: bool = False) -> str:
-        """Return the end of a sentence that certifies nothing, if so few draws can certify nothing of any map."""
+        """Return the sentence of :func:`too_few_draws` about an example after a semicolon, or an empty text."""
         sentence = too_few_draws(
             self.bound,
             n_samples=int(self.n_samples[row]),

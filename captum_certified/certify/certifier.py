@@ -41,9 +41,9 @@ class Certifier:
     bound does not apply to the map or the guarantee would be unsound.
 
     With ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
-    together with the confidence. Some statements spend an error probability of their own, and do not hold together with
-    others: statements about ``fresh_draws`` and from :meth:`region`, from :meth:`distance` unless the bound is
-    ``"spectral"``, and from :meth:`median_rank` unless the bound is ``"theorem2"`` or ``"hoeffding"``.
+    together with the confidence. Some statements spend an error probability of their own and do not hold together with
+    others. These are statements about ``fresh_draws``, the statements of :meth:`region`, those of :meth:`distance`
+    unless the bound is ``"spectral"``, and those of :meth:`median_rank` unless it is ``"theorem2"`` or ``"hoeffding"``.
 
     Args:
         attribution_method: A smoothed attribution; needed by :meth:`certify` only.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from captum_certified.storage import Json
 
-__all__ = ["compared_with", "held_fixed", "own_error"]
+__all__ = ["compared_with", "fresh_draws_conditions", "held_fixed"]
 
 
 def held_fixed(target: Json, stdevs: float | Sequence[float]) -> str:
@@ -51,7 +51,7 @@ def compared_with(fresh_draws: int | None) -> str:
     )
 
 
-def own_error(fresh_draws: int | None) -> tuple[str, ...]:
+def fresh_draws_conditions(fresh_draws: int | None) -> tuple[str, ...]:
     """Return the condition on the confidence of a statement about fresh draws, or no condition if there are none."""
     if fresh_draws is None:
         return ()

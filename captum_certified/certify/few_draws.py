@@ -1,4 +1,4 @@
-"""The sentence of certificates that certify nothing because any map would need more draws."""
+"""The sentence of a certificate that certifies nothing because every map would need more draws."""
 
 import math
 
@@ -30,7 +30,7 @@ def too_few_draws(
     violations: int = 0,
     of_counts: bool = False,
 ) -> str | None:
-    """Say that so few draws can certify nothing of any map, or return ``None`` if they can.
+    """Return a sentence that no map of so few draws can be certified, or ``None`` if some map can.
 
     The sentence depends on no draw. A new run with the number of draws that the sentence names is therefore valid.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_certified import theory
 from captum_certified.certify.bounds import Integers, half_width, interval_bound_of
 from captum_certified.certify.certificate import Certificate
-from captum_certified.certify.conditions import compared_with, own_error
+from captum_certified.certify.conditions import compared_with, fresh_draws_conditions
 from captum_certified.certify.feature_table import score_range
 from captum_certified.certify.prover import Prover, check_norm, checked_fresh_draws
 from captum_certified.checks import resolved_count
@@ -65,7 +65,7 @@ class RankCertificate(Certificate):
     @property
     def conditions(self) -> tuple[str, ...]:
         """Sentences that are printed below the examples; ``held_fixed`` is the last."""
-        return (*own_error(self.fresh_draws), self.held_fixed)
+        return (*fresh_draws_conditions(self.fresh_draws), self.held_fixed)
 
     def summaries(self) -> list[str]:
         """Return one sentence for each example."""

@@ -23,7 +23,7 @@ Maps = Tensor | tuple[Tensor, ...]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionCertificate(Certificate):
-    """For each feature, whether most noisy copies of every perturbed input select it, or most do not, or it is open.
+    """Decisions about each feature: most noisy copies of every perturbed input select it, or do not, or it is open.
 
     For each example all decisions hold together, each up to its radius.
 

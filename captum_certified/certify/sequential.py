@@ -69,7 +69,7 @@ def certify_in_looks(prover: Prover, run: SamplingRun, goal: Goal) -> TopKCertif
     """Sample until every row is done, and certify each row at the level of the look at which it stopped."""
     rule = StoppingRule.of(prover, goal, run.request.plan)
     return rule.certificate(
-        sample_in_looks(RemainingRows(run), rule, rows=run.request.rows, tell=run.request.show_progress)
+        sample_in_looks(RemainingRows(run), rule, rows=run.request.rows, show_forecast=run.request.show_progress)
     )
 
 
@@ -80,7 +80,7 @@ def sample_in_looks(
     rows: int,
     start: SmoothedMap | None = None,
     decide: Callable[[SmoothedMap], Tensor] | None = None,
-    tell: bool = False,
+    show_forecast: bool = False,
 ) -> SmoothedMap:
     """Sample until every row is certified, hopeless, or at the cap. No draws are made for rows that are done.
 
@@ -90,7 +90,7 @@ def sample_in_looks(
         rows: Number of rows.
         start: The map of the first draws, if an earlier run has sampled them.
         decide: Decides which rows are done at a look; by default :meth:`StoppingRule.done`.
-        tell: Write a forecast of time and overlap to stderr after the first look.
+        show_forecast: Write a forecast of time and overlap to stderr after the first look.
 
     Returns:
         The map of all rows in their order. Its ``looks`` record at which look each row stopped.
@@ -109,7 +109,7 @@ def sample_in_looks(
             break
         remaining = torch.nonzero(~done)[:, 0]
         running, present = running[remaining], select_rows(present, remaining)
-        if tell and look == 1:
+        if show_forecast and look == 1:
             forecast = forecast_of_looks(present, rule, seconds=time.perf_counter() - begun, rows=rows)
             sys.stderr.write(f"{forecast}\n")
     order = torch.cat([part for part, _ in stopped]).argsort()

@@ -65,8 +65,8 @@ class StoppingRule:
     def hopeless(self, smoothed_map: SmoothedMap) -> Tensor:
         """Return which rows more draws would hardly certify, bool, shape (N,).
 
-        The forecast favours the row: it assumes exact means, full confidence, and a radius reduced by 4σ/√q. Where this
-        radius is not positive, no row is given up. No certificate depends on the forecast.
+        The forecast favours the row: it assumes exact means, full confidence, and a radius reduced by 4σ/√q. No row is
+        given up if this radius is not positive. No certificate depends on the forecast.
         """
         draws = int(smoothed_map.n_samples.min())
         radius = self.goal.radius - _ALLOWANCE * smoothed_map.sigma / math.sqrt(draws)

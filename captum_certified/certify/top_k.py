@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_certified import theory
 from captum_certified.certify.bounds import Integers, interval_bound_of
 from captum_certified.certify.certificate import Certificate
-from captum_certified.certify.conditions import compared_with, own_error
+from captum_certified.certify.conditions import compared_with, fresh_draws_conditions
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
 from captum_certified.certify.prover import Prover, checked_fresh_draws
 from captum_certified.certify.written_numbers import floored_percent
@@ -83,7 +83,7 @@ class TopKCertificate(Certificate):
     @property
     def conditions(self) -> tuple[str, ...]:
         """Sentences that are printed below the examples; ``held_fixed`` is the last."""
-        return (*own_error(self.fresh_draws), self.held_fixed)
+        return (*fresh_draws_conditions(self.fresh_draws), self.held_fixed)
 
     def summaries(self) -> list[str]:
         """Return one sentence for each example."""

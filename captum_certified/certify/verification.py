@@ -15,7 +15,7 @@ from captum_certified.certify.top_k import TopKCertificate
 __all__ = ["agrees", "certifier_of", "recompute"]
 
 # Bounds that belong to one kind of certificate. A certifier cannot choose them.
-_OWN = frozenset({THEOREM3, "region"})
+_OF_ONE_KIND = frozenset({THEOREM3, "region"})
 
 
 def recompute(certificate: Certificate) -> Certificate:
@@ -38,7 +38,7 @@ def recompute(certificate: Certificate) -> Certificate:
 
 def certifier_of(certificate: Certificate) -> Certifier:
     """Return the certifier with the confidence, the bound and the violations of a certificate."""
-    bound = BEST if certificate.bound in _OWN else certificate.bound
+    bound = BEST if certificate.bound in _OF_ONE_KIND else certificate.bound
     return Certifier(confidence=certificate.confidence, bound=bound, violations=certificate.violations)
 
 

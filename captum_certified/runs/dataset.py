@@ -22,7 +22,7 @@ from captum_certified.runs.processes import LostProcessError, Processes
 from captum_certified.runs.progress import RunProgress, run_progress
 from captum_certified.runs.results import read_result
 from captum_certified.runs.resume import KeptResults, RunState, check_trust
-from captum_certified.runs.sharing import belongs_to, checked_shard, counted
+from captum_certified.runs.sharing import belongs_to, checked_shard, number_in_part
 from captum_certified.runs.summary import DatasetSummary, ExampleResult
 from captum_certified.sampling import CovarianceRequest
 from captum_certified.storage import atomic_write, write_json
@@ -185,9 +185,9 @@ def run_job(
         job.out.mkdir(parents=True, exist_ok=True)
     chosen = (numbered for numbered in enumerate(sources) if belongs_to(numbered[0], part, parts))
     own, workers = _shared_out(chosen, everyone)
-    examples = None if total is None else counted(total, part, parts)
+    examples = None if total is None else number_in_part(total, part, parts)
     if examples is not None and workers.size < everyone.size:
-        examples = counted(examples, everyone.rank, everyone.size)
+        examples = number_in_part(examples, everyone.rank, everyone.size)
 
     def work() -> list[tuple[int, ExampleResult]]:
         with run_progress(

@@ -31,7 +31,7 @@ _CHOSEN = 3
 LOOKED_BEFORE = "looked_before"
 # Settings that change the draws of the same explanation.
 _OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
-# Settings that change for which draws a certificate of the same map is wrong. If intervals may miss, K does so too.
+# Settings that decide for which draws a certificate of a map is wrong. K is such a setting if intervals may miss.
 _OF_THE_EVENT = ("bound", "confidence", "violations")
 
 
@@ -199,10 +199,10 @@ class _EarlierFiles:
     def was_looked_at(self, start: StartingPoint) -> bool:
         """Return whether the present settings may have been chosen by looking at the result that is replaced.
 
-        For new draws this is so if the number of draws, σ or the goal of a sequential run has changed, or if another
-        explanation has the same seed. For another certificate of the same map it is so if the bound, the confidence or
-        the violations have changed, or K where intervals may miss. Radii may be chosen after looking, because the
-        statements at all radii hold together.
+        Settings of new draws count as chosen if the number of draws, σ or the goal of a sequential run has changed, or
+        if another explanation has the same seed. Settings of a new certificate of the same map count as chosen if the
+        bound, the confidence or the violations have changed, or K where intervals may miss. Radii never count, because
+        the statements at all radii hold together.
         """
         if self.stored is None:
             return False
@@ -220,7 +220,7 @@ class _EarlierFiles:
         return looked
 
     def _other_events(self, stored: StoredResult) -> bool:
-        """Return whether the certificate of the same map may now be wrong for draws for which it was not before."""
+        """Return whether the new certificate of the same map can be wrong for other draws than the replaced one."""
         now, then = self.job.certificate_settings, stored.certificate_settings
         looked = any(now[name] != then.get(name) for name in _OF_THE_EVENT)
         if not looked and now["k"] != then.get("k"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["belongs_to", "checked_shard", "counted", "rounds"]
+__all__ = ["belongs_to", "checked_shard", "number_in_part", "rounds"]
 
 
 def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
@@ -29,7 +29,7 @@ def belongs_to(position: int, part: int, parts: int) -> bool:
     return position % parts == part
 
 
-def counted(total: int, part: int, parts: int) -> int:
+def number_in_part(total: int, part: int, parts: int) -> int:
     """Return the number of examples in a part of ``total`` examples."""
     return len(range(part, total, parts))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_certified import InvalidInputError
-from captum_certified.runs.sharing import belongs_to, checked_shard, counted, rounds
+from captum_certified.runs.sharing import belongs_to, checked_shard, number_in_part, rounds
 from captum_certified.sampling import SamplingPlan
 
 
@@ -30,7 +30,7 @@ def test_rounds_contain_every_remaining_block_once_and_in_order(nt_samples, bloc
 def test_parts_contain_every_example_once(total, parts):
     owners = [[part for part in range(parts) if belongs_to(position, part, parts)] for position in range(total)]
     assert all(len(of_one) == 1 for of_one in owners)
-    sizes = [counted(total, part, parts) for part in range(parts)]
+    sizes = [number_in_part(total, part, parts) for part in range(parts)]
     assert sizes == [owners.count([part]) for part in range(parts)]
     assert max(sizes) - min(sizes) <= 1
 
