@@ -12,7 +12,7 @@ from PIL import Image
 
 from captum_certified import Certificate, Certifier
 from captum_certified.cli import main
-from captum_certified.cli.conditions import conditions_of
+from captum_certified.cli.output import conditions_of
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.framing import Framing, load_image, region_mask
 

@@ -10,7 +10,7 @@ import pytest
 FAULTS = """
 import resource
 import torch
-from captum_certified.cli.allocator import keep_freed_memory
+from captum_certified.cli.process import keep_freed_memory
 {call}
 def faults():
     for _ in range(10):

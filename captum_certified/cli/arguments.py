@@ -1,10 +1,10 @@
-"""Types of command line arguments."""
+"""The types of command line arguments."""
 
 import argparse
 import math
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports torchvision
     from captum_certified.images.framing import Framing
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def count_or_fraction(text: str) -> float:
-    """``13`` is a count from 1, ``0.2`` a fraction in (0, 1]: the type tells them apart."""
+    """Parse a count from 1, such as ``13``, as an int, or a fraction in (0, 1], such as ``0.2``, as a float."""
     for number in (int, float):
         try:
             value = number(text)
@@ -36,7 +36,7 @@ def count_or_fraction(text: str) -> float:
 
 
 def positive_integer(text: str) -> int:
-    """An integer from 1."""
+    """Parse an integer from 1."""
     number = int(text) if text.strip().lstrip("+").isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected an integer from 1, got {text}")
@@ -44,7 +44,7 @@ def positive_integer(text: str) -> int:
 
 
 def positive_number(text: str) -> float:
-    """A finite number above 0."""
+    """Parse a finite number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -55,7 +55,7 @@ def positive_number(text: str) -> float:
 
 
 def surrogate(text: str) -> float | str | None:
-    """β of a softplus surrogate, ``auto`` or ``none``."""
+    """Parse β of a softplus surrogate, ``auto`` or ``none``."""
     if text in ("auto", "none"):
         return None if text == "none" else text
     try:
@@ -65,7 +65,7 @@ def surrogate(text: str) -> float | str | None:
 
 
 def seed(text: str) -> int:
-    """An integer in [0, 2⁶³)."""
+    """Parse an integer in [0, 2⁶³)."""
     number = int(text)
     if not 0 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"expected an integer from 0 to 2**63 - 1, got {text}")
@@ -73,7 +73,7 @@ def seed(text: str) -> int:
 
 
 def numbers(text: str) -> list[float]:
-    """Numbers separated by commas."""
+    """Parse numbers separated by commas."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
@@ -81,7 +81,7 @@ def numbers(text: str) -> list[float]:
 
 
 def box(text: str) -> tuple[float, float, float, float]:
-    """X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1."""
+    """Parse X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1."""
     corners = numbers(text)
     if len(corners) != 4 or not (corners[0] < corners[2] and corners[1] < corners[3]):
         raise argparse.ArgumentTypeError(f"expected X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1, got {text}")
@@ -89,7 +89,7 @@ def box(text: str) -> tuple[float, float, float, float]:
 
 
 def size(text: str) -> "Framing":
-    """CROP, or RESIZE,CROP."""
+    """Parse CROP, or RESIZE,CROP."""
     from captum_certified.images.framing import Framing
 
     sides = [positive_integer(part) for part in text.split(",")]
@@ -99,7 +99,7 @@ def size(text: str) -> "Framing":
 
 
 def part(text: str) -> tuple[int, int]:
-    """I/N with I from 1 to N."""
+    """Parse I/N with I from 1 to N."""
     number, _, total = text.partition("/")
     if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
         raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, got {text}")
@@ -107,7 +107,7 @@ def part(text: str) -> tuple[int, int]:
 
 
 def target(text: str) -> int | str:
-    """A class from 0, ``predicted`` or ``argmax``."""
+    """Parse a class from 0, ``predicted`` or ``argmax``."""
     if text in ("predicted", "argmax"):
         return text
     if not text.strip().isdecimal():

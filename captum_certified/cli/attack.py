@@ -1,32 +1,38 @@
 """``captum-certified attack``."""
 
 import argparse
-import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from captum_certified._captum import as_tuple
+from captum_certified.attr import SmoothedAttribution
+from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import positive_integer, surrogate
-from captum_certified.cli.conditions import conditions_of
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import (
     ADVICE,
+    Commands,
+    Group,
     add_exif,
     add_explanation,
     add_model,
-    check_folder,
-    check_json,
-    explainer_of,
-    write_json,
+    add_verbosity,
 )
+from captum_certified.cli.output import check_folder, check_json, conditions_of, text_stream, write_json
+from captum_certified.metrics import top_k_intersection
+from captum_certified.randomness import derived_seed, fresh_seed
+from captum_certified.robust import Challenge, InterpretationAttack, Surrogate, challenge_certificate
+from captum_certified.storage import JsonObject, atomic_write
 
-if TYPE_CHECKING:
-    from captum_certified.attr import SmoothedAttribution
-    from captum_certified.certify import TopKCertificate
+if TYPE_CHECKING:  # it imports torchvision
     from captum_certified.cli.models import LoadedModel
-    from captum_certified.robust import Challenge, Surrogate
 
 __all__ = ["add_to", "run"]
 
@@ -34,7 +40,7 @@ _DONE, _SOME_FAILED = 0, 1
 _BLACK, _WHITE = 0.0, 1.0
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser(
         "attack",
@@ -56,11 +62,10 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _add_attack(group: Any) -> None:
-    number: dict[str, Any] = {"metavar": "N"}
-    group.add_argument("--steps", type=positive_integer, default=20, help="steps from each start", **number)
-    group.add_argument("--restarts", type=positive_integer, default=2, help="random starts", **number)
-    group.add_argument("--attack-draws", type=positive_integer, default=16, help="draws of each gradient", **number)
+def _add_attack(group: Group) -> None:
+    group.add_argument("--steps", type=positive_integer, default=20, help="steps from each start", metavar="N")
+    group.add_argument("--restarts", type=positive_integer, default=2, help="random starts", metavar="N")
+    group.add_argument("--attack-draws", type=positive_integer, default=16, help="draws of each gradient", metavar="N")
     group.add_argument(
         "--beta",
         type=surrogate,
@@ -74,7 +79,7 @@ def _add_attack(group: Any) -> None:
     )
 
 
-def _add_output(group: Any) -> None:
+def _add_output(group: Group) -> None:
     group.add_argument(
         "--out",
         type=Path,
@@ -83,15 +88,12 @@ def _add_output(group: Any) -> None:
         help="folder for a JSON and an npz of each certificate, a figure, and the attacked image as an array",
     )
     group.add_argument("--json", metavar="FILE", help="write all results as one JSON list; - is standard output")
-    noise = group.add_mutually_exclusive_group()
-    noise.add_argument("-q", "--quiet", action="store_true", help="show no progress")
-    noise.add_argument("-v", "--verbose", action="store_true", help="say why an image failed in full")
+    add_verbosity(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Attack every image, whatever the others are like."""
-    from captum_certified.cli.models import load_model
-    from captum_certified.randomness import fresh_seed
+    """Attack every image, also after an image that fails."""
+    from captum_certified.cli.models import explainer_of, load_model
 
     if arguments.seed is None:
         arguments.seed = fresh_seed()
@@ -102,23 +104,23 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     loaded = load_model(arguments)
     explainer = explainer_of(loaded, arguments)
-    stream = sys.stderr if arguments.json == "-" else sys.stdout
+    stream = text_stream(arguments.json)
     records = []
     for path, name in files:
-        record = _attacked(path, name, explainer, loaded, arguments)
+        record, line = _attacked(path, name, explainer, loaded, arguments)
         records.append(record)
-        print(_sentence(record), file=stream, flush=True)
-    for line in conditions_of(records):
         print(line, file=stream, flush=True)
+    for condition in conditions_of(records):
+        print(condition, file=stream, flush=True)
     print(f"Results: {arguments.out}", file=stream, flush=True)
     write_json(records, arguments.json)
     return _SOME_FAILED if any("error" in record for record in records) else _DONE
 
 
 def _attacked(
-    path: Path, name: str, explainer: "SmoothedAttribution", loaded: "LoadedModel", arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """The record of one image; of its failure, if it fails."""
+    path: Path, name: str, explainer: SmoothedAttribution, loaded: "LoadedModel", arguments: argparse.Namespace
+) -> tuple[JsonObject, str]:
+    """Attack one image, and return its record, or that of its failure, with the line to print."""
     from captum_certified.runs.dataset import FAILURES
 
     try:
@@ -126,24 +128,20 @@ def _attacked(
     except FAILURES as error:
         if arguments.verbose:
             traceback.print_exc()
-        return {"kind": "failure", "image": str(path), "error": f"{type(error).__name__}: {error}"}
+        reason = f"{type(error).__name__}: {error}"
+        return {"kind": "failure", "image": str(path), "error": reason}, f"{path}: failed: {reason}"
 
 
 def _attack(
-    path: Path, name: str, explainer: "SmoothedAttribution", loaded: "LoadedModel", arguments: argparse.Namespace
-) -> dict[str, Any]:
-    import torch
-
-    from captum_certified.certify import Certifier
+    path: Path, name: str, explainer: SmoothedAttribution, loaded: "LoadedModel", arguments: argparse.Namespace
+) -> tuple[JsonObject, str]:
     from captum_certified.cli.image_sources import prediction_of
     from captum_certified.images.framing import load_image
-    from captum_certified.randomness import derived_seed
-    from captum_certified.robust import challenge_certificate
 
     image, _ = load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
     prediction = prediction_of(loaded.model, inputs)
-    target: Any = prediction if arguments.target == "predicted" else arguments.target
+    target = prediction if arguments.target == "predicted" else arguments.target
     certificate = Certifier(explainer, confidence=arguments.confidence, bound=arguments.bound).certify(
         inputs,
         target=target,
@@ -173,14 +171,15 @@ def _attack(
         show_progress=not arguments.quiet,
         target=target,
     )
-    plain = _plain_attack(challenge, explainer, loaded, inputs, prediction, arguments)
-    notes = {
+    [perturbed] = as_tuple(challenge.perturbed)
+    plain = _plain_attack(certificate, explainer, loaded, inputs, prediction, arguments)
+    notes: JsonObject = {
         "image": str(path),
         "prediction": prediction,
         "attack": {
             "overlap_fraction": challenge.overlap_fraction.tolist(),
-            "plain_overlap_fraction": plain.overlap_fraction,
-            "prediction": prediction_of(loaded.model, challenge.perturbed),
+            "plain_overlap_fraction": [plain.overlap_fraction],
+            "prediction": prediction_of(loaded.model, perturbed),
             "steps": arguments.steps,
             "restarts": arguments.restarts,
             "draws": arguments.attack_draws,
@@ -190,80 +189,43 @@ def _attack(
         },
     }
     _write(arguments.out / name, challenge, plain, inputs, notes)
-    return {**certificate.to_dict(), **notes}
-
-
-def _write(
-    stem: Path,
-    challenge: "Challenge",
-    plain: "_PlainAttack",
-    inputs: Any,
-    notes: Mapping[str, Any],
-) -> None:
-    import numpy as np
-
-    from captum_certified.runs import write_result
-    from captum_certified.storage import atomic_write
-
-    certificate = challenge.certificate
-    with atomic_write(stem.with_name(f"{stem.name}.png")) as file:
-        _figure(challenge, plain, inputs).savefig(file, format="png", dpi=150)
-    with atomic_write(stem.with_name(f"{stem.name}-attacked.npy")) as file:
-        np.save(file, challenge.perturbed[0].float().cpu().numpy())
-    write_result(stem.with_name(f"{stem.name}.json"), certificate, inputs, notes=dict(notes))
-
-
-def _figure(challenge: "Challenge", plain: "_PlainAttack", inputs: Any) -> Any:
-    """Two rows: the plain map, of which nothing is certified, and the smoothed one."""
-    import torch
-
-    from captum_certified.visualization import attack_figure
-
-    certificate = challenge.certificate
-    smoothed = [_by_feature(m, certificate) for m in (certificate.map.mean, challenge.map.mean)]
-    perturbed: list[Any] = [plain.perturbed, challenge.perturbed]
-    figure, _ = attack_figure(
-        torch.cat([inputs, inputs]).float().cpu(),
-        torch.cat(perturbed).float().cpu(),
-        torch.cat([plain.before, smoothed[0]]),
-        torch.cat([plain.after, smoothed[1]]),
-        k=certificate.k,
-        certified=[None, float(certificate.overlap_fraction[0])],
-        names=[f"plain {plain.method}", f"smoothed over {int(certificate.n_samples[0])} draws"],
+    line = (
+        f"{path}: class {prediction}, within L2 radius {rounded_down(certificate.at_radius)} an attack leaves "
+        f"{ceiled_percent(plain.overlap_fraction)}% of the plain map's top {certificate.k} and "
+        f"{ceiled_percent(float(challenge.overlap_fraction[0]))}% of the smoothed one's, measured from "
+        f"{int(certificate.n_samples[0])} fresh draws; {floored_percent(float(certificate.overlap_fraction[0]))}% is "
+        f"certified of the exact smoothed map ({certificate.bound}, confidence "
+        f"{written_confidence(certificate.confidence)})"
     )
-    return figure
+    return {**certificate.to_dict(), **notes}, line
 
 
 class _PlainAttack(NamedTuple):
-    """An attack on the map that nothing certifies, counted in the features of the certificate."""
+    """An attack on the plain map, of which nothing is certified, measured in the features of the certificate."""
 
     method: str
-    perturbed: Any
-    before: Any
-    after: Any
-    overlap_fraction: list[float]
-    surrogate: "Surrogate"
+    perturbed: Tensor
+    before: Tensor
+    after: Tensor
+    overlap_fraction: float
+    surrogate: Surrogate
 
 
 def _plain_attack(
-    challenge: "Challenge",
-    explainer: "SmoothedAttribution",
+    certificate: TopKCertificate,
+    explainer: SmoothedAttribution,
     loaded: "LoadedModel",
-    inputs: Any,
+    inputs: Tensor,
     prediction: int,
     arguments: argparse.Namespace,
 ) -> _PlainAttack:
-    from captum_certified.metrics import top_k_intersection
-    from captum_certified.randomness import derived_seed
-    from captum_certified.robust import InterpretationAttack
-
-    certificate, method = challenge.certificate, explainer.attribution_method
-    # A class chosen for each draw is the predicted one where there is no noise.
+    method = explainer.attribution_method
+    # Without noise, the class that argmax chooses for each draw is the predicted class.
     target = arguments.target if isinstance(arguments.target, int) else prediction
     attack = InterpretationAttack(
         loaded.model, method, lower_bound=_BLACK, upper_bound=_WHITE, surrogate_beta=arguments.beta
     )
-    result: Any = attack.attack(
+    result = attack.attack(
         inputs,
         arguments.radius,
         k=certificate.k / certificate.map.layout.n_features,
@@ -274,28 +236,45 @@ def _plain_attack(
         seed=derived_seed(arguments.seed, 2),
         show_progress=not arguments.quiet,
     )
+    [perturbed] = as_tuple(result.perturbed)
     before, after = (
         _by_feature(method.attribute(points.clone().requires_grad_(), target=target).detach(), certificate)
-        for points in (inputs, result.perturbed)
+        for points in (inputs, perturbed)
     )
-    kept = top_k_intersection(before, after, k=certificate.k)
-    return _PlainAttack(type(method).__name__, result.perturbed, before, after, kept.tolist(), result.surrogate)
+    [kept] = top_k_intersection(before, after, k=certificate.k).tolist()
+    return _PlainAttack(type(method).__name__, perturbed, before, after, kept, result.surrogate)
 
 
-def _by_feature(maps: Any, certificate: "TopKCertificate") -> Any:
-    """Magnitudes of the certificate's features: entries, or pixels, whose channels are summed."""
+def _write(stem: Path, challenge: Challenge, plain: _PlainAttack, inputs: Tensor, notes: JsonObject) -> None:
+    from captum_certified.runs import write_result
+
+    [perturbed] = as_tuple(challenge.perturbed)
+    with atomic_write(stem.with_name(f"{stem.name}.png")) as file:
+        _figure(challenge, plain, inputs).savefig(file, format="png", dpi=150)
+    with atomic_write(stem.with_name(f"{stem.name}-attacked.npy")) as file:
+        np.save(file, perturbed[0].float().cpu().numpy())
+    write_result(stem.with_name(f"{stem.name}.json"), challenge.certificate, inputs, notes=notes)
+
+
+def _figure(challenge: Challenge, plain: _PlainAttack, inputs: Tensor) -> Figure:
+    """Draw two rows: the plain map, of which nothing is certified, and the smoothed map."""
+    from captum_certified.visualization import attack_figure
+
+    certificate = challenge.certificate
+    [mean], [attacked_mean] = as_tuple(certificate.map.mean), as_tuple(challenge.map.mean)
+    figure, _ = attack_figure(
+        torch.cat([inputs, inputs]).float().cpu(),
+        torch.cat([plain.perturbed, *as_tuple(challenge.perturbed)]).float().cpu(),
+        torch.cat([plain.before, _by_feature(mean, certificate)]),
+        torch.cat([plain.after, _by_feature(attacked_mean, certificate)]),
+        k=certificate.k,
+        certified=[None, float(certificate.overlap_fraction[0])],
+        names=[f"plain {plain.method}", f"smoothed over {int(certificate.n_samples[0])} draws"],
+    )
+    return figure
+
+
+def _by_feature(maps: Tensor, certificate: TopKCertificate) -> Tensor:
+    """Return the magnitudes of the features of a certificate: of entries, or of pixels, summed over their channels."""
     magnitudes = maps.abs().double().cpu()
     return magnitudes.sum(dim=1) if certificate.map.layout.by_channel else magnitudes
-
-
-def _sentence(record: Mapping[str, Any]) -> str:
-    if "error" in record:
-        return f"{record['image']}: failed: {record['error']}"
-    attack = record["attack"]
-    return (
-        f"{record['image']}: class {record['prediction']}, within L2 radius {rounded_down(record['radius'])} an attack "
-        f"leaves {ceiled_percent(attack['plain_overlap_fraction'][0])}% of the plain map's top {record['k']} and "
-        f"{ceiled_percent(attack['overlap_fraction'][0])}% of the smoothed one's, measured from "
-        f"{record['n_samples'][0]} fresh draws; {floored_percent(record['overlap_fraction'][0])}% is certified of the "
-        f"exact smoothed map ({record['bound']}, confidence {written_confidence(record['confidence'])})"
-    )

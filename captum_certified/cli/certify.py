@@ -3,28 +3,32 @@
 import argparse
 import functools
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.request import CallSettings
+from captum_certified.certify import Certifier
 from captum_certified.certify.few_draws import too_few_draws
+from captum_certified.certify.goal import Goal
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
-from captum_certified.cli.conditions import conditions_of
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import (
     ADVICE,
+    Commands,
+    Group,
     add_exif,
     add_explanation,
     add_model,
-    check_folder,
-    check_json,
-    explainer_of,
-    write_json,
+    add_verbosity,
 )
+from captum_certified.cli.output import check_folder, check_json, conditions_of, text_stream, write_json
+from captum_certified.cli.process import process_group
 from captum_certified.theory import look_level
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports torchvision
+    from captum_certified.runs import ExampleResult
     from captum_certified.runs.job import Job
 
 __all__ = ["add_to", "run"]
@@ -32,7 +36,7 @@ __all__ = ["add_to", "run"]
 _DONE, _SOME_FAILED = 0, 1
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser(
         "certify",
@@ -78,7 +82,7 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _add_output(group: Any) -> None:
+def _add_output(group: Group) -> None:
     group.add_argument(
         "--out",
         type=Path,
@@ -102,23 +106,18 @@ def _add_output(group: Any) -> None:
         action="store_true",
         help="also write a page for the browser of each image, with a slider over the radius",
     )
-    noise = group.add_mutually_exclusive_group()
-    noise.add_argument("-q", "--quiet", action="store_true", help="show no progress")
-    noise.add_argument("-v", "--verbose", action="store_true", help="say why an image failed in full")
+    add_verbosity(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Certify every image, whatever the others are like."""
-    from captum_certified.cli.torchrun import process_group
-
+    """Certify every image, also after an image that fails."""
     with process_group(arguments.device):
         return _run(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from captum_certified.cli.image_sources import image_sources
-    from captum_certified.cli.models import load_model
-    from captum_certified.runs import ExampleResult
+    from captum_certified.cli.models import explainer_of, load_model
     from captum_certified.runs.dataset import run_job
     from captum_certified.runs.processes import Processes
 
@@ -131,12 +130,12 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
     loaded = load_model(arguments)
     job = _job(explainer_of(loaded, arguments), arguments)
-    stream = sys.stderr if arguments.json == "-" else sys.stdout
+    stream = text_stream(arguments.json)
 
-    def say(result: ExampleResult) -> None:
+    def say(result: "ExampleResult") -> None:
         if arguments.verbose and result.traceback:
             print(result.traceback, file=sys.stderr)
-        print(_sentence(result.record), file=stream, flush=True)
+        print(_sentence(result), file=stream, flush=True)
 
     summary = run_job(
         job,
@@ -159,14 +158,12 @@ def _run(arguments: argparse.Namespace) -> int:
                 print(f"Results: {arguments.out}", file=stream, flush=True)
             write_json([dict(result.record) for result in summary], arguments.json)
 
-    everyone.together(conclude)  # or a process that ends with a failure would have torchrun stop the one that writes
+    # All processes wait for this. If one ended with a failure before, torchrun would stop the process that writes.
+    everyone.together(conclude)
     return _SOME_FAILED if any(result.failed for result in summary) else _DONE
 
 
-def _job(explainer: Any, arguments: argparse.Namespace) -> "Job":
-    from captum_certified.attr.request import CallSettings
-    from captum_certified.certify import Certifier
-    from captum_certified.certify.goal import Goal
+def _job(explainer: SmoothedAttribution, arguments: argparse.Namespace) -> "Job":
     from captum_certified.cli.image_sources import write_pictures
     from captum_certified.runs.job import Job
 
@@ -188,16 +185,17 @@ def _job(explainer: Any, arguments: argparse.Namespace) -> "Job":
     )
 
 
-def _explained(record: Mapping[str, Any]) -> str:
-    """The class whose map it is, and the predicted one where that is another."""
-    target, prediction = record.get("explained"), record["prediction"]
+def _explained(result: "ExampleResult") -> str:
+    """Name the class that is explained, and the predicted class if it is another."""
+    target, prediction = result.record.get("explained"), result.record["prediction"]
     if target in (None, prediction):
         return f"class {prediction}"
     return f"class {target} explained, {prediction} predicted"
 
 
-def _advice(record: Mapping[str, Any]) -> str:
-    """What to do about a certificate of nothing; numbers chosen by looking at it would void the next one."""
+def _advice(result: "ExampleResult") -> str:
+    """Say what to do if nothing is certified. To choose numbers by looking at these draws would void certificates."""
+    record = result.record
     stdevs, looks = record["stdevs"], record["looks"]
     sigma = next((s for s in stdevs if s > 0), 0.0) if isinstance(stdevs, list) else stdevs
     alpha = 1 - record["confidence"]
@@ -214,11 +212,12 @@ def _advice(record: Mapping[str, Any]) -> str:
     return choose if few is None else few
 
 
-def _sentence(record: Mapping[str, Any]) -> str:
+def _sentence(result: "ExampleResult") -> str:
+    record = result.record
     if "error" in record:
         return f"{record['image']}: failed: {record['error']}"
     text = (
-        f"{record['image']}: {_explained(record)}, at least {floored_percent(record['overlap_fraction'][0])}% of "
+        f"{record['image']}: {_explained(result)}, at least {floored_percent(record['overlap_fraction'][0])}% of "
         f"the smoothed map's top {record['k']} features survive L2 radius {rounded_down(record['radius'])} "
         f"({record['bound']}, confidence {written_confidence(record['confidence'])})"
     )
@@ -226,7 +225,7 @@ def _sentence(record: Mapping[str, Any]) -> str:
         shared = floored_percent(record["plain_overlap"][0] / record["k"])
         text += f"; {shared}% of the smoothed map's top {record['k']} are in the plain map's"
     if not record["overlap"][0]:
-        text += f"; nothing is proved: {_advice(record)}"
+        text += f"; nothing is proved: {_advice(result)}"
     if record["stopped"]:
         text += f", {record['stopped'][0]} after {record['n_samples'][0]} draws"
     if "region" in record:

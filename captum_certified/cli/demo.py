@@ -3,11 +3,12 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.cli.arguments import count_or_fraction, positive_integer, seed
-from captum_certified.cli.options import check_folder
+from captum_certified.cli.options import Commands
+from captum_certified.cli.output import check_folder
 
 if TYPE_CHECKING:
     from captum_certified.demo import DemoReport, DigitResult
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "run"]
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser(
         "demo",
@@ -25,21 +26,20 @@ def add_to(commands: Any) -> None:
         "every perturbation of L2 size --radius, and attack it. Pixels are in [0, 1].",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    number: dict[str, Any] = {"metavar": "N"}
     parser.add_argument("--out", type=Path, default=Path("captum-certified-demo"), metavar="DIR", help="folder made")
-    parser.add_argument("--images", type=positive_integer, default=6, help="number of test digits", **number)
-    parser.add_argument("--samples", type=positive_integer, default=4096, help="draws of each digit", **number)
-    parser.add_argument("--sigma", type=float, default=0.25, help="standard deviation of the noise", **number)
-    parser.add_argument("--tau", type=float, default=0.2, help="fraction of pixels salient in a draw", **number)
-    parser.add_argument("--k", type=count_or_fraction, default=0.2, help="top set: a count or a fraction", **number)
-    parser.add_argument("--radius", type=float, default=0.2, help="L2 size of the perturbation", **number)
-    parser.add_argument("--seed", type=seed, default=0, help="of classifier and noise", **number)
+    parser.add_argument("--images", type=positive_integer, default=6, help="number of test digits", metavar="N")
+    parser.add_argument("--samples", type=positive_integer, default=4096, help="draws of each digit", metavar="N")
+    parser.add_argument("--sigma", type=float, default=0.25, help="standard deviation of the noise", metavar="N")
+    parser.add_argument("--tau", type=float, default=0.2, help="fraction of pixels salient in a draw", metavar="N")
+    parser.add_argument("--k", type=count_or_fraction, default=0.2, help="top set: a count or a fraction", metavar="N")
+    parser.add_argument("--radius", type=float, default=0.2, help="L2 size of the perturbation", metavar="N")
+    parser.add_argument("--seed", type=seed, default=0, help="of classifier and noise", metavar="N")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo, and say what was found and where it is."""
+    """Run the demo, and print its table and the paths of its files."""
     from captum_certified.demo import DemoSettings, run_demo
 
     check_folder(arguments.out)
@@ -106,10 +106,10 @@ def _row(result: "DigitResult") -> list[str]:
 
 
 def _share(count: int, k: int) -> str:
-    """A lower bound, rounded down."""
+    """Format a certified share. It is a lower bound, so it is rounded down."""
     return f"{count}/{k} = {100 * count // k} %"
 
 
 def _share_left(count: int, k: int) -> str:
-    """What is left after an attack bounds from above: rounded up."""
+    """Format the share that an attack leaves. It is an upper bound, so it is rounded up."""
     return f"{count}/{k} = {-(-100 * count // k)} %"

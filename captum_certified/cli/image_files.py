@@ -1,4 +1,4 @@
-"""Which image files a command line names, and what their results are called."""
+"""The image files that a command line names, and the names of their results."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,26 +7,26 @@ from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["check_outputs", "expanded"]
 
-# Of a folder; a file that is named itself may have any suffix. State dicts end in .pth as a rule.
-_SUFFIXES = frozenset(
-    ".bmp .gif .jpeg .jpg .npy .pbm .pgm .png .pnm .ppm .pt .tif .tiff .webp".split()  # noqa: SIM905
-)
+# Suffixes of the images in a folder. A file that is named itself may have any suffix. The suffix .pth is missing,
+# because state dicts usually have it.
+_PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+_SUFFIXES = frozenset({*_PICTURES, ".npy", ".pt"})
 _SUMMARY = "summary"
 
 
 def expanded(paths: Sequence[Path], *, without: Path | None) -> list[tuple[Path, str]]:
-    """Image files with a name for each, folders replaced by the images in them.
+    """Return image files with a name for each; a folder is replaced by the images in it.
 
     Args:
         paths: Files and folders.
-        without: The folder of results, whose pictures are not taken.
+        without: The folder of results, whose pictures are left out.
 
     Returns:
-        Files and names. A name is the file's without its suffix, in a folder with those of its subfolders before it,
-        and with a number where it is taken.
+        Files and names. A name is the file name without its suffix, after the names of the subfolders that the file is
+        in. A name that is taken gets a number.
 
     Raises:
-        InvalidInputError: There is no such file or folder, or a folder holds no image.
+        InvalidInputError: A file or folder does not exist, or a folder holds no image.
     """
     taken: set[str] = set()
     found = []
@@ -39,15 +39,15 @@ def expanded(paths: Sequence[Path], *, without: Path | None) -> list[tuple[Path,
 
 
 def check_outputs(files: Sequence[tuple[Path, str]], out: Path | None, endings: Sequence[str]) -> None:
-    """Refuse a folder of results where one of them would be written over an image.
+    """Refuse a folder of results in which a result would overwrite an image.
 
     Args:
         files: Image files and the names of their results.
-        out: Folder of the results; ``None`` if there are none.
-        endings: What is added to a name.
+        out: Folder of the results; ``None``: nothing is written.
+        endings: The endings of the files that are written under each name.
 
     Raises:
-        InvalidInputError: It would.
+        InvalidInputError: A result would overwrite an image.
     """
     if out is None:
         return

@@ -1,14 +1,14 @@
-"""Image files as examples of a run, and the pictures that go beside their results."""
+"""Image files as examples of a run, and the pictures beside their results."""
 
 import argparse
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from captum_certified._captum import as_tuple
 from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.certify import TopKCertificate
 from captum_certified.cli.models import LoadedModel
@@ -24,7 +24,7 @@ __all__ = ["image_sources", "prediction_of", "write_pictures"]
 def image_sources(
     files: Sequence[tuple[Path, str]], loaded: LoadedModel, arguments: argparse.Namespace
 ) -> Iterator[Source]:
-    """Examples that are read, and classified, when their turn comes.
+    """Yield examples that are read and classified only when they are needed.
 
     Args:
         files: Image files with their names.
@@ -55,18 +55,18 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
 def write_pictures(
     stem: Path, certificate: TopKCertificate, example: Example, new: bool, *, csv: bool, page: bool
 ) -> None:
-    """Write the figure of a certificate, and perhaps its table of features and its report.
+    """Write the figure of a certificate, and its table of features and its report if they are wanted.
 
     Args:
-        stem: The files' path without a suffix.
+        stem: The path of the files without a suffix.
         certificate: The certificate.
-        example: What it is about.
-        new: Whether it is; of one that was kept, files that exist are kept as well.
-        csv: Whether to write the table; an earlier one is brought up to date in any case.
-        page: Whether to write the report; as for the table.
+        example: The example of the certificate.
+        new: Whether the certificate is new. For a certificate that was kept, existing files are kept too.
+        csv: Whether to write the table. For a new certificate, a table that exists is replaced in any case.
+        page: Whether to write the report. For a new certificate, a report that exists is replaced in any case.
     """
-    assert isinstance(example.inputs, Tensor)  # noqa: S101  for the type checker: images are no tuples
-    image = example.inputs.float().cpu()
+    [inputs] = as_tuple(example.inputs)
+    image = inputs.float().cpu()
     picture, table, html = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "csv", "html"))
 
     def due(path: Path, *, wanted: bool) -> bool:
@@ -83,7 +83,7 @@ def write_pictures(
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a table or a report is there and was written by this package; its neighbours may be anybody's."""
+    """Return whether a table or a report exists and was written by this package."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -91,8 +91,12 @@ def _is_ours(path: Path) -> bool:
     return beginning.startswith(b"example,feature,mean,") or b'content="captum_certified"' in beginning
 
 
-def prediction_of(model: Any, inputs: Any) -> int:
-    """The class that a model predicts for one image."""
+def prediction_of(model: nn.Module, inputs: Tensor) -> int:
+    """Return the class that a model predicts for one image.
+
+    Raises:
+        InvalidInputError: The model does not take the image, or does not return a tensor of shape (1, classes).
+    """
     try:
         with torch.no_grad():
             outputs = model(inputs)

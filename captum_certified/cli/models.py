@@ -1,4 +1,4 @@
-"""A model by name, taking images in [0, 1]: its normalisation becomes its first layer."""
+"""The model that a command line names. It takes images in [0, 1]: the normalisation becomes its first layer."""
 
 import argparse
 import difflib
@@ -14,27 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import captum.attr
 import torch
 import torchvision
 from torch import Tensor, nn
 
+from captum_certified.attr import SmoothedAttribution, SparsifiedSmoothGrad
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.images.framing import Framing
-from captum_certified.storage import load_tensors
+from captum_certified.storage import Json, load_tensors
 
-__all__ = ["LoadedModel", "Normalized", "load_model", "parsed_arguments"]
+__all__ = ["LoadedModel", "Normalized", "explainer_of", "load_model", "moved", "parsed_arguments"]
 
+_SAVE_IT = "Save one by torch.save(model.state_dict(), FILE)."
 _CONSTANTS = {"True": True, "False": False, "None": None}
-_ZOO: Any = torchvision.models  # its registry is public, but not typed
+_ZOO: Any = torchvision.models  # its registry of models is public, but not typed
 
 
 class Normalized(nn.Module):
-    """A model behind the normalisation it was trained with, so that its inputs are pixels in [0, 1].
+    """A network after its normalisation, so that its inputs are pixels in [0, 1].
 
     Args:
         model: The network.
-        mean: One number for each channel.
-        std: One number for each channel.
+        mean: One number for all channels, or one for each.
+        std: One number for all channels, or one for each.
     """
 
     mean: Tensor
@@ -47,29 +50,29 @@ class Normalized(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Any:
-        """Outputs for images of shape (N, C, H, W) in [0, 1]."""
+        """Return what the network returns for images of shape (N, C, H, W) in [0, 1]."""
         return self.model((images - self.mean) / self.std)
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode, and how images are framed for it."""
+    """A model in evaluation mode, and how its images are framed."""
 
     model: nn.Module
     framing: Framing
 
 
 def load_model(arguments: argparse.Namespace) -> LoadedModel:
-    """The model that the command line asks for.
+    """Load the model that the command line names.
 
     Args:
         arguments: ``model``, ``model_arg``, ``weights``, ``size``, ``mean``, ``std``, ``channels``.
 
     Returns:
-        The model, its normalisation inside, and the framing of its images.
+        The model with its normalisation, and the framing of its images.
 
     Raises:
-        InvalidInputError: There is no such model, or its weights do not fit.
+        InvalidInputError: The model cannot be loaded, or its weights or its normalisation do not fit.
     """
     positional, named = parsed_arguments(arguments.model_arg)
     framing, mean, std = Framing(), None, None
@@ -94,6 +97,24 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
     return LoadedModel(network.eval(), arguments.size or framing)
 
 
+def moved(model: nn.Module, arguments: argparse.Namespace) -> nn.Module:
+    """Move a model to the device and the precision that the command line names.
+
+    Raises:
+        InvalidInputError: The device is not available.
+    """
+    try:
+        return model.to(arguments.device, getattr(torch, arguments.dtype))
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInputError(f"Expected `--device` to be available, got {arguments.device!r}: {error}") from error
+
+
+def explainer_of(loaded: LoadedModel, arguments: argparse.Namespace) -> SmoothedAttribution:
+    """Return the explanation that the command line names, of a model that is moved by :func:`moved`."""
+    method = getattr(captum.attr, arguments.method)(moved(loaded.model, arguments))
+    return SparsifiedSmoothGrad(method, tau=arguments.tau)
+
+
 def _check_normalisation(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
     for option, values in (("--mean", mean), ("--std", std)):
         if channels > 1 and len(values) not in (1, channels):
@@ -108,7 +129,7 @@ def _check_normalisation(mean: Sequence[float], std: Sequence[float], channels: 
 
 
 def _from_torchvision(
-    name: str, positional: list[Any], named: dict[str, Any], unweighted: bool
+    name: str, positional: list[Json], named: dict[str, Json], unweighted: bool
 ) -> tuple[nn.Module, Framing, list[float], list[float]]:
     known = _ZOO.list_models(module=torchvision.models)
     if name not in known:
@@ -130,7 +151,7 @@ def _from_torchvision(
     return network, framing, list(preset.mean), list(preset.std)
 
 
-def _from_callable(name: str, positional: list[Any], named: dict[str, Any]) -> nn.Module:
+def _from_callable(name: str, positional: list[Json], named: dict[str, Json]) -> nn.Module:
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
@@ -165,9 +186,13 @@ def _from_script(path: Path, model_arguments: Sequence[str]) -> nn.Module:
     return network
 
 
-def parsed_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
-    """NAME=VALUE is a keyword argument, anything else a positional one; values are JSON or constants where they can."""
-    positional, named = [], {}
+def parsed_arguments(texts: Sequence[str]) -> tuple[list[Json], dict[str, Json]]:
+    """Return positional arguments, and keyword arguments of texts NAME=VALUE.
+
+    A value is read as a constant of Python or as JSON, and kept as text if it is neither.
+    """
+    positional: list[Json] = []
+    named: dict[str, Json] = {}
     for text in texts:
         keyword = re.match(r"([A-Za-z_]\w*)=(.*)$", text, re.DOTALL)
         if keyword:
@@ -177,13 +202,14 @@ def parsed_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     return positional, named
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> Json:
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     try:
-        return json.loads(text)
+        value: Json = json.loads(text)
     except ValueError:
         return text
+    return value
 
 
 def _load_weights(network: nn.Module, path: Path) -> None:
@@ -191,7 +217,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         try:
             state = load_tensors(file)
         except FileFormatError as error:
-            raise InvalidInputError(f"Expected `--weights` {path} to be a state dict, {_what_it_is(path)}") from error
+            raise InvalidInputError(f"Expected `--weights` {path} to be a state dict, {_diagnosis(path)}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -206,11 +232,8 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         raise InvalidInputError(f"Expected `--weights` {path} to fit the model: {error}") from error
 
 
-_SAVE_IT = "Save one by torch.save(model.state_dict(), FILE)."
-
-
-def _what_it_is(path: Path) -> str:
-    """What a file is that is no state dict, and what to do; nothing in it is executed."""
+def _diagnosis(path: Path) -> str:
+    """Say what a file is that is not a state dict, and what to do, without executing anything in it."""
     names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     if any(name.endswith("/constants.pkl") for name in names):
         return "got a TorchScript file. Give it to `--model` instead."

@@ -1,7 +1,7 @@
-"""The program ``captum-certified``: one module for each command, exit codes and error messages in one place.
+"""The program ``captum-certified``: it runs the module of a command, and turns errors into messages and exit codes.
 
-Exit codes: 0 done · 1 a result does not agree with its map · 2 bad call, bad file, or no place to write ·
-130 interrupted.
+Exit codes: 0 done · 1 done in part: an image failed, a part is missing, or a result does not agree with its map ·
+2 bad call, bad file, or no place to write · 130 interrupted.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from captum_certified import __version__
 from captum_certified.cli import attack, certify, demo, reproduce, train, verify
-from captum_certified.cli.allocator import keep_freed_memory
+from captum_certified.cli.process import keep_freed_memory
 from captum_certified.exceptions import CaptumCertifiedError
 
 __all__ = ["main"]
@@ -24,12 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: The arguments; those of the process by default.
+        argv: The arguments; by default the arguments of the process.
 
     Returns:
         The exit code.
     """
-    if argv is None:  # the process is ours
+    if argv is None:  # the process runs this program alone
         keep_freed_memory()
     try:
         arguments = _parser().parse_args(argv)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             code: int = arguments.run(arguments)
         sys.stdout.flush()
-    except SystemExit as stop:  # argparse has said why
+    except SystemExit as stop:  # argparse has printed the reason
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         print("captum-certified: interrupted", file=sys.stderr)
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning as one line, without the place in the source that gave it."""
+    """Print a warning as one line, without the source line that issued it."""
     print(f"captum-certified: {message}", file=sys.stderr)
 
 
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _abandon_output() -> None:
-    """Send unwritten output nowhere, or the interpreter would fail on it again, with a traceback, while exiting."""
+    """Discard unwritten output. Otherwise the interpreter would fail on it again at exit, with a traceback."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -3,11 +3,17 @@
 import argparse
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from captum_certified.cli.arguments import part
-from captum_certified.cli.options import add_model, check_folder, moved
+from captum_certified.cli.options import Commands, add_model
+from captum_certified.cli.output import check_folder
 from captum_certified.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from captum_certified.images.framing import Framing
 
 __all__ = ["add_to", "run"]
 
@@ -15,7 +21,7 @@ _SCALES = ("smoke", "cpu", "paper")
 _DONE, _PARTS_MISSING = 0, 1
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser(
         "reproduce",
@@ -37,8 +43,8 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run an experiment, and say where its results are."""
-    from captum_certified.cli.models import load_model
+    """Run an experiment, and print where its results are."""
+    from captum_certified.cli.models import load_model, moved
     from captum_certified.reproduce import EXPERIMENTS, Material, run_experiment
 
     if arguments.name == "list":
@@ -55,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidInputError(f"Expected `--model` for {experiment.name}, a classifier of CIFAR-10, got none.")
 
     @functools.cache
-    def classifier() -> Any:
+    def classifier() -> "tuple[nn.Module, Framing]":
         loaded = load_model(arguments)
         return moved(loaded.model, arguments), loaded.framing
 

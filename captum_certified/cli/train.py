@@ -2,18 +2,25 @@
 
 import argparse
 import dataclasses
-import sys
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from captum_certified.checks import checked_number
 from captum_certified.cli.arguments import positive_integer, seed
-from captum_certified.cli.options import add_exif, add_model, check_json, moved, write_json
+from captum_certified.cli.options import Commands, add_exif, add_model
+from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.randomness import IsolatedRandomness
+from captum_certified.storage import Json, atomic_write
 
-if TYPE_CHECKING:
-    from torch import nn
-
+if TYPE_CHECKING:  # both import torchvision
+    from captum_certified.images.framing import Framing
     from captum_certified.training import TrainingLoss
 
 __all__ = ["add_to", "run"]
@@ -32,8 +39,11 @@ _LOSSES = {
 }
 _TEST_BATCH = 500
 
+_Images: TypeAlias = Dataset[tuple[Tensor, int]]
+_Loss: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
-def add_to(commands: Any) -> None:
+
+def add_to(commands: Commands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser(
         "train",
@@ -43,7 +53,6 @@ def add_to(commands: Any) -> None:
         "same weights. Pixels are in [0, 1].",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    number: dict[str, Any] = {"metavar": "N"}
     model = parser.add_argument_group("model; --weights are where training begins")
     add_model(model)
     model.add_argument("--from-scratch", action="store_true", help="no weights for a torchvision model")
@@ -60,7 +69,9 @@ def add_to(commands: Any) -> None:
     )
     data.add_argument("--root", type=Path, default=Path("data"), metavar="DIR", help="of torchvision's data sets")
     data.add_argument("--download", action="store_true", help="let torchvision fetch its data sets")
-    data.add_argument("--limit", type=positive_integer, help="train on so many images only, drawn at random", **number)
+    data.add_argument(
+        "--limit", type=positive_integer, help="train on so many images only, drawn at random", metavar="N"
+    )
     add_exif(data)
     training = parser.add_argument_group("training")
     training.add_argument("--loss", choices=[_PLAIN, *sorted(_LOSSES)], default=_PLAIN, help="what is minimised")
@@ -71,10 +82,10 @@ def add_to(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="an argument of the loss, such as radius=0.5; may be repeated",
     )
-    training.add_argument("--epochs", type=positive_integer, default=10, help="passes over the images", **number)
-    training.add_argument("--batch-size", type=positive_integer, default=64, help="images in a step", **number)
-    training.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam", **number)
-    training.add_argument("--seed", type=seed, default=0, help="of order and loss", **number)
+    training.add_argument("--epochs", type=positive_integer, default=10, help="passes over the images", metavar="N")
+    training.add_argument("--batch-size", type=positive_integer, default=64, help="images in a step", metavar="N")
+    training.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam", metavar="N")
+    training.add_argument("--seed", type=seed, default=0, help="of order and loss", metavar="N")
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="state dict; FILE.checkpoint beside it, to go on from"
@@ -86,13 +97,8 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, test, and write the weights."""
-    import torch
-
-    from captum_certified.checks import checked_number
-    from captum_certified.cli.models import Normalized, load_model
-    from captum_certified.randomness import IsolatedRandomness
-    from captum_certified.storage import atomic_write
+    """Train a network, write its weights, and measure its accuracy."""
+    from captum_certified.cli.models import Normalized, load_model, moved
     from captum_certified.training import fit
 
     rate = checked_number("--lr", arguments.lr, above=0)
@@ -124,66 +130,68 @@ def run(arguments: argparse.Namespace) -> int:
         torch.save(network.state_dict(), file)
     accuracy = _accuracy(model.eval(), tested)
     kind = "test" if held_out else "training"
-    record = {
+    record: dict[str, Json] = {
         "loss": arguments.loss if loss is _cross_entropy else repr(loss),
         "losses": result.losses,
         "steps": result.steps,
-        "images": len(images),
+        "images": _count(images),
         "accuracy": accuracy,
         "measured_on": f"{kind} images",
-        "measured": len(tested),
+        "measured": _count(tested),
         "seed": result.seed,
         "weights": str(arguments.out),
     }
     write_json(record, arguments.json)
-    print(
-        f"{accuracy:.2%} of {len(tested)} {kind} images are right. Weights: {arguments.out}",
-        file=sys.stderr if arguments.json == "-" else sys.stdout,
-    )
+    line = f"{accuracy:.2%} of {_count(tested)} {kind} images are right. Weights: {arguments.out}"
+    print(line, file=text_stream(arguments.json))
     return 0
 
 
-def _data(arguments: argparse.Namespace, framing: Any) -> tuple[Any, Any, bool]:
-    """Images to train on and to measure on, and whether the latter are others.
+def _data(arguments: argparse.Namespace, framing: "Framing") -> tuple[_Images, _Images, bool]:
+    """Return images to train on, images to measure on, and whether these are others.
 
     Raises:
-        InvalidInputError: Their classes are not the same.
+        InvalidInputError: The classes of both parts differ.
     """
-    import torch
-    from torch.utils.data import Subset
-
     from captum_certified.runs import labelled_images
 
-    source: dict[str, Any] = {
-        "root": arguments.root,
-        "download": arguments.download,
-        "framing": framing,
-        "channels": arguments.channels,
-        "exif": arguments.exif,
-    }
-    images: Any = labelled_images(arguments.data, train=True, **source)
-    tested: Any = labelled_images(arguments.test or arguments.data, train=False, **source)
+    load = functools.partial(
+        labelled_images,
+        root=arguments.root,
+        download=arguments.download,
+        framing=framing,
+        channels=arguments.channels,
+        exif=arguments.exif,
+    )
+    images: _Images = load(arguments.data, train=True)
+    tested: _Images = load(arguments.test or arguments.data, train=False)
     classes = [getattr(part, "classes", None) for part in (images, tested)]
     if None not in classes and classes[0] != classes[1]:
         raise InvalidInputError(f"Expected test images of the classes {classes[0]}, got {classes[1]}.")
     held_out = not _same(images, tested)
     if arguments.limit is not None:
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(arguments.seed))
+        order = torch.randperm(_count(images), generator=torch.Generator().manual_seed(arguments.seed))
         images = Subset(images, order[: arguments.limit].tolist())
     return images, tested, held_out
 
 
-def _same(one: Any, two: Any) -> bool:
-    """Whether two parts of a source are all of it."""
-    if hasattr(one, "samples"):
+def _count(images: _Images) -> int:
+    return len(images) if isinstance(images, Sized) else 0
+
+
+def _same(one: _Images, two: _Images) -> bool:
+    """Return whether two parts of a source are the same images, because the source has no parts."""
+    if hasattr(one, "samples") and hasattr(two, "samples"):
         return bool(one.samples == two.samples)
-    return len(one) == len(two) and all(bool((one[i][0] == two[i][0]).all()) for i in (0, -1))
+    return _count(one) == _count(two) and all(bool((one[i][0] == two[i][0]).all()) for i in (0, -1))
 
 
-def _check_fit(model: "nn.Module", images: Any) -> None:
-    """Refuse a model that does not take the images, before it trains."""
-    import torch
+def _check_fit(model: nn.Module, images: _Images) -> None:
+    """Refuse a model that does not take the images, before it is trained.
 
+    Raises:
+        InvalidInputError: The model raises an error for the first image.
+    """
     first = next(model.parameters())
     image = images[0][0].unsqueeze(0).to(first)
     try:
@@ -195,21 +203,25 @@ def _check_fit(model: "nn.Module", images: Any) -> None:
         ) from error
 
 
-def _cross_entropy(model: "nn.Module", inputs: Any, targets: Any) -> Any:
+def _cross_entropy(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     from captum_certified.training.loss import cross_entropies
 
     return cross_entropies(model, inputs, targets).mean()
 
 
-def _loss(arguments: argparse.Namespace) -> "TrainingLoss | Callable[..., Any]":
-    """The loss that the command line asks for."""
+def _loss(arguments: argparse.Namespace) -> _Loss:
+    """Return the loss that the command line names.
+
+    Raises:
+        InvalidInputError: An argument of the loss is unknown, or a required argument is missing.
+    """
     from captum_certified import training
     from captum_certified.cli.models import parsed_arguments
 
     if arguments.loss == _PLAIN:
         return _cross_entropy
     name = _LOSSES[arguments.loss]
-    kind: Any = getattr(training, name)
+    kind: type[TrainingLoss] = getattr(training, name)
     known = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in ("seed", "layer")]
     positional, given = parsed_arguments(arguments.loss_arg)
     unknown = [*map(str, positional), *(set(given) - set(known))]
@@ -218,22 +230,19 @@ def _loss(arguments: argparse.Namespace) -> "TrainingLoss | Callable[..., Any]":
     missing = _required(kind) - set(given)
     if missing:
         raise InvalidInputError(f"Expected `--loss-arg` {sorted(missing)[0]}=VALUE for {arguments.loss}, got none.")
-    loss: TrainingLoss = kind(**given, seed=arguments.seed)
-    return loss
+    make: Callable[..., TrainingLoss] = kind
+    return make(**given, seed=arguments.seed)
 
 
-def _required(kind: Any) -> set[str]:
+def _required(kind: "type[TrainingLoss]") -> set[str]:
     return {field.name for field in dataclasses.fields(kind) if field.init and field.default is dataclasses.MISSING}
 
 
-def _accuracy(model: "nn.Module", images: Any) -> float:
-    """The share of images whose class the model predicts."""
-    import torch
-    from torch.utils.data import DataLoader
-
+def _accuracy(model: nn.Module, images: _Images) -> float:
+    """Return the share of images whose class the model predicts."""
     first = next(model.parameters())
     right = 0
     with torch.no_grad():
         for inputs, targets in DataLoader(images, batch_size=_TEST_BATCH):
             right += int((model(inputs.to(first)).argmax(dim=1).cpu() == targets).sum())
-    return right / len(images)
+    return right / _count(images)

@@ -3,17 +3,18 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from captum_certified.certify.written_numbers import rounded_down, written_confidence
+from captum_certified.cli.options import Commands
 from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
+from captum_certified.storage import read_json
 
 __all__ = ["add_to", "run"]
 
 _AGREES, _DIFFERS, _UNREADABLE = 0, 1, 2
 
 
-def add_to(commands: Any) -> None:
+def add_to(commands: Commands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser(
         "verify",
@@ -33,7 +34,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Verify every file, whatever the others are like."""
+    """Verify every file, also after a file that differs or cannot be read."""
     paths = [inner for path in arguments.files for inner in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not paths:
         raise InvalidInputError(f"Expected results in {arguments.files[0]}, got none.")
@@ -42,7 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _verified(path: Path) -> int:
     from captum_certified.runs import verify
-    from captum_certified.storage import read_json
 
     try:
         if path.suffix == ".json" and read_json(path).get("kind") == "failure":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from captum_certified.cli.allocator import keep_freed_memory
+from captum_certified.cli.process import keep_freed_memory
 
 keep_freed_memory()
 

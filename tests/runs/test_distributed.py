@@ -12,7 +12,7 @@ from digits_run import BLOCKS, certify, contents, digits
 from PIL import Image
 
 from captum_certified import CaptumCertifiedError
-from captum_certified.cli.torchrun import process_group
+from captum_certified.cli.process import process_group
 from captum_certified.runs.example_run import ExampleRun
 from captum_certified.runs.processes import LostProcessError, Processes
 
