@@ -8,7 +8,7 @@ import torch
 from captum.attr import Saliency
 from torchvision import transforms
 
-from captum_certified.sampling import noise_pass, top_k_rows
+from captum_certified.sampling import make_noise, top_k_rows
 from captum_certified.sampling.noise import _chunk_size, _finish, fill_with_normals
 
 SIGMA, TAU = 0.2, 0.1
@@ -39,7 +39,7 @@ def ideal_normals(bits, n):
 
 
 def ideal_pass(shape, seed, draws):
-    """Return the exact normal numbers of ``noise_pass``, in float64."""
+    """Return the exact normal numbers of ``make_noise``, in float64."""
     numbers, size = int(np.prod(shape)), _chunk_size(shape)
     chunks = {}
     for draw in draws:
@@ -53,7 +53,7 @@ def ideal_pass(shape, seed, draws):
 def rounded(image, seed, draws):
     """Return noisy inputs as in the theory and as the package rounds them to float32, both as float64."""
     shape = tuple(image.shape[1:])
-    made = noise_pass(
+    made = make_noise(
         shape, seed=seed, draws=draws, tensor=0, dtype=torch.float32, device=torch.device("cpu"), scale=SIGMA,
         offset=image[0],
     )  # fmt: skip

@@ -1,8 +1,7 @@
 """Captum attributions averaged over noise, which can be certified."""
 
 from captum_certified.attr.row_arguments import Shared
-from captum_certified.attr.sample_many import sample_many
-from captum_certified.attr.smoothed_attribution import SmoothedAttribution
+from captum_certified.attr.smoothed_attribution import SmoothedAttribution, sample_many
 from captum_certified.attr.smoothgrad import (
     NormalizedSmoothGrad,
     RelaxedSparsifiedSmoothGrad,

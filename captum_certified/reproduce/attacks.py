@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, number
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.rows import Row, number
 
 __all__ = ["BATCH", "AttackExperiment", "AttackSize", "differences", "mean_and_interval", "means_by_radius"]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADII, RADIUS, CertificateExperiment
-from captum_certified.reproduce.rows import Row, distinct, numbers, where
+from captum_certified.reproduce.experiment import Row, distinct, numbers, where
 from captum_certified.theory import fraction_to_count
 
 __all__ = [

@@ -20,9 +20,8 @@ from captum_certified import (
     sample_many,
 )
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.rows import Row
 from captum_certified.runs.results import file_digest
 from captum_certified.sampling import CovarianceRequest
 from captum_certified.storage import JsonObject

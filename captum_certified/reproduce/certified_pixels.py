@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, sample_many
-from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, distinct, mean, number, where
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.rows import Row, distinct, mean, number, where
 from captum_certified.runs.results import file_digest
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import CURVES

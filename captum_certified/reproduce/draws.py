@@ -12,7 +12,7 @@ from captum_certified.reproduce.certificate_rows import (
     reached_at,
 )
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADIUS
-from captum_certified.reproduce.rows import Row, distinct, number, where
+from captum_certified.reproduce.experiment import Row, distinct, number, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import BESIDE, BOUNDS
 

@@ -1,17 +1,54 @@
 """An experiment: parts that are computed separately, and the summary and the figure that are made of their rows."""
 
+import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from matplotlib.figure import Figure
 
+from captum_certified.exceptions import FileFormatError
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.rows import Row
 from captum_certified.storage import JsonObject
 
-__all__ = ["Experiment", "Part", "Scale"]
+__all__ = ["Experiment", "Part", "Row", "Scale", "Value", "distinct", "mean", "number", "numbers", "where"]
+
+Value: TypeAlias = bool | int | float | str | None
+Row: TypeAlias = Mapping[str, Value]
+
+
+def where(rows: Sequence[Row], **values: Value) -> list[Row]:
+    """Return the rows that have all given values."""
+    return [row for row in rows if all(row[column] == value for column, value in values.items())]
+
+
+def number(row: Row, column: str) -> float:
+    """Return the number in a column of a row.
+
+    Raises:
+        FileFormatError: The value is not a number.
+    """
+    value = row[column]
+    if not isinstance(value, int | float):
+        raise FileFormatError(f"Expected a number in the column {column}, got {value!r}.")
+    return value
+
+
+def numbers(rows: Sequence[Row], column: str) -> list[float]:
+    """Return the numbers in a column."""
+    return [number(row, column) for row in rows]
+
+
+def mean(rows: Sequence[Row], column: str) -> float:
+    """Return the mean of a column."""
+    return statistics.fmean(numbers(rows, column))
+
+
+def distinct(rows: Sequence[Row], column: str) -> list[float]:
+    """Return the different numbers in a column, the smallest first."""
+    return sorted(set(numbers(rows, column)))
+
 
 Scale: TypeAlias = Literal["smoke", "cpu", "paper"]
 

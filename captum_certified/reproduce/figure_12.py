@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 
 from captum_certified.reproduce.certificate_rows import finish_over_values, overlap_column, reached_at
 from captum_certified.reproduce.certified_photographs import RADII, RADIUS
+from captum_certified.reproduce.experiment import Row, distinct, number, where
 from captum_certified.reproduce.figure_1c import AllMapsExperiment, maps_by_bound
 from captum_certified.reproduce.figure_2 import OverlapOverTau
-from captum_certified.reproduce.rows import Row, distinct, number, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import CURVES
 

@@ -13,9 +13,8 @@ from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad
 from captum_certified._captum import as_tuple
 from captum_certified.reproduce.attacks import BATCH
 from captum_certified.reproduce.compared_maps import BETA, SETTINGS, SIGMA, TAU, K, attacked, explanations
-from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, distinct, mean, number, where
 from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
-from captum_certified.reproduce.rows import Row, distinct, mean, number, where
 from captum_certified.robust import challenge_certificate
 from captum_certified.storage import JsonObject
 from captum_certified.theory import clopper_pearson_interval, fraction_to_count, top_k_mask

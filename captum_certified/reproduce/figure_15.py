@@ -12,7 +12,7 @@ from captum_certified.reproduce.certificate_rows import (
     peak_rows,
 )
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADII
-from captum_certified.reproduce.rows import Row, distinct, mean, number, where
+from captum_certified.reproduce.experiment import Row, distinct, mean, number, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import BOUNDS
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from captum_certified.reproduce.certificate_rows import draw_over_radius, finish_over_radius, reached_at
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, CertificateExperiment
-from captum_certified.reproduce.rows import Row, number
+from captum_certified.reproduce.experiment import Row, number
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import CURVES
 

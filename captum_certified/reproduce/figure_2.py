@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from captum_certified.reproduce.certificate_rows import OneMapExperiment, finish_over_values, peak_rows, reached_at
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADIUS, TAUS
-from captum_certified.reproduce.rows import Row, distinct, where
+from captum_certified.reproduce.experiment import Row, distinct, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import CURVES
 

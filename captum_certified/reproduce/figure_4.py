@@ -13,9 +13,8 @@ from captum_certified import top_k_intersection
 from captum_certified._captum import as_tuple
 from captum_certified.reproduce.attacks import BATCH, AttackExperiment, AttackSize, differences, means_by_radius
 from captum_certified.reproduce.compared_maps import SETTINGS, K, attacked, explanations, measured_map
-from captum_certified.reproduce.experiment import Scale
+from captum_certified.reproduce.experiment import Row, Scale, mean
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.rows import Row, mean
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import BESIDE, CURVES
 

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from captum_certified import AttackResult, GhorbaniAttack, InterpretationAttack
 from captum_certified.reproduce.attacks import BATCH, AttackExperiment, AttackSize, differences, means_by_radius
 from captum_certified.reproduce.compared_maps import BETA, K
-from captum_certified.reproduce.experiment import Scale
+from captum_certified.reproduce.experiment import Row, Scale, mean
 from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
-from captum_certified.reproduce.rows import Row, mean
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import CURVES
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, number, numbers
 from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     accuracy,
@@ -17,7 +17,6 @@ from captum_certified.reproduce.mnist_networks import (
     trained_network,
 )
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.rows import Row, number, numbers
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import CURVES
 

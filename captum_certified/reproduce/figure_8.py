@@ -8,11 +8,10 @@ from captum.attr import Saliency
 
 from captum_certified._captum import as_tuple
 from captum_certified.reproduce.compared_maps import Explanation
-from captum_certified.reproduce.experiment import Part, Scale
+from captum_certified.reproduce.experiment import Part, Row, Scale
 from captum_certified.reproduce.mnist_networks import attacked_digits, fixed_settings, saliency_loss, trained_network
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.reproduce.picture_gallery import Gallery, picture_rows
-from captum_certified.reproduce.rows import Row
 from captum_certified.storage import JsonObject
 
 __all__ = ["DigitGallery"]

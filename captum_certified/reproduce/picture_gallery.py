@@ -11,8 +11,7 @@ from torch import Tensor
 
 from captum_certified import top_k_intersection
 from captum_certified.reproduce.compared_maps import Explanation, K, measured_map
-from captum_certified.reproduce.experiment import Experiment
-from captum_certified.reproduce.rows import Row, Value, number, where
+from captum_certified.reproduce.experiment import Experiment, Row, Value, number, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import HEAT
 

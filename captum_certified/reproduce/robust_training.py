@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from captum_certified import GhorbaniAttack, kendall_tau, top_k_intersection
-from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, mean, number, numbers, where
 from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     accuracy,
@@ -21,7 +21,6 @@ from captum_certified.reproduce.mnist_networks import (
     trained_network,
 )
 from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
-from captum_certified.reproduce.rows import Row, mean, number, numbers, where
 from captum_certified.storage import JsonObject
 from captum_certified.training import (
     AdversarialLoss,

@@ -13,11 +13,10 @@ import torch
 
 from captum_certified._captum import progress_bar
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, Value
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.rows import Row, Value
+from captum_certified.runs.processes import checked_shard
 from captum_certified.runs.results import versions
-from captum_certified.runs.sharing import checked_shard
 from captum_certified.storage import Json, JsonObject, atomic_write, digest, read_json
 
 __all__ = ["run_experiment"]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from captum_certified.reproduce.certificate_rows import OneMapExperiment, draw_over_radius, finish_over_radius
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU
-from captum_certified.reproduce.rows import Row, number, where
+from captum_certified.reproduce.experiment import Row, number, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import BESIDE, BOUNDS
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from captum_certified import AttackResult, top_k_intersection
 from captum_certified._captum import as_tuple
 from captum_certified.reproduce.compared_maps import Explanation, measured_map
-from captum_certified.reproduce.experiment import Experiment, Part, Scale
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, mean, where
 from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     K,
@@ -25,7 +25,6 @@ from captum_certified.reproduce.mnist_networks import (
     trained_network,
 )
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.rows import Row, mean, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import HEAT
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.sampling import NoiseLaw, noise_pass
+from captum_certified.sampling import NoiseLaw, make_noise
 
 __all__ = ["Ball", "ball_named", "check_bounds", "check_within"]
 
@@ -166,7 +166,7 @@ def check_within(inputs: Iterable[Tensor], lower_bound: float, upper_bound: floa
 
 
 def _noise(seed: int, draw: int, like: Tensor, *, law: NoiseLaw) -> Tensor:
-    one = noise_pass(
+    one = make_noise(
         (like.shape[-1],),
         seed=seed,
         draws=range(draw, draw + 1),

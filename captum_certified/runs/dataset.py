@@ -18,11 +18,10 @@ from captum_certified.runs.example_files import leftovers
 from captum_certified.runs.example_run import ExampleRun
 from captum_certified.runs.examples import SUMMARY, Source, sources_of
 from captum_certified.runs.job import Job, OnFailure
-from captum_certified.runs.processes import LostProcessError, Processes
+from captum_certified.runs.processes import LostProcessError, Processes, belongs_to, checked_shard, number_in_part
 from captum_certified.runs.progress import RunProgress, run_progress
 from captum_certified.runs.results import read_result
 from captum_certified.runs.resume import KeptResults, RunState, check_trust
-from captum_certified.runs.sharing import belongs_to, checked_shard, number_in_part
 from captum_certified.runs.summary import DatasetSummary, ExampleResult
 from captum_certified.sampling import CovarianceRequest
 from captum_certified.storage import atomic_write, write_json

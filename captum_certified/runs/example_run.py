@@ -14,11 +14,10 @@ from captum_certified.exceptions import CaptumCertifiedError
 from captum_certified.maps import SmoothedMap
 from captum_certified.runs.example_files import ExampleFiles
 from captum_certified.runs.examples import Example, Source
-from captum_certified.runs.processes import Processes
+from captum_certified.runs.processes import Processes, rounds
 from captum_certified.runs.progress import RunProgress
 from captum_certified.runs.results import with_notes_digest
 from captum_certified.runs.resume import LOOKED_BEFORE, RunState, StartingPoint, starting_point
-from captum_certified.runs.sharing import rounds
 from captum_certified.runs.summary import ExampleResult
 from captum_certified.storage import Json, json_digest, read_json
 

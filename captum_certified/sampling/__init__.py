@@ -3,7 +3,7 @@
 from captum_certified.sampling.background_thread import JobRunner
 from captum_certified.sampling.collector import CovarianceRequest
 from captum_certified.sampling.loop import Attributions, checked_magnitudes, smooth
-from captum_certified.sampling.noise import NoiseLaw, noise_pass
+from captum_certified.sampling.noise import NoiseLaw, make_noise
 from captum_certified.sampling.plan import SamplingPlan, block_draws, noisy_inputs
 from captum_certified.sampling.statistics import MapDraws, PerDrawMap
 from captum_certified.sampling.top_k_mask import top_k_rows
@@ -18,7 +18,7 @@ __all__ = [
     "SamplingPlan",
     "block_draws",
     "checked_magnitudes",
-    "noise_pass",
+    "make_noise",
     "noisy_inputs",
     "smooth",
     "top_k_rows",

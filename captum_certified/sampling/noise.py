@@ -13,7 +13,7 @@ from torch import Tensor
 from captum_certified.randomness import word_of
 from captum_certified.sampling.background_thread import JobRunner, run_in_order
 
-__all__ = ["NOISE_VERSION", "NoiseLaw", "fill_with_normals", "noise_pass"]
+__all__ = ["NOISE_VERSION", "NoiseLaw", "fill_with_normals", "make_noise"]
 
 # To be raised whenever a draw of a seed becomes another array: maps of different versions must not be merged, because
 # the same draw may have different numbers in them.
@@ -26,7 +26,7 @@ _CHUNK_NUMBERS = 2**16
 _CHUNK_DRAWS = 64
 
 
-def noise_pass(
+def make_noise(
     shape: tuple[int, ...],
     *,
     seed: int,

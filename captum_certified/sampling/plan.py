@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_certified.sampling.background_thread import JobRunner, run_in_order
-from captum_certified.sampling.noise import NoiseLaw, noise_pass
+from captum_certified.sampling.noise import NoiseLaw, make_noise
 
 __all__ = ["SamplingPlan", "block_draws", "noisy_inputs"]
 
@@ -114,7 +114,7 @@ def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan
     center = tensor.to(dtype)
     # Not in place where several examples share the noise, or where a gradient flows through the sum.
     added_in_place = len(tensor) == 1 and not tensor.requires_grad
-    noise = noise_pass(
+    noise = make_noise(
         tuple(tensor.shape[1:]),
         seed=plan.seed,
         draws=draws,

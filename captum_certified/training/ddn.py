@@ -10,7 +10,7 @@ from captum_certified.checks import checked_integer, checked_number
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.randomness import derived_seed
 from captum_certified.robust.threat_models import ball_named, check_bounds, check_within
-from captum_certified.sampling import noise_pass
+from captum_certified.sampling import make_noise
 from captum_certified.training.loss import TrainingLoss, cross_entropies, evaluation_mode
 
 __all__ = ["DDNLoss"]
@@ -120,7 +120,7 @@ def _norms(values: Tensor) -> Tensor:
 
 
 def _noise_like(inputs: Tensor, seed: int) -> Tensor:
-    noise = noise_pass(
+    noise = make_noise(
         tuple(inputs.shape[1:]),
         seed=seed,
         draws=range(len(inputs)),

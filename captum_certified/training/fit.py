@@ -13,8 +13,7 @@ from torch.utils.data import Dataset
 from captum_certified._captum import advance_progress, describe_progress, progress_bar
 from captum_certified.checks import checked_integer
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.training.training_run import TrainingRun
-from captum_certified.training.training_settings import Loss
+from captum_certified.training.training_run import Loss, TrainingRun
 
 __all__ = ["FitResult", "fit"]
 

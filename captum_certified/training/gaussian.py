@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_certified.checks import checked_integer, checked_number
-from captum_certified.sampling import noise_pass
+from captum_certified.sampling import make_noise
 from captum_certified.training.loss import TrainingLoss, cross_entropies
 
 __all__ = ["GaussianAugmentationLoss"]
@@ -50,7 +50,7 @@ class GaussianAugmentationLoss(TrainingLoss):
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """Return the mean cross-entropy over all copies, each of which has its own noise."""
         copies = inputs.repeat_interleave(self.nt_samples, dim=0)
-        noise = noise_pass(
+        noise = make_noise(
             tuple(inputs.shape[1:]),
             seed=seed,
             draws=range(len(copies)),

@@ -10,7 +10,7 @@ from reference import sparsified_counts
 from torch.testing import assert_close
 
 from captum_certified import ScaledSmoothGrad, SmoothedMap, SparsifiedSmoothGrad
-from captum_certified.sampling import noise_pass
+from captum_certified.sampling import make_noise
 
 explainers = pytest.mark.parametrize("name", list(EXPLAINERS))
 SHAPE = (3, 6, 6)
@@ -68,7 +68,7 @@ def test_counts_are_those_of_an_independent_loop(name):
     net = GateNet(SHAPE)
     weights, thresholds = net.weights[1].numpy(), net.thresholds.numpy()
     sampled = exact(name).sample(X, nt_samples=150, stdevs=0.3, seed=11, target=1)
-    noise = noise_pass(SHAPE, seed=11, draws=range(150), tensor=0, dtype=torch.float32, device=X.device).numpy()
+    noise = make_noise(SHAPE, seed=11, draws=range(150), tensor=0, dtype=torch.float32, device=X.device).numpy()
     for row, image in enumerate(X.numpy()):
         counts = sparsified_counts(
             lambda z: weights * (z.ravel() > thresholds), image, noise, sigma=np.float32(0.3), tau=tau
@@ -207,7 +207,7 @@ def test_groups_are_sums_of_magnitudes(name):
     explainer = EXPLAINERS[name].make(Saliency(net))
     weights, thresholds = net.weights[1].double().numpy(), net.thresholds.numpy()
     ids = np.arange(108) % 13
-    noise = noise_pass(SHAPE, seed=3, draws=range(9), tensor=0, dtype=torch.float32, device=X.device).numpy()
+    noise = make_noise(SHAPE, seed=3, draws=range(9), tensor=0, dtype=torch.float32, device=X.device).numpy()
     settings = {"nt_samples": 9, "stdevs": 0.3, "seed": 3, "target": 1}
     mask = torch.from_numpy(ids).reshape(1, *SHAPE) * 5 - 7  # any integers will do
     grouped = explainer.sample(X, groups=mask, **settings)

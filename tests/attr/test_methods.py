@@ -18,7 +18,7 @@ from networks import GateNet, ScalarOutput, TwoDimensionalOutput, Watched, cnn, 
 from torch.testing import assert_close
 
 from captum_certified import Certifier, ScaledSmoothGrad, SparsifiedSmoothGrad, sample_many
-from captum_certified.sampling import noise_pass
+from captum_certified.sampling import make_noise
 
 methods = pytest.mark.parametrize("method", list(METHODS))
 explainers = pytest.mark.parametrize("name", list(EXPLAINERS))
@@ -64,7 +64,7 @@ def test_many_draws_without_noise_equal_one_draw(method):
 def test_the_mean_is_that_of_captum_s_map_at_every_noisy_input(method, target):
     entry, model = METHODS[method], cnn()
     arguments = entry.arguments(X)
-    noise = noise_pass((3, 8, 8), seed=5, draws=range(6), tensor=0, dtype=torch.float64, device=X.device)
+    noise = make_noise((3, 8, 8), seed=5, draws=range(6), tensor=0, dtype=torch.float64, device=X.device)
     total = sum(
         literal("scaled", plain(entry.make(model), X + 0.3 * epsilon, target=target, **arguments)) for epsilon in noise
     )
@@ -79,7 +79,7 @@ def test_the_mean_is_that_of_captum_s_map_at_every_noisy_input(method, target):
 def test_argmax_is_the_class_of_the_largest_output_at_the_noisy_input(method):
     entry, model = METHODS[method], cnn()
     arguments = entry.arguments(X)
-    noise = noise_pass((3, 8, 8), seed=5, draws=range(8), tensor=0, dtype=torch.float64, device=X.device)
+    noise = make_noise((3, 8, 8), seed=5, draws=range(8), tensor=0, dtype=torch.float64, device=X.device)
     total, chosen = torch.zeros_like(X), set()
     for epsilon in noise:
         noisy = X + 2.0 * epsilon
@@ -247,7 +247,7 @@ def test_hidden_names_reach_the_wrapped_method_through_attribution_kwargs():
 def test_convergence_deltas_come_with_all_draws_of_an_example_together(pass_size):
     explainer = ScaledSmoothGrad(IntegratedGradients(mlp()))
     x = torch.rand(2, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    noise = noise_pass((6,), seed=2, draws=range(5), tensor=0, dtype=torch.float64, device=x.device)
+    noise = make_noise((6,), seed=2, draws=range(5), tensor=0, dtype=torch.float64, device=x.device)
     expected = [
         IntegratedGradients(mlp()).attribute(
             (row + 0.4 * epsilon).unsqueeze(0).requires_grad_(), target=1, n_steps=4, return_convergence_delta=True

@@ -24,7 +24,7 @@ from captum_certified import (
     UniformGradient,
     Upsampled,
 )
-from captum_certified.sampling import noise_pass
+from captum_certified.sampling import make_noise
 
 
 class TwoInputs(nn.Module):
@@ -76,7 +76,7 @@ def test_every_tensor_has_its_own_standard_deviation():
     inputs = two_inputs(1)
     ScaledSmoothGrad(Saliency(watch)).attribute(inputs, nt_samples=3, stdevs=(0.1, 2.0), target=0, seed=5)
     for position, stdev in enumerate((0.1, 2.0)):
-        noise = noise_pass(
+        noise = make_noise(
             inputs[position].shape[1:],
             seed=5,
             draws=range(3),

@@ -8,8 +8,8 @@ from captum_certified import FileFormatError
 from captum_certified.reproduce import EXPERIMENTS
 from captum_certified.reproduce.attacks import mean_and_interval
 from captum_certified.reproduce.certified_photographs import RADII, TAUS
+from captum_certified.reproduce.experiment import number
 from captum_certified.reproduce.figure_14 import shared_top
-from captum_certified.reproduce.rows import number
 
 
 def certified(image, bound, at_03, *, sigma=0.2, tau=0.1, draws=8192, kind="sparsified", gamma=None, **others):

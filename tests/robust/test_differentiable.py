@@ -27,7 +27,7 @@ from captum_certified import (
     Upsampled,
 )
 from captum_certified.robust import differentiable, softplus_surrogate
-from captum_certified.sampling import noise_pass
+from captum_certified.sampling import make_noise
 
 TARGET = torch.tensor([0, 2])
 METHODS = {
@@ -165,7 +165,7 @@ def test_noise_tunnel_without_noise_is_what_captum_returns(nt_type):
 @pytest.mark.parametrize("nt_type", ["smoothgrad", "smoothgrad_sq", "vargrad"])
 def test_noise_tunnel_combines_the_maps_of_its_draws(nt_type):
     saliency, x, draws = Saliency(mlp()), vectors(), 7
-    noise = noise_pass((6,), seed=4, draws=range(draws), tensor=0, dtype=torch.float64, device=torch.device("cpu"))
+    noise = make_noise((6,), seed=4, draws=range(draws), tensor=0, dtype=torch.float64, device=torch.device("cpu"))
     each = torch.stack([ordinary(saliency, x + 0.3 * one, target=TARGET) for one in noise])
     expected = {
         "smoothgrad": each.mean(dim=0),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_certified import InvalidInputError
-from captum_certified.runs.sharing import belongs_to, checked_shard, number_in_part, rounds
+from captum_certified.runs.processes import belongs_to, checked_shard, number_in_part, rounds
 from captum_certified.sampling import SamplingPlan
 
 

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import kstest
 
 from captum_certified.randomness import derived_seed, fresh_seed
-from captum_certified.sampling import noise_pass
+from captum_certified.sampling import make_noise
 from captum_certified.sampling.background_thread import BackgroundThread
 
 CPU = torch.device("cpu")
@@ -16,7 +16,7 @@ DIGIT = [0.09398, 1.40545]
 
 
 def noise(shape, *, seed=0, draws=range(1), tensor=0, dtype=torch.float32, law="gaussian"):
-    return noise_pass(shape, seed=seed, draws=draws, tensor=tensor, dtype=dtype, device=CPU, law=law)
+    return make_noise(shape, seed=seed, draws=draws, tensor=tensor, dtype=dtype, device=CPU, law=law)
 
 
 @pytest.mark.parametrize("law", ["gaussian", "uniform"])
@@ -37,7 +37,7 @@ def test_a_draw_does_not_depend_on_the_pass_it_is_made_in(law, dtype, pass_size,
 @pytest.mark.parametrize("shape", [(3, 5), (40_000,)])
 def test_noise_shared_with_another_thread_is_the_same(shape):
     with BackgroundThread(CPU) as thread:
-        shared = noise_pass(
+        shared = make_noise(
             shape, seed=9, draws=range(5, 140), tensor=0, dtype=torch.float32, device=CPU, run_jobs=thread.run_jobs
         )
     assert torch.equal(shared, noise(shape, seed=9, draws=range(5, 140)))

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from captum_certified.sampling import SamplingPlan, block_draws, noise_pass, noisy_inputs
+from captum_certified.sampling import SamplingPlan, block_draws, make_noise, noisy_inputs
 
 PLAN = SamplingPlan(seed=4, first_draw=0, n_samples=5000, pass_size=48, block=2048, stdevs=(0.5,))
 
@@ -55,7 +55,7 @@ def test_blocks_of_binary_maps_are_twice_as_long():
 def test_noisy_inputs_are_the_input_plus_scaled_noise_in_the_order_of_noise_tunnel():
     x = torch.arange(6.0, dtype=torch.float64).reshape(2, 3)
     noisy = noisy_inputs((x,), range(10, 14), PLAN)[0]
-    noise = noise_pass((3,), seed=4, draws=range(10, 14), tensor=0, dtype=torch.float64, device=x.device)
+    noise = make_noise((3,), seed=4, draws=range(10, 14), tensor=0, dtype=torch.float64, device=x.device)
     assert torch.equal(noisy, torch.cat([x[0] + 0.5 * noise, x[1] + 0.5 * noise]))
 
 
@@ -64,7 +64,7 @@ def test_sums_are_formed_precisely_and_then_rounded(dtype):
     x = torch.full((1, 50), 0.3, dtype=dtype)
     noisy = noisy_inputs((x,), range(3), PLAN)[0]
     precise = torch.float64 if dtype == torch.float64 else torch.float32
-    noise = noise_pass((50,), seed=4, draws=range(3), tensor=0, dtype=precise, device=x.device)
+    noise = make_noise((50,), seed=4, draws=range(3), tensor=0, dtype=precise, device=x.device)
     assert noisy.dtype == dtype
     assert torch.equal(noisy, (x.to(precise) + 0.5 * noise).to(dtype))
 
