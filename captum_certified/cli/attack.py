@@ -16,15 +16,7 @@ from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import positive_integer, surrogate
 from captum_certified.cli.image_files import check_outputs, expanded
-from captum_certified.cli.options import (
-    ADVICE,
-    Commands,
-    Group,
-    add_exif,
-    add_explanation,
-    add_model,
-    add_verbosity,
-)
+from captum_certified.cli.options import ADVICE, Commands, Group, add_exif, add_explanation, add_model, add_verbosity
 from captum_certified.cli.output import check_folder, check_json, conditions_of, text_stream, write_json
 from captum_certified.metrics import top_k_intersection
 from captum_certified.randomness import derived_seed, fresh_seed

@@ -14,15 +14,7 @@ from captum_certified.certify.goal import Goal
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.image_files import check_outputs, expanded
-from captum_certified.cli.options import (
-    ADVICE,
-    Commands,
-    Group,
-    add_exif,
-    add_explanation,
-    add_model,
-    add_verbosity,
-)
+from captum_certified.cli.options import ADVICE, Commands, Group, add_exif, add_explanation, add_model, add_verbosity
 from captum_certified.cli.output import check_folder, check_json, conditions_of, text_stream, write_json
 from captum_certified.cli.process import process_group
 from captum_certified.theory import look_level

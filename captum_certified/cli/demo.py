@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,15 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from captum_certified.demo import DemoSettings, run_demo
 
     check_folder(arguments.out)
-    settings = DemoSettings(
-        images=arguments.images,
-        samples=arguments.samples,
-        sigma=arguments.sigma,
-        tau=arguments.tau,
-        k=arguments.k,
-        radius=arguments.radius,
-        seed=arguments.seed,
-    )
+    settings = DemoSettings(**{field.name: getattr(arguments, field.name) for field in fields(DemoSettings)})
     report = run_demo(settings, arguments.out, show_progress=not arguments.quiet)
     print("\n".join(_lines(report, settings.radius, arguments.out)))
     return 0
@@ -59,15 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
     first = report.results[0].certificate
-    columns = [
-        "digit",
-        "predicted",
-        "theorem2",
-        "best" if first.bound == "best" else f"best ({first.bound})",
-        "attacked",
-        "in the plain map",
-        "plain map attacked",
-    ]
+    best = "best" if first.bound == "best" else f"best ({first.bound})"
+    columns = ["digit", "predicted", "theorem2", best, "attacked", "in the plain map", "plain map attacked"]
     rows = [columns, *(_row(result) for result in report.results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

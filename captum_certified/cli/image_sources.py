@@ -41,15 +41,9 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     )
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
     prediction = prediction_of(loaded.model, inputs)
-    return Example(
-        inputs=inputs,
-        target=prediction if arguments.target == "predicted" else arguments.target,
-        region=region,
-        notes={
-            "prediction": prediction,
-            "explained": prediction if arguments.target == "predicted" else arguments.target,
-        },
-    )
+    target = prediction if arguments.target == "predicted" else arguments.target
+    notes = {"prediction": prediction, "explained": target}
+    return Example(inputs=inputs, target=target, region=region, notes=notes)
 
 
 def write_pictures(

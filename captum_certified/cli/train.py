@@ -176,11 +176,12 @@ def _data(arguments: argparse.Namespace, framing: "Framing") -> tuple[_Images, _
 
 
 def _count(images: _Images) -> int:
+    """Return the number of images. Every data set of ``labelled_images`` has a length."""
     return len(images) if isinstance(images, Sized) else 0
 
 
 def _same(one: _Images, two: _Images) -> bool:
-    """Return whether two parts of a source are the same images, because the source has no parts."""
+    """Return whether both are the same images, as they are if the source has no test part."""
     if hasattr(one, "samples") and hasattr(two, "samples"):
         return bool(one.samples == two.samples)
     return _count(one) == _count(two) and all(bool((one[i][0] == two[i][0]).all()) for i in (0, -1))
@@ -227,15 +228,12 @@ def _loss(arguments: argparse.Namespace) -> _Loss:
     unknown = [*map(str, positional), *(set(given) - set(known))]
     if unknown:
         raise InvalidInputError(f"Expected `--loss-arg` NAME=VALUE with NAME one of {known}, got {unknown[0]!r}.")
-    missing = _required(kind) - set(given)
+    required = {field.name for field in dataclasses.fields(kind) if field.init and field.default is dataclasses.MISSING}
+    missing = required - set(given)
     if missing:
         raise InvalidInputError(f"Expected `--loss-arg` {sorted(missing)[0]}=VALUE for {arguments.loss}, got none.")
     make: Callable[..., TrainingLoss] = kind
     return make(**given, seed=arguments.seed)
-
-
-def _required(kind: "type[TrainingLoss]") -> set[str]:
-    return {field.name for field in dataclasses.fields(kind) if field.init and field.default is dataclasses.MISSING}
 
 
 def _accuracy(model: nn.Module, images: _Images) -> float:

@@ -56,10 +56,8 @@ def _verified(path: Path) -> int:
         certificate = verification.certificate
         radius, confidence = rounded_down(certificate.at_radius), written_confidence(certificate.confidence)
         print(f"{path}: agrees (L2 radius {radius}, confidence {confidence})")
-        for summary in certificate.summaries():
-            print(f"  {summary}")
-        for condition in certificate.conditions:
-            print(f"  {condition}")
+        for line in (*certificate.summaries(), *certificate.conditions):
+            print(f"  {line}")
         return _AGREES
     print(f"{path}: DIFFERS from what its map gives")
     for difference in verification.differences:

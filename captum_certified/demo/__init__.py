@@ -1,4 +1,4 @@
-"""The command ``captum-certified demo``: a small classifier of handwritten digits, explained and certified."""
+"""The demo: a small classifier of handwritten digits, whose saliency maps are certified and attacked."""
 
 from captum_certified.demo.attacked import AttackedDigit
 from captum_certified.demo.digits import Digits, load_digits, train_classifier

@@ -1,4 +1,4 @@
-"""The other side of the demo: an attack on the explanations that were certified, and on the plain ones."""
+"""Attacks on the certified explanations of the demo, and on the plain ones."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,16 @@ from captum_certified.robust import Challenge, InterpretationAttack, challenge_c
 
 __all__ = ["AttackedDigit", "attack_digit"]
 
-# The attack on the smoothed map then costs about as much as its certificate.
-_DRAWS = 32
+_DRAWS = 32  # in each gradient: the attack on the smoothed map then costs about as much as its certificate
 _BLACK, _WHITE = 0.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackedDigit:
-    """What attacks of the certified size did to the explanations of a digit.
+    """The explanations of a digit after attacks within the certified radius.
 
     Attributes:
-        plain: Features of the plain saliency map's top K that are still in it after an attack on that map.
+        plain: How many of the top K of the plain saliency map stay under the attack on that map.
         challenge: The attack on the smoothed map, beside its certificate.
     """
 
@@ -30,7 +29,7 @@ class AttackedDigit:
 
     @property
     def smoothed(self) -> int:
-        """Features of the smoothed map's top K that are still in it after the attack on that map."""
+        """How many of the top K of the smoothed map stay under the attack on that map."""
         return int(self.challenge.overlap[0])
 
 
@@ -43,7 +42,7 @@ def attack_digit(
     target: int,
     seed: int,
 ) -> AttackedDigit:
-    """Attack both explanations of one digit within the radius of its certificate."""
+    """Attack the plain and the smoothed map of one digit within the radius of its certificate."""
     plain = InterpretationAttack(model, Saliency(model), lower_bound=_BLACK, upper_bound=_WHITE)
     overlap = plain.attack(image, certificate.radius, k=certificate.k, target=target, seed=seed).overlap
     challenge = challenge_certificate(

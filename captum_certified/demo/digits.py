@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits, and a classifier that learns them in seconds."""
+"""Scikit-learn's handwritten digits, and a classifier that is trained on them in seconds."""
 
 import importlib
 from typing import NamedTuple
@@ -18,7 +18,7 @@ _BATCH = 64
 
 
 class Digits(NamedTuple):
-    """1797 images of 8 × 8 grey pixels in [0, 1], split at random but always alike.
+    """1797 images of 8 × 8 grey pixels in [0, 1], split at random with a fixed seed.
 
     Attributes:
         train_images: Shape (1500, 1, 8, 8).
@@ -34,7 +34,7 @@ class Digits(NamedTuple):
 
 
 def load_digits() -> Digits:
-    """The digits that come with scikit-learn; nothing is downloaded.
+    """Load the digits that are part of scikit-learn, without a download.
 
     Raises:
         CaptumCertifiedError: Scikit-learn is not installed.
@@ -55,12 +55,12 @@ def load_digits() -> Digits:
 
 
 def train_classifier(digits: Digits, *, sigma: float, seed: int, show_progress: bool = False) -> nn.Module:
-    """A small convolutional network, trained on noisy copies so that it knows the digits under noise.
+    """Train a small convolutional network on noisy copies, so that it classifies digits under noise.
 
     Args:
-        digits: The images.
+        digits: The images and their labels.
         sigma: Standard deviation of the noise.
-        seed: Seed of weights, order and noise; the global random generators are untouched.
+        seed: Seed of weights, order and noise. The global random generators are untouched.
         show_progress: Show a progress bar on stderr.
 
     Returns:

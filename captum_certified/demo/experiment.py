@@ -1,4 +1,4 @@
-"""The demo itself: train, explain, certify, attack, draw, and write results."""
+"""The run of the demo: it trains, explains, certifies, attacks, draws, and writes results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from captum.attr import Saliency
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import nn
 
-from captum_certified._captum import progress_bar
+from captum_certified._captum import as_tuple, progress_bar
 from captum_certified.attr import SparsifiedSmoothGrad
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.demo.attacked import AttackedDigit, attack_digit
@@ -26,15 +26,15 @@ _PAPER_BOUND = "theorem2"
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """What the demo certifies, and how.
+    """The settings of the demo.
 
     Attributes:
         images: Number of test digits.
-        samples: Number of draws of each.
+        samples: Number of draws of each digit.
         sigma: Standard deviation σ of the noise; pixels are in [0, 1].
         tau: Fraction τ of the pixels that are salient in each draw.
         k: Size of the top set, a count or a fraction.
-        radius: L2 size ρ of the perturbation, in the units of the pixels.
+        radius: L2 radius ρ of the perturbation, in the units of the pixels.
         seed: Seed of the classifier and of the noise.
     """
 
@@ -49,15 +49,15 @@ class DemoSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DigitResult:
-    """What was found about one digit.
+    """The result of one digit.
 
     Attributes:
         label: The digit.
-        prediction: The class predicted, which is the class explained.
+        prediction: The predicted class, which is explained.
         paper: Certified overlap by the paper's Theorem 2.
         certificate: The certificate of the sharpest bound.
-        attacked: What attacks of the certified size left of the plain and of the smoothed map.
-        path: Its JSON file.
+        attacked: The plain and the smoothed map after attacks within the certified radius.
+        path: The JSON file.
     """
 
     label: int
@@ -70,11 +70,11 @@ class DigitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoReport:
-    """What the demo made.
+    """The results and the files of the demo.
 
     Attributes:
         accuracy: Share of the test digits that the classifier gets right.
-        results: One for each digit.
+        results: A result for each digit.
         figure: The file of the figure of certificates.
         attacks: The file of the figure of attacks.
     """
@@ -89,15 +89,12 @@ def run_demo(settings: DemoSettings, directory: Path, *, show_progress: bool = F
     """Certify a few digits, attack their explanations, and write two figures and one result for each.
 
     Args:
-        settings: What to certify.
-        directory: Where the files go; it is made if needed.
+        settings: The settings.
+        directory: Folder of the files, made if needed.
         show_progress: Show progress on stderr.
 
-    Returns:
-        What was made.
-
     Raises:
-        CaptumCertifiedError: Scikit-learn is missing, or a setting is not possible.
+        CaptumCertifiedError: Scikit-learn is not installed, or a setting is out of range.
         OSError: A file cannot be written.
     """
     digits = load_digits()
@@ -121,7 +118,11 @@ def run_demo(settings: DemoSettings, directory: Path, *, show_progress: bool = F
 
 
 def _check(settings: DemoSettings, digits: Digits) -> None:
-    """Refuse impossible settings before anything is trained or written."""
+    """Refuse settings out of range before anything is trained or written.
+
+    Raises:
+        InvalidInputError: A setting is out of range.
+    """
     available = len(digits.test_labels)
     if not 1 <= settings.images <= available:
         raise InvalidInputError(f"Expected `images` from 1 to {available}, got {settings.images}.")
@@ -145,7 +146,8 @@ def _certify(
         stdevs=settings.sigma,
         seed=settings.seed,
     )
-    paper = Certifier(bound=_PAPER_BOUND).top_k(certificate.map, k=settings.k, radius=settings.radius)
+    paper_certificate = Certifier(bound=_PAPER_BOUND).top_k(certificate.map, k=settings.k, radius=settings.radius)
+    paper = int(paper_certificate.overlap[0])
     attacked = attack_digit(model, explainer, image, certificate, target=prediction, seed=settings.seed)
     path = write_result(
         directory / f"digit-{index}.json",
@@ -155,18 +157,13 @@ def _certify(
             "label": label,
             "prediction": prediction,
             "data": f"scikit-learn digits, test image {index}",
-            f"overlap_{_PAPER_BOUND}": int(paper.overlap[0]),
+            f"overlap_{_PAPER_BOUND}": paper,
             "overlap_attacked": attacked.smoothed,
             "overlap_attacked_plain_map": attacked.plain,
         },
     )
     return DigitResult(
-        label=label,
-        prediction=prediction,
-        paper=int(paper.overlap[0]),
-        certificate=certificate,
-        attacked=attacked,
-        path=path,
+        label=label, prediction=prediction, paper=paper, certificate=certificate, attacked=attacked, path=path
     )
 
 
@@ -179,29 +176,19 @@ def _draw(results: list[DigitResult], digits: Digits, directory: Path) -> Path:
 
 
 def _draw_attacks(results: list[DigitResult], digits: Digits, directory: Path) -> Path:
-    certificates = [result.certificate for result in results]
+    challenges = [result.attacked.challenge for result in results]
+    certificates = [challenge.certificate for challenge in challenges]
     figure, _ = attack_figure(
         digits.test_images[: len(results)],
-        torch.cat([_perturbed(result) for result in results]),
-        torch.cat([_mean(certificate.map) for certificate in certificates]),
-        torch.cat([_mean(result.attacked.challenge.map) for result in results]),
+        torch.cat([as_tuple(challenge.perturbed)[0] for challenge in challenges]),
+        torch.cat([as_tuple(certificate.map.mean)[0] for certificate in certificates]),
+        torch.cat([as_tuple(challenge.map.mean)[0] for challenge in challenges]),
         k=certificates[0].k,
         certified=[float(certificate.overlap_fraction[0]) for certificate in certificates],
         labels=_labels(results),
         names=[f"smoothed over {int(certificate.n_samples[0])} draws" for certificate in certificates],
     )
     return _saved(figure, directory / "attacks.png")
-
-
-def _perturbed(result: DigitResult) -> Tensor:
-    perturbed = result.attacked.challenge.perturbed
-    assert isinstance(perturbed, Tensor)  # noqa: S101  for the type checker: digits are one tensor
-    return perturbed
-
-
-def _mean(smoothed_map: SmoothedMap) -> Tensor:
-    assert isinstance(smoothed_map.mean, Tensor)  # noqa: S101  for the type checker: digits are one tensor
-    return smoothed_map.mean
 
 
 def _labels(results: list[DigitResult]) -> list[str]:

@@ -4,7 +4,7 @@ import functools
 import statistics
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,23 +16,14 @@ __all__ = ["BATCH", "AttackExperiment", "AttackSize", "differences", "mean_and_i
 BATCH = 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttackSize:
-    """How many images are attacked, and how hard.
-
-    Attributes:
-        images: Number of images.
-        radii: L2 radii of the perturbation.
-        steps: Steps P of Algorithm 1.
-        restarts: Starts T of Algorithm 1.
-        sign_steps: Steps of the attack of Ghorbani et al.
-    """
+class AttackSize(NamedTuple):
+    """The number of images, and the L2 radii and steps of the attacks."""
 
     images: int
     radii: tuple[float, ...]
-    steps: int
-    restarts: int
-    sign_steps: int
+    steps: int  # P of Algorithm 1
+    restarts: int  # T of Algorithm 1
+    sign_steps: int  # of the attack of Ghorbani et al.
 
 
 class AttackExperiment(Experiment):
@@ -66,16 +57,9 @@ def mean_and_interval(values: Sequence[float]) -> list[float]:
 
 
 def differences(rows: Sequence[Row], by: str, measure: str, *, than: str) -> dict[str, dict[str, list[float]]]:
-    """Return by how much a measure exceeds the measure of one group on the same image, for each group and radius.
+    """Return by how much a measure exceeds that of the group ``than`` on the same image, by group and radius.
 
-    Args:
-        rows: Rows with an image and a radius.
-        by: The column that names the group.
-        measure: The column that is compared.
-        than: The group to compare with.
-
-    Returns:
-        Mean difference with its interval, by group and radius.
+    Each number is a mean with its interval. The column ``by`` names the group.
     """
     others = {(row["image"], row["radius"]): number(row, measure) for row in rows if row[by] == than}
     gains: dict[str, dict[str, list[float]]] = {}
@@ -86,7 +70,7 @@ def differences(rows: Sequence[Row], by: str, measure: str, *, than: str) -> dic
 
 
 def means_by_radius(rows: Sequence[Row], by: str, measure: str) -> dict[str, dict[str, float]]:
-    """Return the mean of a measure by group and radius; ``by`` is the column that names the group."""
+    """Return the mean of a measure by group and radius. The column ``by`` names the group."""
     groups: dict[str, dict[str, list[float]]] = {}
     for row in sorted(rows, key=_radius):
         groups.setdefault(str(row[by]), {}).setdefault(f"{_radius(row):g}", []).append(number(row, measure))

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,25 +73,18 @@ _PEAKS = [_Map("sparsified", PEAK_TAU), _Map("relaxed", PEAK_TAU, GAMMA)]
 _UNCLIPPED = [*(_Map("unclipped", tau, 0.0) for tau in TAUS), _Map("scaled"), _Map("quadratic")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """How much is sampled.
+class _Size(NamedTuple):
+    """The number of photographs, and the draws of the peak and of the sweep over τ and σ.
 
-    Attributes:
-        images: Number of photographs.
-        draws: Draws of the sparsified and the relaxed map with τ = 0.1 at σ = 0.2.
-        fewer: Smaller numbers of draws of the sparsified map.
-        sweep_draws: Draws of all maps that are sampled for several τ or σ.
-        sweep_block: Draws in a block of their covariance. Small blocks take less time and memory, but make the spectral
-            bound a little weaker, because the bound on the top eigenvalue of the covariance is less sharp.
-        sigmas: Standard deviations of the maps that are sampled for several τ or σ.
+    Small blocks of the covariance take less time and memory. They make the spectral bound a little weaker, because the
+    top eigenvalue of a block exceeds that of the covariance by more.
     """
 
     images: int
-    draws: int
-    fewer: tuple[int, ...]
+    draws: int  # of the sparsified and the relaxed map with τ = 0.1 at σ = 0.2
+    fewer: tuple[int, ...]  # smaller numbers of draws of the sparsified map
     sweep_draws: int
-    sweep_block: int
+    sweep_block: int  # draws in a block of the covariance
     sigmas: tuple[float, ...]
 
 
@@ -107,23 +99,14 @@ _CPU = _Size(
 _SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(images=2, draws=64, fewer=(16, 32), sweep_draws=32, sweep_block=16, sigmas=(0.05, PEAK_SIGMA)),
     "cpu": _CPU,
-    "paper": replace(_CPU, images=64, sweep_draws=8192, sweep_block=2048),
+    "paper": _CPU._replace(images=64, sweep_draws=8192, sweep_block=2048),
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sampling:
-    """Maps that are sampled together.
+class _Sampling(NamedTuple):
+    """Maps that are sampled together, and how."""
 
-    Attributes:
-        kind: Beginning of the names of the parts.
-        sigma: Standard deviation σ of the noise.
-        draws: Number of draws.
-        covariance: Whether the covariance is computed, or in blocks of how many draws.
-        maps: The maps.
-    """
-
-    kind: str
+    kind: str  # the beginning of the names of the parts
     sigma: float
     draws: int
     covariance: CovarianceRequest
@@ -146,7 +129,7 @@ class CertificateExperiment(Experiment):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes, and the settings of the certificates."""
-        return {**asdict(_SIZES[scale]), **_FIXED, "sigma": PEAK_SIGMA}
+        return {**_SIZES[scale]._asdict(), **_FIXED, "sigma": PEAK_SIGMA}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each photograph and each sampling that the experiment needs."""

@@ -3,8 +3,8 @@
 import functools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from captum.attr import Saliency
@@ -29,14 +29,8 @@ _GUESSES = 10  # draws that guess the answer to be tested
 _BATCH = 25
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """How much is sampled.
-
-    Attributes:
-        images: Number of photographs.
-        draws: Numbers of draws.
-    """
+class _Size(NamedTuple):
+    """The number of photographs, and the numbers of draws."""
 
     images: int
     draws: tuple[int, ...]
@@ -59,7 +53,7 @@ class CertifiedPixels(Experiment):
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes, the levels and the noise."""
         levels = {"shares": _SHARES, "sigmas": _SIGMAS, "threshold": _THRESHOLD, "alpha": _ALPHA, "guesses": _GUESSES}
-        return {**asdict(self._sizes[scale]), **levels}
+        return {**self._sizes[scale]._asdict(), **levels}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each photograph and σ."""

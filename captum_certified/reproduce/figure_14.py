@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from captum.attr import Saliency
@@ -29,23 +29,14 @@ _PASS = 128  # noisy copies in a pass
 _ERROR = 1e-6  # probability that the measurement of an attack is wrong
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """How much is sampled and attacked.
-
-    Attributes:
-        images: Number of images.
-        draws: Draws of the certificate, and of the measurement of the attack.
-        radii: L2 radii of the perturbation.
-        steps: Steps P of Algorithm 1.
-        restarts: Starts T of Algorithm 1.
-    """
+class _Size(NamedTuple):
+    """The number of images and of draws, and the L2 radii and steps of the attacks."""
 
     images: int
-    draws: int
+    draws: int  # of the certificate, and of the measurement of the attack
     radii: tuple[float, ...]
-    steps: int
-    restarts: int
+    steps: int  # P of Algorithm 1
+    restarts: int  # T of Algorithm 1
 
 
 _SIZES: Mapping[Scale, _Size] = {
@@ -71,7 +62,7 @@ class CertifiedAndAttacked(Experiment):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes, and the settings of the map."""
-        return {**asdict(_SIZES[scale]), **SETTINGS, "attack_draws": _ATTACK_DRAWS, "error": _ERROR}
+        return {**_SIZES[scale]._asdict(), **SETTINGS, "attack_draws": _ATTACK_DRAWS, "error": _ERROR}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each batch of images."""

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from captum.attr import Saliency
 
@@ -18,16 +18,8 @@ __all__ = ["ImageGallery"]
 _SHOWN = ("gradient", "SmoothGrad", "sparsified", "relaxed")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """How many images are attacked, and how hard.
-
-    Attributes:
-        images: Number of images.
-        radius: L2 radius of the perturbation.
-        steps: Steps P of Algorithm 1.
-        restarts: Starts T of Algorithm 1.
-    """
+class _Size(NamedTuple):
+    """The number of images, the L2 radius of the attack, and the steps P and starts T of Algorithm 1."""
 
     images: int
     radius: float
@@ -53,7 +45,7 @@ class ImageGallery(Gallery):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes, and the settings of the maps."""
-        return {**asdict(_SIZES[scale]), "shown": _SHOWN, **SETTINGS}
+        return {**_SIZES[scale]._asdict(), "shown": _SHOWN, **SETTINGS}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each explanation."""

@@ -25,7 +25,11 @@ class OverlapOverTau(OneMapExperiment):
         return {
             bound: {
                 **{f"σ = {sigma:g}": _over_tau(rows, sigma, bound) for sigma in distinct(rows, "sigma")},
-                **({f"peak, {distinct(rows, 'draws')[-1]} draws": _at_peak(rows, bound)} if has_peak else {}),
+                **(
+                    {f"peak, {distinct(rows, 'draws')[-1]} draws": reached_at(peak_rows(rows, bound))}
+                    if has_peak
+                    else {}
+                ),
             }
             for bound in self.bounds
         }
@@ -40,7 +44,9 @@ class OverlapOverTau(OneMapExperiment):
                 axes.plot(TAUS, list(curve.values()), "o-", color=color, label=f"σ = {sigma:g}, {draws[0]} draws")
                 if sigma == PEAK_SIGMA and "peak" in self.needs:
                     label = f"σ = {sigma:g}, {draws[-1]} draws"
-                    axes.plot(PEAK_TAU, _at_peak(rows, bound), "*", color=color, markersize=13, label=label)
+                    axes.plot(
+                        PEAK_TAU, reached_at(peak_rows(rows, bound)), "*", color=color, markersize=13, label=label
+                    )
             title = f"bound {bound}, ρ = {RADIUS:g}"
             finish_over_values(axes, TAUS, "τ, the share of features salient in a draw", title)
         panels[0].set_ylabel("certified overlap that 60 % of images reach")
@@ -73,7 +79,3 @@ def _over_tau(rows: Sequence[Row], sigma: float, bound: str) -> dict[str, float]
     """Return the overlap of the maps of the sweep, which have the fewest draws, by τ."""
     sweep = where(rows, bound=bound, sigma=sigma, draws=distinct(rows, "draws")[0])
     return {f"{tau:g}": reached_at(where(sweep, tau=tau)) for tau in TAUS}
-
-
-def _at_peak(rows: Sequence[Row], bound: str) -> float:
-    return reached_at(peak_rows(rows, bound))

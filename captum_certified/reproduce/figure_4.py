@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import torch
 from captum.attr import Saliency
@@ -37,7 +36,7 @@ class MapsUnderAttack(AttackExperiment):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes of the attacks, and the settings of the maps."""
-        return {**asdict(self.sizes[scale]), **SETTINGS}
+        return {**self.sizes[scale]._asdict(), **SETTINGS}
 
     def rows(self, material: Material, size: AttackSize, first: int, radius: float) -> list[Row]:
         """Attack every map of a batch, and measure what its own attack, that on SmoothGrad, and noise leave."""

@@ -1,7 +1,6 @@
 """Figure 6: three attacks on plain gradients, on CIFAR-10."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from captum.attr import Saliency
 from matplotlib.figure import Figure
@@ -31,7 +30,7 @@ class AttacksOnGradients(AttackExperiment):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes of the attacks."""
-        return {**asdict(self.sizes[scale]), "k": K, "beta": BETA}
+        return {**self.sizes[scale]._asdict(), "k": K, "beta": BETA}
 
     def rows(self, material: Material, size: AttackSize, first: int, radius: float) -> list[Row]:
         """Attack a batch by all three attacks."""

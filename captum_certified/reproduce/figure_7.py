@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -11,7 +11,7 @@ from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, 
 from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     accuracy,
-    attacked_digits,
+    attack_digits,
     fixed_settings,
     saliency_loss,
     trained_network,
@@ -26,21 +26,13 @@ _SEED = 0
 _MEASURES = ("overlap", "accuracy", "attacks_that_succeeded")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """How many networks are trained, and on how many images they are measured.
+class _Size(NamedTuple):
+    """The weights of the networks, and on how many test images they are measured."""
 
-    Attributes:
-        weights: Weights λ of the loss. The authors take the mean over 784 pixels, so their 200 is 0.255 here.
-        tested: Test images for the accuracy.
-        attacked: Test images attacked by Algorithm 1.
-        steps: Steps P of Algorithm 1.
-    """
-
-    weights: tuple[float, ...]
-    tested: int
-    attacked: int
-    steps: int
+    weights: tuple[float, ...]  # the authors take the mean over 784 pixels, so their 200 is 0.255 here
+    tested: int  # for the accuracy
+    attacked: int  # by Algorithm 1
+    steps: int  # P of Algorithm 1
 
 
 _SIZES: Mapping[Scale, _Size] = {
@@ -60,7 +52,7 @@ class SaliencyWeights(Experiment):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes and the loss."""
-        return {**asdict(_SIZES[scale]), "loss": repr(saliency_loss(1.0, _SEED)), **fixed_settings(scale)}
+        return {**_SIZES[scale]._asdict(), "loss": repr(saliency_loss(1.0, _SEED)), **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each weight."""
@@ -90,7 +82,7 @@ def _rows(weight: float, scale: Scale, material: Material) -> list[Row]:
     size = _SIZES[scale]
     model = trained_network(saliency_loss(weight, _SEED), _SEED, scale, material)
     images, classes = material.mnist(train=False)
-    attacked = attacked_digits(model, images[: size.attacked], steps=size.steps)
+    attacked = attack_digits(model, images[: size.attacked], steps=size.steps)
     return [
         {
             "weight": weight,

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from captum.attr import Saliency
 
 from captum_certified._captum import as_tuple
 from captum_certified.reproduce.compared_maps import Explanation
 from captum_certified.reproduce.experiment import Part, Row, Scale
-from captum_certified.reproduce.mnist_networks import attacked_digits, fixed_settings, saliency_loss, trained_network
+from captum_certified.reproduce.mnist_networks import attack_digits, fixed_settings, saliency_loss, trained_network
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.reproduce.picture_gallery import Gallery, picture_rows
 from captum_certified.storage import JsonObject
@@ -19,14 +19,8 @@ __all__ = ["DigitGallery"]
 _WEIGHTS = (0.0, 1.0)  # of the saliency training
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """How many digits are attacked, and how hard.
-
-    Attributes:
-        digits: Number of test images.
-        steps: Steps P of Algorithm 1.
-    """
+class _Size(NamedTuple):
+    """The number of digits, and the steps P of Algorithm 1."""
 
     digits: int
     steps: int
@@ -50,7 +44,7 @@ class DigitGallery(Gallery):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes, and the settings of the training."""
-        return {**asdict(_SIZES[scale]), "weights": _WEIGHTS, **fixed_settings(scale)}
+        return {**_SIZES[scale]._asdict(), "weights": _WEIGHTS, **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each weight."""
@@ -61,6 +55,6 @@ def _rows(weight: float, scale: Scale, material: Material) -> list[Row]:
     size = _SIZES[scale]
     model = trained_network(saliency_loss(weight, 0), 0, scale, material)
     images = material.mnist(train=False)[0][: size.digits]
-    [perturbed] = as_tuple(attacked_digits(model, images, steps=size.steps).perturbed)
+    [perturbed] = as_tuple(attack_digits(model, images, steps=size.steps).perturbed)
     explanation = Explanation(Saliency(model), {"target": model(images).argmax(dim=1)})
     return picture_rows(f"{weight:g}", explanation, images, perturbed)

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import torch
 from captum.attr import Saliency
@@ -25,7 +25,7 @@ __all__ = [
     "DIGIT_RADIUS",
     "K",
     "accuracy",
-    "attacked_digits",
+    "attack_digits",
     "fixed_settings",
     "plain_loss",
     "saliency_loss",
@@ -40,16 +40,8 @@ _RATE, _DECAY = 2e-3, 0.4  # of Adam in the training by a loss, and its factor a
 _STEPS = 5  # of the attack in saliency training
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Schedule:
-    """How long networks are trained.
-
-    Attributes:
-        first_images: Images of the plain training, with which every training begins.
-        first_epochs: Epochs of the plain training.
-        images: Images of the training by a loss.
-        epochs: Epochs of the training by a loss.
-    """
+class _Schedule(NamedTuple):
+    """Images and epochs of the plain training, with which every training begins, and of the training by a loss."""
 
     first_images: int
     first_epochs: int
@@ -67,7 +59,7 @@ _SCHEDULES: dict[Scale, _Schedule] = {
 def fixed_settings(scale: Scale) -> JsonObject:
     """Return the settings of the training and of the attack."""
     rates = [_FIRST_RATE, _RATE, _DECAY]
-    return {**asdict(_SCHEDULES[scale]), "batch_size": _BATCH, "rates": rates, "k": K, "radius": DIGIT_RADIUS}
+    return {**_SCHEDULES[scale]._asdict(), "batch_size": _BATCH, "rates": rates, "k": K, "radius": DIGIT_RADIUS}
 
 
 def plain_loss(seed: int) -> GaussianAugmentationLoss:
@@ -125,7 +117,7 @@ def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
     return float((model(images).argmax(dim=1) == classes).double().mean())
 
 
-def attacked_digits(model: nn.Module, images: Tensor, *, steps: int, objective: str = "top_k") -> AttackResult:
+def attack_digits(model: nn.Module, images: Tensor, *, steps: int, objective: str = "top_k") -> AttackResult:
     """Attack the top quarter of the saliency maps by Algorithm 1, with its own or another objective."""
     attack = InterpretationAttack(model, Saliency(model), objective=objective, surrogate_beta=None, **PIXEL_RANGE)
     return attack.attack(images, DIGIT_RADIUS, k=K, step_num=steps, seed=0)

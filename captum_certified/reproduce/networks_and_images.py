@@ -130,6 +130,7 @@ class Material:
 
 
 def _length(images: Images) -> int:
+    """Return the number of images. Every data set of ``labelled_images`` has a length."""
     return len(images) if isinstance(images, Sized) else 0
 
 

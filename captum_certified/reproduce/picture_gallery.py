@@ -56,16 +56,9 @@ class Gallery(Experiment):
 
 
 def picture_rows(name: str, explanation: Explanation, images: Tensor, perturbed: Tensor) -> list[Row]:
-    """Measure an explanation of images before and after an attack.
+    """Return a row for each image, with the overlap after an attack, and pictures of image and map before and after it.
 
-    Args:
-        name: The explanation, for the column ``explanation``.
-        explanation: The explanation.
-        images: The images, shape (N, C, H, W) in [0, 1].
-        perturbed: The attacked images.
-
-    Returns:
-        A row for each image, with the overlap and with pictures of the images and the maps as text.
+    The images have the shape (N, C, H, W), and pixels in [0, 1].
     """
     before, after = (measured_map(explanation, pixels) for pixels in (images, perturbed))
     overlaps = top_k_intersection(before, after, k=K)

@@ -1,9 +1,9 @@
 """Figure 5 and Appendix D.1: training losses against attacks on explanations, on MNIST."""
 
 import functools
-import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import NamedTuple
 
 from captum.attr import Attribution, IntegratedGradients
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, 
 from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     accuracy,
-    attacked_digits,
+    attack_digits,
     fixed_settings,
     plain_loss,
     saliency_loss,
@@ -69,25 +69,15 @@ _MEASURES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """How many networks are trained, and on how many images they are measured.
+class _Size(NamedTuple):
+    """How many networks are trained, and on how many test images they are measured."""
 
-    Attributes:
-        seeds: Number of networks for each loss.
-        tested: Test images for the accuracy.
-        attacked: Test images attacked by Algorithm 1.
-        steps: Steps P of Algorithm 1; T and Q are 5 and 100.
-        integrated: Test images whose integrated gradients are attacked.
-        sign_steps: Steps of the attack on integrated gradients.
-    """
-
-    seeds: int
-    tested: int
-    attacked: int
-    steps: int
-    integrated: int
-    sign_steps: int
+    seeds: int  # networks for each loss
+    tested: int  # images for the accuracy
+    attacked: int  # images attacked by Algorithm 1
+    steps: int  # P of Algorithm 1; T and Q are 5 and 100
+    integrated: int  # images whose integrated gradients are attacked
+    sign_steps: int  # of the attack on integrated gradients
 
 
 _SIZES: Mapping[Scale, _Size] = {
@@ -111,14 +101,13 @@ class RobustTraining(Experiment):
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes and the losses."""
         losses = {name: repr(make(0)) for name, make in _LOSSES.items()}
-        return {**asdict(_SIZES[scale]), "losses": losses, **fixed_settings(scale)}
+        return {**_SIZES[scale]._asdict(), "losses": losses, **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each loss and seed."""
-        size = _SIZES[scale]
         return [
-            Part(f"{_slug(name)}-{seed}", functools.partial(_trained_and_measured, name, seed, scale, material))
-            for seed in range(size.seeds)
+            Part(f"{_slug(name)}-{seed}", functools.partial(_rows, name, seed, scale, material))
+            for seed in range(_SIZES[scale].seeds)
             for name in _LOSSES
         ]
 
@@ -129,12 +118,7 @@ class RobustTraining(Experiment):
         def over_seeds(own: Sequence[Row], measure: str) -> dict[str, float]:
             values = numbers(own, measure)
             changes = [number(row, measure) - number(plain[row["seed"]], measure) for row in own]
-            return {
-                "mean": statistics.fmean(values),
-                "lowest": min(values),
-                "highest": max(values),
-                "change": statistics.fmean(changes),
-            }
+            return {"mean": fmean(values), "lowest": min(values), "highest": max(values), "change": fmean(changes)}
 
         return {
             name: {measure: over_seeds(where(rows, loss=name), measure) for measure in _MEASURES} for name in _LOSSES
@@ -162,22 +146,25 @@ class RobustTraining(Experiment):
         return figure
 
 
-def _trained_and_measured(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
+def _rows(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
+    """Train a network by a loss, and compute all its measures."""
+    size = _SIZES[scale]
     model = trained_network(_LOSSES[name](seed), seed, scale, material)
-    return [{"loss": name, "seed": seed, **_measured(model, *material.mnist(train=False), _SIZES[scale])}]
-
-
-def _measured(model: nn.Module, images: Tensor, classes: Tensor, size: _Size) -> Row:
-    overlap = attacked_digits(model, images[: size.attacked], steps=size.steps)
+    images, classes = material.mnist(train=False)
+    overlap = attack_digits(model, images[: size.attacked], steps=size.steps)
     intersection, correlation = _integrated_gradients_under_attack(model, images[: size.integrated], size.sign_steps)
-    return {
-        "accuracy": accuracy(model, images[: size.tested], classes[: size.tested]),
-        "overlap": overlap.mean_overlap_fraction,
-        "attacks_that_succeeded": float(overlap.succeeded.double().mean()),
-        "intersection": intersection,
-        "correlation": correlation,
-        "eigenvalue": float(top_hessian_eigenvalue(model, images[: size.attacked]).detach().mean()),
-    }
+    return [
+        {
+            "loss": name,
+            "seed": seed,
+            "accuracy": accuracy(model, images[: size.tested], classes[: size.tested]),
+            "overlap": overlap.mean_overlap_fraction,
+            "attacks_that_succeeded": float(overlap.succeeded.double().mean()),
+            "intersection": intersection,
+            "correlation": correlation,
+            "eigenvalue": float(top_hessian_eigenvalue(model, images[: size.attacked]).detach().mean()),
+        }
+    ]
 
 
 def _integrated_gradients_under_attack(model: nn.Module, images: Tensor, step_num: int) -> tuple[float, float]:

@@ -6,8 +6,8 @@ import json
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -17,7 +17,7 @@ from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, 
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.runs.processes import checked_shard
 from captum_certified.runs.results import versions
-from captum_certified.storage import Json, JsonObject, atomic_write, digest, read_json
+from captum_certified.storage import Json, JsonObject, atomic_write, json_digest, read_json, write_json
 
 __all__ = ["run_experiment"]
 
@@ -64,7 +64,7 @@ def run_experiment(
     for part in parts:
         depends_on = {"scale": scale, **settings} if part.settings is None else {**part.settings, "material": used}
         key = {"store": store, "version": versions()["captum-certified"], **depends_on, "about": part.about}
-        keys[part.name] = digest(json.dumps(key, sort_keys=True))
+        keys[part.name] = json_digest(key)
     mine = parts[index::shards]
     with progress_bar(total=len(mine), description=experiment.name, show=show_progress) as bar:
         for part in mine:
@@ -85,15 +85,15 @@ def run_experiment(
         "seconds": round(sum(part.seconds for part in found), 1),
         "computed_by": [json.loads(text) for text in sorted({json.dumps(part.computed_by) for part in found})],
     }
-    _write_text(out / f"{experiment.name}.csv", _table(rows))
+    with atomic_write(out / f"{experiment.name}.csv") as file:
+        file.write(_table(rows).encode())
     with atomic_write(out / f"{experiment.name}.png") as file:
         experiment.figure(rows).savefig(file, format="png", dpi=150)
-    _write_text(out / f"{experiment.name}.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
+    write_json(out / f"{experiment.name}.json", record)
     return record
 
 
-@dataclass(frozen=True)
-class _StoredPart:
+class _StoredPart(NamedTuple):
     """A part on disk: its rows, how long they took, and the versions and the machine that computed them."""
 
     rows: Sequence[Row]
@@ -104,13 +104,13 @@ class _StoredPart:
 def _compute(folder: Path, part: Part, key: str) -> None:
     begun = time.perf_counter()
     rows = list(part.compute())
-    contents = {
+    contents: JsonObject = {
         "settings": key,
         "seconds": time.perf_counter() - begun,
         "computed_by": {**versions(), "machine": platform.machine(), "threads": torch.get_num_threads()},
         "rows": rows,
     }
-    _write_text(folder / f"{part.name}.json", json.dumps(contents, indent=2, allow_nan=False) + "\n")
+    write_json(folder / f"{part.name}.json", contents)
 
 
 def _stored(folder: Path, part: Part, key: str) -> _StoredPart | None:
@@ -147,8 +147,3 @@ def _table(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text.encode())

@@ -2,25 +2,16 @@
 
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from captum_certified.reproduce.certificate_rows import OneMapExperiment, draw_over_radius, finish_over_radius
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU
-from captum_certified.reproduce.experiment import Row, number, where
+from captum_certified.reproduce.experiment import Row, numbers, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import BESIDE, BOUNDS
 
 __all__ = ["SpectralRadii"]
-
-
-class _Radii(NamedTuple):
-    """The radii at which both bounds certify half of the top K of an image, and the ratio of the radii."""
-
-    theorem2: float
-    spectral: float
-    ratio: float | None
 
 
 class SpectralRadii(OneMapExperiment):
@@ -33,12 +24,16 @@ class SpectralRadii(OneMapExperiment):
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
         """Return both radii of every image and their ratio, and the median ratio."""
-        images = _radii(rows)
-        ratios = [radii.ratio for radii in images.values() if radii.ratio is not None]
+        images, paper, spectral = _half_radii(rows)
+        ratios = [ours / theirs if theirs else None for theirs, ours in zip(paper, spectral, strict=True)]
+        known = [ratio for ratio in ratios if ratio is not None]
         return {
-            "images": {image: radii._asdict() for image, radii in images.items()},
-            "median_ratio": statistics.median(ratios) if ratios else None,
-            "images_without_a_radius": len(images) - len(ratios),
+            "images": {
+                image: {"theorem2": theirs, "spectral": ours, "ratio": ratio}
+                for image, theirs, ours, ratio in zip(images, paper, spectral, ratios, strict=True)
+            },
+            "median_ratio": statistics.median(known) if known else None,
+            "images_without_a_radius": len(images) - len(known),
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
@@ -48,16 +43,12 @@ class SpectralRadii(OneMapExperiment):
         for bound in self.bounds:
             draw_over_radius(left, where(rows, bound=bound, tau=PEAK_TAU), BOUNDS[bound], bound)
         finish_over_radius(left, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
-        images = _radii(rows)
-        for place, radii in enumerate(images.values()):
-            right.plot([radii.theorem2, radii.spectral], [place, place], color=BESIDE, zorder=1)
-        columns = {
-            "theorem2": [radii.theorem2 for radii in images.values()],
-            "spectral": [radii.spectral for radii in images.values()],
-        }
-        for bound, values in columns.items():
-            right.scatter(values, range(len(values)), color=BOUNDS[bound], label=bound, zorder=2)
-        right.set_yticks(range(len(images)), list(images), fontsize=8)
+        images, paper, spectral = _half_radii(rows)
+        for place, ends in enumerate(zip(paper, spectral, strict=True)):
+            right.plot(ends, [place, place], color=BESIDE, zorder=1)
+        for bound, radii in (("theorem2", paper), ("spectral", spectral)):
+            right.scatter(radii, range(len(radii)), color=BOUNDS[bound], label=bound, zorder=2)
+        right.set_yticks(range(len(images)), images, fontsize=8)
         right.set_xlabel("radius at which half of the top fifth is certified")
         right.set_xlim(left=0)
         right.legend(frameon=False)
@@ -65,10 +56,7 @@ class SpectralRadii(OneMapExperiment):
         return figure
 
 
-def _radii(rows: Sequence[Row]) -> dict[str, _Radii]:
-    images = {}
-    both = [where(rows, bound=bound, tau=PEAK_TAU) for bound in ("theorem2", "spectral")]
-    for paper, spectral in zip(*both, strict=True):
-        radius, ours = number(paper, "half_radius"), number(spectral, "half_radius")
-        images[str(paper["image"])] = _Radii(radius, ours, ours / radius if radius else None)
-    return images
+def _half_radii(rows: Sequence[Row]) -> tuple[list[str], list[float], list[float]]:
+    """Return the images, and the radii at which Theorem 2 and the spectral bound certify half of their top K."""
+    paper, spectral = (where(rows, bound=bound, tau=PEAK_TAU) for bound in ("theorem2", "spectral"))
+    return [str(row["image"]) for row in paper], numbers(paper, "half_radius"), numbers(spectral, "half_radius")

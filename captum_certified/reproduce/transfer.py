@@ -3,22 +3,21 @@
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from captum.attr import Saliency
 from matplotlib.figure import Figure
-from torch import Tensor, nn
 
-from captum_certified import AttackResult, top_k_intersection
+from captum_certified import top_k_intersection
 from captum_certified._captum import as_tuple
 from captum_certified.reproduce.compared_maps import Explanation, measured_map
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, mean, where
 from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     K,
-    attacked_digits,
+    attack_digits,
     fixed_settings,
     plain_loss,
     saliency_loss,
@@ -34,14 +33,8 @@ _WEIGHT = 0.7  # of the training against attacks
 _NOISE = "random noise"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """How many images are attacked, and how hard.
-
-    Attributes:
-        attacked: Test images attacked by Algorithm 1.
-        steps: Steps P of Algorithm 1.
-    """
+class _Size(NamedTuple):
+    """The number of attacked test images, and the steps P of Algorithm 1."""
 
     attacked: int
     steps: int
@@ -64,7 +57,7 @@ class TransferOfAttacks(Experiment):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes, and the settings of the training."""
-        return {**asdict(_SIZES[scale]), "weight": _WEIGHT, **fixed_settings(scale)}
+        return {**_SIZES[scale]._asdict(), "weight": _WEIGHT, **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a single part, because every network is measured at the attacked inputs of every other."""
@@ -121,17 +114,18 @@ def _rows(scale: Scale, material: Material) -> list[Row]:
         "plain, second": trained_network(plain_loss(1), 1, scale, material),
         "saliency (D.1), third": trained_network(saliency_loss(_WEIGHT, 2), 2, scale, material),
     }
-    results: dict[str, AttackResult] = {
-        name: attacked_digits(model, images, steps=size.steps) for name, model in networks.items()
-    }
-    results[_NOISE] = attacked_digits(next(iter(networks.values())), images, steps=size.steps, objective="random")
+    results = {name: attack_digits(model, images, steps=size.steps) for name, model in networks.items()}
+    results[_NOISE] = attack_digits(next(iter(networks.values())), images, steps=size.steps, objective="random")
     everywhere = torch.stack([result.succeeded for result in results.values()]).all(dim=0)
     rows: list[Row] = []
     for attacked, result in results.items():
         [perturbed] = as_tuple(result.perturbed)
         norms = (perturbed - images).flatten(1).norm(dim=1)
         for explained, model in networks.items():
-            overlaps = _overlaps(model, images, perturbed)
+            # The class that the network predicts at the clean image is explained.
+            explanation = Explanation(Saliency(model), {"target": model(images).argmax(dim=1)})
+            before, after = (measured_map(explanation, pixels) for pixels in (images, perturbed))
+            overlaps = top_k_intersection(before, after, k=K)
             rows += [
                 {
                     "attacked": attacked,
@@ -143,10 +137,3 @@ def _rows(scale: Scale, material: Material) -> list[Row]:
                 for i in everywhere.nonzero()
             ]
     return rows
-
-
-def _overlaps(model: nn.Module, images: Tensor, perturbed: Tensor) -> Tensor:
-    """Return the overlap of a network's saliency maps of the class that it predicts at the clean image."""
-    explanation = Explanation(Saliency(model), {"target": model(images).argmax(dim=1)})
-    before, after = (measured_map(explanation, pixels) for pixels in (images, perturbed))
-    return top_k_intersection(before, after, k=K)
