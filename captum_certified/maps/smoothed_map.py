@@ -87,7 +87,7 @@ class SmoothedMap(MapData):
         max_squared_norm: float | None = None,
         covariance: CovarianceSummary | None = None,
     ) -> "SmoothedMap":
-        """Make a map from the counts of your own 0/1 draws.
+        """Make a map of unknown provenance from the counts of your own 0/1 draws.
 
         Args:
             counts: How often each entry was 1, integers of shape (N, …), or a tuple of such tensors.
@@ -95,9 +95,6 @@ class SmoothedMap(MapData):
             stdevs: Standard deviation of the noise, in the units of the input.
             max_squared_norm: The largest number of ones in any draw, if known.
             covariance: Summary of the draws' covariance, if known.
-
-        Returns:
-            A map of unknown provenance.
 
         Raises:
             InvalidInputError: ``counts`` are not integers in [0, n_samples], or another argument is malformed.
@@ -134,7 +131,7 @@ class SmoothedMap(MapData):
         trace: Tensor | None = None,
         covariance: CovarianceSummary | None = None,
     ) -> "SmoothedMap":
-        """Make a map from the mean of your own draws in [0, 1].
+        """Make a map of unknown provenance from the mean of your own draws in [0, 1].
 
         Every entry of *every* draw must lie in [0, 1], because all certificates rest on this. Statistics that such
         draws cannot have raise an error: means outside [0, 1], mean squares above the means, a trace or an eigenvalue
@@ -150,9 +147,6 @@ class SmoothedMap(MapData):
             max_squared_norm: A bound on ‖f‖² that holds in every draw, if known.
             trace: Trace of the unbiased sample covariance, shape (N,); computed from ``second_moment`` by default.
             covariance: Summary of the draws' covariance, if known.
-
-        Returns:
-            A map of unknown provenance.
 
         Raises:
             InvalidInputError: An argument is malformed, or draws in [0, 1] cannot have these statistics.
@@ -214,9 +208,6 @@ class SmoothedMap(MapData):
             other: A map of other draws of the same explanation at the same inputs.
             assume_independent: Accept maps whose draws are unknown, and assume that they are distinct.
 
-        Returns:
-            The merged map.
-
         Raises:
             InvalidInputError: The maps share draws; their settings, shapes, noise, plain maps or probe draws differ;
                 their draws are unknown; or a sequential run stopped them.
@@ -264,12 +255,14 @@ class SmoothedMap(MapData):
 def _rounded(mean: Tensor, samples: Tensor, most_ones: float | None) -> Tensor:
     """Return whole counts near ``mean · samples``, with at most ``most_ones`` in each draw of a row.
 
-    If the rounded counts of a row add up to more, the counts that rounding raised most are lowered by one.
+    If rounding makes the counts of a row add up to more, the counts that it raised most are lowered by one. A row whose
+    means add up to more than ``most_ones`` is only rounded.
     """
     exact = mean * samples.unsqueeze(1)
     counts = exact.round()
     if most_ones is not None:
-        excess = (counts.sum(dim=1) - (most_ones * samples).floor()).clamp_min(0).long()
+        most = most_ones * samples
+        excess = (counts.sum(dim=1) - most.floor()).clamp(0, counts.shape[1]).long() * (exact.sum(dim=1) <= most + 0.5)
         for row in torch.nonzero(excess)[:, 0].tolist():
             raised = (counts[row] - exact[row]).topk(int(excess[row])).indices
             counts[row, raised] -= 1

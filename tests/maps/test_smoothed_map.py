@@ -460,3 +460,10 @@ def test_a_forecast_has_no_more_ones_than_a_draw_can_have(draws):
     assert bool(((forecast - exact).abs() < 1).all())
     fits = exact.round().sum(dim=1) <= 2 * draws
     assert torch.equal(forecast[fits], exact.round().long()[fits])
+
+
+def test_a_forecast_of_means_above_the_norm_is_only_rounded():
+    """No draws have such means, but the caller may have given too small a norm."""
+    counts = torch.full((1, 6), 60)
+    smoothed_map = SmoothedMap.from_counts(counts, n_samples=100, stdevs=0.2, max_squared_norm=2.0)
+    assert smoothed_map.as_if_of(50).feature_counts.tolist() == [[30] * 6]
