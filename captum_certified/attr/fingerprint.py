@@ -87,8 +87,8 @@ def declared_settings(
 def options_of(method: object) -> list[JsonObject]:
     """Return the options of a method and of each method it wraps.
 
-    Options are attributes that are numbers, texts or ``None``, or that are tensors and sequences of these, of which
-    the digest is returned. Other attributes are not recorded, but the probe draw shows their effect.
+    Options are the attributes that are numbers, texts or ``None``, and digests of the attributes that are tensors or
+    sequences. Other attributes are not recorded, but the probe draw shows their effect.
     """
     return [
         {

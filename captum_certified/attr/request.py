@@ -41,10 +41,7 @@ class Explainer(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CallSettings:
-    """Arguments of a call other than its inputs, as the caller gave them.
-
-    :meth:`SmoothedAttribution.attribute` and :meth:`SmoothedAttribution.sample` describe them.
-    """
+    """Arguments of :meth:`SmoothedAttribution.sample` other than its inputs, as the caller gave them."""
 
     nt_samples: int
     stdevs: float | tuple[float, ...]
