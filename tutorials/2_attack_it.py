@@ -127,5 +127,5 @@ figure, _ = attack_figure(
 figure
 
 # %% [markdown]
-# {doc}`/howto/attack` has the rest: networks of rectifiers, `captum.robust`, `captum.metrics`; and
+# {doc}`/howto/attack` has the rest: networks with ReLUs, `captum.robust`, `captum.metrics`; and
 # {doc}`/howto/own_objective` shows how to search with an objective of your own.
