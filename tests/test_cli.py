@@ -1,4 +1,4 @@
-"""The program: exit codes, messages, nothing half-written, no traceback."""
+"""The program: its exit codes and messages, without partial files and tracebacks."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def run(*arguments, **options):
     )
 
 
-def test_demo_prints_a_table_and_where_the_files_are(tmp_path, capsys):
+def test_demo_prints_a_table_and_the_paths_of_its_files(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "out"), *FAST]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
@@ -54,7 +54,7 @@ def test_demo_prints_a_table_and_where_the_files_are(tmp_path, capsys):
     assert printed.err == ""
 
 
-def test_certified_shares_are_rounded_down_and_attacked_ones_up():
+def test_certified_shares_are_rounded_down_and_attacked_shares_up():
     assert _share(2, 3) == "2/3 = 66 %"
     assert _share_left(2, 3) == "2/3 = 67 %"
     assert _share_left(3, 3) == _share(3, 3) == "3/3 = 100 %"
@@ -69,7 +69,7 @@ def test_demo_takes_its_settings_from_the_command_line(tmp_path, capsys):
         assert entry in record
 
 
-def test_command_that_the_demo_suggests_runs(tmp_path, capsys):
+def test_demo_quotes_the_command_that_it_suggests(tmp_path, capsys):
     main(["demo", "--out", str(tmp_path / "with space"), *FAST])
     suggested = capsys.readouterr().out.splitlines()[-1]
     assert suggested == f"Check:   captum-certified verify '{tmp_path}/with space/digit-0.json'"
@@ -104,7 +104,7 @@ def test_verify_names_what_differs(tampered, results, capsys):
     assert f"{results[1]}: agrees" in printed
 
 
-def test_verify_goes_on_after_a_file_that_cannot_be_read(tampered, results, tmp_path, capsys):
+def test_verify_continues_after_a_file_that_cannot_be_read(tampered, results, tmp_path, capsys):
     (tmp_path / "empty.json").write_bytes(b"")
     assert main(["verify", str(tmp_path / "empty.json"), "missing.json", str(tampered), str(results[0])]) == 2
     printed = capsys.readouterr()
@@ -135,7 +135,7 @@ def test_verify_goes_on_after_a_file_that_cannot_be_read(tampered, results, tmp_
         (["demo", "--sigma", "-0.1"], "Expected `stdevs`"),
     ],
 )
-def test_bad_calls_say_why_and_exit_with_2(arguments, message, tmp_path, monkeypatch, capsys):
+def test_bad_calls_print_the_reason_and_exit_with_2(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     printed = capsys.readouterr()
@@ -145,7 +145,7 @@ def test_bad_calls_say_why_and_exit_with_2(arguments, message, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("command", [["demo", *FAST], ["reproduce", "attacks", "--model", "resnet18"]])
-def test_out_that_is_a_file_is_said(tmp_path, capsys, command):
+def test_a_file_as_out_is_refused(tmp_path, capsys, command):
     (tmp_path / "taken").write_text("mine")
     assert main([*command, "--out", str(tmp_path / "taken")]) == 2
     assert "Expected `--out` to be a folder, got" in capsys.readouterr().err
@@ -159,7 +159,7 @@ def test_missing_scikit_learn_names_the_extra(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_interruption_exits_with_130_and_leaves_no_part_of_a_file(tmp_path, monkeypatch, capsys):
+def test_interruption_exits_with_130_and_leaves_no_partial_file(tmp_path, monkeypatch, capsys):
     def interrupt(descriptor):
         raise KeyboardInterrupt
 
@@ -176,13 +176,13 @@ def test_help_and_version_exit_with_0(arguments, capsys):
     assert "usage: captum-certified" in printed or printed == f"captum-certified {__version__}\n"
 
 
-def test_module_is_the_program():
+def test_python_runs_the_package_as_the_program():
     done = run("--version", stdout=subprocess.PIPE)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"captum-certified {__version__}\n", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_full_output_is_said_without_a_traceback(results):
+def test_a_full_disk_is_reported_without_a_traceback(results):
     with Path("/dev/full").open("w") as full:
         done = run("verify", results[0], stdout=full)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""``captum-certified attack``: both maps attacked beside the certificate, and every wrong call said plainly."""
+"""``captum-certified attack``: attacks on both maps beside the certificate, and messages for bad calls."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def call(folder, *arguments, model="made", model_args=("12",)):
     return main(words + [part for value in model_args for part in ("--model-arg", value)])
 
 
-def test_a_certificate_a_figure_and_the_attacked_image_of_each_image(folder, capsys):
+def test_each_image_gets_a_certificate_a_figure_and_the_attacked_image(folder, capsys):
     assert call(folder, "one.png", "two.jpg", "--radius", "0.5", "--out", "results") == 0
     assert sorted(path.name for path in Path("results").iterdir()) == [
         f"{name}{rest}" for name in ("one", "two") for rest in ("-attacked.npy", ".json", ".npz", ".png")
@@ -45,7 +45,7 @@ def test_the_attacked_image_is_within_the_radius(folder):
     assert 0.2 < np.linalg.norm(moved) <= 0.25
 
 
-def test_pixels_may_be_features(folder):
+def test_channels_can_be_grouped_into_pixels(folder):
     assert call(folder, "one.png", "--groups", "channels", "--out", "results") == 0
     record = json.loads(Path("results/one.json").read_text())
     assert record["n_features"] == 144
@@ -59,7 +59,7 @@ def test_results_as_json_go_to_standard_output_alone(folder, capsys):
     assert "is certified" in printed.err
 
 
-def test_the_same_seed_finds_the_same_image(folder):
+def test_the_same_seed_finds_the_same_attacked_image(folder):
     for out in ("first", "second"):
         assert call(folder, "one.png", "--out", out) == 0
     torch.testing.assert_close(np.load("first/one-attacked.npy"), np.load("second/one-attacked.npy"), rtol=0, atol=0)
@@ -77,7 +77,7 @@ def test_a_failing_image_does_not_stop_the_others(folder, capsys):
     ("arguments", "match"),
     [(["--method", "DeepLift"], "cannot be differentiated")],
 )
-def test_what_cannot_be_attacked_is_said(folder, capsys, arguments, match):
+def test_a_method_that_cannot_be_differentiated_is_reported(folder, capsys, arguments, match):
     assert call(folder, "one.png", *arguments, "--out", "results") == 1
     assert match in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""``captum-certified certify``: images in, numbers and files out, and every wrong call said plainly."""
+"""``captum-certified certify``: numbers and files for image files, and messages for bad calls."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def call(folder, *arguments, model="made", model_args=("12",), samples=64, size=
     return main(words + (["--size", size] if size else []))
 
 
-def test_a_json_an_npz_and_a_picture_of_each_image(folder, capsys):
+def test_each_image_gets_a_json_an_npz_and_a_picture(folder, capsys):
     assert call(folder, "one.png", "two.jpg", "--out", "results") == 0
     assert sorted(p.name for p in Path("results").iterdir()) == [
         f"{name}.{suffix}" for name in ("one", "two") for suffix in ("json", "npz", "png")
@@ -38,12 +38,12 @@ def test_a_json_an_npz_and_a_picture_of_each_image(folder, capsys):
     assert main(["verify", "results/one.json", "results/two.json"]) == 0
 
 
-def test_the_folder_has_a_name_if_none_is_given(folder):
+def test_the_folder_of_results_has_a_default_name(folder):
     assert call(folder, "one.png") == 0
     assert Path("captum-certified-results/one.json").is_file()
 
 
-def test_json_to_standard_output_alone(folder, capsys):
+def test_json_on_standard_output_makes_no_folder(folder, capsys):
     assert call(folder, "one.png", "two.jpg", "--json", "-") == 0
     records = json.loads(capsys.readouterr().out)
     assert [record["image"] for record in records] == ["one.png", "two.jpg"]
@@ -56,7 +56,7 @@ def test_json_to_a_file_and_a_table_of_features(folder):
     assert Path("results/one.csv").read_text().startswith('example,feature,mean,lower,upper,rank,radius\n0,"0,0,0",')
 
 
-def test_a_report_of_each_image_if_asked_for_also_of_results_that_are_kept(folder):
+def test_a_report_is_written_for_new_and_for_kept_results(folder):
     assert call(folder, "one.png", "--out", "results") == 0
     assert not Path("results/one.html").exists()
     for _ in range(2):
@@ -68,14 +68,14 @@ def test_a_report_of_each_image_if_asked_for_also_of_results_that_are_kept(folde
 
 
 @pytest.mark.parametrize("command", ["certify", "attack"])
-def test_an_image_that_does_not_exist_ends_the_command_before_it_begins(folder, capsys, command):
+def test_a_missing_image_is_refused_before_anything_is_written(folder, capsys, command):
     assert main([command, "one.png", "missing.png", "--model", f"{folder}:already", "--out", "results"]) == 2
     assert "Expected an image or a folder of images, got missing.png, which does not exist." in capsys.readouterr().err
     assert not Path("results").exists()
 
 
 @pytest.mark.filterwarnings("default:Results in:UserWarning")
-def test_reports_and_tables_that_are_there_follow_their_result(folder):
+def test_existing_reports_and_tables_are_updated_with_their_result(folder):
     assert call(folder, "one.png", "--report", "--csv", "--radius", "0.01", "--out", "results") == 0
     before = {suffix: Path(f"results/one.{suffix}").read_text() for suffix in ("html", "csv")}
     assert call(folder, "one.png", "--radius", "0.02", "--out", "results", samples=128) == 0
@@ -85,7 +85,7 @@ def test_reports_and_tables_that_are_there_follow_their_result(folder):
 
 
 @pytest.mark.filterwarnings("default:Results in:UserWarning")
-def test_files_of_others_beside_a_result_are_left_alone(folder):
+def test_tables_and_pages_of_other_programs_are_left_alone(folder):
     Path("two.csv").write_text("label,x,y\n")
     Path("two.html").write_text("<!DOCTYPE html><title>mine</title>")
     for radius in ("0.01", "0.02"):
@@ -104,7 +104,7 @@ def test_an_image_stops_once_its_overlap_is_certified(folder, capsys):
     assert main(["verify", "results/one.json"]) == 0
 
 
-def test_images_of_one_name_do_not_overwrite_each_other(folder):
+def test_images_with_the_same_name_do_not_overwrite_each_other(folder):
     Path("other").mkdir()
     Path("other/one.png").write_bytes(Path("one.png").read_bytes())
     assert call(folder, "one.png", "other/one.png", "--out", "results") == 0
@@ -113,12 +113,12 @@ def test_images_of_one_name_do_not_overwrite_each_other(folder):
 
 
 @pytest.mark.parametrize(("target", "recorded"), [("argmax", "argmax"), ("2", 2)])
-def test_targets(folder, target, recorded, capsys):
+def test_the_target_is_recorded(folder, target, recorded, capsys):
     assert call(folder, "one.png", "--target", target, "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)[0]["setup"]["target"] == [recorded]
 
 
-def test_a_seed_fixes_the_result_and_a_region_is_certified(folder, capsys):
+def test_a_seed_determines_the_result_and_a_region_is_certified(folder, capsys):
     outputs = []
     for _ in range(2):
         assert call(folder, "one.png", "--region", "5,0,20,20", "--json", "-") == 0
@@ -129,12 +129,12 @@ def test_a_seed_fixes_the_result_and_a_region_is_certified(folder, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:In .* draws more than 1 %:UserWarning")  # bfloat16 has few values
-def test_features_may_be_pixels_and_models_of_other_precision(folder, capsys):
+def test_features_can_be_pixels_and_models_can_have_another_precision(folder, capsys):
     assert call(folder, "one.png", "--groups", "channels", "--dtype", "bfloat16", "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)[0]["n_features"] == 144
 
 
-def test_a_module_and_keyword_arguments_and_grey_images(folder, capsys):
+def test_a_model_can_be_a_module_and_take_keyword_arguments_and_grey_images(folder, capsys):
     assert call(folder, "one.png", "--json", "-", model="already", model_args=()) == 0
     assert call(folder, "one.png", "--json", "-", "--channels", "1", model="grey", model_args=("size=12",)) == 0
     assert "one.png" in capsys.readouterr().out
@@ -147,7 +147,7 @@ def test_normalisation_becomes_part_of_the_model(folder, capsys):
     assert normalised["overlap"] != json.loads(capsys.readouterr().out)[0]["overlap"]
 
 
-def test_local_weights_of_a_torchvision_model(folder, capsys):
+def test_a_torchvision_model_takes_local_weights(folder, capsys):
     from torchvision.models import get_model
 
     torch.manual_seed(0)
@@ -242,7 +242,7 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
         ([], "--model"),
     ],
 )
-def test_a_bad_call_is_said_in_a_line_and_writes_nothing(folder, capsys, arguments, message):
+def test_a_bad_call_prints_its_reason_and_writes_nothing(folder, capsys, arguments, message):
     before = {p.name for p in Path().iterdir()}
     words = [argument.format(folder=folder) for argument in arguments]
     assert main(["certify", "one.png", "--samples", "8", "--size", "12", "-q", *words]) == 2
@@ -255,7 +255,7 @@ def test_a_bad_call_is_said_in_a_line_and_writes_nothing(folder, capsys, argumen
 
 @pytest.fixture
 def saved(folder):
-    """The network of the folder in every form that a file can have."""
+    """The network of the folder, saved in every kind of file."""
     import importlib
 
     network = importlib.import_module(folder).made(12)
@@ -284,14 +284,14 @@ def saved(folder):
         ),
     ],
 )
-def test_files_in_the_wrong_place_are_told_where_to_go(folder, saved, capsys, arguments, message):
+def test_a_file_given_to_the_wrong_option_is_refused_with_the_right_option(folder, saved, capsys, arguments, message):
     assert main(["certify", "one.png", "--model", f"{folder}:already", "-q", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
 
 
-def test_a_torchscript_file_is_a_model_and_so_is_a_function_that_returns_one(folder, saved, capsys):
+def test_a_model_can_be_a_torchscript_file_or_a_function_that_returns_one(folder, saved, capsys):
     overlaps = []
     Path("scripts.py").write_text("import torch\n\ndef load():\n    return torch.jit.load('scripted.pt')\n")
     for model in (f"{folder}:already", "scripted.pt", "scripts:load"):
@@ -303,7 +303,7 @@ def test_a_torchscript_file_is_a_model_and_so_is_a_function_that_returns_one(fol
     assert overlaps[0] == overlaps[1] == overlaps[2]
 
 
-def test_an_interrupted_run_keeps_what_is_done(folder, capsys, monkeypatch):
+def test_an_interrupted_run_keeps_its_finished_results(folder, capsys, monkeypatch):
     top_k, calls = Certifier.top_k, []
 
     def interrupted(self, *arguments, **named):
@@ -319,7 +319,7 @@ def test_an_interrupted_run_keeps_what_is_done(folder, capsys, monkeypatch):
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_a_folder_is_its_images_and_gets_a_summary(folder, capsys):
+def test_a_folder_stands_for_its_images_and_gets_a_summary(folder, capsys):
     for name in ("photos/b.png", "photos/a.jpg", "photos/more/a.png", "photos/.hidden/c.png", "photos/summary.png"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(Path("one.png").read_bytes())
@@ -334,19 +334,19 @@ def test_a_folder_is_its_images_and_gets_a_summary(folder, capsys):
     assert names == {"a", "b", "more-a", "image-summary"}
     assert Path("photos/results/summary.csv").read_text().startswith("name,k,overlap,")
     assert Path("photos/results/summary.png").is_file()
-    # The pictures of the results are no images of the folder.
+    # The pictures among the results are not taken as images of the folder.
     assert call(folder, "photos", "--out", "photos/results", samples=16) == 0
     assert "4 examples (4 kept)" in capsys.readouterr().out
 
 
-def test_a_folder_without_images_is_said(folder, capsys):
+def test_a_folder_without_images_is_refused(folder, capsys):
     Path("empty").mkdir()
     assert call(folder, "empty", "--out", "results") == 2
     assert "Expected images in the folder empty, got none." in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("default:Results in:UserWarning")
-def test_the_same_command_keeps_its_results_and_fills_in_what_is_missing(folder, capsys):
+def test_the_same_command_keeps_its_results_and_writes_missing_files(folder, capsys):
     assert call(folder, "one.png", "--out", "results") == 0
     before = {path.name: path.stat().st_mtime_ns for path in Path("results").iterdir()}
     Path("results/one.png").unlink()
@@ -366,7 +366,7 @@ def test_the_same_command_keeps_its_results_and_fills_in_what_is_missing(folder,
     capsys.readouterr()
 
 
-def test_shards_of_a_command_are_a_partition(folder, capsys):
+def test_shards_of_a_command_certify_each_image_once(folder, capsys):
     for index in ("1/2", "2/2"):
         assert call(folder, "one.png", "two.jpg", "--out", "results", "--shard", index, samples=16) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -382,14 +382,14 @@ def test_shards_of_a_command_are_a_partition(folder, capsys):
         assert f"expected I/N with I from 1 to N, got {wrong}" in capsys.readouterr().err
 
 
-def test_why_an_image_failed_is_said_in_full_if_asked(folder, capsys):
+def test_verbose_prints_the_traceback_of_a_failure(folder, capsys):
     Path("junk.png").write_bytes(b"no image")
     words = ["certify", "junk.png", "--model", f"{folder}:already", "--samples", "8", "--size", "12", "--json", "-"]
     assert main([*words, "-v"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_names_are_free_whatever_the_files_are_called(folder):
+def test_names_of_results_are_unique(folder):
     from captum_certified.cli.image_files import expanded
 
     paths = [Path(name) for name in ("a/x.png", "b/x.png", "x-2.png", "c/x.png", "summary-1.png", ".png")]
@@ -445,7 +445,7 @@ def test_every_kind_of_image_becomes_pixels_in_the_unit_interval(tmp_path, name,
         ("bytes.npy", np.full((4, 4), 200, np.int32), "8 or 16-bit unsigned integers or floats, got torch.int32"),
     ],
 )
-def test_arrays_that_are_no_images_are_refused(tmp_path, name, array, message):
+def test_arrays_that_are_not_images_are_refused(tmp_path, name, array, message):
     import re
 
     with pytest.raises(InvalidInputError, match=re.escape(message)):
@@ -491,7 +491,7 @@ def test_a_photograph_is_framed_as_torchvision_does(tmp_path):
     assert torch.equal(image[0], expected)
 
 
-def test_a_region_is_carried_through_resize_and_crop():
+def test_a_region_is_resized_and_cropped_with_its_image():
     # A file of 40 × 80 pixels, resized to 20 × 40; the crop shows columns 20 to 60 of the file.
     mask = region_mask((0, 0, 40, 20), Framing(resize=20, crop=20), (40, 80))
     assert mask.shape == (1, 1, 20, 20)
@@ -504,8 +504,8 @@ def test_a_region_is_carried_through_resize_and_crop():
 
 
 @pytest.mark.parametrize("size", range(25, 40))
-def test_a_region_is_where_the_crop_puts_it(tmp_path, size):
-    """As torchvision pads and cuts, which round differently."""
+def test_a_region_is_rounded_as_the_crop_is(tmp_path, size):
+    """Torchvision rounds differently where it pads and where it crops."""
     array = np.zeros((size, size + 3, 3), np.uint8)
     array[10:15, 15:19] = 255
     Image.fromarray(array).save(tmp_path / "photo.png")
@@ -538,14 +538,14 @@ def test_no_image_is_overwritten_by_its_figure(folder, command, capsys):
     assert Path("one.png").read_bytes() == before
 
 
-def test_a_folder_of_images_is_no_folder_of_results(folder, capsys):
+def test_a_folder_of_images_cannot_be_the_folder_of_results(folder, capsys):
     Path("images").mkdir()
     Path("one.png").rename("images/one.png")
     assert main(["certify", "images", "--model", f"{folder}:made", "--out", "images", "-q"]) == 2
     assert "got none but those of `--out`, which is not read" in capsys.readouterr().err
 
 
-def test_another_class_than_the_predicted_one_is_said(folder, capsys):
+def test_an_explained_class_that_is_not_predicted_is_printed(folder, capsys):
     arguments = ["--model", f"{folder}:already", "--size", "12", "--samples", "8", "-q"]
     main(["certify", "one.png", *arguments])
     predicted = int(re.search(r"class (\d), at least", capsys.readouterr().out)[1])
@@ -557,7 +557,7 @@ def test_another_class_than_the_predicted_one_is_said(folder, capsys):
     assert re.search(shared, printed)
 
 
-def test_where_nothing_is_proved_the_way_on_is_named(folder, capsys):
+def test_too_few_draws_are_named_where_nothing_is_proved(folder, capsys):
     main(
         ["certify", "one.png", "--model", f"{folder}:already", "--size", "12", "--samples", "4", "--radius", "9", "-q"]
     )
@@ -566,7 +566,7 @@ def test_where_nothing_is_proved_the_way_on_is_named(folder, capsys):
     assert f"nothing is proved: {few}" in printed
 
 
-def test_where_enough_draws_prove_nothing_the_advice_voids_nothing(folder, capsys):
+def test_another_seed_is_advised_where_enough_draws_prove_nothing(folder, capsys):
     settings = ["--size", "12", "--samples", "64", "--radius", "0", "--k", "1", "--bound", "theorem2", "-q"]
     main(["certify", "one.png", "--model", f"{folder}:already", *settings])
     assert (
@@ -575,7 +575,7 @@ def test_where_enough_draws_prove_nothing_the_advice_voids_nothing(folder, capsy
     ) in capsys.readouterr().out
 
 
-def test_an_image_that_the_model_does_not_take(folder, capsys):
+def test_an_image_that_the_model_does_not_take_is_reported_with_its_size(folder, capsys):
     main(["certify", "one.png", "--model", f"{folder}:already", "--samples", "8", "-q"])
     assert "takes images of 20 × 30 pixels with 3 channels; see `--size` and `--channels`" in capsys.readouterr().out
 
@@ -587,7 +587,7 @@ def test_an_image_that_the_model_does_not_take(folder, capsys):
         ("--samples", "1e3", "expected an integer from 1, got 1e3"),
     ],
 )
-def test_numbers_in_other_words(folder, option, value, message, capsys):
+def test_malformed_numbers_are_refused(folder, option, value, message, capsys):
     assert main(["certify", "one.png", "--model", f"{folder}:already", option, value]) == 2
     assert message in capsys.readouterr().err
 
@@ -612,7 +612,7 @@ def test_a_region_has_a_confidence_of_its_own(folder, capsys):
     assert "stays in the region, on average over noisy copies\n" in text
 
 
-def test_what_is_held_fixed_is_said_once_for_each_kind_of_target():
+def test_conditions_are_printed_once_for_each_kind_of_target():
     of = {"setup": {"target": 1}, "stdevs": 0.2}
     argmax = {"setup": {"target": ["argmax"]}, "stdevs": 0.2}
     lines = conditions_of([of, {"error": "broken"}, argmax, of, {"setup": {}, "stdevs": [0.0, 0.2]}])
@@ -622,7 +622,7 @@ def test_what_is_held_fixed_is_said_once_for_each_kind_of_target():
 
 
 @pytest.mark.parametrize("command", ["certify", "attack"])
-def test_what_must_be_fixed_before_looking_is_named(command, capsys):
+def test_the_help_names_the_options_to_fix_before_looking(command, capsys):
     main([command, "--help"])
     text = " ".join(capsys.readouterr().out.split())
     named = re.search(r"Fix the images and all of (.*) before looking at anything computed from these draws", text)[1]

@@ -30,7 +30,7 @@ def page_faults(call, **environment):
 
 
 @gnu
-def test_memory_that_was_freed_is_used_again():
+def test_freed_memory_is_used_again():
     assert page_faults("keep_freed_memory()") < 100
 
 
@@ -40,11 +40,11 @@ def test_memory_that_was_freed_is_used_again():
     [("", {}), ("keep_freed_memory()", {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"})],
     ids=["by default", "where the user says so"],
 )
-def test_otherwise_the_system_gets_it_back(call, environment):
+def test_freed_memory_returns_to_the_system_by_default_and_if_the_user_says_so(call, environment):
     assert page_faults(call, **environment) > 100
 
 
-def test_only_a_process_of_its_own_is_changed(monkeypatch, capsys):
+def test_memory_is_kept_only_in_a_process_of_the_program_itself(monkeypatch, capsys):
     from captum_certified.cli import main, program
 
     called = []

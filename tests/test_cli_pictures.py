@@ -1,4 +1,4 @@
-"""Folders of image files of odd kinds through the command line: right pixels, or one line that says why not."""
+"""Unusual image files on the command line: the right pixels, or one line with the reason."""
 
 import json
 import re
@@ -23,12 +23,12 @@ def call(folder, *words):
 
 
 def pixels(values):
-    """What the model must get, shape (1, 3, 12, 12)."""
+    """The expected input of the model, shape (1, 3, 12, 12)."""
     values = torch.from_numpy(np.array(values)).float()
     return (values.permute(2, 0, 1) if values.dim() == 3 else values.expand(3, -1, -1)).unsqueeze(0).contiguous()
 
 
-def test_ten_files_of_odd_kinds_are_certified_with_the_right_pixels_or_refused_in_one_line(folder, capsys):
+def test_unusual_files_are_certified_with_the_right_pixels_or_refused_in_one_line(folder, capsys):
     odd = Path("odd")
     odd.mkdir()
     transparent = RGB.quantize(16)
@@ -69,7 +69,7 @@ def test_ten_files_of_odd_kinds_are_certified_with_the_right_pixels_or_refused_i
         assert message in line
     assert len(list(Path("results").glob("*.npz"))) == 5
     assert printed.err == ""
-    # One line each, the summary of two, and where the results are.
+    # One line for each file, two lines of summary, and the folder of the results.
     assert len(printed.out.splitlines()) <= 10 + 3
 
 
@@ -81,7 +81,7 @@ def save_turned(path, orientation=6):
 
 @pytest.mark.parametrize("command", ["certify", "attack"])
 @pytest.mark.filterwarnings("default:turned.png has EXIF orientation:UserWarning")
-def test_an_orientation_is_said_in_one_line_and_applied_if_asked_for(folder, capsys, command):
+def test_an_orientation_is_reported_in_one_line_and_applied_with_exif(folder, capsys, command):
     save_turned("turned.png")
     words = [command, "turned.png", "--model", f"{folder}:already", *QUICK]
     words += ["--steps", "1", "--restarts", "1", "--attack-draws", "2"] if command == "attack" else []
@@ -99,7 +99,7 @@ def test_an_orientation_is_said_in_one_line_and_applied_if_asked_for(folder, cap
 
 @pytest.mark.filterwarnings("default:turned.png has EXIF orientation:UserWarning")
 @pytest.mark.filterwarnings("default:Results in results of other settings are redone:UserWarning")
-def test_exif_asked_for_later_redoes_the_result(folder, capsys):
+def test_exif_given_later_redoes_the_result(folder, capsys):
     save_turned("turned.png")
     digests = []
     for words in ([], ["--exif"]):

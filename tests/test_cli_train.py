@@ -1,4 +1,4 @@
-"""``captum-certified train``: weights that the other commands can use, and a training that goes on."""
+"""``captum-certified train``: weights for the other commands, and a training that can be resumed."""
 
 import json
 import re
@@ -29,7 +29,7 @@ GAUSSIAN = ["--loss", "gaussian", "--loss-arg", "stdev=0.1"]
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """Images whose class is which half is brighter, and a module with a network for them."""
+    """Images whose class is the brighter half, and a module with a network for them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     name = f"networks_{tmp_path.name.replace('-', '_')}"
@@ -45,7 +45,7 @@ def data(tmp_path, monkeypatch):
     return ["train", "--model", f"{name}:small", "--channels", "1", "--data", "halves.npz", "-q", "--lr", "0.01"]
 
 
-def test_weights_are_trained_and_other_commands_take_them(data, tmp_path, capsys):
+def test_trained_weights_can_be_used_by_other_commands(data, tmp_path, capsys):
     assert main([*data, *GAUSSIAN, "--epochs", "15", "--batch-size", "16", "--out", "weights.pt", "--json", "-"]) == 0
     printed = capsys.readouterr()
     record = json.loads(printed.out)
@@ -62,7 +62,7 @@ def test_weights_are_trained_and_other_commands_take_them(data, tmp_path, capsys
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", *sorted(train._LOSSES)])
-def test_every_loss_can_be_asked_for(data, loss):
+def test_every_loss_can_be_chosen(data, loss):
     needed = {"adversarial": ["radius=0.1"], "ddn": ["max_norm=0.5"], "ig-norm": ["radius=0.1"]}
     needed |= {"gaussian": ["stdev=0.1"], "ig-sum-norm": ["radius=0.1"], "saliency": ["radius=0.1"]}
     steps = {"ig-norm": ["n_steps=2"], "ddn": ["step_num=2"], "saliency": ["step_num=1"], "adversarial": ["norm=L2"]}
@@ -90,7 +90,7 @@ def test_an_interrupted_training_is_resumed(data, tmp_path, monkeypatch, capsys)
         torch.testing.assert_close(again[name], value, rtol=0, atol=0)
 
 
-def test_weights_of_a_normalised_network_are_those_of_the_network(data, tmp_path):
+def test_weights_of_a_normalised_network_are_saved_without_the_normalisation(data, tmp_path):
     assert main([*data, *GAUSSIAN, "--mean", "0.5", "--std", "0.5", "--epochs", "1", "--out", "weights.pt"]) == 0
     assert "0.weight" in torch.load(tmp_path / "weights.pt", weights_only=True)
 
@@ -123,12 +123,12 @@ def test_weights_of_a_normalised_network_are_those_of_the_network(data, tmp_path
         ([*GAUSSIAN, "--data", "missing.npz"], "No such file or directory: 'missing.npz'"),
     ],
 )
-def test_bad_calls_say_what_is_wrong(data, capsys, words, message):
+def test_bad_calls_print_the_reason(data, capsys, words, message):
     assert main([*data, "--out", "weights.pt", *words]) == 2
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_the_loop_is_the_library_s(data, monkeypatch):
+def test_the_command_trains_by_fit(data, monkeypatch):
     seen = {}
 
     def recorded(*arguments, **settings):
@@ -149,14 +149,14 @@ def test_initial_weights_depend_on_the_seed(data, tmp_path):
     assert not torch.equal(one["1.weight"], two["1.weight"])
 
 
-def test_what_was_trained_on_is_not_called_test_images(data, tmp_path, capsys):
+def test_images_of_the_training_are_not_called_test_images(data, tmp_path, capsys):
     with np.load("halves.npz") as parts:
         np.savez("whole.npz", images=parts["train_images"], labels=parts["train_labels"])
     assert main([*data, "--data", "whole.npz", "--epochs", "1", "--out", "weights.pt"]) == 0
     assert "of 80 training images are right" in capsys.readouterr().out
 
 
-def test_folders_have_parts_and_the_same_classes(data, tmp_path, capsys):
+def test_folders_have_parts_with_the_same_classes(data, tmp_path, capsys):
     with np.load("halves.npz") as parts:
         for part in ("train", "val"):
             for label in (0, 1):
@@ -172,7 +172,17 @@ def test_folders_have_parts_and_the_same_classes(data, tmp_path, capsys):
     assert "test images of the classes ['class0', 'class1'], got ['another', 'class1']" in capsys.readouterr().err
 
 
-def test_a_torchvision_model_can_begin_without_weights(data, tmp_path):
+def test_a_folder_can_be_tested_on_an_archive(data, tmp_path, capsys):
+    with np.load("halves.npz") as parts:
+        for label in (0, 1):
+            (tmp_path / "folder" / f"class{label}").mkdir(parents=True)
+            image = parts["train_images"][np.flatnonzero(parts["train_labels"] == label)[0]]
+            Image.fromarray(image).save(tmp_path / "folder" / f"class{label}" / "0.png")
+    assert main([*data, "--data", "folder", "--test", "halves.npz", "--epochs", "1", "--out", "weights.pt"]) == 0
+    assert "of 40 test images are right" in capsys.readouterr().out
+
+
+def test_a_torchvision_model_can_be_trained_from_scratch(data, tmp_path):
     command = ["train", "--model", "squeezenet1_1", "--from-scratch", "--model-arg", "num_classes=2", "-q"]
     pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
     np.savez("colours.npz", images=pixels, labels=np.array([0, 1]))

@@ -1,4 +1,4 @@
-"""The demo: deterministic, interesting, complete on disk, and leaving nothing behind."""
+"""The demo: its results are deterministic and not trivial, and its files are complete."""
 
 import io
 import json
@@ -20,7 +20,7 @@ def made(tmp_path_factory):
     return run_demo(SMALL, directory), directory
 
 
-def test_digits_are_split_without_overlap_into_images_of_the_unit_interval():
+def test_digits_are_split_into_parts_with_pixels_in_the_unit_interval():
     digits = load_digits()
     assert digits.train_images.shape == (1500, 1, 8, 8)
     assert digits.test_images.shape == (297, 1, 8, 8)
@@ -28,7 +28,7 @@ def test_digits_are_split_without_overlap_into_images_of_the_unit_interval():
     assert sorted(set(digits.test_labels.tolist())) == list(range(10))
 
 
-def test_classifier_is_deterministic_knows_the_digits_and_leaves_the_generators_alone():
+def test_classifier_is_deterministic_and_accurate_and_leaves_the_generators_alone():
     digits, state = load_digits(), torch.get_rng_state()
     models = [train_classifier(digits, sigma=0.25, seed=3) for _ in range(2)]
     assert torch.equal(torch.get_rng_state(), state)
@@ -40,14 +40,14 @@ def test_classifier_is_deterministic_knows_the_digits_and_leaves_the_generators_
     assert int(correct.sum()) >= 280
 
 
-def test_numbers_are_neither_vacuous_nor_perfect(made):
+def test_certified_overlaps_are_neither_vacuous_nor_perfect(made):
     report, _ = made
     shares = [float(result.certificate.overlap_fraction[0]) for result in report.results]
     assert all(0.3 <= share <= 0.95 for share in shares)
     assert all(result.paper <= int(result.certificate.overlap[0]) for result in report.results)
 
 
-def test_files_are_complete_and_agree(made):
+def test_files_are_complete_and_pass_verification(made):
     report, directory = made
     names = sorted(path.name for path in directory.iterdir())
     assert names == [
@@ -70,7 +70,7 @@ def test_results_record_settings_seed_versions_input_and_prediction(made):
     assert {"torch", "captum", "captum-certified", "python"} <= record["versions"].keys()
 
 
-def test_attacks_stay_above_the_certificates_and_are_recorded(made):
+def test_attacked_overlaps_stay_above_the_certificates_and_are_recorded(made):
     report, _ = made
     for result in report.results:
         assert int(result.certificate.overlap[0]) <= result.attacked.smoothed <= result.certificate.k
@@ -107,7 +107,7 @@ def test_same_settings_give_the_same_results(made, tmp_path):
         ({"sigma": float("nan")}, "Expected `stdevs`"),
     ],
 )
-def test_impossible_settings_are_refused_before_anything_is_made(tmp_path, settings, match):
+def test_settings_out_of_range_are_refused_before_anything_is_written(tmp_path, settings, match):
     with pytest.raises(CaptumCertifiedError, match=match):
         run_demo(DemoSettings(**settings), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -118,7 +118,7 @@ def test_images_out_of_range_are_invalid_input(tmp_path):
         run_demo(DemoSettings(images=1000), tmp_path)
 
 
-def test_without_scikit_learn_the_extra_is_named(monkeypatch, tmp_path):
+def test_the_error_without_scikit_learn_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(CaptumCertifiedError, match=r"pip install 'captum-certified\[demo\]'"):
         run_demo(SMALL, tmp_path / "out")
