@@ -34,6 +34,16 @@ from captum_certified.theory.rank import (
     theorem3_rank,
     top_k_ratios,
 )
+from captum_certified.theory.reference_sets import (
+    chance_overlap,
+    reference_costs,
+    reference_floor,
+    reference_ladder,
+    reference_overlap_from_bounds,
+    reference_overlap_from_ladder,
+    reference_ratio_from_ladder,
+    spectral_reference_overlap,
+)
 from captum_certified.theory.region import dkw_half_width, region_mass, region_mass_bounds
 from captum_certified.theory.selection import selection, selection_ratios
 from captum_certified.theory.sequential import look_level, look_sizes
@@ -48,6 +58,7 @@ from captum_certified.theory.shift import (
 
 __all__ = [
     "Displacement",
+    "chance_overlap",
     "chi",
     "clopper_pearson_interval",
     "definition_3_1_ranks",
@@ -76,6 +87,12 @@ __all__ = [
     "probit",
     "ranks_from_bounds",
     "ratio_from_ladder",
+    "reference_costs",
+    "reference_floor",
+    "reference_ladder",
+    "reference_overlap_from_bounds",
+    "reference_overlap_from_ladder",
+    "reference_ratio_from_ladder",
     "region_mass",
     "region_mass_bounds",
     "release_bounds",
@@ -86,6 +103,7 @@ __all__ = [
     "short_displacement",
     "spectral_overlap",
     "spectral_ranks",
+    "spectral_reference_overlap",
     "staying_costs",
     "theorem2_ladder",
     "theorem3_rank",

@@ -1,11 +1,20 @@
 """The least squared change of a map that changes its order: S2 and S5."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from captum_certified.theory.shift import Floats
 
-__all__ = ["exchange_costs", "spectral_overlap", "spectral_ranks", "staying_costs"]
+__all__ = [
+    "costs_of_exchange",
+    "exchange_costs",
+    "most_affordable",
+    "spectral_overlap",
+    "spectral_ranks",
+    "staying_costs",
+]
 
 # Costs are lowered by the rounding error of sums over 10⁵ features before they are compared with B².
 _SLACK = 1e-8
@@ -35,7 +44,8 @@ def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
         [0.00125, 0.046875, 0.29208333]
     """
     leavers, newcomers = _sides(mean, k)
-    return _exchange_costs(leavers, newcomers, np.asarray(exchanged, dtype=np.int64))
+    m = np.asarray(exchanged, dtype=np.int64)
+    return costs_of_exchange(leavers, newcomers, m, m)
 
 
 def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
@@ -58,20 +68,39 @@ def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
         array([4, 3, 2, 0])
     """
     leavers, newcomers = _sides(mean, k)
-    if len(newcomers) <= _AT_ONCE:
-        costs = _exchange_costs(leavers, newcomers, np.arange(1, len(newcomers) + 1))
-        # E_m never falls with m, but rounding may break this order, so each cost is capped by the later costs.
-        cheapest = np.minimum.accumulate(costs[::-1])[::-1] * (1.0 - _SLACK)
-        return k - np.searchsorted(cheapest, squared, side="right")
-    possible = np.zeros(len(squared), dtype=np.int64)  # the largest m known to be affordable
-    impossible = np.full(len(squared), len(newcomers) + 1, dtype=np.int64)  # the smallest known not to be
+
+    def costs(exchanged: Integers) -> Floats:
+        return costs_of_exchange(leavers, newcomers, exchanged, exchanged)
+
+    return k - most_affordable(costs, squared, least=0, most=len(newcomers))
+
+
+def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, least: int, most: int) -> Integers:
+    """The largest m in (least, most] whose cost is at most B², or ``least``.
+
+    Args:
+        costs: E_m for several m; never falling.
+        squared: B², shape (R,).
+        least: What costs nothing.
+        most: The largest m.
+
+    Returns:
+        Shape (R,).
+    """
+    if most - least <= _AT_ONCE:
+        each = costs(np.arange(least + 1, most + 1))
+        # What a later exchange costs, an earlier one cannot exceed; rounding may say otherwise.
+        cheapest = np.minimum.accumulate(each[::-1])[::-1] * (1.0 - _SLACK)
+        return least + np.searchsorted(cheapest, squared, side="right").astype(np.int64)
+    possible = np.full(len(squared), least, dtype=np.int64)  # the largest m known to be affordable
+    impossible = np.full(len(squared), most + 1, dtype=np.int64)  # the smallest known not to be
     while np.any(impossible - possible > 1):
-        middle = np.maximum((possible + impossible) // 2, 1)
-        affordable = _exchange_costs(leavers, newcomers, middle) * (1.0 - _SLACK) <= squared
+        middle = np.maximum((possible + impossible) // 2, least + 1)
+        affordable = costs(middle) * (1.0 - _SLACK) <= squared
         open_ = impossible - possible > 1
         possible = np.where(open_ & affordable, middle, possible)
         impossible = np.where(open_ & ~affordable, middle, impossible)
-    return k - possible
+    return possible
 
 
 def spectral_ranks(mean: Floats, squared: float) -> Integers:
@@ -146,19 +175,32 @@ def _sides(mean: Floats, k: int) -> tuple[Floats, Floats]:
     return ordered[:depth] - ordered[0], newcomers - ordered[0]
 
 
-def _exchange_costs(leavers: Floats, newcomers: Floats, exchanged: Integers) -> Floats:
-    """Return E_m for leavers in ascending and newcomers in descending order."""
+def costs_of_exchange(leavers: Floats, newcomers: Floats, leaving: Integers, entering: Integers) -> Floats:
+    """min_t Σ (y_j − t)₊² + Σ (t − z_j)₊² over the first ``leaving`` y and the first ``entering`` z.
+
+    Args:
+        leavers: y, in ascending order.
+        newcomers: z, in descending order.
+        leaving: How many of y; 0 costs nothing.
+        entering: How many of z, in the same shape.
+
+    Returns:
+        The costs in that shape; 0 where the sides cross.
+    """
     sums = [np.concatenate([[0.0], np.cumsum(side)]) for side in (leavers, newcomers)]
     squares = [np.concatenate([[0.0], np.cumsum(side**2)]) for side in (leavers, newcomers)]
     falling = -newcomers
-    low, high = newcomers[exchanged - 1], leavers[exchanged - 1]
+    low = np.append(newcomers, np.inf)[entering - 1]
+    high = np.append(leavers, -np.inf)[leaving - 1]
+    crossing = low >= high
+    low, high = np.where(crossing, 0.0, low), np.where(crossing, 0.0, high)
 
     def active(t: Floats) -> tuple[Integers, Integers, Integers, Floats]:
-        """Return where the leavers above t and the newcomers below t begin, their number, and their sum."""
-        above = np.minimum(np.searchsorted(leavers, t, side="right"), exchanged)
-        below = np.minimum(np.searchsorted(falling, -t, side="right"), exchanged)
-        total = sums[0][exchanged] - sums[0][above] + sums[1][exchanged] - sums[1][below]
-        return above, below, 2 * exchanged - above - below, total
+        """Where the leavers above t and the newcomers below t begin, how many they are, and their sum."""
+        above = np.minimum(np.searchsorted(leavers, t, side="right"), leaving)
+        below = np.minimum(np.searchsorted(falling, -t, side="right"), entering)
+        total = sums[0][leaving] - sums[0][above] + sums[1][entering] - sums[1][below]
+        return above, below, leaving + entering - above - below, total
 
     # The objective is convex in t with the derivative 2(count·t − total). Newton's method is kept within the bracket.
     t = (low + high) / 2.0
@@ -172,9 +214,9 @@ def _exchange_costs(leavers: Floats, newcomers: Floats, exchanged: Integers) -> 
             break
         t = following
     above, below, count, total = active(t)
-    square = squares[0][exchanged] - squares[0][above] + squares[1][exchanged] - squares[1][below]
+    square = squares[0][leaving] - squares[0][above] + squares[1][entering] - squares[1][below]
     with np.errstate(invalid="ignore", divide="ignore"):
-        costs = np.where(count > 0, square - total**2 / np.maximum(count, 1), 0.0)
+        costs = np.where(~crossing & (count > 0), square - total**2 / np.maximum(count, 1), 0.0)
     return np.maximum(costs, 0.0)
 
 

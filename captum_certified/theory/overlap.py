@@ -14,6 +14,8 @@ from captum_certified.theory.shift import Floats, probit
 
 __all__ = [
     "interval_ladder",
+    "ladder_between",
+    "largest_descending",
     "overlap_from_bounds",
     "overlap_from_ladder",
     "ratio_from_ladder",
@@ -44,12 +46,12 @@ def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
     """
     n = mean.shape[1]
     depth = min(2 * k - 1, n)
-    top = _largest_descending(mean, depth)
+    top = largest_descending(mean, depth)
     partners = np.full((len(mean), k), -np.inf)
     first = max(2 * k - n, 1)  # the first i whose partner 2K − i is a rank that exists
     if first <= k:
         partners[:, first - 1 :] = top[:, 2 * k - np.arange(first, k + 1) - 1]
-    return _ladder(top[:, :k] - half_width, partners + half_width)
+    return ladder_between(top[:, :k] - half_width, partners + half_width)
 
 
 def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Floats:
@@ -73,7 +75,7 @@ def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Float
         >>> interval_ladder(mean - 0.01, mean + 0.01, mean, 2).round(3).tolist()
         [[1.227, 0.806]]
     """
-    return _ladder(*_opponents(lower, upper, mean, k))
+    return ladder_between(*_opponents(lower, upper, mean, k))
 
 
 def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> NDArray[np.int64]:
@@ -159,13 +161,13 @@ def _opponents(lower: Floats, upper: Floats, mean: Floats, k: int) -> tuple[Floa
     newcomers = np.full((rows, k), -np.inf)
     depth = min(k, n - k)
     if depth:
-        rest = _largest_descending(upper[~members].reshape(rows, n - k), depth)
+        rest = largest_descending(upper[~members].reshape(rows, n - k), depth)
         newcomers[:, k - depth :] = rest[:, ::-1]
     return strongest, newcomers
 
 
-def _ladder(strong: Floats, weak: Floats) -> Floats:
-    """Return (Φ⁻¹(strong) − Φ⁻¹(weak)) / 2, −∞ where this is undefined, +∞ where there is no opponent."""
+def ladder_between(strong: Floats, weak: Floats) -> Floats:
+    """(Φ⁻¹(strong) − Φ⁻¹(weak)) / 2, −∞ where an end leaves no room, +∞ where there is no opponent."""
     with np.errstate(invalid="ignore"):
         ladder = (probit(np.clip(strong, 0.0, 1.0)) - probit(np.clip(weak, 0.0, 1.0))) / 2.0
     ladder[np.isnan(ladder)] = -np.inf
@@ -173,7 +175,7 @@ def _ladder(strong: Floats, weak: Floats) -> Floats:
     return ladder
 
 
-def _largest_descending(values: Floats, depth: int) -> Floats:
-    """Return the ``depth`` largest entries of every row, in descending order."""
+def largest_descending(values: Floats, depth: int) -> Floats:
+    """The ``depth`` largest entries of every row, in descending order."""
     cut = values.shape[1] - depth
     return np.asarray(-np.sort(-np.partition(values, cut, axis=1)[:, cut:], axis=1))

@@ -1,0 +1,216 @@
+"""Certified overlap of the top K with any fixed set of features: the plain map's top K, a mask, a bounding box.
+
+R_Y(x̃) counts the features of a reference set Y that are among the K most salient of the map at x̃. Y is not recomputed
+at x̃, so it may be any set, of any size L. The own top set of a map is the case Y = its top K.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captum_certified.theory.exchange import costs_of_exchange, most_affordable
+from captum_certified.theory.overlap import ladder_between, largest_descending
+from captum_certified.theory.shift import Floats
+
+__all__ = [
+    "chance_overlap",
+    "reference_costs",
+    "reference_floor",
+    "reference_ladder",
+    "reference_overlap_from_bounds",
+    "reference_overlap_from_ladder",
+    "reference_ratio_from_ladder",
+    "spectral_reference_overlap",
+]
+
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Floats:
+    """R1. Overlap of a reference set for any simultaneous intervals: the largest i with a_i > b_{K−i+1}.
+
+    a are the shifted lower bounds of the set's features in descending order, b the shifted upper bounds of all others.
+    If fewer than i of the set were in the top K, at least K − i + 1 others would be in it and one of the i strongest of
+    the set would not; the weakest of those others cannot pass it. For interval information this is exact.
+
+    Args:
+        lower: Lower ends, shape (N, n).
+        upper: Upper ends, shape (N, n).
+        members: The reference set of every example, shape (N, n).
+        k: Size K of the top set, 1 to n.
+
+    Returns:
+        Shape (N, K): overlap i is certified for all r < the entry i − 1 (−∞ never, +∞ always).
+
+    Example:
+        >>> mean = np.array([[0.9, 0.8, 0.2, 0.1]])
+        >>> members = np.array([[True, False, True, False]])
+        >>> reference_ladder(mean - 0.01, mean + 0.01, members, 2).round(3).tolist()
+        [[1.227, -0.878]]
+    """
+    return ladder_between(*_opponents(lower, upper, members, k))
+
+
+def reference_overlap_from_bounds(lower: Floats, upper: Floats, members: Mask, k: int) -> Integers:
+    """R1 for bounds on the scores at the perturbed input.
+
+    Args:
+        lower: a, at most h(x̃), shape (N, n).
+        upper: b, at least h(x̃), shape (N, n).
+        members: The reference set of every example, shape (N, n).
+        k: Size K of the top set, 1 to n.
+
+    Returns:
+        Shape (N,), integers in [max(0, K + L − n), min(K, L)].
+
+    Example:
+        >>> mean, members = np.array([[0.9, 0.8, 0.2, 0.1]]), np.array([[True, False, True, False]])
+        >>> reference_overlap_from_bounds(mean - 0.3, mean + 0.3, members, 2)
+        array([1])
+    """
+    strongest, others = _opponents(lower, upper, members, k)
+    holds = np.logical_and.accumulate(strongest > others, axis=1)
+    return np.asarray(np.maximum(holds.sum(axis=1), reference_floor(members, k)), dtype=np.int64)
+
+
+def reference_overlap_from_ladder(ladder: Floats, ratios: Floats, *, floor: Integers, violations: int = 0) -> Integers:
+    """Read certified overlaps with a reference set off a ladder, at any radius, with some intervals allowed to miss.
+
+    Args:
+        ladder: Shape (N, K), not rising along the second axis.
+        ratios: Radii ρ/σ, shape (R,).
+        floor: K + L − n or 0, whichever is larger, shape (N,).
+        violations: v features whose interval is allowed to miss; an overlap of i then proves only i − v.
+
+    Returns:
+        Shape (N, R), integers.
+
+    Example:
+        >>> ladder = np.array([[0.9, 0.4]])
+        >>> reference_overlap_from_ladder(ladder, np.array([0.3, 0.4, 2.0]), floor=np.array([0]))
+        array([[2, 1, 0]])
+    """
+    falling = np.minimum.accumulate(ladder, axis=1)
+    levels = np.stack([ladder.shape[1] - np.searchsorted(row[::-1], ratios, side="right") for row in falling])
+    return np.maximum(levels.astype(np.int64) - violations, floor[:, None])
+
+
+def reference_ratio_from_ladder(ladder: Floats, overlap: Integers, *, floor: Integers, violations: int = 0) -> Floats:
+    """Read the largest certified radius of an overlap with a reference set off a ladder.
+
+    Args:
+        ladder: Shape (N, K), not rising along the second axis.
+        overlap: How many features shall stay in every example, at least 1, shape (N,).
+        floor: K + L − n or 0, whichever is larger, shape (N,); an overlap of so many holds at every radius.
+        violations: v features whose interval is allowed to miss.
+
+    Returns:
+        Shape (N,): the supremum of ρ/σ at which the overlap is certified, rounded down by 1 in 10⁹; 0 if none.
+
+    Example:
+        >>> reference_ratio_from_ladder(np.array([[0.9, 0.4]]), np.array([2]), floor=np.array([0])).round(6)
+        array([0.4])
+    """
+    k = ladder.shape[1]
+    level = overlap + violations
+    falling = np.minimum.accumulate(ladder, axis=1)
+    supremum = np.take_along_axis(falling, np.clip(level, 1, k)[:, None] - 1, axis=1)[:, 0]
+    certified = np.where(level > k, 0.0, np.maximum(supremum, 0.0) * (1.0 - 1e-9))
+    return np.where(overlap <= floor, np.inf, certified)
+
+
+def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> Floats:
+    """E_m: the least ‖h(x̃) − ĥ‖² at which m features outside the reference set are in the top K.
+
+    E_m = min_t Σ_{j≤L−K+m} (y_j − t)₊² + Σ_{j≤m} (t − z_j)₊², where y are the scores of the set in ascending order and
+    z those of all others in descending order. L − K + m of the set must then be outside the top K.
+
+    Args:
+        mean: Empirical scores of one example, shape (n,).
+        members: The reference set, shape (n,).
+        k: Size K of the top set.
+        entering: Numbers m, from max(0, K − L) to min(K, n − L), any shape.
+
+    Returns:
+        E_m in the shape of ``entering``; it never falls with m, and is 0 while the sides cross.
+
+    Example:
+        >>> mean = np.array([0.9, 0.8, 0.6, 0.5])
+        >>> reference_costs(mean, np.array([True, False, True, False]), 2, np.array([1, 2])).round(4).tolist()
+        [0.0, 0.08]
+    """
+    leavers, newcomers = _sides(mean, members, k)
+    m = np.asarray(entering, dtype=np.int64)
+    return costs_of_exchange(leavers, newcomers, m + int(members.sum()) - k, m)
+
+
+def spectral_reference_overlap(mean: Floats, members: Mask, k: int, squared: Floats) -> Integers:
+    """R2. Certified overlap with a reference set: K − max{m : E_m ≤ B²}.
+
+    Args:
+        mean: Empirical scores of one example, shape (n,).
+        members: The reference set, shape (n,), of size L.
+        k: Size K of the top set.
+        squared: B² ≥ ‖h(x̃) − ĥ‖², shape (R,).
+
+    Returns:
+        Shape (R,), integers in [max(0, K + L − n), min(K, L)].
+
+    Example:
+        >>> mean = np.array([0.9, 0.8, 0.6, 0.5])
+        >>> spectral_reference_overlap(mean, np.array([True, False, True, False]), 2, np.array([0.0, 0.1]))
+        array([1, 0])
+    """
+    size = int(members.sum())
+    leavers, newcomers = _sides(mean, members, k)
+
+    def costs(entering: Integers) -> Floats:
+        return costs_of_exchange(leavers, newcomers, entering + size - k, entering)
+
+    return k - most_affordable(costs, squared, least=max(0, k - size), most=min(k, len(mean) - size))
+
+
+def reference_floor(members: Mask, k: int) -> Integers:
+    """The overlap that any top K has with a reference set: K + L − n, not below 0, shape (N,)."""
+    return np.maximum(k + members.sum(axis=1, dtype=np.int64) - members.shape[1], 0)
+
+
+def chance_overlap(members: Mask, k: int) -> Floats:
+    """The fraction of min(K, L) that a top K chosen by chance shares with a reference set: K/n · L/min(K, L).
+
+    Args:
+        members: The reference set of every example, shape (N, n); not empty.
+        k: Size K of the top set.
+
+    Returns:
+        Shape (N,).
+
+    Example:
+        >>> chance_overlap(np.array([[True, True, False, False, False]]), 1)
+        array([0.4])
+    """
+    size = members.sum(axis=1)
+    return np.asarray(k / members.shape[1] * size / np.minimum(size, k), dtype=np.float64)
+
+
+def _opponents(lower: Floats, upper: Floats, members: Mask, k: int) -> tuple[Floats, Floats]:
+    """a_1 … a_K over the set in descending order, −∞ beyond its size, and for each the opponent b_{K−i+1}."""
+    rows, n = lower.shape
+    strongest = np.full((rows, k), -np.inf)
+    others = np.full((rows, k), -np.inf)
+    for row, inside in enumerate(members):
+        size = int(inside.sum())
+        depth = min(k, size)
+        if depth:
+            strongest[row, :depth] = largest_descending(lower[row][None, inside], depth)[0]
+        depth = min(k, n - size)
+        if depth:
+            others[row, k - depth :] = largest_descending(upper[row][None, ~inside], depth)[0, ::-1]
+        others[row, size:] = np.inf  # no more than the set has can stay
+    return strongest, others
+
+
+def _sides(mean: Floats, members: Mask, k: int) -> tuple[Floats, Floats]:
+    """The scores of the set in ascending and of all others in descending order, from ĥ_[K] on."""
+    pivot = np.partition(mean, len(mean) - k)[len(mean) - k]
+    return np.sort(mean[members]) - pivot, -np.sort(-mean[~members]) - pivot
