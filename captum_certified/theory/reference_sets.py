@@ -172,7 +172,7 @@ def spectral_reference_overlap(mean: Floats, members: Mask, k: int, squared: Flo
 
 def reference_floor(members: Mask, k: int) -> Integers:
     """The overlap that any top K has with a reference set: K + L − n, not below 0, shape (N,)."""
-    return np.maximum(k + members.sum(axis=1, dtype=np.int64) - members.shape[1], 0)
+    return np.asarray(np.maximum(k + members.sum(axis=1) - members.shape[1], 0), dtype=np.int64)
 
 
 def chance_overlap(members: Mask, k: int) -> Floats:
