@@ -14,6 +14,7 @@ from captum_certified.certify.distance import DistanceCertificate, certify_dista
 from captum_certified.certify.goal import Goal
 from captum_certified.certify.prover import Prover, check_draws
 from captum_certified.certify.rank import RankCertificate, certify_median_ranks, certify_ranks
+from captum_certified.certify.reference import Reference
 from captum_certified.certify.region import RegionCertificate, certify_region
 from captum_certified.certify.selection import SelectionCertificate, certify_selection
 from captum_certified.certify.sequential import certify_in_looks
@@ -106,6 +107,7 @@ class Certifier:
         covariance: CovarianceRequest = "auto",
         region: Regions = None,
         overlap: float | None = None,
+        reference: Reference = None,
         attribution_kwargs: MethodArguments | None = None,
         seed: int | None = None,
         show_progress: bool = False,
@@ -129,6 +131,7 @@ class Certifier:
                 sampling an example once this overlap is certified or out of reach. An int is a number of features, a
                 float a fraction of K, rounded up. Every certificate from look j, also a later one from the map, has the
                 level α/(j(j+1)), so that looking costs no confidence.
+            reference: Certify how many features of this set stay in the top K; see :meth:`top_k`.
             attribution_kwargs: Arguments of the wrapped method whose names :meth:`certify` uses itself.
             seed: Seed of the noise; ``None`` draws a fresh seed and records it.
             show_progress: Show a progress bar on stderr, and a forecast after the first look.
@@ -151,7 +154,7 @@ class Certifier:
             ('certified', 'certified')
         """
         explainer = self.explainer
-        goal = Goal(k=k, radius=radius, overlap=overlap)
+        goal = Goal(k=k, radius=radius, overlap=overlap, reference=reference)
         check_draws(nt_samples)
         if overlap is not None and "first_draw" in kwargs:
             raise InvalidInputError(
@@ -178,10 +181,16 @@ class Certifier:
         with contextlib.closing(run.maps()) as maps:
             for [smoothed_map] in maps:  # stop at the first map, before all draws are made, if no bound applies
                 self.check(smoothed_map, k=k)
-        return self.top_k(smoothed_map, k=k, radius=radius)
+        return self.top_k(smoothed_map, k=k, radius=radius, reference=reference)
 
     def top_k(
-        self, smoothed_map: SmoothedMap, *, k: float, radius: float, fresh_draws: int | None = None
+        self,
+        smoothed_map: SmoothedMap,
+        *,
+        k: float,
+        radius: float,
+        fresh_draws: int | None = None,
+        reference: Reference = None,
     ) -> TopKCertificate:
         """Certify how much of the top K of a map survives.
 
@@ -192,21 +201,30 @@ class Certifier:
             fresh_draws: Compare with a map of so many fresh draws at the perturbed input, not with the exact map. The
                 statement is weaker, and allows no violations. The perturbed input must be chosen without seeing the
                 fresh draws. The statement does not hold together with other statements.
+            reference: The features whose stay in the top K is certified. ``None``: the map's own top K. ``"plain"``:
+                the top K of the plain attribution at the clean input, of its positive entries. Or a boolean mask
+                structured like the map, first dimension 1 or N, of any size. It is not recomputed at the perturbed
+                input.
         """
-        return certify_top_k(self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws)
+        return certify_top_k(
+            self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws, reference=reference
+        )
 
-    def top_k_curve(self, smoothed_map: SmoothedMap, *, k: float, radii: Sequence[float] | Tensor) -> Tensor:
+    def top_k_curve(
+        self, smoothed_map: SmoothedMap, *, k: float, radii: Sequence[float] | Tensor, reference: Reference = None
+    ) -> Tensor:
         """Certify overlaps at several radii from one map. For each example they hold together.
 
         Args:
             smoothed_map: A map.
             k: Size K of the top set.
             radii: L2 sizes ρ ≥ 0.
+            reference: As in :meth:`top_k`.
 
         Returns:
             Overlaps, int64, shape (N, len(radii)).
         """
-        return certified_curve(self.prover, smoothed_map, k=k, radii=radii)
+        return certified_curve(self.prover, smoothed_map, k=k, radii=radii, reference=reference)
 
     def rank(self, smoothed_map: SmoothedMap, *, radius: float, fresh_draws: int | None = None) -> RankCertificate:
         """Certify the worst rank that each feature can have. For each example all ranks hold together.
@@ -218,19 +236,20 @@ class Certifier:
         """
         return certify_ranks(self.prover, smoothed_map, radius=radius, fresh_draws=fresh_draws)
 
-    def radius(self, smoothed_map: SmoothedMap, *, k: float, overlap: float) -> Tensor:
+    def radius(self, smoothed_map: SmoothedMap, *, k: float, overlap: float, reference: Reference = None) -> Tensor:
         """Return the radius up to which an overlap of the top K is certified.
 
         Args:
             smoothed_map: A map.
             k: Size K of the top set.
             overlap: Overlap to certify: an int is a number of features, a float a fraction of K.
+            reference: As in :meth:`top_k`; a fraction is then one of K, or of the set where that is smaller.
 
         Returns:
             The supremum of the radii at which :meth:`top_k` certifies the overlap, rounded down by 1 in 10⁹, in the
             units of the input, shape (N,). It is 0 if no radius is certified, and infinite if all radii are.
         """
-        return certified_radius(self.prover, smoothed_map, k=k, overlap=overlap)
+        return certified_radius(self.prover, smoothed_map, k=k, overlap=overlap, reference=reference)
 
     def median_rank(self, smoothed_map: SmoothedMap, *, radius: float) -> RankCertificate:
         """Certify the ranks of Theorem 3 for features that are salient in at least half of the draws.
@@ -286,7 +305,9 @@ class Certifier:
         """
         return certify_distance(self.prover, smoothed_map, radius=radius)
 
-    def forecast(self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int) -> Tensor:
+    def forecast(
+        self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int, reference: Reference = None
+    ) -> Tensor:
         """Return the overlap to expect from more draws if the present means are exact. This is not a certificate.
 
         Args:
@@ -294,11 +315,12 @@ class Certifier:
             k: Size K of the top set.
             radius: L2 size ρ ≥ 0 of the perturbation.
             nt_samples: Number of draws to plan for, at least 2.
+            reference: As in :meth:`top_k`.
 
         Returns:
             Overlaps, int64, shape (N,).
         """
-        return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius).overlap
+        return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius, reference=reference).overlap
 
     def check(self, smoothed_map: SmoothedMap, *, k: float) -> None:
         """Refuse a map whose top K cannot be certified, however many draws follow.

@@ -55,17 +55,16 @@ def forecast_of_looks(smoothed_map: SmoothedMap, rule: StoppingRule, *, seconds:
         seconds: How long the draws so far took.
         rows: How many rows were sampled so far.
     """
-    draws, asked = rule.sizes[0], rule.asked_overlap(smoothed_map)
-    count = rule.goal.top_set(smoothed_map.layout.n_features)
+    draws, asked, most = rule.sizes[0], rule.asked_overlaps(smoothed_map), rule.most_overlaps(smoothed_map).double()
     needed = torch.full_like(smoothed_map.n_samples, rule.sizes[-1])
-    expected = rule.expected(smoothed_map, len(rule.sizes)).double() / count
+    expected = rule.expected(smoothed_map, len(rule.sizes)).double() / most
     for look in range(len(rule.sizes) - 1, 1, -1):
         needed[rule.expected(smoothed_map, look) >= asked] = rule.sizes[look - 1]
     left = int((needed - draws).sum())
     return Forecast(
         draws=draws,
         most_draws=rule.sizes[-1],
-        asked=asked / count,
+        asked=float((asked / most).max()),
         least=float(expected.min()),
         most=float(expected.max()),
         draws_left=left,

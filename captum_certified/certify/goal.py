@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from captum_certified.certify.reference import Reference
 from captum_certified.checks import checked_number, resolved_count
 
 __all__ = ["Goal"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Goal:
     """The size of the top set, the radius, and the overlap to certify.
 
@@ -18,6 +19,7 @@ class Goal:
         radius: L2 size ρ ≥ 0 of the perturbation.
         overlap: The overlap at which a sequential run stops, a number of features or a fraction of K; ``None`` for a
             run whose number of draws is fixed.
+        reference: The features whose stay is certified; ``None`` for the map's own top K.
 
     Raises:
         InvalidInputError: An argument is invalid for any number of features.
@@ -26,6 +28,7 @@ class Goal:
     k: float
     radius: float
     overlap: float | None = None
+    reference: Reference = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "radius", checked_number("radius", self.radius, at_least=0))
@@ -43,11 +46,3 @@ class Goal:
             InvalidInputError: There are fewer than K features.
         """
         return resolved_count("k", self.k, n_features)
-
-    def asked_overlap(self, n_features: int) -> int:
-        """Return the overlap that was asked for as a number of features; 0 if none was.
-
-        Raises:
-            InvalidInputError: The overlap is larger than K.
-        """
-        return 0 if self.overlap is None else resolved_count("overlap", self.overlap, self.top_set(n_features))

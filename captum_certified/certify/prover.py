@@ -65,10 +65,17 @@ class Prover:
         """
         bound = self.bound_for(smoothed_map)
         count = resolved_count("k", k, smoothed_map.layout.n_features)
+        if smoothed_map.reference is not None and bound.name == "theorem2":
+            raise InvalidInputError(
+                "Expected another `bound` for a `reference`, got 'theorem2': it pairs the ranks of one map's own top K."
+            )
         if not bound.allows_violations:
             return bound, count, 0
         if self.violations == "auto":
-            return bound, count, count // _VIOLATIONS_SHARE
+            size = count
+            if smoothed_map.reference is not None:
+                size = min(count, int(smoothed_map.reference.sum(dim=1).min()))
+            return bound, count, size // _VIOLATIONS_SHARE
         return bound, count, resolved_count("violations", self.violations, count, at_least=0)
 
     def bound_for(self, smoothed_map: SmoothedMap) -> Bound:

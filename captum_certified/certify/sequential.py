@@ -95,13 +95,16 @@ def sample_in_looks(
     Returns:
         The map of all rows in their order. Its ``looks`` record at which look each row stopped.
     """
-    begun = time.perf_counter()
+    begun, begun_looking = time.perf_counter(), False
     present, running = start, torch.arange(rows, device="cpu")
     stopped: list[tuple[Tensor, SmoothedMap]] = []
     for look, size in enumerate(rule.sizes, start=1):
         if present is not None and int(present.n_samples[0]) > size:
             continue  # an earlier run has looked here and went on
         present = sample_until(present, size, running)
+        if not begun_looking:
+            rule, present = rule.begin(present)
+            begun_looking = True
         done = (decide or rule.done)(at_look(present, look))
         if bool(done.any()):
             stopped.append((running[done], at_look(select_rows(present, torch.nonzero(done)[:, 0]), look)))

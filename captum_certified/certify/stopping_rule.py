@@ -9,7 +9,8 @@ from torch import Tensor
 
 from captum_certified.certify.goal import Goal
 from captum_certified.certify.prover import Prover
-from captum_certified.certify.top_k import TopKCertificate, certify_top_k
+from captum_certified.certify.reference import RECORDED, reference_kind, with_reference
+from captum_certified.certify.top_k import TopKCertificate, asked_overlaps, certify_top_k
 from captum_certified.maps import SmoothedMap
 from captum_certified.sampling import SamplingPlan
 from captum_certified.theory import look_sizes
@@ -41,14 +42,44 @@ class StoppingRule:
         """Return the rule that looks after 1, 2, 4, … blocks of the planned draws, and after the last draw."""
         return cls(prover, goal, look_sizes(plan.block, plan.n_samples))
 
-    def asked_overlap(self, smoothed_map: SmoothedMap) -> int:
-        """Return the overlap that was asked for, as a number of features."""
-        return self.goal.asked_overlap(smoothed_map.layout.n_features)
+    def begin(self, smoothed_map: SmoothedMap) -> tuple["StoppingRule", SmoothedMap]:
+        """Fix what no later draw may decide: the reference set, and how many intervals may miss.
+
+        Args:
+            smoothed_map: The map of the first draws, of all rows.
+
+        Returns:
+            The rule for all looks, and the map with its reference set.
+        """
+        if self.goal.reference is None:
+            return self, smoothed_map
+        k = self.goal.top_set(smoothed_map.layout.n_features)
+        smoothed_map = with_reference(smoothed_map, self.goal.reference, k)
+        _, _, violations = self.prover.prepared(smoothed_map, k)
+        return replace(self, prover=replace(self.prover, violations=violations)), smoothed_map
+
+    def asked_overlaps(self, smoothed_map: SmoothedMap) -> Tensor:
+        """Return the overlap asked for, as a number of features of each row, shape (N,)."""
+        asked = 0.0 if self.goal.overlap is None else self.goal.overlap
+        return torch.from_numpy(asked_overlaps(smoothed_map, asked, self.goal.top_set(smoothed_map.layout.n_features)))
+
+    def most_overlaps(self, smoothed_map: SmoothedMap) -> Tensor:
+        """Return the largest overlap there can be, min(K, L), shape (N,)."""
+        return torch.from_numpy(asked_overlaps(smoothed_map, 1.0, self.goal.top_set(smoothed_map.layout.n_features)))
 
     def certificate(self, smoothed_map: SmoothedMap) -> TopKCertificate:
         """Return the certificate of a map whose rows are all done."""
-        certificate = certify_top_k(self.prover, smoothed_map, k=self.goal.k, radius=self.goal.radius)
-        return replace(certificate, asked_overlap=self.asked_overlap(smoothed_map), most_draws=self.sizes[-1])
+        asked = self.asked_overlaps(smoothed_map).tolist()
+        return replace(
+            self._top_k(smoothed_map, self.goal.radius),
+            asked_overlap=asked[0] if len(set(asked)) == 1 else tuple(asked),
+            most_draws=self.sizes[-1],
+            reference=reference_kind(self.goal.reference),
+        )
+
+    def _top_k(self, smoothed_map: SmoothedMap, radius: float) -> TopKCertificate:
+        recorded = None if self.goal.reference is None else RECORDED
+        return certify_top_k(self.prover, smoothed_map, k=self.goal.k, radius=radius, reference=recorded)
 
     def done(self, smoothed_map: SmoothedMap) -> Tensor:
         """Return which rows need no more draws than they have at this look, bool, shape (N,)."""
@@ -59,8 +90,8 @@ class StoppingRule:
 
     def certified(self, smoothed_map: SmoothedMap) -> Tensor:
         """Return which rows are certified at their looks, bool, shape (N,)."""
-        overlap = certify_top_k(self.prover, smoothed_map, k=self.goal.k, radius=self.goal.radius).overlap
-        return overlap >= self.asked_overlap(smoothed_map)
+        overlap = self._top_k(smoothed_map, self.goal.radius).overlap
+        return overlap >= self.asked_overlaps(smoothed_map)
 
     def hopeless(self, smoothed_map: SmoothedMap) -> Tensor:
         """Return which rows more draws would hardly certify, bool, shape (N,).
@@ -74,14 +105,14 @@ class StoppingRule:
             return torch.zeros(len(smoothed_map), dtype=torch.bool, device="cpu")
         at_full_confidence = replace(smoothed_map, looks=None)
         overlap = self._expected(at_full_confidence, radius, _EXACT * self.sizes[-1])
-        return overlap < self.asked_overlap(smoothed_map)
+        return overlap < self.asked_overlaps(smoothed_map)
 
     def expected(self, smoothed_map: SmoothedMap, look: int) -> Tensor:
         """Return the overlaps to expect at a look if the present means are exact, shape (N,)."""
         return self._expected(at_look(smoothed_map, look), self.goal.radius, self.sizes[look - 1])
 
     def _expected(self, smoothed_map: SmoothedMap, radius: float, draws: int) -> Tensor:
-        return certify_top_k(self.prover, smoothed_map.as_if_of(draws), k=self.goal.k, radius=radius).overlap
+        return self._top_k(smoothed_map.as_if_of(draws), radius).overlap
 
 
 def at_look(smoothed_map: SmoothedMap, look: int) -> SmoothedMap:

@@ -15,6 +15,7 @@ from captum_certified.certify.top_k import TopKCertificate
 __all__ = ["agrees", "certifier_of", "recompute"]
 
 # Bounds that belong to one kind of certificate. A certifier cannot choose them.
+_REFERENCES: dict[str, Reference] = {"plain": "plain", "mask": RECORDED}
 _OF_ONE_KIND = frozenset({THEOREM3, "region"})
 
 
@@ -22,9 +23,20 @@ def recompute(certificate: Certificate) -> Certificate:
     """Return the certificate, of the same kind, that the map and the settings of a certificate give now."""
     certifier, smoothed_map, radius = certifier_of(certificate), certificate.map, certificate.at_radius
     if isinstance(certificate, TopKCertificate):
-        fresh = certifier.top_k(smoothed_map, k=certificate.k, radius=radius, fresh_draws=certificate.fresh_draws)
+        fresh = certifier.top_k(
+            smoothed_map,
+            k=certificate.k,
+            radius=radius,
+            fresh_draws=certificate.fresh_draws,
+            reference=_REFERENCES.get(certificate.reference),
+        )
         # The goal of a sequential run is copied, because it is no result. The looks are in the map.
-        return replace(fresh, asked_overlap=certificate.asked_overlap, most_draws=certificate.most_draws)
+        return replace(
+            fresh,
+            asked_overlap=certificate.asked_overlap,
+            most_draws=certificate.most_draws,
+            reference=certificate.reference,
+        )
     if isinstance(certificate, RankCertificate):
         if certificate.bound == THEOREM3:
             return certifier.median_rank(smoothed_map, radius=radius)

@@ -47,6 +47,7 @@ class MapData:
     provenance: Provenance | None = None
     setup: Setup = field(default_factory=dict)
     looks: Tensor | None = None
+    reference: Tensor | None = None
 
     def __post_init__(self) -> None:
         rows, n = self._check_draws(), self.layout.n_features
@@ -97,6 +98,8 @@ class MapData:
             _require(self.plain.is_floating_point() and _is_magnitudes(self.plain, rows, n), "plain")
         if self.probe is not None:
             _require(_is_magnitudes(self.probe, rows, n), "probe")
+        if self.reference is not None:
+            _require(self.reference.dtype == torch.bool and self.reference.shape == (rows, n), "reference")
         if self.given_trace is not None:
             _require(self.given_trace.dtype == torch.float64 and self.given_trace.shape == (rows,), "given_trace")
             _require(bool((torch.isfinite(self.given_trace) & (self.given_trace >= 0)).all()), "given_trace")

@@ -22,7 +22,7 @@ Map = TypeVar("Map", bound=MapData)
 # Fields that are tensors with a row for each example.
 _TABLES = (
     *("n_samples", "feature_counts", "feature_mean", "second_moment"),
-    *("plain", "probe", "given_trace", "looks"),
+    *("plain", "probe", "given_trace", "looks", "reference"),
 )
 
 

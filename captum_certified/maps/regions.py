@@ -10,7 +10,7 @@ from torch.nn import functional
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps.feature_layout import FeatureLayout, check_mask_shape, checked_masks
 
-__all__ = ["Regions", "merged_regions", "region_masks", "regions_of_rows", "stacked_regions"]
+__all__ = ["Regions", "feature_mask", "merged_regions", "region_masks", "regions_of_rows", "stacked_regions"]
 
 Mask = Tensor | tuple[Tensor, ...]
 Regions = Mask | Mapping[str, Mask] | None
@@ -34,24 +34,37 @@ def region_masks(region: Regions, layout: FeatureLayout, rows: int) -> dict[str,
     if region is None:
         return {}
     named = region if isinstance(region, Mapping) else {_UNNAMED: region}
-    return {str(name): _features_in(mask, layout, rows) for name, mask in named.items()}
+    return {str(name): feature_mask(mask, layout, rows, name="region") for name, mask in named.items()}
 
 
-def _features_in(mask: Mask, layout: FeatureLayout, rows: int) -> Tensor:
-    """Return the features of a region as a boolean table of shape (1 or N, n)."""
-    parts = checked_masks("region", mask, layout.shapes)
+def feature_mask(mask: Mask, layout: FeatureLayout, rows: int, *, name: str) -> Tensor:
+    """Return the features of a mask, which follows whole groups.
+
+    Args:
+        mask: A boolean mask structured like the map, first dimension 1 or N.
+        layout: The map's layout.
+        rows: N.
+        name: The argument, for messages.
+
+    Returns:
+        A boolean table of shape (1 or N, n).
+
+    Raises:
+        InvalidInputError: The mask is not boolean, does not fit the map, is empty, or cuts through a group.
+    """
+    parts = checked_masks(name, mask, layout.shapes)
     for part, shape in zip(parts, layout.shapes, strict=True):
         if not isinstance(part, Tensor) or part.dtype != torch.bool:
-            raise InvalidInputError(f"Expected `region` to be a bool mask, got {getattr(part, 'dtype', type(part))}.")
-        check_mask_shape("region", part, shape, rows)
+            raise InvalidInputError(f"Expected `{name}` to be a bool mask, got {getattr(part, 'dtype', type(part))}.")
+        check_mask_shape(name, part, shape, rows)
     examples = max(len(tensor) for tensor in (*parts, *(layout.group_ids or ())))
     whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]
     # The mean of a group is 1 if all of its entries are in the region, and 0 if none is.
     inside = layout.group_means([w.double() for w in whole])
     if bool(((inside > 0) & (inside < 1)).any()):
-        raise InvalidInputError("Expected `region` to hold each group whole or not at all, got a mask that cuts one.")
+        raise InvalidInputError(f"Expected `{name}` to hold each group whole or not at all, got a mask that cuts one.")
     if not bool((inside > 0).any(dim=1).all()):
-        raise InvalidInputError("Expected `region` to hold at least one feature of every example, got an empty one.")
+        raise InvalidInputError(f"Expected `{name}` to hold at least one feature of every example, got an empty one.")
     return inside > 0
 
 

@@ -49,6 +49,8 @@ class SmoothedMap(MapData):
             does not count in the mean; with ``plain`` it shows whether two maps are of one explanation.
         provenance: The draws of every example, or ``None`` if unknown.
         setup: What was sampled and how: class, method, target, digests, versions, device.
+        reference: The features whose stay in the top K a certificate is about, bool, shape (N, n); ``None`` for the
+            map's own top K.
         looks: Number of the look at which a sequential run stopped the row, int64, shape (N,); 0 for a row whose number
             of draws was fixed, ``None`` if all were fixed. A row that a look stopped is certified at the level of this
             look.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from captum_certified import theory
 from captum_certified.maps import SmoothedMap
 
-__all__ = ["INTERVAL_BOUNDS", "Bound", "IntervalBound", "Theorem2Bound", "half_width"]
+__all__ = ["INTERVAL_BOUNDS", "Bound", "IntervalBound", "Theorem2Bound", "half_width", "members_of"]
 
 _ROUNDING = 1e-9  # by which a mean square may exceed the mean of values in [0, 1]
 
@@ -38,7 +38,9 @@ class Bound(Protocol):
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
         """Return certified overlaps of the top k at every ratio, shape (N, R)."""
 
-    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:
+    def overlap_ratio(
+        self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
+    ) -> Floats:
         """Return the largest ratio at which an overlap is certified, rounded down, shape (N,)."""
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
@@ -71,11 +73,13 @@ class Theorem2Bound:
         ladder = self._ladder(smoothed_map, k, alpha)
         return theory.overlap_from_ladder(ladder, ratios, closed=True, n_features=smoothed_map.layout.n_features)
 
-    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:  # noqa: ARG002
+    def overlap_ratio(
+        self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
+    ) -> Floats:
         """Solve Theorem 2 for the ratio."""
         ladder = self._ladder(smoothed_map, k, alpha)
         # Two sets of K features share at least 2K − n. Theorem 2 as printed does not use this.
-        return theory.ratio_from_ladder(ladder, overlap, n_features=2 * smoothed_map.layout.n_features)
+        return theory.ratio_from_ladder(ladder, int(overlap[0]), n_features=2 * smoothed_map.layout.n_features)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
         """Return the ranks of Definition 3.1."""
@@ -119,15 +123,17 @@ class IntervalBound:
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
         """Return the exact optimum for interval information at every ratio."""
-        ladder = self._ladder(smoothed_map, k, alpha, violations)
-        n = smoothed_map.layout.n_features
-        return theory.overlap_from_ladder(ladder, ratios, closed=False, n_features=n, violations=violations)
+        ladder, members = self._ladder(smoothed_map, k, alpha, violations), members_of(smoothed_map, k)
+        floor = theory.reference_floor(members, k)
+        return theory.reference_overlap_from_ladder(ladder, ratios, floor=floor, violations=violations)
 
-    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:
+    def overlap_ratio(
+        self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
+    ) -> Floats:
         """Solve the exact optimum for the ratio."""
-        ladder = self._ladder(smoothed_map, k, alpha, violations)
-        n = smoothed_map.layout.n_features
-        return theory.ratio_from_ladder(ladder, overlap, n_features=n, violations=violations)
+        ladder, members = self._ladder(smoothed_map, k, alpha, violations), members_of(smoothed_map, k)
+        floor = theory.reference_floor(members, k)
+        return theory.reference_ratio_from_ladder(ladder, overlap, floor=floor, violations=violations)
 
     def fresh_score_range(
         self, smoothed_map: SmoothedMap, ratio: float, alpha: float, fresh_draws: int
@@ -151,11 +157,18 @@ class IntervalBound:
 
     def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float, violations: int) -> Floats:
         lower, upper = self.interval(smoothed_map, _tail(smoothed_map, alpha * (violations + 1)))
-        return theory.interval_ladder(lower, upper, smoothed_map.features.numpy(), k)
+        return theory.reference_ladder(lower, upper, members_of(smoothed_map, k), k)
 
 
 def _shifted(lower: Floats, upper: Floats, ratio: float) -> tuple[Floats, Floats]:
     return theory.shift(lower, -ratio), theory.shift(upper, ratio)
+
+
+def members_of(smoothed_map: SmoothedMap, k: int) -> NDArray[np.bool_]:
+    """Return the features whose stay in the top K is certified, shape (N, n): the map's reference set or own top K."""
+    if smoothed_map.reference is not None:
+        return np.asarray(smoothed_map.reference.numpy())
+    return theory.top_k_mask(smoothed_map.features.numpy(), k)[0]
 
 
 def half_width(smoothed_map: SmoothedMap, alpha: float) -> Floats:

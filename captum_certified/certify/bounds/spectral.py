@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from captum_certified import theory
-from captum_certified.certify.bounds.intervals import Floats, Integers, IntervalBound
+from captum_certified.certify.bounds.intervals import Floats, Integers, IntervalBound, members_of
 from captum_certified.maps import SmoothedMap
 
 __all__ = ["OUTWARD", "BestBound", "SpectralBound", "displacement_of", "distance_bound", "norm_refusal"]
@@ -38,16 +38,23 @@ class SpectralBound:
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:  # noqa: ARG002
         """Return the overlaps of S2 at every ratio. There are no intervals that could miss."""
         squared = displacement_of(smoothed_map, alpha).squared(ratios)
-        rows = zip(smoothed_map.features.numpy(), squared, strict=True)
-        return np.stack([theory.spectral_overlap(mean, k, budget) for mean, budget in rows])
+        rows = zip(smoothed_map.features.numpy(), members_of(smoothed_map, k), squared, strict=True)
+        return np.stack([theory.spectral_reference_overlap(mean, inside, k, budget) for mean, inside, budget in rows])
 
-    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:  # noqa: ARG002
-        """Return the ratio at which the displacement can replace k − overlap + 1 features."""
-        n, replaced = smoothed_map.layout.n_features, k - overlap + 1
-        if replaced > n - k:
-            return np.full(len(smoothed_map), np.inf)
-        costs = [theory.exchange_costs(mean, k, np.array(replaced)) for mean in smoothed_map.features.numpy()]
-        return displacement_of(smoothed_map, alpha).ratio_below(np.array(costs) * (1.0 - 2.0 * _SLACK))
+    def overlap_ratio(
+        self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
+    ) -> Floats:
+        """Return the ratio at which the displacement lets k − overlap + 1 features enter the top k."""
+        members = members_of(smoothed_map, k)
+        costs = np.full(len(smoothed_map), np.inf)
+        for row, (mean, inside) in enumerate(zip(smoothed_map.features.numpy(), members, strict=True)):
+            entering = k - int(overlap[row]) + 1
+            if entering <= len(mean) - int(inside.sum()):
+                costs[row] = theory.reference_costs(mean, inside, k, np.array(entering)).item()
+        # Where no more can enter than may, the overlap holds at every ratio.
+        finite = np.where(np.isinf(costs), 0.0, costs)
+        ratios = displacement_of(smoothed_map, alpha).ratio_below(finite * (1.0 - 2.0 * _SLACK))
+        return np.where(np.isinf(costs), np.inf, ratios)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
         """Return the ranks of S5."""
@@ -89,7 +96,9 @@ class BestBound:
         from_intervals = self.interval_bound.overlaps(smoothed_map, k, ratios, alpha / 2, violations)
         return np.maximum(from_intervals, self.spectral.overlaps(smoothed_map, k, ratios, alpha / 2, 0))
 
-    def overlap_ratio(self, smoothed_map: SmoothedMap, k: int, overlap: int, alpha: float, violations: int) -> Floats:
+    def overlap_ratio(
+        self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
+    ) -> Floats:
         """Return the larger ratio."""
         from_intervals = self.interval_bound.overlap_ratio(smoothed_map, k, overlap, alpha / 2, violations)
         return np.maximum(from_intervals, self.spectral.overlap_ratio(smoothed_map, k, overlap, alpha / 2, 0))

@@ -1,0 +1,65 @@
+"""Reference sets: the features whose stay in the top K is certified."""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from captum_certified.exceptions import CertificationError, InvalidInputError
+from captum_certified.maps import SmoothedMap
+from captum_certified.maps.regions import Mask, feature_mask
+from captum_certified.theory import top_k_mask
+
+__all__ = ["RECORDED", "Reference", "reference_kind", "with_reference"]
+
+RECORDED: Literal["recorded"] = "recorded"  # the set that the map has from an earlier call
+Reference = Literal["plain", "recorded"] | Mask | None
+
+
+def with_reference(smoothed_map: SmoothedMap, reference: Reference, k: int) -> SmoothedMap:
+    """Return the map with the reference set that was asked for.
+
+    Args:
+        smoothed_map: A map.
+        reference: ``None``: the map's own top K. ``"plain"``: the top K of the plain attribution at the clean input, of
+            its positive entries. A boolean mask: structured like the map, or of shape (1 or N, n) for grouped features.
+        k: Size K of the top set.
+
+    Raises:
+        InvalidInputError: The mask does not fit the map, or there is no such reference.
+        CertificationError: The plain attribution is unknown, or zero everywhere.
+    """
+    if reference is None:
+        return replace(smoothed_map, reference=None)
+    if isinstance(reference, str):
+        return _named(smoothed_map, reference, k)
+    rows, n = smoothed_map.features.shape
+    by_group = isinstance(reference, Tensor) and reference.dim() == 2 and reference.shape[1] == n
+    if by_group and isinstance(reference, Tensor) and reference.dtype == torch.bool and len(reference) in (1, rows):
+        features = reference.cpu()
+        if not bool(features.any(dim=1).all()):
+            raise InvalidInputError("Expected `reference` to hold at least one feature of every example.")
+    else:
+        features = feature_mask(reference, smoothed_map.layout, rows, name="reference")
+    return replace(smoothed_map, reference=features.expand(rows, n).clone())
+
+
+def reference_kind(reference: Reference) -> str:
+    """Return what a certificate calls a reference: own, plain or mask."""
+    if reference is None:
+        return "own"
+    return reference if isinstance(reference, str) else "mask"
+
+
+def _named(smoothed_map: SmoothedMap, reference: str, k: int) -> SmoothedMap:
+    if reference == RECORDED:
+        return smoothed_map
+    if reference != "plain":
+        raise InvalidInputError(f"Expected `reference` to be None, 'plain' or a bool mask, got {reference!r}.")
+    plain = smoothed_map.plain
+    if plain is None:
+        raise CertificationError("Expected a map with its plain attribution for `reference`='plain', got one without.")
+    if not bool((plain > 0).any(dim=1).all()):
+        raise CertificationError("Expected a plain attribution that is positive somewhere for `reference`='plain'.")
+    return replace(smoothed_map, reference=torch.from_numpy(top_k_mask(plain.numpy(), k)[0]) & (plain > 0))
