@@ -11,7 +11,7 @@ from captum_certified.maps import SmoothedMap
 from captum_certified.maps.regions import Mask, feature_mask
 from captum_certified.theory import top_k_mask
 
-__all__ = ["RECORDED", "Reference", "reference_kind", "with_reference"]
+__all__ = ["RECORDED", "Reference", "recorded_reference", "reference_kind", "with_reference"]
 
 RECORDED: Literal["recorded"] = "recorded"  # the set that the map has from an earlier call
 Reference = Literal["plain", "recorded"] | Mask | None
@@ -50,6 +50,13 @@ def reference_kind(reference: Reference) -> str:
     if reference is None:
         return "own"
     return reference if isinstance(reference, str) else "mask"
+
+
+def recorded_reference(kind: str) -> Reference:
+    """Return the reference by which the map of a certificate of this kind is certified again."""
+    if kind == "plain":
+        return "plain"
+    return None if kind == "own" else RECORDED
 
 
 def _named(smoothed_map: SmoothedMap, reference: str, k: int) -> SmoothedMap:

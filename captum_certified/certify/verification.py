@@ -8,6 +8,7 @@ from captum_certified.certify.bounds import BEST
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.certifier import Certifier
 from captum_certified.certify.rank import THEOREM3, RankCertificate
+from captum_certified.certify.reference import recorded_reference
 from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.top_k import TopKCertificate
@@ -15,7 +16,6 @@ from captum_certified.certify.top_k import TopKCertificate
 __all__ = ["agrees", "certifier_of", "recompute"]
 
 # Bounds that belong to one kind of certificate. A certifier cannot choose them.
-_REFERENCES: dict[str, Reference] = {"plain": "plain", "mask": RECORDED}
 _OF_ONE_KIND = frozenset({THEOREM3, "region"})
 
 
@@ -28,7 +28,7 @@ def recompute(certificate: Certificate) -> Certificate:
             k=certificate.k,
             radius=radius,
             fresh_draws=certificate.fresh_draws,
-            reference=_REFERENCES.get(certificate.reference),
+            reference=recorded_reference(certificate.reference),
         )
         # The goal of a sequential run is copied, because it is no result. The looks are in the map.
         return replace(

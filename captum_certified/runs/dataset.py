@@ -12,6 +12,7 @@ from captum_certified.attr import SmoothedAttribution
 from captum_certified.attr.request import CallSettings
 from captum_certified.certify import Certifier
 from captum_certified.certify.goal import Goal
+from captum_certified.certify.reference import Reference
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, InvalidInputError
 from captum_certified.maps import Groups, Regions
 from captum_certified.runs.example_files import leftovers
@@ -47,6 +48,7 @@ def certify_dataset(
     stdevs: float | tuple[float, ...],
     out: str | os.PathLike[str] | None,
     overlap: float | None = None,
+    reference: Reference = None,
     radii: Sequence[float] | None = None,
     names: Iterable[str] | None = None,
     resume: bool = True,
@@ -88,6 +90,8 @@ def certify_dataset(
             ``summary.png`` are written there.
         overlap: Stop sampling an example once this overlap is certified or out of reach; see
             :meth:`Certifier.certify`.
+        reference: Certify how many features of this set stay in the top K; see :meth:`Certifier.top_k`. A mask's first
+            dimension is 1.
         radii: More radii for the summary; by default half of ``radius`` and twice ``radius``.
         names: Names of the examples' files; by default their positions in ``data``.
         resume: Use the results and checkpoints in ``out``. ``False`` redoes everything.
@@ -134,7 +138,7 @@ def certify_dataset(
         raise InvalidInputError(f"Expected targets in `data`, got also `target` {kwargs['target']!r}.")
     job = Job(
         certifier=certifier if isinstance(certifier, Certifier) else Certifier(certifier),
-        goal=Goal(k=k, radius=radius, overlap=overlap),
+        goal=Goal(k=k, radius=radius, overlap=overlap, reference=reference),
         sampling=CallSettings(
             nt_samples=nt_samples,
             nt_samples_batch_size=nt_samples_batch_size,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from captum_certified.attr.run import SamplingRun
 from captum_certified.certify import TopKCertificate
+from captum_certified.certify.reference import recorded_reference
 from captum_certified.certify.sequential import sample_in_looks
 from captum_certified.exceptions import CaptumCertifiedError
 from captum_certified.maps import SmoothedMap
@@ -125,9 +126,11 @@ class ExampleRun:
 
     def _forecast(self, smoothed_map: SmoothedMap) -> float:
         """Return the fraction of the top set to expect from all draws."""
-        goal, draws = self.job.goal, self.job.sampling.nt_samples
-        expected = self.job.certifier.forecast(smoothed_map, k=goal.k, radius=goal.radius, nt_samples=draws)
-        return float(expected[0]) / goal.top_set(smoothed_map.layout.n_features)
+        goal = self.job.goal
+        certificate = self.job.certifier.top_k(
+            smoothed_map.as_if_of(self.job.sampling.nt_samples), k=goal.k, radius=goal.radius, reference=goal.reference
+        )
+        return float(certificate.overlap_fraction[0])
 
     def _block(self, run: SamplingRun, blocks: list[range]) -> SmoothedMap | None:
         """Return the map of the block that this process samples in a round, or ``None`` without such a block."""
@@ -161,7 +164,9 @@ class ExampleRun:
         job, files, outcome = self.job, self.files, start.outcome
         rule = job.stopping_rule(self._run_of(smoothed_map.seed).request)
         if rule is None:
-            certificate = job.certifier.top_k(smoothed_map, k=job.goal.k, radius=job.goal.radius)
+            certificate = job.certifier.top_k(
+                smoothed_map, k=job.goal.k, radius=job.goal.radius, reference=job.goal.reference
+            )
         else:
             certificate = rule.certificate(smoothed_map)
         notes = with_notes_digest({**self._notes(certificate), LOOKED_BEFORE: start.looked_before})
@@ -179,7 +184,9 @@ class ExampleRun:
     def _notes(self, certificate: TopKCertificate) -> dict[str, Json]:
         job, smoothed_map = self.job, certificate.map
         radii = list(job.all_radii)
-        curve = job.certifier.top_k_curve(smoothed_map, k=job.goal.k, radii=radii)
+        curve = job.certifier.top_k_curve(
+            smoothed_map, k=job.goal.k, radii=radii, reference=recorded_reference(certificate.reference)
+        )
         sampling = self.state.sampling_settings(self._run_of(smoothed_map.seed))
         settings = {"sampling": sampling, "certificate": job.certificate_settings}
         return {

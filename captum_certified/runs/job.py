@@ -16,7 +16,7 @@ from captum_certified.checks import checked_number
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.runs.examples import Example
 from captum_certified.runs.run_fingerprint import sampling_settings
-from captum_certified.storage import Json
+from captum_certified.storage import Json, digest
 
 __all__ = ["Job", "OnFailure"]
 
@@ -71,7 +71,10 @@ class Job:
     @property
     def certificate_settings(self) -> dict[str, Json]:
         """Settings that need no new draws when they change. Most of them must be chosen before looking at a result."""
+        reference = self.goal.reference
+        named = reference if isinstance(reference, str) else digest(reference)[:32]
         return {
+            **({} if reference is None else {"reference": named}),
             "k": self.goal.k,
             "radius": self.goal.radius,
             "radii": list(self.all_radii),

@@ -223,8 +223,11 @@ class _EarlierFiles:
         """Return whether the new certificate of the same map can be wrong for other draws than the replaced one."""
         now, then = self.job.certificate_settings, stored.certificate_settings
         looked = any(now[name] != then.get(name) for name in _OF_THE_EVENT)
-        if not looked and now["k"] != then.get("k"):
-            fresh = self.job.certifier.top_k(stored.certificate.map, k=self.job.goal.k, radius=self.job.goal.radius)
+        if not looked and any(now.get(name) != then.get(name) for name in ("k", "reference")):
+            goal = self.job.goal
+            fresh = self.job.certifier.top_k(
+                stored.certificate.map, k=goal.k, radius=goal.radius, reference=goal.reference
+            )
             looked = bool(stored.certificate.violations or fresh.violations)  # "spectral" allows none
         if looked:
             self.notice.of_looking()

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from captum_certified.certify import Certificate, TopKCertificate, recompute
+from captum_certified.certify.reference import recorded_reference
 from captum_certified.certify.verification import certifier_of
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
 from captum_certified.runs.results import file_digest, is_of_dataset_run, map_name
@@ -86,7 +87,9 @@ def _of_a_run(record: JsonObject, certificate: Certificate) -> dict[str, Json]:
     found: dict[str, Json] = {}
     if is_of_dataset_run(record) or (isinstance(curve, dict) and {"radii", "overlap"} <= curve.keys()):
         radii = _radii(curve)
-        overlap = certifier.top_k_curve(smoothed_map, k=certificate.k, radii=radii)[0].tolist()
+        overlap = certifier.top_k_curve(
+            smoothed_map, k=certificate.k, radii=radii, reference=recorded_reference(certificate.reference)
+        )[0].tolist()
         found["curve"] = {"radii": radii, "overlap": overlap}
     regions = {
         name: json.loads(certifier.region(smoothed_map, name=name, radius=certificate.at_radius).to_json())

@@ -20,10 +20,11 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from captum_certified import CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad
+from captum_certified import Certificate, CertificationError, Certifier, InvalidInputError, SparsifiedSmoothGrad
 from captum_certified.certify.written_numbers import floored_percent
 from captum_certified.runs import certify_dataset, verify, write_result
 from captum_certified.runs.example_run import ExampleRun
+from captum_certified.storage import digest
 from captum_certified.visualization import overlap_figure
 
 
@@ -366,3 +367,25 @@ def test_an_input_that_cannot_be_read_does_not_replace_a_result(tmp_path):
     for readable[0], outcome in ((True, "sampled"), (False, "failed"), (True, "kept")):
         [result] = certify_dataset(explainer, Files(), on_failure="record", **settings)
         assert result.outcome == outcome
+
+
+@pytest.mark.parametrize("overlap", [None, 0.4])
+@pytest.mark.parametrize("reference", ["plain", "mask"])
+def test_results_with_a_reference_are_kept_resumed_and_verified(data, tmp_path, reference, overlap):
+    mask = (torch.arange(64).reshape(1, 1, 8, 8) % 5 == 0) if reference == "mask" else "plain"
+    settings = {"reference": mask, "overlap": overlap, "nt_samples": 256, "covariance": 64}
+    data = [(data[0][:2], data[1][:2])]
+    named = "plain" if reference == "plain" else digest(mask)[:32]
+    results = certify(data, tmp_path, **settings)
+    for result in results:
+        record = json.loads(result.path.read_text())
+        assert record["reference"] == reference
+        assert record["settings"]["certificate"]["reference"] == named
+        assert verify(result.path).agrees
+        certificate = Certificate.load(result.path.with_suffix(".npz"))
+        at = record["curve"]["radii"].index(0.05)
+        assert record["curve"]["overlap"][at] == record["overlap"][0] == int(certificate.overlap)
+    assert [result.outcome for result in certify(data, tmp_path, **settings)] == ["kept"] * len(results)
+    with pytest.warns(UserWarning, match="reference"):
+        changed = certify(data, tmp_path, **{**settings, "reference": None})
+    assert {result.outcome for result in changed} == {"recertified" if overlap is None else "sampled"}

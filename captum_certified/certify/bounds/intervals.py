@@ -74,7 +74,12 @@ class Theorem2Bound:
         return theory.overlap_from_ladder(ladder, ratios, closed=True, n_features=smoothed_map.layout.n_features)
 
     def overlap_ratio(
-        self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
+        self,
+        smoothed_map: SmoothedMap,
+        k: int,
+        overlap: Integers,
+        alpha: float,
+        violations: int,  # noqa: ARG002
     ) -> Floats:
         """Solve Theorem 2 for the ratio."""
         ladder = self._ladder(smoothed_map, k, alpha)

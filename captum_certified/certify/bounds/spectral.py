@@ -42,7 +42,12 @@ class SpectralBound:
         return np.stack([theory.spectral_reference_overlap(mean, inside, k, budget) for mean, inside, budget in rows])
 
     def overlap_ratio(
-        self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
+        self,
+        smoothed_map: SmoothedMap,
+        k: int,
+        overlap: Integers,
+        alpha: float,
+        violations: int,  # noqa: ARG002
     ) -> Floats:
         """Return the ratio at which the displacement lets k − overlap + 1 features enter the top k."""
         members = members_of(smoothed_map, k)
