@@ -18,10 +18,10 @@ RESULTS = [
     *("A.20–A.22", "Algorithm 1", "Appendix D.1", "Appendix K"),
     *(f"Figure {number}" for number in ("1(a)", "1(b)", "1(c)", "2(a)", "2(b)", *range(3, 9), *range(10, 16))),
 ]
-ADDED = [f"{kind}{number}" for kind in "BS" for number in range(1, 7)] + ["Q1"]
+ADDED = [f"{kind}{number}" for kind in "BS" for number in range(1, 7)] + ["Q1", "R1", "R2"]
 LABEL = re.compile(
     r"(Eq\. \d+\.\d+|(?:Lemma|Theorem|Corollary|Algorithm) \d+|Definition \d+\.\d+|Appendix [A-Z](?:\.\d+)?"
-    r"|A\.\d+–A\.\d+|Figure \d+(?:\([a-z]\))?|[BSQ]\d)\. "
+    r"|A\.\d+–A\.\d+|Figure \d+(?:\([a-z]\))?|[BSQR]\d)\. "
 )
 # The cells of a result that is a case of another one.
 CASE = re.compile(r"as (.+)")

@@ -201,10 +201,9 @@ class Certifier:
             fresh_draws: Compare with a map of so many fresh draws at the perturbed input, not with the exact map. The
                 statement is weaker, and allows no violations. The perturbed input must be chosen without seeing the
                 fresh draws. The statement does not hold together with other statements.
-            reference: The features whose stay in the top K is certified. ``None``: the map's own top K. ``"plain"``:
-                the top K of the plain attribution at the clean input, of its positive entries. Or a boolean mask
-                structured like the map, first dimension 1 or N, of any size. It is not recomputed at the perturbed
-                input.
+            reference: The features whose stay in the top K is certified: the map's own top K for ``None``, the positive
+                entries among the top K of the plain attribution for ``"plain"``, or a boolean mask structured like the
+                map, first dimension 1 or N. It is not recomputed at the perturbed input.
         """
         return certify_top_k(
             self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws, reference=reference
@@ -308,7 +307,7 @@ class Certifier:
     def forecast(
         self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int, reference: Reference = None
     ) -> Tensor:
-        """Return the overlap to expect from more draws if the present means are exact. This is not a certificate.
+        """Return the overlaps, shape (N,), to expect from more draws if the present means are exact; no certificate.
 
         Args:
             smoothed_map: A map, for instance of a few hundred draws.
@@ -316,9 +315,6 @@ class Certifier:
             radius: L2 size ρ ≥ 0 of the perturbation.
             nt_samples: Number of draws to plan for, at least 2.
             reference: As in :meth:`top_k`.
-
-        Returns:
-            Overlaps, int64, shape (N,).
         """
         return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius, reference=reference).overlap
 
