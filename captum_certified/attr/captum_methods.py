@@ -25,7 +25,7 @@ from captum_certified.exceptions import CertificationError
 
 __all__ = ["check_method", "hook_setting_method", "wrapped_chain"]
 
-# Methods that replace the gradient or the relevance of a module by hooks on it.
+# Methods that set hooks on modules to change their gradient or relevance.
 _SET_HOOKS = (
     *(GuidedBackprop, Deconvolution, DeepLift, LRP, LayerDeepLift, LayerLRP),
     *(NeuronGuidedBackprop, NeuronDeconvolution, NeuronDeepLift, NeuronDeepLiftShap),

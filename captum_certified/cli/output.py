@@ -1,4 +1,4 @@
-"""What commands write and print: checks before there are results, JSON, and the last lines about all certificates."""
+"""Output of the commands: early checks of output paths, JSON, and the closing lines about all certificates."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ STDOUT = "-"
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a folder of results that cannot be made, before there are results.
+    """Refuse, before any computation, a folder of results that cannot be created.
 
     Raises:
         InvalidInputError: ``path``, or a folder above it, is a file.

@@ -1,4 +1,4 @@
-"""Regions of a map: their features, and their shares of every draw."""
+"""Regions of a map: the features of each region, and the share of every draw's sum that lies in the region."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def feature_mask(mask: Mask, layout: FeatureLayout, rows: int, *, name: str) -> 
 
 
 def merged_regions(one: Recorded, two: Recorded) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the regions of the draws of two maps; raise an InvalidInputError if their regions differ."""
+    """Join the shares of two maps along the draws; raise an InvalidInputError if regions or their masks differ."""
     if one.keys() != two.keys() or any(not torch.equal(one[name][0], two[name][0]) for name in one):
         raise InvalidInputError(f"Expected maps with the same regions, got {sorted(one)} and {sorted(two)}.")
     return {name: (mask, _packed(torch.cat([shares, two[name][1]], dim=1))) for name, (mask, shares) in one.items()}
@@ -84,7 +84,7 @@ def regions_of_rows(recorded: Recorded, rows: Tensor) -> dict[str, tuple[Tensor,
 
 
 def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the regions of the rows of several maps; raise an InvalidInputError if their regions differ.
+    """Stack the regions of several maps along the examples; raise an InvalidInputError if the names differ.
 
     Args:
         recorded: The regions of every map, and its number of rows.

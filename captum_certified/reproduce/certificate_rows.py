@@ -33,7 +33,7 @@ class OneMapExperiment(CertificateExperiment):
     """An experiment on one kind of map.
 
     Attributes:
-        kind: The map, as in the column ``map``.
+        kind: The kind of map, a value of the column ``map``.
         bounds: The bounds that are shown.
     """
 
@@ -41,7 +41,7 @@ class OneMapExperiment(CertificateExperiment):
     bounds: tuple[str, ...]
 
     def own(self, rows: Sequence[Row]) -> list[Row]:
-        """Return one row for each photograph, σ, τ, number of draws and bound; several parts may hold the same."""
+        """Return one row for each photograph, σ, τ, number of draws and bound, without repetitions."""
         columns = ("image", "sigma", "tau", "draws", "bound")
         found = {tuple(row[column] for column in columns): row for row in where(rows, map=self.kind)}
         return [row for row in found.values() if row["bound"] in self.bounds]

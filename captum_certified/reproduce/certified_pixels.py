@@ -25,7 +25,7 @@ _SHARES = (0.5, 0.3, 0.1, 0.05)  # of the pixels, salient in each draw
 _SIGMAS = (0.15, 0.25, 0.33)
 _THRESHOLD = 0.75  # share of draws that a decision must exceed at the input itself
 _ALPHA = 0.001
-_GUESSES = 10  # draws that guess the answer to be tested
+_GUESSES = 10  # draws that decide which answer is then tested on other draws
 _BATCH = 25
 
 

@@ -30,7 +30,7 @@ class Gallery(Experiment):
     labels: Mapping[str, str]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the overlap that the attack leaves, by explanation and image."""
+        """Return the overlap of the top sets before and after the attack, by explanation and image."""
         return {
             column: {f"{row['image']}": row["overlap"] for row in where(rows, explanation=column)}
             for column in self.labels

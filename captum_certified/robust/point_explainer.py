@@ -41,7 +41,7 @@ class PointExplainer:
 
     Attributes:
         centers: The clean inputs as points, shape (N, d).
-        all_rows: The numbers of all rows, shape (N,).
+        all_rows: The indices 0, …, N − 1 of all examples, shape (N,).
         clean_classes: The classes predicted at the clean inputs, shape (N,); ``None`` for a model without classes.
     """
 
@@ -74,7 +74,7 @@ class PointExplainer:
         return self._repeatable(self._attribute, points, rows)
 
     def maps_with_graph(self, points: Tensor, rows: Tensor, *, step: int) -> tuple[Tensor, ...]:
-        """Compute the maps at points with their graph, under fresh noise for every step.
+        """Compute the maps at points, and keep the autograd graph. Every attack step uses fresh noise.
 
         An attack that used the same draws in every step would fit their noise.
         """

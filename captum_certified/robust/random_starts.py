@@ -20,7 +20,7 @@ class RandomStarts:
         explanation: The explanation under attack.
         ball: The ball.
         seed: Seed of the draws.
-        n_draws: Q, the draws for each example over all restarts.
+        n_draws: Largest number of draws for each example, over all restarts (Q).
         keep_class: Whether a start must keep the class.
     """
 

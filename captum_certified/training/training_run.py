@@ -21,8 +21,8 @@ from captum_certified.training.saved_state import SavedState, StateDict, read_st
 
 __all__ = ["Loss", "TrainingRun", "layer_name", "loss_settings", "optimizer_settings", "scheduler_settings", "state_of"]
 
-# Streams of the seed. Within a stream, the order of the examples has one seed for each epoch, and the randomness of a
-# step one for each step.
+# Two streams of seeds: _ORDER has one seed per epoch, for the order of the examples; _STEP has one per step, for all
+# other randomness.
 _ORDER, _STEP = 0, 1
 # Entries of a scheduler's state that change during training.
 _COUNTERS = frozenset({"T_cur", "T_i", "best", "cooldown_counter", "last_epoch", "num_bad_epochs"})
@@ -32,7 +32,7 @@ Loss: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainingRun:
-    """A training between two steps.
+    """The state of a training after some of its steps.
 
     Attributes:
         step: Number of steps done.
@@ -201,7 +201,7 @@ def optimizer_settings(optimizer: torch.optim.Optimizer) -> str:
 
 
 def scheduler_settings(scheduler: LRScheduler | None) -> str:
-    """Return the class of a scheduler and the numbers that stay the same during training, as ``step_size``."""
+    """Return the class of a scheduler and the numbers that stay the same during training, such as ``step_size``."""
     state = state_of(scheduler)
     constant = {name: value for name, value in state.items() if name not in _COUNTERS and name[0] != "_"}
     numbers = {name: value for name, value in constant.items() if isinstance(value, (int, float))}
