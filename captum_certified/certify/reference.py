@@ -31,7 +31,7 @@ def with_reference(smoothed_map: SmoothedMap, reference: Reference, k: int) -> S
         CertificationError: The plain attribution is unknown, or zero everywhere.
     """
     if reference is None:
-        return replace(smoothed_map, reference=None)
+        return smoothed_map if smoothed_map.reference is None else replace(smoothed_map, reference=None)
     if isinstance(reference, str):
         return _named(smoothed_map, reference, k)
     rows, n = smoothed_map.features.shape

@@ -93,8 +93,9 @@ def test_radius_is_the_larger_of_both():
     for smoothed_map, k, bound in maps_where_each_wins():
         for overlap in range(1, k + 1, 3):
             best = Certifier(violations=0).radius(smoothed_map, k=k, overlap=overlap)
-            from_intervals = bound.overlap_ratio(smoothed_map, k, overlap, alpha / 2, 0)
-            spectral = BOUNDS["spectral"].overlap_ratio(smoothed_map, k, overlap, alpha / 2, 0)
+            asked = np.full(len(smoothed_map), overlap)
+            from_intervals = bound.overlap_ratio(smoothed_map, k, asked, alpha / 2, 0)
+            spectral = BOUNDS["spectral"].overlap_ratio(smoothed_map, k, asked, alpha / 2, 0)
             np.testing.assert_array_equal(best.numpy(), np.maximum(from_intervals, spectral) * 0.5)
             wins += [(from_intervals > spectral).sum(), (spectral > from_intervals).sum()]
     assert (wins > 0).all(), "the level of a bound that never wins is not tested"
