@@ -5,11 +5,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_certified.theory.counting import top_k_mask
 from captum_certified.theory.shift import Floats
 
 __all__ = [
     "costs_of_exchange",
     "exchange_costs",
+    "exchange_sides",
     "most_affordable",
     "spectral_overlap",
     "spectral_ranks",
@@ -22,6 +24,7 @@ _BISECTIONS = 60
 _AT_ONCE = 512  # up to this many exchanges, computing all costs at once is faster than bisection
 
 Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Extended = NDArray[np.longdouble]
 
 
@@ -43,7 +46,7 @@ def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
         >>> exchange_costs(mean, 4, np.array([1, 2, 3])).round(8).tolist()
         [0.00125, 0.046875, 0.29208333]
     """
-    leavers, newcomers = _sides(mean, k)
+    leavers, newcomers = exchange_sides(mean, top_k_mask(mean[None], k)[0][0], k)
     m = np.asarray(exchanged, dtype=np.int64)
     return costs_of_exchange(leavers, newcomers, m, m)
 
@@ -67,7 +70,7 @@ def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
         >>> spectral_overlap(mean, 4, np.array([0.001, 0.04, 0.2, 9.0]))
         array([4, 3, 2, 0])
     """
-    leavers, newcomers = _sides(mean, k)
+    leavers, newcomers = exchange_sides(mean, top_k_mask(mean[None], k)[0][0], k)
 
     def costs(exchanged: Integers) -> Floats:
         return costs_of_exchange(leavers, newcomers, exchanged, exchanged)
@@ -164,15 +167,22 @@ def staying_costs(mean: Floats, k: int) -> Floats:
     return np.where(first < k, costs, 0.0)[inverse]
 
 
-def _sides(mean: Floats, k: int) -> tuple[Floats, Floats]:
-    """Return ĥ_[K], ĥ_[K−1], … and ĥ_[K+1], ĥ_[K+2], …, as far as they can be exchanged, minus ĥ_[K]."""
-    n = len(mean)
-    depth = min(k, n - k)
-    parted = np.partition(mean, n - k)
-    others, ordered = parted[: n - k], np.sort(parted[n - k :])
-    newcomers = -np.sort(-np.partition(others, n - k - depth)[n - k - depth :]) if depth else others
+def exchange_sides(mean: Floats, members: Mask, k: int) -> tuple[Floats, Floats]:
+    """The scores of a set in ascending and of all others in descending order, minus ĥ_[K].
+
+    Both go as far as an exchange can: at most m = min(K, n − L) others are in the top K, and then L − K + m of the set
+    are not.
+    """
+    inside, outside = mean[members], mean[~members]
+    entering = min(k, len(outside))
     # Costs depend on differences to ĥ_[K] only. Subtracting first keeps the sums exact.
-    return ordered[:depth] - ordered[0], newcomers - ordered[0]
+    pivot = np.partition(mean, len(mean) - k)[len(mean) - k]
+    return _smallest(inside, entering + len(inside) - k) - pivot, -_smallest(-outside, entering) - pivot
+
+
+def _smallest(values: Floats, depth: int) -> Floats:
+    """The ``depth`` smallest values, in ascending order."""
+    return np.sort(np.partition(values, depth - 1)[:depth]) if depth else values[:0]
 
 
 def costs_of_exchange(leavers: Floats, newcomers: Floats, leaving: Integers, entering: Integers) -> Floats:

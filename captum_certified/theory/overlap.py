@@ -4,18 +4,23 @@ Every bound here is a *ladder*: for i = 1 … K the largest ratio r = ρ/σ at w
 certified. The ladder never rises with i, so one pass over it answers every radius.
 """
 
-from typing import Literal
-
 import numpy as np
-from numpy.typing import NDArray
 
 from captum_certified.theory.counting import top_k_mask
-from captum_certified.theory.shift import Floats, probit
+from captum_certified.theory.exchange import Integers
+from captum_certified.theory.reference_sets import (
+    ladder_between,
+    largest_descending,
+    levels_certified,
+    reference_ladder,
+    reference_overlap_from_bounds,
+    reference_overlap_from_ladder,
+    reference_ratio_from_ladder,
+)
+from captum_certified.theory.shift import Floats
 
 __all__ = [
     "interval_ladder",
-    "ladder_between",
-    "largest_descending",
     "overlap_from_bounds",
     "overlap_from_ladder",
     "ratio_from_ladder",
@@ -75,10 +80,10 @@ def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Float
         >>> interval_ladder(mean - 0.01, mean + 0.01, mean, 2).round(3).tolist()
         [[1.227, 0.806]]
     """
-    return ladder_between(*_opponents(lower, upper, mean, k))
+    return reference_ladder(lower, upper, top_k_mask(mean, k)[0], k)
 
 
-def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> NDArray[np.int64]:
+def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> Integers:
     """Return the sharp top-K overlap from bounds on the perturbed scores: the largest i with a_i > b_{K−i+1}.
 
     Args:
@@ -95,10 +100,7 @@ def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> N
         >>> overlap_from_bounds(mean - 0.3, mean + 0.3, mean, 2)
         array([1])
     """
-    strongest, newcomers = _opponents(lower, upper, mean, k)
-    holds = np.logical_and.accumulate(strongest > newcomers, axis=1)
-    floor = max(2 * k - mean.shape[1], 0)
-    return np.asarray(np.maximum(holds.sum(axis=1), floor), dtype=np.int64)
+    return reference_overlap_from_bounds(lower, upper, top_k_mask(mean, k)[0], k)
 
 
 def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violations: int = 0) -> Floats:
@@ -118,17 +120,13 @@ def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violatio
         array([0.4])
     """
     rows, k = ladder.shape
-    if overlap <= 2 * k - n_features:
-        return np.full(rows, np.inf)
-    if overlap + violations > k:
-        return np.zeros(rows)
-    supremum = np.minimum.accumulate(ladder, axis=1)[:, overlap + violations - 1]
-    return np.maximum(supremum, 0.0) * (1.0 - 1e-9)
+    floor = _floor(rows, k, n_features)
+    return reference_ratio_from_ladder(ladder, np.full(rows, overlap), floor=floor, violations=violations)
 
 
 def overlap_from_ladder(
     ladder: Floats, ratios: Floats, *, closed: bool, n_features: int, violations: int = 0
-) -> NDArray[np.int64]:
+) -> Integers:
     """B2. Read certified overlaps off a ladder, at any radius, with some intervals allowed to miss.
 
     Args:
@@ -145,37 +143,13 @@ def overlap_from_ladder(
         >>> overlap_from_ladder(np.array([[0.9, 0.4]]), np.array([0.3, 0.4, 2.0]), closed=False, n_features=9)
         array([[2, 1, 0]])
     """
-    k = ladder.shape[1]
-    # Rounding may break the order by an ulp. A level counts only if all levels before it hold.
-    falling = np.minimum.accumulate(ladder, axis=1)
-    side: Literal["left", "right"] = "left" if closed else "right"
-    levels = np.stack([k - np.searchsorted(row[::-1], ratios, side=side) for row in falling]).astype(np.int64)
-    return levels if closed else np.maximum(levels - violations, max(2 * k - n_features, 0))
+    if closed:
+        return levels_certified(ladder, ratios, closed=True)
+    rows, k = ladder.shape
+    floor = _floor(rows, k, n_features)
+    return reference_overlap_from_ladder(ladder, ratios, floor=floor, violations=violations)
 
 
-def _opponents(lower: Floats, upper: Floats, mean: Floats, k: int) -> tuple[Floats, Floats]:
-    """Return a_1 … a_K over the top K in descending order, and for each a_i its opponent b_{K−i+1} among the others."""
-    rows, n = mean.shape
-    members, _ = top_k_mask(mean, k)
-    strongest = -np.sort(-lower[members].reshape(rows, k), axis=1)
-    newcomers = np.full((rows, k), -np.inf)
-    depth = min(k, n - k)
-    if depth:
-        rest = largest_descending(upper[~members].reshape(rows, n - k), depth)
-        newcomers[:, k - depth :] = rest[:, ::-1]
-    return strongest, newcomers
-
-
-def ladder_between(strong: Floats, weak: Floats) -> Floats:
-    """(Φ⁻¹(strong) − Φ⁻¹(weak)) / 2, −∞ where an end leaves no room, +∞ where there is no opponent."""
-    with np.errstate(invalid="ignore"):
-        ladder = (probit(np.clip(strong, 0.0, 1.0)) - probit(np.clip(weak, 0.0, 1.0))) / 2.0
-    ladder[np.isnan(ladder)] = -np.inf
-    ladder[np.isneginf(weak)] = np.inf
-    return ladder
-
-
-def largest_descending(values: Floats, depth: int) -> Floats:
-    """The ``depth`` largest entries of every row, in descending order."""
-    cut = values.shape[1] - depth
-    return np.asarray(-np.sort(-np.partition(values, cut, axis=1)[:, cut:], axis=1))
+def _floor(rows: int, k: int, n_features: int) -> Integers:
+    """The overlap that any two sets of size K have, shape (N,)."""
+    return np.full(rows, max(2 * k - n_features, 0))

@@ -4,15 +4,24 @@ R_Y(x̃) counts the features of a reference set Y that are among the K most sali
 at x̃, so it may be any set, of any size L. The own top set of a map is the case Y = its top K.
 """
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
-from captum_certified.theory.exchange import costs_of_exchange, most_affordable
-from captum_certified.theory.overlap import ladder_between, largest_descending
-from captum_certified.theory.shift import Floats
+import numpy as np
+
+from captum_certified.theory.exchange import (
+    Integers,
+    Mask,
+    costs_of_exchange,
+    exchange_sides,
+    most_affordable,
+)
+from captum_certified.theory.shift import Floats, probit
 
 __all__ = [
     "chance_overlap",
+    "ladder_between",
+    "largest_descending",
+    "levels_certified",
     "reference_costs",
     "reference_floor",
     "reference_ladder",
@@ -21,9 +30,6 @@ __all__ = [
     "reference_ratio_from_ladder",
     "spectral_reference_overlap",
 ]
-
-Integers = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Floats:
@@ -90,9 +96,7 @@ def reference_overlap_from_ladder(ladder: Floats, ratios: Floats, *, floor: Inte
         >>> reference_overlap_from_ladder(ladder, np.array([0.3, 0.4, 2.0]), floor=np.array([0]))
         array([[2, 1, 0]])
     """
-    falling = np.minimum.accumulate(ladder, axis=1)
-    levels = np.stack([ladder.shape[1] - np.searchsorted(row[::-1], ratios, side="right") for row in falling])
-    return np.maximum(levels.astype(np.int64) - violations, floor[:, None])
+    return np.maximum(levels_certified(ladder, ratios) - violations, floor[:, None])
 
 
 def reference_ratio_from_ladder(ladder: Floats, overlap: Integers, *, floor: Integers, violations: int = 0) -> Floats:
@@ -139,7 +143,7 @@ def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> 
         >>> reference_costs(mean, np.array([True, False, True, False]), 2, np.array([1, 2])).round(4).tolist()
         [0.0, 0.08]
     """
-    leavers, newcomers = _sides(mean, members, k)
+    leavers, newcomers = exchange_sides(mean, members, k)
     m = np.asarray(entering, dtype=np.int64)
     return costs_of_exchange(leavers, newcomers, m + int(members.sum()) - k, m)
 
@@ -162,7 +166,7 @@ def spectral_reference_overlap(mean: Floats, members: Mask, k: int, squared: Flo
         array([1, 0])
     """
     size = int(members.sum())
-    leavers, newcomers = _sides(mean, members, k)
+    leavers, newcomers = exchange_sides(mean, members, k)
 
     def costs(entering: Integers) -> Floats:
         return costs_of_exchange(leavers, newcomers, entering + size - k, entering)
@@ -210,7 +214,25 @@ def _opponents(lower: Floats, upper: Floats, members: Mask, k: int) -> tuple[Flo
     return strongest, others
 
 
-def _sides(mean: Floats, members: Mask, k: int) -> tuple[Floats, Floats]:
-    """The scores of the set in ascending and of all others in descending order, from ĥ_[K] on."""
-    pivot = np.partition(mean, len(mean) - k)[len(mean) - k]
-    return np.sort(mean[members]) - pivot, -np.sort(-mean[~members]) - pivot
+def levels_certified(ladder: Floats, ratios: Floats, *, closed: bool = False) -> Integers:
+    """How many levels of a ladder hold at every ratio, shape (N, R); if ``closed``, also at its entry."""
+    # Rounding may break the order by an ulp. A level counts only if all levels before it hold.
+    falling = np.minimum.accumulate(ladder, axis=1)
+    side: Literal["left", "right"] = "left" if closed else "right"
+    levels = [ladder.shape[1] - np.searchsorted(row[::-1], ratios, side=side) for row in falling]
+    return np.stack(levels).astype(np.int64)
+
+
+def ladder_between(strong: Floats, weak: Floats) -> Floats:
+    """(Φ⁻¹(strong) − Φ⁻¹(weak)) / 2, −∞ where an end leaves no room, +∞ where there is no opponent."""
+    with np.errstate(invalid="ignore"):
+        ladder = (probit(np.clip(strong, 0.0, 1.0)) - probit(np.clip(weak, 0.0, 1.0))) / 2.0
+    ladder[np.isnan(ladder)] = -np.inf
+    ladder[np.isneginf(weak)] = np.inf
+    return ladder
+
+
+def largest_descending(values: Floats, depth: int) -> Floats:
+    """The ``depth`` largest entries of every row, in descending order."""
+    cut = values.shape[1] - depth
+    return np.asarray(-np.sort(-np.partition(values, cut, axis=1)[:, cut:], axis=1))
