@@ -128,16 +128,14 @@ class IntervalBound:
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
         """Return the exact optimum for interval information at every ratio."""
-        ladder, members = self._ladder(smoothed_map, k, alpha, violations), members_of(smoothed_map, k)
-        floor = theory.reference_floor(members, k)
+        ladder, floor = self._ladder(smoothed_map, k, alpha, violations)
         return theory.reference_overlap_from_ladder(ladder, ratios, floor=floor, violations=violations)
 
     def overlap_ratio(
         self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
     ) -> Floats:
         """Solve the exact optimum for the ratio."""
-        ladder, members = self._ladder(smoothed_map, k, alpha, violations), members_of(smoothed_map, k)
-        floor = theory.reference_floor(members, k)
+        ladder, floor = self._ladder(smoothed_map, k, alpha, violations)
         return theory.reference_ratio_from_ladder(ladder, overlap, floor=floor, violations=violations)
 
     def fresh_score_range(
@@ -160,9 +158,11 @@ class IntervalBound:
         """Solve the sharp ranks for the ratio."""
         return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
 
-    def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float, violations: int) -> Floats:
+    def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float, violations: int) -> tuple[Floats, Integers]:
+        """Return the ladder of the overlaps, and the overlap that holds at every ratio."""
         lower, upper = self.interval(smoothed_map, _tail(smoothed_map, alpha * (violations + 1)))
-        return theory.reference_ladder(lower, upper, members_of(smoothed_map, k), k)
+        members = members_of(smoothed_map, k)
+        return theory.reference_ladder(lower, upper, members, k), theory.reference_floor(members, k)
 
 
 def _shifted(lower: Floats, upper: Floats, ratio: float) -> tuple[Floats, Floats]:
