@@ -72,9 +72,9 @@ class Job:
     def certificate_settings(self) -> dict[str, Json]:
         """Settings that need no new draws when they change. Most of them must be chosen before looking at a result."""
         reference = self.goal.reference
-        named = reference if isinstance(reference, str) else digest(reference)[:32]
+        named = reference if reference is None or isinstance(reference, str) else digest(reference)[:32]
         return {
-            **({} if reference is None else {"reference": named}),
+            **({} if named is None else {"reference": named}),
             "k": self.goal.k,
             "radius": self.goal.radius,
             "radii": list(self.all_radii),
