@@ -35,8 +35,7 @@ def with_reference(smoothed_map: SmoothedMap, reference: Reference, k: int) -> S
     if isinstance(reference, str):
         return _named(smoothed_map, reference, k)
     rows, n = smoothed_map.features.shape
-    by_group = isinstance(reference, Tensor) and reference.dim() == 2 and reference.shape[1] == n
-    if by_group and isinstance(reference, Tensor) and reference.dtype == torch.bool and len(reference) in (1, rows):
+    if isinstance(reference, Tensor) and reference.dtype == torch.bool and reference.shape in ((1, n), (rows, n)):
         features = reference.cpu()
         if not bool(features.any(dim=1).all()):
             raise InvalidInputError("Expected `reference` to hold at least one feature of every example.")
