@@ -20,6 +20,7 @@ from captum_certified.attr.refusals import check_evaluation_mode, check_hooks, c
 from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.run_start import RunStart
 from captum_certified.attr.wrapped_method import WrappedMethod
+from captum_certified.attr.yardsticks import Yardsticks
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import FeatureLayout, Setup, SmoothedMap
 from captum_certified.sampling import Attributions, checked_magnitudes, noisy_inputs, smooth
@@ -101,7 +102,9 @@ class SamplingRun:
                     self.check_later()
                 # Read only now, because a method may draw random numbers in some passes only.
                 stochastic = self.wrapped.randomness.used
-                yield maps if start is None else start.add_to(maps, stochastic=stochastic, probed=self.probed)
+                if start is not None:
+                    maps = self.yardsticks.add_to(start.add_to(maps, stochastic=stochastic, probed=self.probed))
+                yield maps
 
     def check_later(self) -> None:
         """Raise a CertificationError if the method has changed since the first draw, or drew from another generator."""
@@ -126,7 +129,7 @@ class SamplingRun:
         start = self.start.of_rows(rows)
         if not part.start.behaves_like(start) or part.rows_belong_together:
             return None
-        part.start, part.probed = start, self.probed
+        part.start, part.yardsticks, part.probed = start, self.yardsticks.of_rows(rows), self.probed
         return part
 
     @property
@@ -177,6 +180,11 @@ class SamplingRun:
             plain,
             [explainer.per_draw_map(magnitudes).values.cpu() for explainer in self.request.explainers],
         )
+
+    @cached_property
+    def yardsticks(self) -> Yardsticks:
+        """Maps and counts that say what a certificate is worth; computed once, after the first block of draws."""
+        return Yardsticks.of(self.wrapped, self.request, self.start.layout, self.reachable, self.passes.most_draws)
 
     def _check_duplicates(self) -> None:
         """Raise an error if duplicates of every row change the maps: the number of rows in a call must not matter."""

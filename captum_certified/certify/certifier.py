@@ -18,7 +18,8 @@ from captum_certified.certify.reference import Reference
 from captum_certified.certify.region import RegionCertificate, certify_region
 from captum_certified.certify.selection import SelectionCertificate, certify_selection
 from captum_certified.certify.sequential import certify_in_looks
-from captum_certified.certify.top_k import TopKCertificate, certified_curve, certified_radius, certify_top_k
+from captum_certified.certify.top_k import TopKCertificate, certify_top_k, warned
+from captum_certified.certify.top_k_radii import certified_curve, certified_radius
 from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Groups, Regions, SmoothedMap
@@ -177,11 +178,11 @@ class Certifier:
         )
         run = SamplingRun(SamplingRequest.checked((explainer,), inputs, settings))
         if overlap is not None:
-            return certify_in_looks(self.prover, run, goal)
+            return warned(certify_in_looks(self.prover, run, goal))
         with contextlib.closing(run.maps()) as maps:
             for [smoothed_map] in maps:  # stop at the first map, before all draws are made, if no bound applies
                 self.check(smoothed_map, k=k)
-        return self.top_k(smoothed_map, k=k, radius=radius, reference=reference)
+        return warned(self.top_k(smoothed_map, k=k, radius=radius, reference=reference))
 
     def top_k(
         self,

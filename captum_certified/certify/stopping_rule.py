@@ -10,7 +10,8 @@ from torch import Tensor
 from captum_certified.certify.goal import Goal
 from captum_certified.certify.prover import Prover
 from captum_certified.certify.reference import RECORDED, reference_kind, with_reference
-from captum_certified.certify.top_k import TopKCertificate, asked_overlaps, certify_top_k
+from captum_certified.certify.top_k import TopKCertificate, certify_top_k
+from captum_certified.certify.top_k_radii import asked_overlaps
 from captum_certified.maps import SmoothedMap
 from captum_certified.sampling import SamplingPlan
 from captum_certified.theory import look_sizes

@@ -1,7 +1,8 @@
-"""The certificate of top-K overlap, the curve over several radii, and the largest radius."""
+"""The certificate of top-K overlap."""
 
-from collections.abc import Sequence
+import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -9,19 +10,26 @@ import torch
 from torch import Tensor
 
 from captum_certified import theory
-from captum_certified.certify.bounds import Bound, Floats, Integers, interval_bound_of, members_of
+from captum_certified.certify.bounds import Bound, Integers, interval_bound_of, members_of
 from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.conditions import compared_with, fresh_draws_conditions
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
 from captum_certified.certify.prover import Prover, checked_fresh_draws
 from captum_certified.certify.reference import Reference, reference_kind, with_reference
-from captum_certified.certify.written_numbers import floored_percent
+from captum_certified.certify.worth import (
+    certified_class_radius,
+    class_caution,
+    near_chance,
+    shared_fraction,
+    shared_with_each,
+)
+from captum_certified.certify.written_numbers import ceiled_percent, floored_percent
 from captum_certified.checks import resolved_count
 from captum_certified.maps import SmoothedMap
 from captum_certified.storage import Json
 from captum_certified.theory import chance_overlap, ranks_from_bounds, top_k_mask
 
-__all__ = ["TopKCertificate", "asked_overlaps", "certified_curve", "certified_radius", "certify_top_k"]
+__all__ = ["TopKCertificate", "certify_top_k", "prepared", "warned"]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -68,6 +76,78 @@ class TopKCertificate(Certificate):
         return torch.from_numpy(chance_overlap(self.members.numpy(), self.k))
 
     @property
+    def brightness(self) -> Tensor | None:
+        """The overlap fraction of the brightest features, those of the largest |input|, float64, shape (N,).
+
+        It needs no model. ``None`` if the map is not structured like the input.
+        """
+        return shared_fraction(self.map.brightness, self.members, self.k)
+
+    @property
+    def randomised(self) -> Tensor | None:
+        """The overlap fraction of the method on re-initialised weights, mean of five copies, float64, shape (N,).
+
+        It needs no training (Adebayo et al., 2018). ``None`` if the weights of the model cannot be replaced.
+        """
+        return shared_with_each(self.map.randomised, self.members, self.k)
+
+    @property
+    def margin(self) -> Tensor:
+        """``overlap_fraction`` minus the largest of ``chance``, ``brightness`` and ``randomised``, shape (N,)."""
+        known = [worth for worth in (self.chance, self.brightness, self.randomised) if worth is not None]
+        return self.overlap_fraction - torch.stack(known).amax(dim=0)
+
+    @property
+    def class_kept(self) -> Tensor | None:
+        """Fraction of noisy copies that keep the predicted class of the clean input; see :class:`SmoothedMap`."""
+        return self.map.class_kept
+
+    @property
+    def class_radius(self) -> Tensor | None:
+        """L2 radius within which most noisy copies keep the predicted class of the clean input, shape (N,).
+
+        This is the certificate of Cohen et al. (2019) from the noisy copies of :attr:`class_kept`. It has the same
+        confidence, and it does not hold together with the overlap: each spends an error probability of its own.
+        """
+        return certified_class_radius(self.map, 1 - self.confidence)
+
+    @cached_property
+    def of_plain(self) -> "TopKCertificate | None":
+        """The certificate of the plain map's top K from the same map, bound and violations: both hold together.
+
+        ``None`` if the plain map is unknown or zero, or if the bound proves nothing about it.
+        """
+        if self.reference == "plain":
+            return self
+        plain = self.map.plain
+        if plain is None or not bool((plain > 0).any(dim=1).all()) or self.bound == "theorem2":
+            return None
+        prover = Prover(self.confidence, self.bound, self.violations)
+        return certify_top_k(
+            prover,
+            self.map,
+            k=self.k,
+            radius=self.at_radius,
+            fresh_draws=self.fresh_draws,
+            reference="plain",
+        )
+
+    def cautions(self, row: int) -> list[str]:
+        """Return sentences about an example whose certificate may mean little although it holds."""
+        kept, plain = self.class_kept, self.plain_overlap
+        sentences = [] if kept is None else [class_caution(float(kept[row]))]
+        if plain is not None and bool(near_chance(plain, self._plain_set, self.k)[row]):
+            sentences.append("the smoothed map shares no more with the plain map than chance would")
+        return [sentence for sentence in sentences if sentence is not None]
+
+    @property
+    def _plain_set(self) -> Tensor:
+        """The positive entries among the top K of the plain map, bool, shape (N, n)."""
+        plain = self.map.plain
+        assert plain is not None  # noqa: S101  for the type checker: the callers have asked
+        return torch.from_numpy(top_k_mask(plain.numpy(), self.k)[0]) & (plain > 0)
+
+    @property
     def _reference_set(self) -> Tensor:
         assert self.map.reference is not None  # noqa: S101  for the type checker: certificates of a set have it
         return self.map.reference
@@ -99,11 +179,7 @@ class TopKCertificate(Certificate):
 
         ``None`` if the plain attribution is unknown. This measures fidelity, which no certificate covers.
         """
-        plain = self.map.plain
-        if plain is None:
-            return None
-        salient = torch.from_numpy(top_k_mask(plain.numpy(), self.k)[0]) & (plain > 0)
-        return (salient & self.top_k).sum(dim=1)
+        return None if self.map.plain is None else (self._plain_set & self.top_k).sum(dim=1)
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -112,24 +188,28 @@ class TopKCertificate(Certificate):
 
     def summaries(self) -> list[str]:
         """Return one sentence for each example."""
-        plain, stopped, shares = self.plain_overlap, self.stopped, self.overlap_fraction.tolist()
+        plain, stopped, of_plain = self.plain_overlap, self.stopped, self.of_plain
         return [
-            self._statement(row, int(certified), shares[row])
+            self.headline(row)
             + f" of {compared_with(self.fresh_draws)}, proved from {int(draws)} draws"
             + ("" if certified else self._too_few_draws(row, of_counts=True))
             + ("" if stopped is None else f" ({self._asked(row)} asked for: {stopped[row]})")
             + ("" if plain is None or self.reference != "own" else f"; {self._shared(int(plain[row]))}")
+            + ("" if of_plain is None or self.reference == "plain" else f"; {of_plain.headline(row)} too")
+            + "".join(f"; caution: {caution}" for caution in self.cautions(row))
             for row, (certified, draws) in enumerate(zip(self.overlap, self.n_samples, strict=True))
         ]
 
-    def _statement(self, row: int, certified: int, share: float) -> str:
+    def headline(self, row: int) -> str:
+        """Return what is certified about an example, and what the overlap is to be compared with."""
+        certified, share = int(self.overlap[row]), floored_percent(float(self.overlap_fraction[row]))
         if self.reference == "own":
-            what = f"the top {self.k} features ({floored_percent(share)}%)"
-            return f"at least {certified} of {what} stay in the top {self.k}"
+            return f"at least {certified} of the top {self.k} features ({share}%) stay in the top {self.k}"
         size = int(self.reference_size[row])
         what = f"the plain map's top {size}" if self.reference == "plain" else f"the {size} features of the reference"
-        chance = f"{floored_percent(float(self.chance[row]))}% by chance"
-        return f"at least {certified} of {what} ({floored_percent(share)}%; {chance}) are in the top {self.k}"
+        known = (("chance", self.chance), ("brightness", self.brightness), ("random weights", self.randomised))
+        others = ", ".join(f"{ceiled_percent(float(v[row]))}% by {name}" for name, v in known if v is not None)
+        return f"at least {certified} of {what} ({share}%; {others}) are in the top {self.k}"
 
     def _asked(self, row: int) -> int | None:
         return self.asked_overlap[row] if isinstance(self.asked_overlap, tuple) else self.asked_overlap
@@ -140,24 +220,31 @@ class TopKCertificate(Certificate):
 
     def results(self) -> dict[str, Json]:
         """Return K, the overlaps and their fractions, and how a sequential run ended."""
-        plain = self.plain_overlap
         return {
             "k": self.k,
             "fresh_draws": self.fresh_draws,
-            "overlap": self.overlap.tolist(),
-            "overlap_fraction": self.overlap_fraction.tolist(),
-            "plain_overlap": None if plain is None else plain.tolist(),
+            "plain_overlap": _listed(self.plain_overlap),
             "asked_overlap": list(self.asked_overlap) if isinstance(self.asked_overlap, tuple) else self.asked_overlap,
             "most_draws": self.most_draws,
             "stopped": None if self.stopped is None else list(self.stopped),
-            **({} if self.reference == "own" else self._about_reference()),
+            "class_kept": _listed(self.class_kept),
+            "class_radius": _listed(self.class_radius),
+            "reference": self.reference,
+            **self._about_reference(),
+            "of_plain": None if self.of_plain is None else self.of_plain._about_reference(),
+            "cautions": [list[Json](self.cautions(row)) for row in range(len(self.map))],
         }
 
     def _about_reference(self) -> dict[str, Json]:
+        """Return the overlap with the reference set, and what it is to be compared with."""
         return {
-            "reference": self.reference,
             "reference_size": self.reference_size.tolist(),
+            "overlap": self.overlap.tolist(),
+            "overlap_fraction": self.overlap_fraction.tolist(),
             "chance": self.chance.tolist(),
+            "brightness": _listed(self.brightness),
+            "randomised": _listed(self.randomised),
+            "margin": self.margin.tolist(),
         }
 
     def _feature_tables(self) -> dict[str, Tensor]:
@@ -174,6 +261,10 @@ class TopKCertificate(Certificate):
         }
 
 
+def _listed(table: Tensor | None) -> Json:
+    return None if table is None else table.tolist()
+
+
 def certify_top_k(
     prover: Prover,
     smoothed_map: SmoothedMap,
@@ -184,7 +275,7 @@ def certify_top_k(
     reference: Reference = None,
 ) -> TopKCertificate:
     """Certify how much of the top K of a map survives; see :meth:`~captum_certified.Certifier.top_k`."""
-    smoothed_map, bound, count, violations = _prepared(prover, smoothed_map, k, reference)
+    smoothed_map, bound, count, violations = prepared(prover, smoothed_map, k, reference)
     ratio, fresh_draws = prover.ratio(smoothed_map, radius), checked_fresh_draws(fresh_draws)
     violations = violations if fresh_draws is None else 0
 
@@ -203,45 +294,7 @@ def certify_top_k(
     )
 
 
-def certified_curve(
-    prover: Prover,
-    smoothed_map: SmoothedMap,
-    *,
-    k: float,
-    radii: Sequence[float] | Tensor,
-    reference: Reference = None,
-) -> Tensor:
-    """Certify overlaps at several radii; see :meth:`~captum_certified.Certifier.top_k_curve`."""
-    smoothed_map, bound, count, violations = _prepared(prover, smoothed_map, k, reference)
-    ratios = np.array([prover.ratio(smoothed_map, float(radius)) for radius in radii], dtype=np.float64)
-    return prover.by_row(smoothed_map, lambda part, level: bound.overlaps(part, count, ratios, level, violations))
-
-
-def certified_radius(
-    prover: Prover, smoothed_map: SmoothedMap, *, k: float, overlap: float, reference: Reference = None
-) -> Tensor:
-    """Certify how far an overlap holds; see :meth:`~captum_certified.Certifier.radius`."""
-    smoothed_map, bound, count, violations = _prepared(prover, smoothed_map, k, reference)
-
-    def ratios(part: SmoothedMap, level: float) -> Floats:
-        return bound.overlap_ratio(part, count, asked_overlaps(part, overlap, count), level, violations)
-
-    return prover.by_row(smoothed_map, ratios) * smoothed_map.sigma
-
-
-def asked_overlaps(smoothed_map: SmoothedMap, overlap: float, k: int) -> Integers:
-    """Return an overlap that is asked for, as a number of features of each example, shape (N,).
-
-    Raises:
-        InvalidInputError: An example's reference set, or K, is smaller.
-    """
-    if smoothed_map.reference is None:
-        return np.full(len(smoothed_map), resolved_count("overlap", overlap, k), dtype=np.int64)
-    sizes = smoothed_map.reference.sum(dim=1).clamp_max(k).tolist()
-    return np.array([resolved_count("overlap", overlap, size) for size in sizes], dtype=np.int64)
-
-
-def _prepared(
+def prepared(
     prover: Prover, smoothed_map: SmoothedMap, k: float, reference: Reference
 ) -> tuple[SmoothedMap, Bound, int, int]:
     """Return the map with its reference set, the bound, K, and how many intervals may miss."""
@@ -249,3 +302,14 @@ def _prepared(
     count = resolved_count("k", k, smoothed_map.layout.n_features)
     smoothed_map = with_reference(smoothed_map, reference, count)
     return smoothed_map, *prover.prepared(smoothed_map, count)
+
+
+def warned(certificate: TopKCertificate) -> TopKCertificate:
+    """Return a new certificate after a warning about the examples whose certificates may mean little."""
+    cautions = [certificate.cautions(row) for row in range(len(certificate.map))]
+    doubtful = [row for row, sentences in enumerate(cautions) if sentences]
+    if doubtful:
+        which = f"of example {doubtful[0]}" + (f" and {len(doubtful) - 1} others" if len(doubtful) > 1 else "")
+        reasons = "; ".join(cautions[doubtful[0]])
+        warnings.warn(f"The certificate {which} may mean little: {reasons}.", UserWarning, stacklevel=3)
+    return certificate

@@ -64,6 +64,7 @@ def merged(one: Map, two: Map, *, assume_independent: bool) -> Map:
         regions=merged_regions(one.regions, two.regions),
         provenance=provenance,
         setup=setup,
+        class_votes=_merged_votes(one, two),
     )
 
 
@@ -95,6 +96,9 @@ def stacked(maps: Sequence[Map]) -> Map:
         plain=joined("plain"),
         probe=joined("probe"),
         reference=joined("reference"),
+        brightness=joined("brightness"),
+        randomised=joined("randomised"),
+        class_votes=joined("class_votes"),
         given_trace=joined("trace") if any(m.given_trace is not None for m in maps) else None,
         covariance=CovarianceSummary.stack(covariances) if len(covariances) == len(maps) else None,
         regions=stacked_regions([(m.regions, len(m)) for m in maps]),
@@ -130,6 +134,9 @@ def select_rows(smoothed_map: Map, rows: Tensor) -> Map:
         probe=chosen(smoothed_map.probe),
         looks=chosen(smoothed_map.looks),
         reference=chosen(smoothed_map.reference),
+        brightness=chosen(smoothed_map.brightness),
+        randomised=chosen(smoothed_map.randomised),
+        class_votes=chosen(smoothed_map.class_votes),
         layout=smoothed_map.layout.of_rows(rows),
         covariance=covariance and CovarianceSummary(**{name: v[rows] for name, v in covariance.parts().items()}),
         regions=regions_of_rows(smoothed_map.regions, rows),
@@ -206,6 +213,16 @@ def _merged_covariance(one: MapData, two: MapData) -> CovarianceSummary | None:
     if bool((two.n_samples == 1).all()):
         return one.covariance
     return two.covariance if bool((one.n_samples == 1).all()) else None
+
+
+def _merged_votes(one: MapData, two: MapData) -> Tensor | None:
+    """Return the class votes of the map with the earlier draws, so that the order of merging does not matter.
+
+    The votes of two maps cannot be added: maps of one seed count the same noisy copies.
+    """
+    if one.class_votes is None or two.class_votes is None or one.provenance is None or two.provenance is None:
+        return one.class_votes if two.class_votes is None else two.class_votes
+    return min((one.provenance, one.class_votes), (two.provenance, two.class_votes), key=lambda pair: pair[0])[1]
 
 
 def _merged_trace(one: MapData, two: MapData) -> Tensor | None:

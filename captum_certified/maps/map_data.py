@@ -48,6 +48,9 @@ class MapData:
     setup: Setup = field(default_factory=dict)
     looks: Tensor | None = None
     reference: Tensor | None = None
+    brightness: Tensor | None = None
+    randomised: Tensor | None = None
+    class_votes: Tensor | None = None
 
     def __post_init__(self) -> None:
         rows, n = self._check_draws(), self.layout.n_features
@@ -98,6 +101,15 @@ class MapData:
             _require(self.plain.is_floating_point() and _is_magnitudes(self.plain, rows, n), "plain")
         if self.probe is not None:
             _require(_is_magnitudes(self.probe, rows, n), "probe")
+        if self.brightness is not None:
+            _require(_is_magnitudes(self.brightness, rows, n), "brightness")
+        if self.randomised is not None:
+            _require(self.randomised.dim() == 3 and len(self.randomised) == rows, "randomised")
+            _require(_is_magnitudes(self.randomised.flatten(0, 1), self.randomised[:, :, 0].numel(), n), "randomised")
+        if self.class_votes is not None:
+            _require(self.class_votes.dtype == torch.int64 and self.class_votes.shape == (rows, 2), "class_votes")
+            kept, copies = self.class_votes.unbind(1)
+            _require(bool(((kept >= 0) & (kept <= copies) & (copies > 0)).all()), "class_votes")
         if self.reference is not None:
             _require(self.reference.dtype == torch.bool and self.reference.shape == (rows, n), "reference")
         if self.given_trace is not None:
@@ -145,6 +157,17 @@ class MapData:
             return None
         q = self.n_samples.double()
         return (q / (q - 1) * (square.sum(1) - self.features.square().sum(1))).clamp_min(0.0)
+
+    @property
+    def class_kept(self) -> Tensor | None:
+        """Fraction of up to 256 noisy copies that keep the predicted class of the clean input, float64, shape (N,).
+
+        ``None`` if the outputs of the model are not scores of classes.
+        """
+        if self.class_votes is None:
+            return None
+        kept, copies = self.class_votes.double().unbind(1)
+        return kept / copies
 
     @property
     def sigma(self) -> float:

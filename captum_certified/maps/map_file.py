@@ -23,6 +23,7 @@ Map = TypeVar("Map", bound=MapData)
 _TABLES = (
     *("n_samples", "feature_counts", "feature_mean", "second_moment"),
     *("plain", "probe", "given_trace", "looks", "reference"),
+    *("brightness", "randomised", "class_votes"),
 )
 
 

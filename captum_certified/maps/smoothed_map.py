@@ -51,6 +51,11 @@ class SmoothedMap(MapData):
         setup: What was sampled and how: class, method, target, digests, versions, device.
         reference: The features whose stay in the top K a certificate is about, bool, shape (N, n); ``None`` for the
             map's own top K.
+        brightness: Magnitudes of the input as features, shape (N, n); ``None`` if the map is not structured like it.
+        randomised: Plain maps of copies of the model with re-initialised weights, shape (N, copies, n), or ``None``.
+        class_votes: How many of up to 256 noisy copies keep the predicted class of the clean input, and the number of
+            copies, int64, shape (N, 2); ``None`` if the outputs of the model are not scores of classes.
+        class_kept: The fraction of these noisy copies that keep the class, float64, shape (N,), or ``None``.
         looks: Number of the look at which a sequential run stopped the row, int64, shape (N,); 0 for a row whose number
             of draws was fixed, ``None`` if all were fixed. A row that a look stopped is certified at the level of this
             look.

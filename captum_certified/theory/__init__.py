@@ -45,7 +45,7 @@ from captum_certified.theory.reference_sets import (
     spectral_reference_overlap,
 )
 from captum_certified.theory.region import dkw_half_width, region_mass, region_mass_bounds
-from captum_certified.theory.selection import selection, selection_ratios
+from captum_certified.theory.selection import class_ratio, selection, selection_ratios
 from captum_certified.theory.sequential import look_level, look_sizes
 from captum_certified.theory.shift import (
     empirical_lower_bound,
@@ -60,6 +60,7 @@ __all__ = [
     "Displacement",
     "chance_overlap",
     "chi",
+    "class_ratio",
     "clopper_pearson_interval",
     "definition_3_1_ranks",
     "dkw_half_width",

@@ -1,11 +1,12 @@
-"""Which features are selected, or not selected, in most noisy copies of every perturbed input."""
+"""Decisions of most noisy copies of every perturbed input: the features they select, and the class they predict."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_certified.theory.intervals import clopper_pearson_interval
 from captum_certified.theory.shift import Floats, probit
 
-__all__ = ["selection", "selection_ratios"]
+__all__ = ["class_ratio", "selection", "selection_ratios"]
 
 
 def selection(lower: Floats, upper: Floats, *, ratio: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -44,3 +45,26 @@ def selection_ratios(lower: Floats, upper: Floats) -> Floats:
         array([[0.842, 0.   , 0.842]])
     """
     return np.maximum(np.maximum(probit(lower), -probit(upper)), 0.0) * (1.0 - 1e-9)
+
+
+def class_ratio(kept: NDArray[np.int64], copies: NDArray[np.int64], *, alpha: float) -> Floats:
+    """Return the radius up to which most noisy copies are certified to keep a class that was named beforehand.
+
+    Args:
+        kept: How many noisy copies of every example have the class, shape (N,).
+        copies: Number of noisy copies, shape (N,).
+        alpha: Probability that the statement about an example may fail.
+
+    Returns:
+        Shape (N,): Φ⁻¹ of the lower Clopper–Pearson end, the supremum of ρ/σ, rounded down by 1 in 10⁹; 0 if the end is
+        not above one half.
+
+    Source:
+        Cohen, Rosenfeld, and Kolter (2019), Theorem 1 with p_B = 1 − p_A.
+
+    Example:
+        >>> class_ratio(np.array([250, 100]), np.array([256, 256]), alpha=0.05).round(3)
+        array([1.688, 0.   ])
+    """
+    lower = clopper_pearson_interval(kept, copies, tail=alpha)[0]
+    return np.maximum(probit(lower), 0.0) * (1.0 - 1e-9)

@@ -433,7 +433,8 @@ def test_a_model_that_changes_late_is_refused_at_the_end():
 
 
 def test_every_map_of_a_stream_is_checked():
-    explainer = SparsifiedSmoothGrad(Saliency(Counts(12)), tau=0.25)
+    # Between the first two maps there are 14 calls about noisy copies and copies of the model.
+    explainer = SparsifiedSmoothGrad(Saliency(Counts(12 + 14)), tau=0.25)
     stream = explainer.stream(X, nt_samples=64, nt_samples_batch_size=8, covariance=8, target=0, stdevs=0.3, seed=0)
     taken = [next(stream) for _ in range(2)]
     assert [int(smoothed.n_samples[0]) for smoothed in taken] == [8, 16]
@@ -544,7 +545,8 @@ def test_the_probe_takes_at_most_four_passes():
     two = sampled(without, X, nt_samples=210, check_rows=False)
     assert torch.equal(one.counts, two.counts)
     assert with_probe.rows - without.rows == 4 * 63 + 2 * 3  # and two copies of each clean input
-    assert without.rows == 3 * 210 + 2 * 3  # the clean input and the probe draw
+    # The clean input and the probe draw; then its class, that of noisy copies, and five copies of the model.
+    assert without.rows == 3 * 210 + 2 * 3 + (1 + 210) * 3 + 5 * 3
 
 
 def test_check_rows_false_turns_the_probe_off():

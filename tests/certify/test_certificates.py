@@ -158,7 +158,7 @@ def test_the_overlap_with_the_plain_map_is_rounded_down():
     smoothed_map = replace(SmoothedMap.from_counts(counts, n_samples=1000, stdevs=0.2), plain=plain)
     certificate = Certifier().top_k(smoothed_map, k=3000, radius=0.0)
     assert certificate.plain_overlap.tolist() == [2999]
-    assert certificate.summaries()[0].endswith("; 99.9% of the smoothed map's top 3000 are in the plain map's")
+    assert certificate.summaries()[0].split("; ")[1] == "99.9% of the smoothed map's top 3000 are in the plain map's"
 
 
 @pytest.mark.parametrize("kind", ["top_k", "rank"])

@@ -102,7 +102,7 @@ def test_the_plain_map_is_a_reference(smoothed):
     assert (certificate.reference, as_mask.reference) == ("plain", "mask")
     assert torch.equal(certificate.reference_size, plain.sum(dim=1))
     assert "of the plain map's top 12 (" in certificate.summaries()[0]
-    assert "% by chance) are in the top 12" in certificate.summaries()[0]
+    assert "% by chance, 33.4% by brightness) are in the top 12" in certificate.summaries()[0]
 
 
 def test_fractions_are_of_the_smaller_of_both_sets(smoothed):
@@ -182,7 +182,8 @@ def test_the_own_top_set_is_certified_of_a_map_that_has_a_reference(smoothed):
     own = Certifier().top_k(certificate.map, k=12, radius=0.01)
     assert torch.equal(own.overlap, Certifier().top_k(smoothed, k=12, radius=0.01).overlap)
     assert own.map.reference is None
-    assert "reference" not in own.to_dict()
+    assert own.to_dict()["reference"] == "own"
+    assert own.to_dict()["of_plain"]["overlap"] == certificate.overlap.tolist()
 
 
 def test_theorem_2_needs_the_map_s_own_top_set(smoothed):

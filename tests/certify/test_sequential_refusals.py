@@ -27,8 +27,9 @@ def test_an_overlap_beyond_a_fraction_of_features_is_refused_after_the_first_loo
     model = Watched(GateNet(SHAPE))
     with pytest.raises(InvalidInputError, match=r"Expected `overlap` to be a number of features from 1 to 10, or"):
         certified(of=explainer(model), k=0.2, overlap=11)
-    # One block, the clean input and its copies, the probe draw and the four passes of the probe.
-    assert model.rows == (64 + 4 + 4 * 16) * len(X)
+    # One block, the clean input and its copies, the probe draw and the four passes of the probe; then 256 noisy copies
+    # and the clean input, whose classes are counted.
+    assert model.rows == (64 + 4 + 4 * 16 + 1 + 256) * len(X)
 
 
 @pytest.mark.parametrize("nt_samples", [2.5, "many", None, True, 0, -5])

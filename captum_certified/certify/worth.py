@@ -1,0 +1,77 @@
+"""What a certified overlap is worth: the overlap of maps that know nothing of the trained model, and cautions."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_certified.maps import SmoothedMap
+from captum_certified.theory import class_ratio, top_k_mask
+
+__all__ = ["certified_class_radius", "class_caution", "near_chance", "shared_fraction", "shared_with_each"]
+
+_FEW_KEPT = 0.5
+_STANDARD_ERRORS = 2.0
+
+
+def shared_fraction(table: Tensor | None, members: Tensor, k: int) -> Tensor | None:
+    """Return the overlap of a map with a reference set, as a fraction of min(K, L), float64, shape (N,).
+
+    Args:
+        table: Magnitudes of a map, shape (N, n), or ``None`` if it is unknown. Only positive entries count.
+        members: The reference set, bool, shape (N, n).
+        k: Size K of the top set.
+
+    Example:
+        >>> members = torch.tensor([[True, True, False, False]])
+        >>> shared_fraction(torch.tensor([[3.0, 0.0, 2.0, 1.0]]), members, k=2)
+        tensor([0.5000], dtype=torch.float64)
+    """
+    if table is None:
+        return None
+    top = torch.from_numpy(top_k_mask(table.numpy(), k)[0]) & (table > 0)
+    return (top & members).sum(dim=1).double() / members.sum(dim=1).clamp_max(k)
+
+
+def shared_with_each(tables: Tensor | None, members: Tensor, k: int) -> Tensor | None:
+    """Return the mean over several maps, shape (N, maps, n), of their overlap with a reference set, shape (N,)."""
+    if tables is None:
+        return None
+    rows, copies, n = tables.shape
+    each = shared_fraction(tables.reshape(rows * copies, n), members.repeat_interleave(copies, dim=0), k)
+    assert each is not None  # noqa: S101  for the type checker: the maps are known
+    return each.reshape(rows, copies).mean(dim=1)
+
+
+def certified_class_radius(smoothed_map: SmoothedMap, alpha: float) -> Tensor | None:
+    """Return the L2 radius within which most noisy copies keep the clean input's class, float64, shape (N,)."""
+    if smoothed_map.class_votes is None:
+        return None
+    kept, copies = smoothed_map.class_votes.numpy().T
+    return torch.from_numpy(class_ratio(kept, copies, alpha=alpha)) * smoothed_map.sigma
+
+
+def near_chance(overlap: Tensor, members: Tensor, k: int) -> Tensor:
+    """Return whether an overlap is within two standard errors of that of a top K chosen by chance, bool, shape (N,).
+
+    Args:
+        overlap: Number of members in the top K, shape (N,).
+        members: The reference set, bool, shape (N, n).
+        k: Size K of the top set.
+    """
+    n, size = members.shape[1], members.sum(dim=1).double()
+    mean = k * size / n
+    variance = mean * (1 - size / n) * (n - k) / max(n - 1, 1)  # of the hypergeometric distribution
+    return overlap.double() <= mean + _STANDARD_ERRORS * variance.sqrt()
+
+
+def class_caution(class_kept: float) -> str | None:
+    """Return a sentence if most noisy copies have another predicted class than the clean input."""
+    if math.isnan(class_kept) or class_kept >= _FEW_KEPT:
+        return None
+    percent = np.floor(1000 * class_kept) / 10
+    return (
+        f"only {percent:g}% of noisy copies keep the predicted class: under this noise the model hardly sees the input "
+        "(use a smaller σ, train the model under noise, or denoise)"
+    )
