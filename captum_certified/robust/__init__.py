@@ -1,4 +1,4 @@
-"""Attacks on explanations for use with captum.robust, and their building blocks."""
+"""Attacks on explanations for use with captum.robust, and the parts that these attacks are built from."""
 
 from captum_certified.robust.challenge import Challenge, challenge_certificate
 from captum_certified.robust.differentiable import differentiable

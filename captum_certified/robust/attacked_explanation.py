@@ -1,4 +1,4 @@
-"""The explanation under attack: its objective, its gradient, and what is left of the clean top K."""
+"""The explanation under attack: the objective D, the gradient of D, and the overlap with the clean top K."""
 
 import contextlib
 
@@ -19,24 +19,24 @@ __all__ = ["AttackedExplanation"]
 
 
 class AttackedExplanation:
-    """The objective D of an attack as a function of points, with the clean maps that it starts from.
+    """The explanation under attack. Its methods evaluate the objective D and the overlap at points near the inputs.
 
     Args:
-        explainer: Maps and classes at points.
+        explainer: Computes maps and predicted classes at points. :class:`PointExplainer` says what a point is.
         objective: Name of the objective.
-        k: Size of the top set: an int is a count, a float a fraction of the features.
-        reference: The mask or map that the objective needs.
-        surrogate_beta: β of the softplus surrogate whose gradients are taken; ``None``: the model itself is
-            differentiated; ``"auto"``: a surrogate is used if ReLUs are seen to run.
+        k: Number of features in the top K: an int is a count, a float a fraction of the features.
+        reference: The mask for ``"region"`` or the map for ``"manipulate"``; ``None`` for other objectives.
+        surrogate_beta: β of the softplus that replaces ReLUs in gradients. ``None``: the model itself is
+            differentiated. ``"auto"``: a surrogate is used if the model runs a ReLU at the clean inputs.
 
     Attributes:
-        k: K.
-        surrogate: The surrogate in use.
+        k: Number of features in the top K, as a count.
+        surrogate: The surrogate in use. Its ``beta`` is ``None`` if the model itself is differentiated.
         chooses_surrogate: Whether ``surrogate_beta`` is ``"auto"``.
 
     Raises:
-        CertificationError: A clean map is not finite.
-        InvalidInputError: ``k`` is out of range, or the reference does not fit.
+        CertificationError: A map at a clean input is not finite.
+        InvalidInputError: ``k`` is out of range, or the reference does not fit the objective or the map.
     """
 
     def __init__(
@@ -69,26 +69,26 @@ class AttackedExplanation:
         self.objective = objective_named(objective, self.clean, reference)
 
     def values(self, points: Tensor, rows: Tensor) -> Tensor:
-        """Compute D of the model's own maps at points of shape (R, d), shape (R,); −∞ where a map is not finite."""
+        """Return D of the original model, shape (R,), at points of shape (R, d); −∞ where D is not finite."""
         values = self.objective(shares_of(self._features(self.explainer.maps(points, rows), rows)), rows)
         return torch.where(torch.isfinite(values), values, torch.full_like(values, -torch.inf)).cpu().double()
 
     def overlap(self, points: Tensor) -> Tensor:
-        """Count the features of the clean top K that are in the top K at points of shape (N, d), shape (N,)."""
+        """Return how many features of the clean top K are in the top K at the point of each example, shape (N,)."""
         features = self._features(self.explainer.maps(points, self.all_rows), self.all_rows).nan_to_num()
         return (top_k_rows(features, self.k)[0] & self.clean.top_k).sum(dim=1).cpu()
 
     def keeps_class(self, points: Tensor, rows: Tensor) -> Tensor:
-        """Return whether the model predicts the clean class, shape (R,); true for a model without classes."""
+        """Return whether each point has the class of its clean input, shape (R,); true for a model without classes."""
         return self.explainer.keeps_class(points, rows)
 
     def gradients(self, points: Tensor, rows: Tensor, *, step: int) -> Tensor:
-        """Compute ∇D at points of shape (R, d); rows where it is not finite are zero.
+        """Return ∇D, shape (R, d), with zeros in place of a gradient that is not finite.
 
         Args:
-            points: The points.
-            rows: The examples that the points belong to.
-            step: Number of the step; smoothed explanations are differentiated over fresh draws in each step.
+            points: Points of shape (R, d).
+            rows: Index of the example that each point belongs to, shape (R,).
+            step: Number of the attack step. A smoothed explanation is differentiated over fresh draws in each step.
         """
         try:
             return self._gradients(points, rows, step)
@@ -112,5 +112,5 @@ class AttackedExplanation:
         return torch.where(finite, gradient, torch.zeros_like(gradient)).double()
 
     def _features(self, maps: tuple[Tensor, ...], rows: Tensor) -> Tensor:
-        """Return the magnitudes of the features, shape (R, n); all entries of a group have its value."""
+        """Return the feature magnitudes, shape (R, n). A group's entries are equal, so their mean is its magnitude."""
         return self.layout.of_rows(rows).group_means(maps)

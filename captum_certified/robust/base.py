@@ -1,4 +1,4 @@
-"""What all attacks on explanations share: their construction, their arguments, and ``perturb``."""
+"""The base class of attacks on explanations, the arguments common to all attacks, and the method ``perturb``."""
 
 import inspect
 from collections.abc import Callable
@@ -59,14 +59,14 @@ class AttackArguments:
 
 
 class ExplanationAttack(Perturbation):
-    """An attack on an explanation, with the arguments of :class:`InterpretationAttack`.
+    """The base class of attacks on an explanation. Its arguments are those of :class:`InterpretationAttack`.
 
-    A subclass declares its parameters in ``attack``, which hands them to :meth:`_run` together with a
-    :class:`Search`, and sets ``perturb = perturb_by(attack)``.
+    A subclass defines ``attack`` and sets ``perturb = perturb_by(attack)``. Its ``attack`` passes the arguments to
+    :meth:`_run`, together with a function that makes a :class:`Search`.
 
     Attributes:
-        attacked_method: The attribution. :func:`~captum_certified.attribution_robustness` looks for this name, to
-            recognise an attack on the explanation that it measures.
+        attacked_method: The attribution. :func:`~captum_certified.attribution_robustness` reads this attribute to see
+            whether the attack targets the explanation that is measured.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.
@@ -113,7 +113,7 @@ class ExplanationAttack(Perturbation):
         *,
         n_restarts: int = 1,
     ) -> AttackResult:
-        """Run the search that ``search_of`` makes, and measure what it found."""
+        """Run the search that ``search_of`` makes, and measure the explanation at the points found."""
         ball = self._ball(arguments.radius)
         explanation = self._explanation(arguments)
         search = search_of(explanation, ball)
@@ -163,9 +163,9 @@ class ExplanationAttack(Perturbation):
 def perturb_by(
     attack: Callable[Concatenate[AnyAttack, Parameters], AttackResult],
 ) -> Callable[Concatenate[AnyAttack, Parameters], Any]:
-    """Return the method ``perturb`` of an attack: the perturbed inputs of ``attack``, with the same parameters.
+    """Return a method ``perturb`` that takes the parameters of ``attack`` and returns only the perturbed inputs.
 
-    Captum's :class:`captum.robust.AttackComparator` and :class:`captum.robust.MinParamPerturbation` call it.
+    :class:`captum.robust.AttackComparator` and :class:`captum.robust.MinParamPerturbation` call ``perturb``.
     """
 
     @log_usage
@@ -174,7 +174,7 @@ def perturb_by(
         """Return the perturbed inputs; :meth:`attack` describes the arguments.
 
         Returns:
-            Structured like ``inputs``; the input itself for an example on which the attack failed.
+            Perturbed inputs, structured like ``inputs``. Examples on which the attack failed are unchanged.
         """
         return self.attack(*args, **kwargs).perturbed
 

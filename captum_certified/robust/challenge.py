@@ -1,4 +1,4 @@
-"""An attack within the radius of a certificate: how much of the certified explanation it leaves."""
+"""An attack within the radius of a certificate, to measure how much of the certified top K is left."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ from captum_certified.theory import top_k_mask
 
 __all__ = ["Challenge", "challenge_certificate"]
 
-# The attack and the measurement take draws of two streams of the seed, so that neither knows the draws of the other.
+# The attack and the measurement use two different seeds derived from the caller's seed, so they share no draws.
 _ATTACK, _MEASUREMENT = 1, 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Challenge:
-    """A certificate and the outcome of an attack on it.
+    """A certificate and the outcome of an attack on the certified explanation.
 
     Attributes:
         certificate: The certificate.
         perturbed: The perturbed inputs, within the radius of the certificate.
-        map: The smoothed map at the perturbed inputs, over draws that neither the certificate nor the attack has seen.
-        overlap: How many features of the certificate's top K are in the top K of ``map``, shape (N,). It is measured
-            from finitely many draws. Up to their sampling error, no certificate can state a larger overlap.
+        map: The smoothed map at the perturbed inputs, over draws that neither the certificate nor the attack used.
+        overlap: How many features of the certificate's top K are in the top K of ``map``, shape (N,). Apart from the
+            sampling error of ``map``, no certificate of this top K at this radius can state a larger overlap.
         surrogate: The network whose gradients guided the attack.
     """
 
@@ -82,34 +82,34 @@ def challenge_certificate(
     show_progress: bool = False,
     **kwargs: Any,
 ) -> Challenge:
-    """Attack a smoothed explanation within the radius of its certificate, and measure what is left.
+    """Attack a smoothed explanation within the radius of its certificate, and measure how much of the top K is left.
 
     Args:
         certificate: The certificate.
         explainer: The explanation that was certified.
         inputs: The inputs that were explained, shape (N, …).
         forward_func: The model that says which class is predicted; by default the model of the explainer.
-        attack_draws: Draws of each gradient of the attack.
-        step_num: Steps from each start.
+        attack_draws: Number of noise draws for each gradient of the attack.
+        step_num: Number of steps from each start.
         n_restarts: Number of starts.
-        nt_samples: Draws of the measurement; by default as many as those of the certificate.
-        nt_samples_batch_size: Draws of the measurement computed together.
+        nt_samples: Number of draws for the measurement; by default the largest number of draws in the certificate.
+        nt_samples_batch_size: Number of draws of the measurement that are computed in one pass.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         surrogate_beta: β of the softplus surrogate of the attack, as in :class:`InterpretationAttack`.
-        keep_class: Whether the predicted class must stay. The certificate does not need that, so ``False`` tests it
-            harder.
-        attribution_kwargs: Arguments of the wrapped method whose names are taken.
-        seed: Seed of the attack and the measurement; it must not be the seed of the certificate.
+        keep_class: Whether the predicted class must stay the same. The certificate also covers inputs whose class
+            changes, so ``False`` is the harder test.
+        attribution_kwargs: Arguments of the wrapped method whose names this function or ``attribute`` uses itself.
+        seed: Seed from which the attack and the measurement derive separate seeds; ``None`` draws a fresh one.
         show_progress: Show progress bars on stderr.
         **kwargs: Arguments of the wrapped method: ``target``, ``baselines``, …
 
     Returns:
-        The perturbed inputs, and what is left of the certified top K there.
+        The perturbed inputs, and the overlap of the certified top K with the top K at the perturbed inputs.
 
     Raises:
-        InvalidInputError: An argument is not what was expected, the inputs or the explanation are not those of the
-            certificate, or the noise level of the certificate differs between inputs.
+        InvalidInputError: An argument is not what was expected, the inputs or the explanation are not those that were
+            certified, or the certificate has different noise levels for different input tensors.
 
     Example:
         >>> import torch
@@ -179,7 +179,7 @@ def _check_inputs(certificate: TopKCertificate, inputs: tuple[Tensor, ...]) -> N
     """Refuse inputs that were not certified, and certificates whose radius is not a plain L2 norm.
 
     Raises:
-        InvalidInputError: ``inputs`` are not those of the certificate, or its noise level differs between inputs.
+        InvalidInputError: ``inputs`` are not those that were certified, or the noise level differs between tensors.
     """
     smoothed = certificate.map
     if len(inputs[0]) != len(smoothed):

@@ -1,4 +1,4 @@
-"""Attributions with a graph: a loss of the map can be differentiated with respect to the input or the weights."""
+"""Attributions with an autograd graph, through which a loss of the map can be differentiated."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ __all__ = ["check_differentiable", "differentiable"]
 Attribute = Callable[..., Any]
 
 _GRADIENT_METHODS = (Saliency, InputXGradient, IntegratedGradients)
-# γ/τ of the relaxed map whose gradient replaces that of a 0/1 map.
+# The ratio γ/τ of the relaxed map that replaces a 0/1 map, because a 0/1 map has no gradient.
 _RELAXATION = 0.1
 _INTERNAL = "internal_batch_size"
 _COMBINATIONS = ("smoothgrad", "smoothgrad_sq", "vargrad")
@@ -34,22 +34,22 @@ _COMBINATIONS = ("smoothgrad", "smoothgrad_sq", "vargrad")
 
 @contextmanager
 def differentiable(attribution_method: Attribution) -> Iterator[Attribute]:
-    """Within the block, attributions keep the graph from the map back to the inputs and the model's weights.
+    """Keep the autograd graph from an attribution map back to the inputs and the model's weights, within the block.
 
-    The method is Saliency, InputXGradient or IntegratedGradients, or one of them smoothed by NoiseTunnel or a
-    :class:`~captum_certified.SmoothedAttribution`. All draws and all steps of a path are in one graph: memory grows
-    with ``nt_samples`` and ``n_steps``, and ``nt_samples_batch_size`` and ``internal_batch_size`` have no effect.
-    The 0/1 draws of SparsifiedSmoothGrad have no gradient; they are replaced by relaxed draws with γ = τ/10. The
-    method is restored after the block, also after an exception.
+    Supported methods are Saliency, InputXGradient and IntegratedGradients, alone or smoothed by NoiseTunnel or a
+    :class:`~captum_certified.SmoothedAttribution`. One graph holds all noise draws and all steps of an integration
+    path. So memory grows with ``nt_samples`` and ``n_steps``, and ``nt_samples_batch_size`` and
+    ``internal_batch_size`` have no effect. The 0/1 maps of SparsifiedSmoothGrad have no gradient; relaxed maps with
+    γ = τ/10 replace them. The method is changed within the block and restored afterwards, also after an exception.
 
     The network must be twice differentiable; see :func:`softplus_surrogate` for networks with ReLUs.
 
     Args:
-        attribution_method: The method.
+        attribution_method: The attribution method.
 
     Yields:
-        A function with the arguments of the method's ``attribute``, whose maps have a graph. For a smoothed method the
-        function also takes ``first_draw``, the number of the first draw, and for NoiseTunnel a ``seed``.
+        A function that takes the arguments of the method's ``attribute`` and returns maps with a graph. For a smoothed
+        method the function also takes ``first_draw``, the number of the first draw, and for NoiseTunnel ``seed``.
 
     Raises:
         InvalidInputError: The method cannot be differentiated.
@@ -75,10 +75,10 @@ def differentiable(attribution_method: Attribution) -> Iterator[Attribute]:
 
 
 def check_differentiable(attribution_method: Attribution) -> GradientAttribution:
-    """Return the method that takes the gradient: ``attribution_method`` or the method that it wraps.
+    """Return the method that computes the gradient: ``attribution_method`` or the method that it wraps.
 
     Raises:
-        InvalidInputError: The method, or one that it wraps, cannot be differentiated.
+        InvalidInputError: ``attribution_method``, or a method that it wraps, cannot be differentiated.
     """
     *outer, innermost = wrapped_chain(attribution_method)
     smoothers = len(outer) <= 1 and all(isinstance(one, (SmoothedAttribution, NoiseTunnel)) for one in outer)
@@ -97,7 +97,7 @@ def _gradients_with_graph(
     target_ind: Any = None,
     additional_forward_args: object = None,
 ) -> tuple[Tensor, ...]:
-    """Compute what Captum's ``compute_gradients`` does, with a graph."""
+    """Compute the gradients that Captum's ``compute_gradients`` returns, with a graph."""
     with torch.enable_grad():
         outputs = selected_outputs(forward_fn, inputs, target_ind, additional_forward_args)
         return torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
@@ -112,7 +112,7 @@ def _attribute_of(method: Attribution) -> Attribute:
 
 
 def _in_one_graph(method: Attribution, /, *args: Any, **kwargs: Any) -> Any:
-    """Attribute without internal batches: Captum keeps the graph of the first one only."""
+    """Attribute without internal batches, because Captum keeps only the graph of the first internal batch."""
     given = inspect.signature(method.attribute).bind(*args, **kwargs)
     given.arguments.pop(_INTERNAL, None)
     return method.attribute(*given.args, **given.kwargs)
@@ -121,7 +121,7 @@ def _in_one_graph(method: Attribution, /, *args: Any, **kwargs: Any) -> Any:
 def _smoothed(
     explainer: SmoothedAttribution, /, *args: Any, first_draw: int = 0, **kwargs: Any
 ) -> Tensor | tuple[Tensor, ...]:
-    """Compute the mean of the per-draw maps, relaxed where they are 0 or 1."""
+    """Compute the mean of the per-draw maps, with a graph. Relaxed maps replace 0/1 maps."""
     given = inspect.signature(explainer.attribute).bind(*args, **kwargs)
     given.apply_defaults()
     inputs = given.arguments.pop("inputs")
@@ -135,7 +135,7 @@ def _smoothed(
 def _noise_tunnel(
     tunnel: NoiseTunnel, /, *args: Any, first_draw: int = 0, seed: int | None = None, **kwargs: Any
 ) -> Tensor | tuple[Tensor, ...]:
-    """Compute what NoiseTunnel does, with the noise of this package."""
+    """Compute the map of NoiseTunnel, with a graph and with the noise of this package."""
     given = inspect.signature(tunnel.attribute).bind(*args, **kwargs)
     given.apply_defaults()
     inputs, nt_type = given.arguments.pop("inputs"), given.arguments.pop("nt_type")
@@ -176,7 +176,7 @@ def _relaxed(explainer: SmoothedAttribution) -> PerDrawMap:
 
 
 def _combined(draws: Tensor, nt_type: str) -> Tensor:
-    """Compute the mean of attributions of shape (N, draws, …), the mean of their squares, or their variance."""
+    """Return the mean, the mean square or the variance over the draws of attributions of shape (N, draws, …)."""
     if nt_type == "smoothgrad":
         return draws.mean(dim=1)
     squares = draws.square().mean(dim=1)

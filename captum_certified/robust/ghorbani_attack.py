@@ -1,4 +1,4 @@
-"""The attack of Ghorbani, Abid and Zou, and its L2-projected variant, which the paper compares with."""
+"""The attack of Ghorbani, Abid and Zou, and the L2-projected variant that Levine et al. use as a baseline."""
 
 from collections.abc import Callable
 
@@ -20,17 +20,17 @@ from captum_certified.robust.threat_models import Ball
 
 __all__ = ["GhorbaniAttack", "SignSteps"]
 
-# How far every entry moves in a step, as a share of the radius. For L2 it is the paper's share for this baseline. For
-# Linf it is as in projected gradient descent: a few steps cross the ball.
+# By default every entry moves by this fraction of the radius in a step. The fraction for L2 is that of Levine et al.
+# With the fraction for Linf a few steps cross the ball, as in projected gradient descent.
 _STEP_SHARE = {"L2": 1 / 500, "Linf": 1 / 8}
 
 
 class GhorbaniAttack(ExplanationAttack):
-    """Steps along the sign of the objective's gradient from the input itself, projected to the ball.
+    """An attack that steps from the input along the sign of the objective's gradient, and projects to the ball.
 
-    With ``norm="Linf"`` this is the iterative feature importance attack; with ``norm="L2"`` it is the variant that the
-    paper's Figure 6 compares with :class:`InterpretationAttack`. It starts at the input, whose class is kept, so it
-    always succeeds in the sense of :class:`AttackResult`.
+    With ``norm="Linf"`` this is the iterative feature importance attack. With ``norm="L2"`` it is the variant that
+    Levine et al. compare with :class:`InterpretationAttack` in Figure 6. The start is the input itself, which keeps its
+    class, so ``succeeded`` of :class:`AttackResult` is always true.
 
     The arguments are the same as in :class:`InterpretationAttack`, but ``norm`` is ``"Linf"`` by default, and the
     ``objective`` cannot be ``"random"``.
@@ -91,13 +91,13 @@ class GhorbaniAttack(ExplanationAttack):
         seed: int | None = None,
         show_progress: bool = False,
     ) -> AttackResult:
-        """Attack the explanations of a batch, every example on its own.
+        """Attack the explanation of every example of a batch separately.
 
         The arguments are the same as in :meth:`InterpretationAttack.attack`, with these differences:
 
         - ``step_num``: Number of steps from the input.
         - ``step_size``: How far every entry moves in a step; by default radius/8 for Linf and radius/500 for L2.
-        - ``keep_class``: Whether the predicted class must stay. Steps may pass through points that change it.
+        - ``keep_class``: Whether the result must keep the predicted class. Points in between may change the class.
 
         Returns:
             Perturbed inputs, overlap with the clean top K, and the examples on which the attack succeeded.
@@ -132,17 +132,18 @@ class GhorbaniAttack(ExplanationAttack):
 
 
 class SignSteps(Search):
-    """Steps along the sign of ∇D, from the input itself (Ghorbani et al., 2019).
+    """The search of Ghorbani et al. (2019): steps along the sign of ∇D, starting at the input.
 
-    Some objectives have no gradient at the input, for example the distance from the clean centre of mass. The first
-    step is then random. A point that changes the class cannot be the result, but the search goes on from it.
+    Some objectives have a gradient of zero at the input, for example the distance from the clean centre of mass. The
+    first step is then random. With ``keep_class``, a point that changes the class is never the result, but the search
+    continues from this point.
 
     Args:
         explanation: The explanation under attack.
         ball: The ball that points are projected to.
         step_size: How far every entry moves in a step.
-        keep_class: Whether the predicted class must stay.
-        seed: Seed of random steps.
+        keep_class: Whether the result must keep the predicted class.
+        seed: Seed of the random first steps.
     """
 
     first_expected_gradient = 2
@@ -155,11 +156,11 @@ class SignSteps(Search):
         self.seeds = seeds_of_rows(explanation.centers, seed)
 
     def start(self) -> tuple[Tensor, Tensor]:
-        """Return the inputs."""
+        """Return the clean inputs of all examples."""
         return self.explanation.centers, self.explanation.all_rows
 
     def step(self, points: Tensor, gradient: Tensor, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Move every entry by the step size."""
+        """Move every entry by the step size along the sign of the gradient."""
         direction = gradient.sign()
         if number == 1:
             for row in torch.nonzero(~direction.any(dim=1)).flatten().tolist():

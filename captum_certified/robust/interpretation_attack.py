@@ -1,4 +1,4 @@
-"""The L2 attack on explanations of Levine, Singla and Feizi: Algorithm 1, and other objectives for it."""
+"""The attack of Levine, Singla and Feizi on explanations (Algorithm 1), with additional objectives."""
 
 from dataclasses import replace
 
@@ -21,34 +21,34 @@ _HALVINGS = 10
 
 
 class InterpretationAttack(ExplanationAttack):
-    """Algorithm 1. An attack that changes the explanation as much as possible while the predicted class stays.
+    """Algorithm 1. An attack that changes the explanation as much as possible and keeps the predicted class.
 
-    The attack ascends an objective from several random starts, on the sphere for the L2 norm. Its steps shrink, and a
-    step that would change the predicted class is halved. It is a Captum perturbation: it works in
-    :class:`captum.robust.AttackComparator`, in :class:`captum.robust.MinParamPerturbation` with
-    ``arg_name="radius"``, and as ``perturb_func`` of :func:`captum.metrics.sensitivity_max` and
-    :func:`~captum_certified.attribution_robustness`.
+    The attack is gradient ascent on an objective from several random starts. For the L2 norm the starts lie on the
+    sphere of the given radius. Steps shrink, and a step that would change the predicted class is halved. The attack is
+    a Captum perturbation: it works in :class:`captum.robust.AttackComparator`, in
+    :class:`captum.robust.MinParamPerturbation` with ``arg_name="radius"``, and as ``perturb_func`` of
+    :func:`captum.metrics.sensitivity_max` and :func:`~captum_certified.attribution_robustness`.
 
-    Objectives, on magnitudes of the map scaled to sum 1:
+    Objectives, computed from the magnitudes of the map scaled to sum 1:
 
     - ``"top_k"``: move saliency out of the K most salient features (the paper).
-    - ``"mass_center"``: move the centre of mass away (Ghorbani et al., 2019).
+    - ``"mass_center"``: move the centre of mass of the map away from its clean position (Ghorbani et al., 2019).
     - ``"region"``: move saliency into the region that ``reference`` marks (Ghorbani et al., 2019).
     - ``"manipulate"``: make the map look like the one in ``reference`` (Dombrowski et al., 2019).
-    - ``"random"``: no search; the first random point that keeps the class.
+    - ``"random"``: no search; the result is the first random point that keeps the class.
 
     Args:
-        forward_func: The model, which says which class is predicted.
-        attribution_method: The explanation: Saliency, InputXGradient, IntegratedGradients, or one of them smoothed by
-            NoiseTunnel or a class of this package. ``"random"`` takes any Captum attribution.
-        objective: What is maximised.
+        forward_func: The model, which predicts the class.
+        attribution_method: The explanation: Saliency, InputXGradient or IntegratedGradients, alone or smoothed by
+            NoiseTunnel or a class of this package. The objective ``"random"`` accepts any Captum attribution.
+        objective: Name of the objective, which the attack maximises.
         norm: ``"L2"`` or ``"Linf"``; the L2 norm is taken over all tensors of an example.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         surrogate_beta: β of the softplus surrogate whose gradients guide the search; results are always measured on
-            the network itself. The saliency map of a ReLU network is piecewise constant, so its own gradient is zero.
-            ``"auto"``: β = 30 if the network has ReLUs, otherwise no surrogate; ``None``: no surrogate.
-            ``AttackResult.surrogate`` says which surrogate was used.
+            the network itself. A surrogate is needed because the saliency map of a ReLU network is piecewise constant:
+            the gradient of that map is zero. ``"auto"``: β = 30 if the network has ReLUs, otherwise no surrogate;
+            ``None``: no surrogate. ``AttackResult.surrogate`` says which surrogate was used.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.
@@ -85,24 +85,25 @@ class InterpretationAttack(ExplanationAttack):
         seed: int | None = None,
         show_progress: bool = False,
     ) -> AttackResult:
-        """Attack the explanations of a batch, every example on its own.
+        """Attack the explanation of every example of a batch separately.
 
         Args:
-            inputs: Tensor of shape (N, …) within the bounds, or a tuple of them; integer tensors are held fixed.
+            inputs: Tensor of shape (N, …) within the bounds, or a tuple of tensors. Integer tensors are not perturbed.
             radius: ρ ≥ 0, in the units of the inputs; 0 returns the inputs.
-            k: Size of the top set: an int is a count, a float a fraction of the features, rounded up.
-            step_num: P, the steps from each start.
+            k: Number of features in the top K: an int is a count, a float a fraction of the features, rounded up.
+            step_num: P, the number of steps from each start.
             n_restarts: T, the number of starts.
-            n_draws: Q, the random points that may be drawn for each example, over all restarts, in search of starts
-                that keep the class.
-            target: Class explained, as in Captum; ``None``: the class predicted at the clean input.
+            n_draws: Q, the largest number of random points that are tried for each example, over all restarts, to find
+                starts that keep the class.
+            target: Class to explain, as in Captum; ``None``: the class predicted at the clean input.
             additional_forward_args: Further arguments of the model.
             attribution_kwargs: Further arguments of the attribution's ``attribute``, such as ``n_steps``, or
-                ``nt_samples`` and ``stdevs`` of a smoothed one. Unless they hold a ``seed``, all maps are measured
-                under one seed derived from ``seed``; gradients are taken over fresh draws in every step.
-            reference: The mask of the objective ``"region"`` or the map of ``"manipulate"``, first dimension 1 or N.
-            keep_class: Whether the predicted class must stay. It has no effect on a model whose output is not of shape
-                (N, classes).
+                ``nt_samples`` and ``stdevs`` of a smoothed attribution. All maps are measured under one seed: the
+                ``seed`` in these arguments, or by default a seed derived from the argument ``seed`` below. Gradients of
+                a smoothed attribution are taken over fresh draws in every step.
+            reference: Mask for the objective ``"region"`` or map for ``"manipulate"``, with first dimension 1 or N.
+            keep_class: Whether the predicted class must stay the same. This has no effect if the output of the model
+                is not of shape (N, classes).
             seed: Seed of everything random; ``None`` draws a fresh one. The global generators are untouched.
             show_progress: Show a progress bar on stderr.
 
@@ -141,10 +142,10 @@ class InterpretationAttack(ExplanationAttack):
 
 
 class GradientAscent(Search):
-    """The steps of Algorithm 1: ascent from random starts, with steps that shrink and are halved to keep the class.
+    """The search of Algorithm 1: gradient ascent from random starts. Steps shrink, and are halved to keep the class.
 
     Args:
-        starts: Random starts, with the explanation and the ball.
+        starts: Random starts, which also hold the explanation and the ball.
     """
 
     def __init__(self, starts: RandomStarts) -> None:
@@ -153,21 +154,21 @@ class GradientAscent(Search):
         self.sizes = torch.zeros(0)
 
     def start(self) -> tuple[Tensor, Tensor]:
-        """Draw the next random starts."""
+        """Return the next random starts."""
         points, rows = self.starts.next()
         self.sizes = torch.zeros((len(rows), 1), dtype=torch.float64, device=points.device)
         return points, rows
 
     def step(self, points: Tensor, gradient: Tensor, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Move along the gradient; a point stays where it is if no step keeps its class."""
-        # α = ρ/‖∇D(x₀)‖, or at the first point whose gradient is not zero.
+        """Move points along the gradient. A point does not move if even the smallest step would change its class."""
+        # For L2 the first step size is α = ρ/‖∇D(x)‖, where x is the first point whose gradient is not zero.
         self.sizes = torch.where(self.sizes == 0, self.ball.first_step_size(gradient), self.sizes)
         moved = self._moved(points, self.ball.direction(gradient), rows)
         self.sizes = self.sizes * (number / (number + 1))
         return moved, torch.ones(len(rows), dtype=torch.bool, device="cpu")
 
     def _moved(self, points: Tensor, direction: Tensor, rows: Tensor) -> Tensor:
-        """Take the steps, and halve those that would change the class, at most ten times."""
+        """Return the moved points. A step that would change the class is halved, at most ten times."""
         centers = self.explanation.centers[rows.to(points.device)]
         moved = self.ball.project(points.double() + self.sizes * direction, centers)
         if not self.keep_class:

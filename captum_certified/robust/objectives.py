@@ -1,4 +1,4 @@
-"""The objectives of attacks: a number D for every map, which is larger where the explanation has changed more."""
+"""The objectives of attacks. An objective gives every map a number D, which the attack maximises."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from captum_certified.maps import FeatureLayout, region_masks
 
 __all__ = ["CleanMaps", "Objective", "Reference", "check_objective", "objective_named", "shares_of"]
 
-_TINY = 1e-12  # keeps the logarithm of a share of 0 finite
+_TINY = 1e-12  # keeps the logarithm finite where the fraction is 0
 
 Reference = Tensor | tuple[Tensor, ...] | None
-# D, which an attack maximises. It takes maps of shape (R, n) as shares, that is magnitudes scaled to sum 1, and the
-# examples that the maps belong to, and returns shape (R,).
+# A function D that an attack maximises. The first argument, ``shares``, has the magnitudes of R maps, scaled to sum 1,
+# shape (R, n). The second has the index of the example that each map belongs to, shape (R,). The result has shape (R,).
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -41,7 +41,7 @@ def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Object
         name: ``"top_k"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``; ``"random"`` is the same as ``"top_k"``.
         clean: The clean maps.
         reference: A boolean mask for ``"region"``, a map for ``"manipulate"``, structured like the explanation and
-            with first dimension 1 or N; ``None`` for the others.
+            with first dimension 1 or N; ``None`` for other objectives.
 
     Raises:
         InvalidInputError: ``name`` is not an objective, or the reference does not fit the objective.
@@ -65,23 +65,23 @@ def check_objective(name: str) -> None:
 
 
 def _top_k(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
-    """Return minus the logarithm of the share of the clean top K: the objective of Algorithm 1.
+    """Return the objective of Algorithm 1: minus the logarithm of the saliency fraction inside the clean top K.
 
-    The logarithm does not change which map is better. But Algorithm 1 fixes the scale of its steps at the start, and
-    without the logarithm the gradient, and so the steps, would shrink with the share.
+    The logarithm does not change the order of maps. Without the logarithm, the gradient would shrink with the fraction,
+    and so would the steps, because Algorithm 1 sets the ratio of step to gradient only once, at the start.
     """
     return lambda shares, rows: -(shares * clean.top_k[rows]).sum(dim=1).clamp_min(_TINY).log()
 
 
 def _mass_center(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
-    """Return the squared distance from the clean centre of mass (Ghorbani et al., 2019)."""
+    """Return the objective that is the squared distance from the clean centre of mass (Ghorbani et al., 2019)."""
     positions = _positions(clean.layout, len(clean.shares)).to(clean.shares)
     center = _mass_centers(clean.shares, positions)
     return lambda shares, rows: (_mass_centers(shares, positions[rows]) - center[rows]).square().sum(dim=1)
 
 
 def _region(clean: CleanMaps, reference: Reference) -> Objective:
-    """Return the share of the saliency in a region (the targeted attack of Ghorbani et al., 2019)."""
+    """Return the objective that is the saliency fraction inside a region (targeted attack, Ghorbani et al., 2019)."""
     if not isinstance(reference, (Tensor, tuple)):
         raise InvalidInputError(f"Expected `reference` to be one bool mask, got {type(reference).__name__}.")
     [one] = region_masks(reference, clean.layout, len(clean.shares)).values()
@@ -90,7 +90,7 @@ def _region(clean: CleanMaps, reference: Reference) -> Objective:
 
 
 def _manipulate(clean: CleanMaps, reference: Reference) -> Objective:
-    """Return minus the squared distance from a map that the attacker chooses (Dombrowski et al., 2019)."""
+    """Return the objective that is minus the squared distance from the map ``reference`` (Dombrowski et al., 2019)."""
     maps = reference if isinstance(reference, tuple) else (reference,)
     expected = [(len(clean.shares), *shape) for shape in clean.layout.shapes]
     try:
@@ -116,18 +116,18 @@ _NEEDS_REFERENCE = {"region": "a boolean mask of the region", "manipulate": "the
 
 
 def shares_of(features: Tensor) -> Tensor:
-    """Scale the magnitudes of every row to sum 1; an all-zero row stays zero.
+    """Scale the magnitudes of every map to sum 1; an all-zero map stays zero.
 
-    With magnitudes scaled by their maximum, an attack could succeed by raising one feature and moving no other.
+    The maximum is not used for scaling, because an attack could then succeed by raising a single feature.
     """
     total = features.sum(dim=1, keepdim=True)
     return features / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def _positions(layout: FeatureLayout, rows: int) -> Tensor:
-    """Compute the coordinates of every feature, shape (rows, n, axes); a group has the mean of its entries.
+    """Compute the coordinates of every feature, shape (rows, n, axes); a group has the mean coordinates of its entries.
 
-    The first of three or more axes holds channels, which have no coordinate.
+    If one example has three or more axes, the first axis holds channels and gives no coordinate.
     """
     if len(layout.shapes) != 1:
         raise InvalidInputError(
@@ -140,6 +140,6 @@ def _positions(layout: FeatureLayout, rows: int) -> Tensor:
 
 
 def _mass_centers(shares: Tensor, positions: Tensor) -> Tensor:
-    """Compute the centres of mass, shape (R, axes); an all-zero map has its geometric centre."""
+    """Compute the centres of mass, shape (R, axes); an all-zero map gets the mean position of its features."""
     centers = torch.einsum("rn,rna->ra", shares, positions)
     return torch.where(shares.any(dim=1, keepdim=True), centers, positions.mean(dim=1))

@@ -1,4 +1,4 @@
-"""Maps and predicted classes at points near the inputs, for some of the rows of a batch."""
+"""Maps and predicted classes at points near the clean inputs, for any of the examples of a batch."""
 
 import warnings
 from collections.abc import Callable
@@ -27,8 +27,8 @@ Compute = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 class PointExplainer:
     """An explanation of N examples as a function of points.
 
-    A point is a row of a table: all floating-point entries of one example, over all of its input tensors. Maps and
-    classes are computed under one seed, so that they depend on the point alone, whatever else is in the batch.
+    A point is a vector of length d: all floating-point entries of one example, over all of its input tensors. All maps
+    and classes are computed under one seed, so the result at a point does not depend on the other points of the batch.
 
     Args:
         forward_func: The model.
@@ -70,27 +70,27 @@ class PointExplainer:
             self.arguments["target"] = self.clean_classes
 
     def maps(self, points: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
-        """Compute the maps at points of shape (R, d) of the examples ``rows``, without a graph."""
+        """Compute the maps at points of shape (R, d), without a graph. Point i belongs to the example ``rows[i]``."""
         return self._repeatable(self._attribute, points, rows)
 
     def maps_with_graph(self, points: Tensor, rows: Tensor, *, step: int) -> tuple[Tensor, ...]:
-        """Compute the maps at points, and keep the autograd graph. Every attack step uses fresh noise.
+        """Compute the maps at points with an autograd graph. Smoothed maps use fresh draws in every attack step.
 
-        An attack that used the same draws in every step would fit their noise.
+        An attack that used the same draws in every step would overfit to these draws.
         """
         fresh = {"seed": derived_seed(self.seed, step)} if self._is_smoothed() else {}
         with differentiable(self.method) as attribute, IsolatedRandomness(points.device)(self.seed):
             return as_tuple(attribute(self.structured(points, rows), **{**self._arguments(rows), **fresh}))
 
     def keeps_class(self, points: Tensor, rows: Tensor) -> Tensor:
-        """Return whether the model predicts the clean class, shape (R,); true for a model without classes."""
+        """Return whether each point has the class of its clean input, shape (R,); true for a model without classes."""
         classes = self._classes(points, rows)
         if classes is None or self.clean_classes is None:
             return torch.ones(len(rows), dtype=torch.bool, device="cpu")
         return (classes == self.clean_classes[rows.to(classes.device)]).cpu()
 
     def structured(self, points: Tensor, rows: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return points in the structure of the caller's inputs, with the integer tensors of their examples."""
+        """Bring points into the structure of the caller's inputs, and add the integer tensors of their examples."""
         entries = [t[0].numel() for t in self.inputs if t.is_floating_point()]
         parts = iter(torch.split(points, entries, dim=1))
         tensors = tuple(
@@ -108,17 +108,17 @@ class PointExplainer:
             chosen["attribution_kwargs"] = arguments_of_rows(hidden, total, numbers, distribution=distribution)
         if isinstance(self.method, SmoothedAttribution):
             chosen["groups"] = masks_of_rows(arguments.get("groups"), total, numbers)
-            return chosen  # smoothing needs to know which arguments are shared
+            return chosen  # the smoothed attribution itself unwraps arguments marked as shared
         return {name: unshared(value) for name, value in chosen.items()}
 
     def _repeatable(self, compute: Compute, points: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
-        """Return ``compute(points, rows)`` under the seed, with the same result for a row in any batch."""
+        """Return ``compute(points, rows)`` under the seed. The result at a point does not depend on other points."""
         randomness = IsolatedRandomness(points.device)
         with randomness(self.seed):
             results = compute(points, rows)
         if not randomness.used or len(rows) == 1:
             return results
-        # Random numbers are drawn along the batch, so those of a row would depend on its place. Each row goes alone.
+        # The random numbers of a point would depend on its position in the batch, so each point is computed alone.
         alone = [self._repeatable(compute, points[i : i + 1], rows[i : i + 1]) for i in range(len(rows))]
         return tuple(torch.cat(parts) for parts in zip(*alone, strict=True))
 

@@ -1,4 +1,4 @@
-"""Random points of a ball from which a search starts."""
+"""Random points in a ball, from which a search starts."""
 
 import torch
 from torch import Tensor
@@ -11,16 +11,16 @@ __all__ = ["RandomStarts", "seeds_of_rows"]
 
 
 class RandomStarts:
-    """Random points of the ball that keep the class, from a limited number of draws for each example.
+    """Random starts in the ball that keep the class, found within a limited number of attempts for each example.
 
-    The points of an example depend on the seed, on its input, and on the number of equal inputs before it. They do
-    not depend on the rest of the batch, and copies of one input have different starts.
+    The starts of an example depend only on the seed, on its input, and on the number of equal inputs before it in the
+    batch. So copies of one input have different starts.
 
     Args:
         explanation: The explanation under attack.
         ball: The ball.
-        seed: Seed of the draws.
-        n_draws: Largest number of draws for each example, over all restarts (Q).
+        seed: Seed of the random points.
+        n_draws: Q, the largest number of random points tried for each example, over all restarts.
         keep_class: Whether a start must keep the class.
     """
 
@@ -35,10 +35,10 @@ class RandomStarts:
         self.seeds = seeds_of_rows(explanation.centers, seed)
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """Draw a start for every example, until it keeps the class or no draws are left.
+        """Find a start for every example by trying random points until one keeps the class or none are left to try.
 
         Returns:
-            Points of shape (R, d), and the R rows that have one.
+            Starts of shape (R, d), and the indices of the R examples that have a start.
         """
         centers = self.explanation.centers
         points = centers.clone()
@@ -63,7 +63,7 @@ class RandomStarts:
 
 
 def seeds_of_rows(centers: Tensor, seed: int) -> list[int]:
-    """Derive a 63-bit seed for every row from its content and the number of equal rows before it."""
+    """Derive a 63-bit seed for every row of ``centers`` from ``seed``, the row, and the number of equal rows before."""
     seen: dict[str, int] = {}
     seeds = []
     for row in centers:

@@ -19,11 +19,11 @@ class AttackResult:
     Attributes:
         perturbed: The perturbed inputs, structured like the inputs; the input itself where the attack failed.
         overlap: How many of the K most salient features of the clean map are among the K most salient features of the
-            perturbed map, shape (N,). It is measured on the model itself with the attribution's arguments.
-        k: K.
-        succeeded: Whether the attack found a point of the ball that keeps the class, shape (N,). Where it found none,
-            the overlap is K.
-        class_kept: Whether the model predicts the same class at the perturbed input, shape (N,).
+            perturbed map, shape (N,). Both maps are of the model itself, with the attribution's arguments.
+        k: K as a count.
+        succeeded: Whether the attack found a point of the ball that keeps the class, shape (N,). For an example without
+            such a point the overlap is K.
+        class_kept: Whether the model predicts the class of the clean input at the perturbed input, shape (N,).
         surrogate: The network whose gradients guided the search.
     """
 
@@ -49,12 +49,12 @@ class AttackResult:
 
     @property
     def mean_overlap_fraction(self) -> float:
-        """Mean over all examples; an example on which the attack failed counts as 1."""
+        """Mean overlap fraction over all examples; an example on which the attack failed counts as 1."""
         return float(self.overlap_fraction.double().mean())
 
     @property
     def mean_overlap_fraction_of_succeeded(self) -> float | None:
-        """Mean over the examples on which the attack succeeded; ``None`` if it succeeded on none."""
+        """Mean overlap fraction over the examples on which the attack succeeded; ``None`` if there are none."""
         return float(self.overlap_fraction[self.succeeded].double().mean()) if bool(self.succeeded.any()) else None
 
 

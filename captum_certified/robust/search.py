@@ -1,4 +1,4 @@
-"""The loop of all attacks, which steps from every start and keeps the best point."""
+"""The search loop of all attacks: take steps from every start, and keep the best point."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ __all__ = ["BestPoints", "Search"]
 
 @dataclass(eq=False, repr=False)
 class BestPoints:
-    """The point with the largest D so far of every example; the input itself before there is one.
+    """The best point found so far for every example, that is the one with the largest D; at first the input itself.
 
     Args:
         points: The inputs, shape (N, d).
@@ -30,24 +30,24 @@ class BestPoints:
         self.values = torch.full((len(self.points),), -torch.inf, dtype=torch.float64, device="cpu")
 
     def offer(self, points: Tensor, values: Tensor, rows: Tensor) -> None:
-        """Keep the points of the examples ``rows`` whose values of D are larger than the largest so far."""
+        """Keep each point that improves D for its example. Point i belongs to the example ``rows[i]``."""
         better = values > self.values[rows]
         self.values[rows[better]] = values[better]
         self.points[rows[better].to(points.device)] = points[better.to(points.device)]
 
     @property
     def found(self) -> Tensor:
-        """Which examples have a point, shape (N,)."""
+        """Whether a point was found for each example, shape (N,)."""
         return self.values > -torch.inf
 
 
 class Search(ABC):
-    """A search for the point of a ball with the largest D; a subclass says where it starts and how it steps.
+    """A search for the point of a ball with the largest D. A subclass defines the starts and the steps.
 
     Args:
         explanation: The explanation under attack.
         ball: The ball that points are projected to.
-        keep_class: Whether the predicted class must stay.
+        keep_class: Whether the result must keep the predicted class.
     """
 
     # The number of the first step at which a gradient of zero is a reason to warn.
@@ -60,15 +60,15 @@ class Search(ABC):
 
     @abstractmethod
     def start(self) -> tuple[Tensor, Tensor]:
-        """Return points to start from, shape (R, d), and the R rows that have one."""
+        """Return starts of shape (R, d), and the indices of the R examples that have a start."""
 
     @abstractmethod
     def step(self, points: Tensor, gradient: Tensor, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Take one step.
 
         Args:
-            points: Where the search is, shape (R, d).
-            gradient: ∇D there, shape (R, d).
+            points: The present points, shape (R, d).
+            gradient: ∇D at these points, shape (R, d).
             rows: The examples that the points belong to, shape (R,).
             number: Number of the step since the start, from 1.
 
@@ -80,12 +80,12 @@ class Search(ABC):
         """Search from several starts.
 
         Args:
-            step_num: Steps from each start.
+            step_num: Number of steps from each start.
             n_restarts: Number of starts.
             on_step: Called after every step.
 
         Returns:
-            The point with the largest D of all starts and steps.
+            For each example, the point with the largest D over all starts and steps.
         """
         best = BestPoints(self.explanation.centers)
         for restart in range(n_restarts):
@@ -105,7 +105,7 @@ class Search(ABC):
 
 
 def _warn_if_zero(explanation: AttackedExplanation, gradient: Tensor) -> None:
-    """Warn that the search has no direction, most often because ReLUs have no surrogate."""
+    """Warn if all gradients are zero without a surrogate, most often because the model has ReLUs."""
     if explanation.surrogate.beta is None and not bool(gradient.any()):
         way_out = (
             "Surrogates replace torch.nn.ReLU, torch.relu and their like in Python modules"

@@ -1,4 +1,4 @@
-"""A smooth surrogate for the ReLUs of a network, whose saliency map has a gradient that is not zero."""
+"""A softplus surrogate for the ReLUs of a network, which gives the saliency map a gradient that is not zero."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,11 +50,11 @@ class Surrogate:
 
     @classmethod
     def automatic(cls, method: Attribution, *, seen: bool) -> "Surrogate":
-        """Return a surrogate if it has an effect on the network.
+        """Return the default surrogate if the network has ReLUs that can be replaced, otherwise no surrogate.
 
         Args:
             method: The attribution under attack.
-            seen: Whether a ReLU ran.
+            seen: Whether a ReLU was seen to run.
         """
         scripted = _scripted_module(method)
         if scripted is not None:
@@ -67,19 +67,19 @@ class Surrogate:
 
 @contextmanager
 def softplus_surrogate(beta: float) -> Iterator[None]:
-    """Replace the ReLUs that run inside the block by softplus; no network is edited.
+    """Replace the ReLUs that run inside the block by softplus, without changing any network.
 
     ReLU becomes softplus, ln(1 + exp(βx))/β. ReLU6 (and any hardtanh) becomes the difference of two softplus, and
-    LeakyReLU a mixture of softplus and the identity. This holds for modules, functions, methods of tensors, and
-    in-place versions. The saliency map of a piecewise linear network is piecewise constant, so its own gradient does
-    not say how to change the map. The gradient of the surrogate does. Use the surrogate for gradients only, and
-    measure results on the network itself.
+    LeakyReLU a mixture of softplus and the identity. Modules, functions, methods of tensors and in-place versions are
+    all replaced. The saliency map of a piecewise linear network is piecewise constant, so the gradient of that map is
+    zero and does not say how to change the map. The gradient of the surrogate's map does. Use the surrogate for
+    gradients only, and measure results on the network itself.
 
-    A compiled or scripted network is not changed, because its ReLUs cannot be seen. Neither are ReLUs by another
-    name, such as ``clamp(min=0)`` or ``maximum``.
+    ReLUs inside a compiled or scripted network are not replaced, because they cannot be seen. ReLUs written in another
+    way, such as ``clamp(min=0)`` or ``maximum``, are not replaced either.
 
     Args:
-        beta: β > 0; the surrogate differs from the ReLU by at most ln(2)/β, at its kink.
+        beta: β > 0. Softplus differs from ReLU by at most ln(2)/β; the difference is largest at 0.
 
     Raises:
         InvalidInputError: ``beta`` is not a positive number.
@@ -99,7 +99,7 @@ def softplus_surrogate(beta: float) -> Iterator[None]:
 
 
 class ReLUMode(TorchFunctionMode):
-    """A context in which ReLUs are noticed, and replaced by softplus if ``beta`` is given.
+    """A context that records whether ReLUs run, and replaces them by softplus if ``beta`` is given.
 
     Args:
         beta: β of the softplus; ``None`` runs ReLUs unchanged.
@@ -167,7 +167,7 @@ _IN_PLACE = frozenset({functional.relu_, torch.relu_, Tensor.relu_, functional.h
 
 
 def check_surrogate(beta: SurrogateBeta, method: Attribution | None) -> None:
-    """Refuse a value of β that is out of range, and networks whose ReLUs cannot be replaced.
+    """Refuse an invalid β, and refuse a number β for networks whose ReLUs cannot be replaced.
 
     Args:
         beta: β, ``"auto"`` or ``None``.
@@ -185,13 +185,13 @@ def check_surrogate(beta: SurrogateBeta, method: Attribution | None) -> None:
     scripted = _scripted_module(method)
     if scripted is not None:
         raise InvalidInputError(
-            f"Expected a network of Python modules for `surrogate_beta`, got a scripted {scripted}. With 'auto' it is "
-            "attacked without a surrogate."
+            f"Expected a network of Python modules for `surrogate_beta`, got a scripted {scripted}. With 'auto' the "
+            "network is attacked without a surrogate."
         )
 
 
 def _scripted_module(method: Attribution | None) -> str | None:
-    """Return the name of a scripted module of the networks that ``method`` calls, or ``None``."""
+    """Return the class name of a scripted module in a network that ``method`` calls; ``None`` if there is none."""
     for network in Reachable(method).modules:
         for module in network.modules():
             if isinstance(module, torch.jit.ScriptModule):

@@ -16,8 +16,8 @@ from captum_certified.sampling import NoiseLaw, make_noise
 
 __all__ = ["Ball", "ball_named", "check_bounds", "check_within"]
 
-# Rounding to the precision of the inputs can push a point out of the ball by a few units in the last place. The offset
-# is then shrunk by a slack of this many units, and by a slack _GROWTH times larger after every attempt that fails.
+# Rounding to the precision of the inputs can push a point out of the ball by a few units in the last place. Then the
+# offset is shrunk by a relative slack of _UNITS machine epsilons. A failed attempt multiplies the slack by _GROWTH.
 _UNITS = 4.0
 _GROWTH = 8.0
 _ATTEMPTS = 8
@@ -25,7 +25,7 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True)
 class Ball(ABC):
-    """A ball around every row of inputs, intersected with a box.
+    """A ball around every example, intersected with the box of the valid inputs.
 
     Args:
         radius: ρ, in the units of the inputs.
@@ -39,15 +39,15 @@ class Ball(ABC):
 
     @abstractmethod
     def norms(self, offsets: Tensor) -> Tensor:
-        """Return the norm of every row, shape (N,)."""
+        """Return the norm of every row of ``offsets``, shape (N,)."""
 
     @abstractmethod
     def clip(self, offsets: Tensor) -> Tensor:
-        """Return the nearest offsets in the ball, whatever the box."""
+        """Return the nearest offsets in the ball, without regard to the box."""
 
     @abstractmethod
     def random_offset(self, seed: int, draw: int, like: Tensor) -> Tensor:
-        """Return the offset of random start number ``draw``, shaped like one row."""
+        """Return the offset from the center to random start number ``draw``, shape (d,); ``like`` has shape (…, d)."""
 
     @abstractmethod
     def direction(self, gradient: Tensor) -> Tensor:
@@ -55,17 +55,17 @@ class Ball(ABC):
 
     @abstractmethod
     def first_step_size(self, gradient: Tensor) -> Tensor:
-        """Return the size of the first step of every row, shape (N, 1); 0 where the gradient is zero."""
+        """Return the size of the first step for every example, shape (N, 1); 0 where the gradient is zero."""
 
     def project(self, points: Tensor, centers: Tensor) -> Tensor:
-        """Project points to the ball and the box, in the precision of the inputs.
+        """Project points to the intersection of ball and box, in the precision of the inputs.
 
         Args:
             points: Shape (N, d).
             centers: Shape (N, d), within the box.
 
         Returns:
-            Shape (N, d). The distance from the center is at most ρ after rounding too.
+            Shape (N, d). Each distance from the center is at most ρ, even after rounding.
         """
         exact = centers.double()
         offsets = (exact + self.clip(points.double() - exact)).clamp(self.lower_bound, self.upper_bound) - exact
@@ -125,10 +125,10 @@ _BALLS: dict[str, type[Ball]] = {"L2": _L2, "Linf": _Linf}
 
 
 def ball_named(norm: str) -> type[Ball]:
-    """Return the ball of a norm by Captum's name for the norm: ``"L2"`` or ``"Linf"``.
+    """Return the class of balls of a norm. Norms have Captum's names: ``"L2"`` and ``"Linf"``.
 
     Raises:
-        InvalidInputError: ``norm`` is neither.
+        InvalidInputError: ``norm`` is neither ``"L2"`` nor ``"Linf"``.
     """
     if norm not in _BALLS:
         raise InvalidInputError(f"Expected `norm` to be one of {sorted(_BALLS)}, got {norm!r}.")
@@ -149,7 +149,7 @@ def check_bounds(lower_bound: float, upper_bound: float) -> None:
 
 
 def check_within(inputs: Iterable[Tensor], lower_bound: float, upper_bound: float) -> None:
-    """Refuse inputs outside the box, around which a ball may not meet the box at all.
+    """Refuse inputs outside the box, because the ball around such an input may not intersect the box.
 
     Raises:
         InvalidInputError: An input is not finite, or not within the bounds.
@@ -158,7 +158,7 @@ def check_within(inputs: Iterable[Tensor], lower_bound: float, upper_bound: floa
     low, high = min(t.min() for t in tensors), max(t.max() for t in tensors)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InvalidInputError("Expected finite `inputs`, got NaN or infinity.")
-    if bool(low < lower_bound) or bool(high > upper_bound):  # in the precision of the inputs
+    if bool(low < lower_bound) or bool(high > upper_bound):  # compared in the precision of the inputs
         raise InvalidInputError(
             f"Expected `inputs` in [{lower_bound:g}, {upper_bound:g}], the bounds of the attack, got values from "
             f"{low:g} to {high:g}."

@@ -13,7 +13,7 @@ from captum_certified.training.loss import TrainingLoss, cross_entropies, evalua
 
 __all__ = ["AdversarialLoss", "AscentLoss"]
 
-# The default step size is this many radii over the number of steps, as in Madry et al. (2018).
+# The default step size is _RADII · radius / step_num, as in Madry et al. (2018).
 _RADII = 2.5
 
 
@@ -41,10 +41,10 @@ class AscentLoss(TrainingLoss):
         check_bounds(self.lower_bound, self.upper_bound)
 
     def ascend(self, objective: Callable[[Tensor], Tensor], inputs: Tensor, seed: int) -> Tensor:
-        """Return the last point of an ascent.
+        """Run projected gradient ascent for every example, and return the last points.
 
         Args:
-            objective: Returns shape (N,) for points of the shape of the inputs; no row depends on another.
+            objective: Maps points of the inputs' shape to values of shape (N,). Each value depends on its example only.
             inputs: Shape (N, …), within the bounds.
             seed: Seed of the start.
 
@@ -73,13 +73,13 @@ class AscentLoss(TrainingLoss):
 
 @dataclass(kw_only=True, eq=False)
 class AdversarialLoss(AscentLoss):
-    """Cross-entropy at the worst point of a ball: CE(x̃, y), x̃ by projected gradient ascent.
+    """Cross-entropy at the worst point of a ball: CE(x̃, y), where projected gradient ascent finds x̃.
 
     Args:
         radius: ρ ≥ 0, in the units of the inputs.
         norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
-        step_num: Steps of the ascent.
-        step_size: Norm of a step; ``None``: 2.5 ρ / steps.
+        step_num: Number of steps of the ascent.
+        step_size: Norm of a step; ``None``: 2.5 ρ / ``step_num``.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         seed: Seed of the starts; ``None`` draws a fresh one.
@@ -101,7 +101,7 @@ class AdversarialLoss(AscentLoss):
     """
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """Return the mean cross-entropy at the last points of the ascents."""
+        """Return the mean cross-entropy at the last point of each ascent."""
         with evaluation_mode(model):
             perturbed = self.ascend(lambda points: cross_entropies(model, points, targets), inputs, seed)
         return cross_entropies(model, perturbed, targets).mean()

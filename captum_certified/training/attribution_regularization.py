@@ -22,7 +22,7 @@ _SIZES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(kw_only=True, eq=False)
 class _AttributionLoss(AscentLoss):
-    """A penalty on s(IG), the size of the integrated gradients of the loss from x to the worst x′ of a ball."""
+    """A penalty on s(IG), the size of the loss's integrated gradients from x to x′, the worst point of a ball."""
 
     step_num: int = 7
     weight: float = 1.0
@@ -51,7 +51,7 @@ class _AttributionLoss(AscentLoss):
         """
 
     def worst(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """Search x′ of every example, with fewer steps in the integrals than in the loss."""
+        """Search for x′ of every example, with ``search_n_steps`` steps in each integral."""
 
         def objective(points: Tensor) -> Tensor:
             sizes = self.sizes(model, inputs, points, targets, self.search_n_steps)
@@ -61,7 +61,7 @@ class _AttributionLoss(AscentLoss):
             return self.ascend(objective, inputs, seed)
 
     def worst_and_size(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Return x′ and s(IG) of every example; s(IG) has a graph."""
+        """Return x′ and s(IG) of every example; s(IG) has an autograd graph."""
         perturbed = self.worst(model, inputs, targets, seed)
         with evaluation_mode(model):
             return perturbed, self.sizes(model, inputs, perturbed, targets, self.n_steps)
@@ -76,20 +76,20 @@ class _AttributionLoss(AscentLoss):
 class IGNormLoss(_AttributionLoss):
     """IG-NORM: CE(x, y) + λ max ‖IG(x, x′)‖₁ over x′ in a ball; IG integrates gradients of the loss from x to x′.
 
-    With ``size="sum"`` and λ = 1 the loss equals :class:`AdversarialLoss`, because integrated gradients are complete.
+    With ``size="sum"`` and λ = 1 the loss equals :class:`AdversarialLoss`, because IG sums to CE(x′, y) − CE(x, y).
 
     Args:
         radius: ρ ≥ 0, in the units of the inputs.
         norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
         weight: λ ≥ 0.
-        size: What is taken of IG: ``"l1"``, its L1 norm, or ``"sum"``, the sum of its entries.
-        n_steps: m, the steps of the integral in the loss.
-        search_n_steps: Steps of the integrals in the search for x′, where every step is differentiated twice.
-        step_num: Steps of the search.
-        step_size: Norm of a step; ``None``: 2.5 ρ / steps.
+        size: The size of IG: ``"l1"`` is the L1 norm, ``"sum"`` is the sum of the entries.
+        n_steps: m, the number of steps of the integral in the loss.
+        search_n_steps: Number of steps of each integral in the search for x′, which computes ``step_num`` integrals.
+        step_num: Number of steps of the search.
+        step_size: Norm of a step of the search; ``None``: 2.5 ρ / ``step_num``.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        layer: A module of the model to whose output the loss is attributed; ``None``: the input.
+        layer: Module to whose output the loss is attributed; ``None``: the loss is attributed to the input.
         seed: Seed of the starts; ``None`` draws a fresh one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Penalties on the curvature of the loss: its top eigenvalue (Wang et al.) and CURE (Moosavi-Dezfooli et al.)."""
+"""Penalties on curvature: the top Hessian eigenvalue of the loss (Wang et al.) and CURE (Moosavi-Dezfooli et al.)."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,9 @@ __all__ = ["CurvatureLoss", "SmoothSurfaceLoss", "top_hessian_eigenvalue"]
 
 @dataclass(kw_only=True, eq=False)
 class CurvatureLoss(TrainingLoss):
-    """CURE: CE(x, y) + γ ‖∇ℓ(x + hz) − ∇ℓ(x)‖₂², z the sign of ∇ℓ(x) scaled to L2 norm 1.
+    """CURE: CE(x, y) + γ ‖∇ℓ(x + hz) − ∇ℓ(x)‖₂², a penalty on the curvature of the cross-entropy ℓ.
+
+    The direction z is the sign of ∇ℓ(x), scaled to L2 norm 1.
 
     Args:
         weight: γ ≥ 0.
@@ -45,7 +47,7 @@ class CurvatureLoss(TrainingLoss):
         checked_number("step", self.step, above=0)
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
-        """Return the mean of the cross-entropy plus γ times the squared change of the gradient."""
+        """Return the mean over examples of the cross-entropy plus γ times the squared change of the gradient."""
         with evaluation_mode(model):
             gradients = _gradients(model, inputs, targets)
             directions = functional.normalize(gradients.detach().flatten(1).sign(), dim=1).reshape(inputs.shape)
@@ -56,7 +58,7 @@ class CurvatureLoss(TrainingLoss):
 
 @dataclass(kw_only=True, eq=False)
 class SmoothSurfaceLoss(TrainingLoss):
-    """CE(x, y) + β λ(x), λ the top eigenvalue of the Hessian of the cross-entropy with respect to the input.
+    """CE(x, y) + β λ(x), where λ(x) is the top eigenvalue of the input Hessian of the cross-entropy.
 
     A perturbation of norm ρ changes the gradient by at most about λρ, so a small λ keeps explanations stable.
 
@@ -87,7 +89,7 @@ class SmoothSurfaceLoss(TrainingLoss):
         checked_number("weight", self.weight, at_least=0)
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
-        """Return the mean of the cross-entropy plus β λ."""
+        """Return the mean over examples of the cross-entropy plus β λ."""
         with evaluation_mode(model):
             eigenvalues = top_hessian_eigenvalue(model, inputs)
         return (cross_entropies(model, inputs, targets) + self.weight * eigenvalues).mean()
@@ -97,20 +99,20 @@ def top_hessian_eigenvalue(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return λ(x), the top eigenvalue of the Hessian of the cross-entropy with respect to the input, in closed form.
 
     A ReLU network is linear between its kinks. There the Hessian is W (diag(p) − ppᵀ) Wᵀ, with W = ∂logits/∂x of shape
-    (d, C) and p = softmax(logits); it does not depend on the target. For any S with SSᵀ = diag(p) − ppᵀ, the top
-    eigenvalue of the Hessian equals the top eigenvalue of BᵀB, B = WS, whose shape is only (C, C). This function takes
+    (d, C) and p = softmax(logits). The Hessian does not depend on the target. For any S with SSᵀ = diag(p) − ppᵀ and
+    B = WS, the top eigenvalue of the Hessian equals that of BᵀB, which has only shape (C, C). This function takes
     S = diag(√p) − p√pᵀ, which is smooth in the logits, unlike the S from an eigendecomposition. For other networks the
     result is the top eigenvalue of the Gauss–Newton part of the Hessian.
 
     Args:
-        model: Returns logits of shape (N, C). There is one backward pass for every class.
+        model: Returns logits of shape (N, C). The function runs one backward pass for every class.
         inputs: Shape (N, …).
 
     Returns:
         Shape (N,), with a graph to the weights.
 
     Source:
-        Wang et al. (2020), Proposition 3 and Appendix, without the mean over channels of their code.
+        Wang et al. (2020), Proposition 3 and Appendix. Unlike their code, this function takes no mean over channels.
 
     Example:
         >>> import torch

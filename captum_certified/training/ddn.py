@@ -22,17 +22,17 @@ _LAST_STEP = 0.01
 class DDNLoss(TrainingLoss):
     """Cross-entropy at the nearest adversarial example, projected to an L2 ball of radius ``max_norm``.
 
-    Every step of the search follows the gradient, then scales the perturbation to a norm. The norm shrinks by a factor
-    after an adversarial point, and grows by a factor after any other point.
+    Every step of the search moves along the gradient, then rescales the perturbation to a given norm. This norm shrinks
+    by the factor 1 − γ after an adversarial point, and grows by the factor 1 + γ after any other point.
 
     Args:
         max_norm: The largest L2 norm of a perturbation, > 0, in the units of the inputs.
-        step_num: Steps of the search.
-        init_norm: Norm with which the search begins, > 0.
-        gamma: γ of the factor 1 ± γ, 0 < γ < 1.
+        step_num: Number of steps of the search.
+        init_norm: Norm of the perturbation with which the search begins, > 0.
+        gamma: γ, 0 < γ < 1.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        seed: Seed of the random directions where the gradient is zero; ``None`` draws a fresh one.
+        seed: Seed of the random directions that replace gradients of zero; ``None`` draws a fresh one.
 
     Raises:
         InvalidInputError: An argument is not what was expected.
@@ -76,7 +76,7 @@ class DDNLoss(TrainingLoss):
         return cross_entropies(model, perturbed, targets).mean()
 
     def nearest(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """Return the nearest adversarial point of the search, or its last point if none was; shape (N, …)."""
+        """Return the nearest adversarial point found, or the last point if no point was adversarial; shape (N, …)."""
         points, best = inputs, inputs
         offsets = torch.zeros_like(inputs)
         norms = torch.full((len(inputs),), self.init_norm, dtype=inputs.dtype, device=inputs.device)
@@ -94,7 +94,7 @@ class DDNLoss(TrainingLoss):
             [gradients] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
             random = _noise_like(inputs, derived_seed(seed, step))
             norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma).to(norms.dtype)
-            # Where the gradient is zero, every step tries a new random direction, which may lead to a gradient.
+            # Where the gradient is zero, every step tries a new random direction, to reach a point with a gradient.
             has_gradient = _broadcast(_norms(gradients) > 0, inputs)
             offsets = torch.where(has_gradient, offsets + self._step_size(step) * _unit(gradients, random), random)
             points = (inputs + _broadcast(norms, inputs) * _unit(offsets, random)).clamp(
@@ -104,12 +104,12 @@ class DDNLoss(TrainingLoss):
         return best
 
     def _step_size(self, step: int) -> float:
-        """Return the size of a step: from 1 to 0.01 along half a cosine."""
+        """Return the size of a step, which falls from 1 to 0.01 along half a cosine."""
         return _LAST_STEP + (1 - _LAST_STEP) / 2 * (1 + math.cos(math.pi * step / self.step_num))
 
 
 def _unit(values: Tensor, fallback: Tensor) -> Tensor:
-    """Scale every row to L2 norm 1, after replacing rows of zeros by those of ``fallback``."""
+    """Scale every example to L2 norm 1, after replacing each all-zero example by the one in ``fallback``."""
     values = torch.where(_broadcast(_norms(values) > 0, values), values, fallback)
     return values / _broadcast(_norms(values).to(values.dtype), values)
 

@@ -1,4 +1,4 @@
-"""Training that can be interrupted at any time: a resumed training ends at the same weights."""
+"""A training loop that can be interrupted: a resumed training ends at the weights of an uninterrupted one."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class FitResult:
     Attributes:
         losses: The mean loss of every epoch.
         steps: Number of steps, including those before an interruption.
-        seed: Seed of the order of examples.
+        seed: Seed of the training.
     """
 
     losses: tuple[float, ...]
@@ -55,28 +55,28 @@ def fit(
 ) -> FitResult:
     """Train a network in place.
 
-    A training that was killed continues from its checkpoint to the same weights, and loses fewer than
-    ``checkpoint_every`` steps. For that, the order of examples, dropout and augmentation depend only on the seed and
-    the number of the step, and a loss of this package depends only on its own seed and the number of its call. The
-    global random generators are untouched. The model is in training mode in each step; afterwards its modes are
-    restored, and it has no gradients.
+    A training that was killed continues from its checkpoint, repeats fewer than ``checkpoint_every`` steps, and ends at
+    the same weights. This works because the order of examples, dropout and augmentation depend only on the seed and the
+    step number, and a loss of this package depends only on its own seed and the number of its earlier calls. The global
+    random generators are untouched. The model is in training mode in each step. After the training, the modes of all
+    modules are restored, and the gradients are cleared.
 
     Args:
         model: Returns logits of shape (N, classes).
         dataset: A data set with a length, such as :class:`torch.utils.data.TensorDataset` and the data sets of
-            torchvision. Its items are pairs of an input and a class. They are loaded in this process, and moved to the
-            device and precision of the model's first parameter.
+            torchvision. Its items are pairs of an input and a class. Items are loaded in this process, and moved to the
+            device of the model's first parameter; inputs are also converted to the precision of this parameter.
         loss: A loss of this package, or any function of model, inputs and targets.
         optimizer: Optimizer of the model's parameters.
         epochs: Number of epochs, including those in the checkpoint.
-        batch_size: Examples in a step; the last batch of an epoch may be smaller.
+        batch_size: Number of examples in a step; the last batch of an epoch may be smaller.
         scheduler: Stepped after every epoch; ``ReduceLROnPlateau`` is given the mean loss of the epoch.
         seed: Seed of the training; ``None`` draws a fresh one.
         checkpoint: File that keeps the state of the training.
-        checkpoint_every: Steps between two writes of the checkpoint, which is also written after each epoch.
+        checkpoint_every: Number of steps between two writes of the checkpoint, which is also written after each epoch.
         resume: Continue from the checkpoint if the file exists. ``False`` begins anew.
-        on_epoch: Called after every epoch with its number, from 1, and its mean loss; not called again for epochs that
-            the checkpoint has.
+        on_epoch: Called after every epoch with the number of the epoch, from 1, and the mean loss of the epoch. Not
+            called for the epochs that are already in the checkpoint.
         show_progress: Show a progress bar on stderr.
 
     Returns:

@@ -20,7 +20,7 @@ class GaussianAugmentationLoss(TrainingLoss):
 
     Args:
         stdev: σ ≥ 0, in the units of the inputs.
-        nt_samples: Copies of every example in a call.
+        nt_samples: Number of noisy copies of every example in a call.
         seed: Seed of the noise; ``None`` draws a fresh one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Integrated gradients of the loss from an input to its perturbation."""
+"""Integrated gradients of the loss from an input to a perturbed input."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,25 +22,26 @@ def loss_integrated_gradients(
     n_steps: int = 50,
     layer: nn.Module | None = None,
 ) -> Tensor:
-    """Attribute the change of the loss from x to x′ to the features of the input, or to the neurons of a layer.
+    """Attribute the change in loss between x and x′ to the features of the input, or to the neurons of a layer.
 
-    The attributions sum to ℓ(x′) − ℓ(x) (completeness). The integral is a sum of m trapezoids, so the error of that
-    sum shrinks like 1/m². The result has a graph to the weights, and to x and x′ if they require gradients.
+    The attributions sum to ℓ(x′) − ℓ(x) (completeness). The integral is approximated by m trapezoids, so
+    completeness has an error of order 1/m². The result has a graph to the weights, and to x and x′ if these
+    require gradients.
 
     Args:
         model: Returns logits of shape (N, classes).
         inputs: x, shape (N, …).
         perturbed: x′, shape (N, …).
         targets: Classes of shape (N,), whose cross-entropy is ℓ.
-        n_steps: m.
-        layer: A module of the model, called once in a pass, to whose output the change is attributed; ``None``: the
-            input.
+        n_steps: m, the number of trapezoids.
+        layer: Module of the model that is called once in a forward pass. The change is attributed to the output of this
+            module. ``None``: to the input.
 
     Returns:
-        The shape of the inputs or of the layer's output.
+        Attributions with the shape of the inputs or of the layer's output.
 
     Raises:
-        InvalidInputError: The layer was not called exactly once.
+        InvalidInputError: The layer was not called exactly once in the forward pass.
 
     Source:
         Chen et al. (2019), section 3, eq. 3 and 5.

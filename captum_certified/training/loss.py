@@ -1,4 +1,4 @@
-"""The base class of training losses, and what they compute with."""
+"""The base class of training losses, and functions that several losses use."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ __all__ = ["TrainingLoss", "at_least_single", "cross_entropies", "evaluation_mod
 
 @dataclass(kw_only=True, eq=False)
 class TrainingLoss(ABC):
-    """A loss of a classifier on a batch, for any training loop: ``loss(model, inputs, targets)``.
+    """A loss of a classifier on a batch, for use in any training loop: ``loss(model, inputs, targets)``.
 
     The randomness of a call depends on the seed and on the number of earlier calls. :meth:`state_dict` has both, so an
     interrupted training continues as if it had not been interrupted. The global random generators, the mode of the
@@ -62,13 +62,13 @@ class TrainingLoss(ABC):
         return {"seed": self.seed or 0, "calls": self.calls}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from the state of another loss."""
+        """Restore the seed and the number of calls from a :meth:`state_dict`."""
         self.seed = checked_integer("seed", state["seed"], below=2**64)
         self.calls = checked_integer("calls", state["calls"])
 
 
 def cross_entropies(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross-entropy of every row, shape (N,).
+    """Return the cross-entropy of every example, shape (N,).
 
     Raises:
         InvalidInputError: The model does not return logits of shape (N, classes), or a target is not one of the
@@ -85,7 +85,7 @@ def cross_entropies(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """Convert half precisions to float32, because matrix decompositions do not support them."""
+    """Convert tensors of half precision to float32, because matrix decompositions do not support them."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
@@ -93,8 +93,8 @@ def at_least_single(values: Tensor) -> Tensor:
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put the model into evaluation mode within the block, for searches and penalties.
 
-    The model is explained in evaluation mode. In training mode, a search would update the statistics of batch norms,
-    dropout would change between its steps, and the gradient of an example would depend on the whole batch.
+    Explanations are computed in evaluation mode. In training mode, a search would update the batch-norm statistics,
+    dropout would change between the steps of a search, and the gradient of an example would depend on the whole batch.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()

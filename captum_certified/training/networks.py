@@ -12,7 +12,7 @@ __all__ = ["mnist_network"]
 def mnist_network(seed: int | None = None) -> nn.Sequential:
     """Return the network that the paper trains against attacks on saliency, for images of shape (N, 1, 28, 28).
 
-    Its activations are softplus, so its saliency map has gradients for an attack and for training.
+    The activations are softplus, so the saliency map has the gradient that attacks and training need.
 
     Args:
         seed: Seed of the initial weights; ``None`` takes them from PyTorch's global generator.

@@ -20,21 +20,21 @@ __all__ = ["SaliencyAdversarialLoss"]
 class SaliencyAdversarialLoss(TrainingLoss):
     """Appendix D.1. Training against the attack on saliency: CE(x, y) + λ ‖ĝ(x) − ĝ(x̃)‖₂².
 
-    ĝ is the saliency map of the target class, scaled to L2 norm 1. Every call searches x̃ anew, with Algorithm 1 on that
-    map. The attack and the maps use the network in evaluation mode, because that is the network that is explained.
+    ĝ is the saliency map of the target class, scaled to L2 norm 1. Every call searches for x̃ anew, by Algorithm 1 on
+    this map. The attack and the maps use the network in evaluation mode, because explanations are computed in it.
 
     Args:
         radius: ρ ≥ 0, the L2 radius of the attack, in the units of the inputs.
         weight: λ ≥ 0; the squared distance is at most 2.
         k: K of the attack: an int is a count, a float a fraction of the features.
-        step_num: P, the steps of the attack from each start.
+        step_num: P, the number of steps of the attack from each start.
         n_restarts: T, the number of starts.
-        n_draws: Q, the random points that may be drawn in search of starts that keep the class.
+        n_draws: Q, the largest number of random points that are tried to find starts that keep the class.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         surrogate_beta: β of the softplus surrogate whose gradients guide the attack, as in
-            :class:`~captum_certified.InterpretationAttack`. The loss itself differentiates the original network with
-            respect to its weights; there the saliency map of a ReLU network is smooth almost everywhere.
+            :class:`~captum_certified.InterpretationAttack`. The loss itself uses the original network: the saliency map
+            of a ReLU network is smooth almost everywhere as a function of the weights.
         seed: Seed of the attack; ``None`` draws a fresh one.
 
     Raises:
@@ -78,7 +78,7 @@ class SaliencyAdversarialLoss(TrainingLoss):
         return self.at(model, inputs, self.attacked(model, inputs, targets, seed), targets)
 
     def attacked(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """Return x̃ of every example."""
+        """Return the attacked inputs x̃."""
         attack = InterpretationAttack(
             model,
             Saliency(model),
@@ -100,7 +100,7 @@ class SaliencyAdversarialLoss(TrainingLoss):
         return perturbed
 
     def at(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss for given x̃, a smooth function of the weights."""
+        """Return the mean loss for the given ``perturbed`` inputs x̃, with a graph to the weights."""
         with evaluation_mode(model), differentiable(Saliency(model)) as attribute:
             clean, attacked = (_unit_maps(attribute, points, targets) for points in (inputs, perturbed))
         distances = (clean - attacked).square().sum(dim=1)

@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: written whole or not at all, read without executing anything."""
+"""The state of an unfinished training on disk: written whole or not at all, and read without executing code."""
 
 import io
 import os
@@ -43,7 +43,7 @@ def write_state(path: str | os.PathLike[str], state: SavedState) -> None:
     """Write a state to a file.
 
     Raises:
-        InvalidInputError: A part of the state holds anything but tensors and plain numbers, and could not be read.
+        InvalidInputError: The state has values other than tensors and plain numbers, which could not be read back.
     """
     contents = io.BytesIO()
     torch.save({"version": _VERSION, **vars(state)}, contents)
@@ -63,7 +63,7 @@ def read_state(path: Path) -> SavedState:
     """Read a state from a file, with its tensors on the CPU.
 
     Raises:
-        FileFormatError: The file is corrupt, of another version, or holds something else.
+        FileFormatError: The file is corrupt, has another version, or does not hold the state of a training.
         OSError: The file cannot be opened.
     """
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The steps of a training and their checkpoints."""
+"""The steps of a training, and the checkpoints between the steps."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ from captum_certified.training.saved_state import SavedState, StateDict, read_st
 
 __all__ = ["Loss", "TrainingRun", "layer_name", "loss_settings", "optimizer_settings", "scheduler_settings", "state_of"]
 
-# Two streams of seeds: _ORDER has one seed per epoch, for the order of the examples; _STEP has one per step, for all
-# other randomness.
+# Two streams of seeds: _ORDER has one seed per epoch, for the order of the examples; _STEP has one seed per step,
+# for all other randomness.
 _ORDER, _STEP = 0, 1
 # Entries of a scheduler's state that change during training.
 _COUNTERS = frozenset({"T_cur", "T_i", "best", "cooldown_counter", "last_epoch", "num_bad_epochs"})
@@ -35,9 +35,9 @@ class TrainingRun:
     """The state of a training after some of its steps.
 
     Attributes:
-        step: Number of steps done.
-        total: Sum of the losses of the present epoch over its examples.
-        losses: Mean losses of the epochs done.
+        step: Number of finished steps.
+        total: Sum of the losses of those examples that the present epoch has used so far.
+        losses: Mean loss of every finished epoch.
     """
 
     model: nn.Module
@@ -82,11 +82,11 @@ class TrainingRun:
 
     @property
     def epoch(self) -> int:
-        """Number of epochs done."""
+        """Number of finished epochs."""
         return len(self.losses)
 
     def finish_epoch(self, *, on_step: Callable[[], None]) -> float:
-        """Take the steps that are left of this epoch, and return its mean loss."""
+        """Take the remaining steps of this epoch, and return the mean loss of the epoch."""
         for batch in self._batches():
             self._take_step(batch)
             on_step()
@@ -124,7 +124,7 @@ class TrainingRun:
         self.step, self.total, self.losses = state.step, state.total, state.losses
 
     def _batches(self) -> Iterator[list[int]]:
-        """Yield the examples of every step that is left of this epoch."""
+        """Yield the indices of the examples of each remaining step of this epoch."""
         generator = torch.Generator().manual_seed(self._seed_of(_ORDER, self.epoch))
         order = torch.randperm(self.examples, generator=generator, device="cpu")
         for batch in torch.split(order, self.batch_size)[self.step - self.epoch * self.steps_per_epoch :]:
@@ -196,7 +196,7 @@ def _load(part: nn.Module | torch.optim.Optimizer | LRScheduler | Loss | None, s
 
 
 def optimizer_settings(optimizer: torch.optim.Optimizer) -> str:
-    """Return the class of an optimizer and the settings of its groups of parameters."""
+    """Return the class of an optimizer and the settings of its parameter groups."""
     return f"{type(optimizer).__name__} {[_group_settings(group) for group in optimizer.param_groups]}"
 
 
@@ -216,18 +216,18 @@ def loss_settings(loss: Loss) -> str:
 
 
 def layer_name(loss: Loss, model: nn.Module) -> str | None:
-    """Return the name in the model of the layer that the loss explains; ``None`` without such a layer."""
+    """Return the name, within the model, of the layer that the loss explains; ``None`` if the loss has no layer."""
     layer = getattr(loss, "layer", None)
     return next((name for name, module in model.named_modules() if module is layer), None)
 
 
 def state_of(part: nn.Module | torch.optim.Optimizer | LRScheduler | Loss | None) -> StateDict:
-    """Return the state of a part of a training; plain functions have none."""
+    """Return the ``state_dict`` of a part of a training; empty for a part without one, such as a plain function."""
     state: StateDict = part.state_dict() if part is not None and hasattr(part, "state_dict") else {}
     return state
 
 
 def _group_settings(group: StateDict) -> StateDict:
-    """Return the settings of a group at the start: a scheduler changes the rate and keeps the first one."""
+    """Return the initial settings of a parameter group. A scheduler keeps the initial ``lr`` as ``initial_lr``."""
     constants = {name: value for name, value in group.items() if name not in ("params", "initial_lr")}
     return {**constants, "lr": group.get("initial_lr", group["lr"])} if "lr" in group else constants
