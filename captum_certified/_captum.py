@@ -1,4 +1,4 @@
-"""The only module that imports Captum's private modules. Everything here keeps Captum's meaning and adds types."""
+"""Wrappers that add types to functions of Captum. No other module imports Captum's private modules."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
@@ -25,9 +25,9 @@ __all__ = [
     "selected_outputs",
 ]
 
-# The keyword arguments of a Captum method, whose types are its own.
+# The keyword arguments of a Captum method. Their names and types differ between methods.
 MethodArguments: TypeAlias = Mapping[str, Any]
-# What selects an output: a target of Captum, or "argmax".
+# The output to explain: a target as in Captum, or "argmax".
 Target: TypeAlias = TargetType | str
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,7 +36,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def log_usage(function: Function) -> Function:
     """Decorate a function with Captum's usage logging.
 
-    Wrappers such as NoiseTunnel read the ``__wrapped__`` that the decorator sets.
+    The decorator sets ``__wrapped__``, which wrappers such as NoiseTunnel read.
     """
     return cast(Function, _log_usage()(function))
 
@@ -47,7 +47,7 @@ def as_tuple(tensors: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def drawn_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...], draws: int) -> BaselineType:
-    """Draw a baseline for every row, as NoiseTunnel's ``draw_baseline_from_distrib`` does."""
+    """Choose a random baseline for every draw of every example, as ``draw_baseline_from_distrib`` does in Captum."""
     arguments = {"baselines": baselines}
     _common._expand_and_update_baselines(inputs, draws, arguments, draw_baseline_from_distrib=True)
     return arguments["baselines"]
@@ -55,7 +55,7 @@ def drawn_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...], draws: 
 
 def run_forward(
     forward_func: Callable[..., Tensor], inputs: tuple[Tensor, ...], arguments: MethodArguments
-) -> Any:  # what a model returns is checked by the callers
+) -> Any:  # the callers check what a model returns
     """Return the model's output for ``inputs`` and the ``additional_forward_args`` among ``arguments``."""
     return _common._run_forward(forward_func, inputs, None, arguments.get("additional_forward_args"))
 
@@ -66,10 +66,10 @@ def selected_outputs(
     target: TargetType,
     additional_forward_args: Any,
 ) -> Tensor:
-    """Return the output that ``target`` selects for every row, as Captum's methods differentiate it.
+    """Return for every row the output that ``target`` selects. This is the output that Captum's methods differentiate.
 
     Raises:
-        InvalidInputError: ``target`` selects no output or several outputs of a row.
+        InvalidInputError: ``target`` does not select exactly one output of each row.
     """
     outputs = cast(Tensor, _common._run_forward(forward_func, inputs, target, additional_forward_args))
     if outputs[0].numel() != 1:
@@ -81,7 +81,7 @@ def selected_outputs(
 
 
 def progress_bar(*, total: int | None, description: str, show: bool) -> Progress:
-    """Return Captum's progress bar on stderr, or a progress bar that shows nothing."""
+    """Return Captum's progress bar on stderr, or a progress bar that shows nothing if ``show`` is false."""
     return progress(desc=description, total=total) if show else NullProgress()
 
 

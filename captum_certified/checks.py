@@ -1,6 +1,7 @@
 """Checks of arguments: numbers, counts, tensors, flags.
 
-Every function returns the checked value, or raises an ``InvalidInputError`` that names argument, expectation and value.
+Every function returns the checked value, or raises an ``InvalidInputError``. The error names the argument, what was
+expected, and the value.
 """
 
 import math
@@ -42,7 +43,7 @@ def checked_number(
     at_most: float = math.inf,
     below: float = math.inf,
 ) -> float:
-    """Return a finite number of the range as a float."""
+    """Return a finite number within the given limits as a float."""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if number and math.isfinite(value) and above < value < below and at_least <= value <= at_most:
         return float(value)
@@ -52,7 +53,7 @@ def checked_number(
 
 
 def checked_stdev(stdev: Unchecked) -> float:
-    """Return a finite number ≥ 0 as a float."""
+    """Return a standard deviation, a finite number ≥ 0, as a float."""
     return checked_number("stdevs", stdev, at_least=0)
 
 
@@ -64,12 +65,12 @@ def checked_stdevs(stdevs: Unchecked) -> float | tuple[float, ...]:
 
 
 def checked_norm(max_squared_norm: Unchecked) -> float | None:
-    """Return a finite number > 0 as a float, or ``None``."""
+    """Return a bound on the squared norm, a finite number > 0, as a float, or ``None``."""
     return None if max_squared_norm is None else checked_number("max_squared_norm", max_squared_norm, above=0)
 
 
 def checked_flag(name: str, value: Unchecked) -> bool:
-    """Return a bool."""
+    """Return a value that must be a bool."""
     if not isinstance(value, bool):
         raise InvalidInputError(f"Expected `{name}` to be a bool, got {value!r}.")
     return value
@@ -88,12 +89,12 @@ def checked_integer(name: str, value: Unchecked, *, at_least: int = 0, below: in
 
 
 def resolved_count(name: str, value: Unchecked, total: int = _ANY_NUMBER, *, at_least: int = 1) -> int:
-    """Return the count that is given by an int, or by a float as a fraction of ``total`` rounded up.
+    """Return a count that is given as an int, or as a float: a fraction of ``total``, which is rounded up.
 
     Args:
         name: The argument's name, for the message.
         value: A count or a fraction.
-        total: Number of features. Leave it out where the number is not known yet.
+        total: Number of features. Leave it out if the number is not known yet.
         at_least: The smallest count allowed, 0 or 1.
 
     Returns:
@@ -118,7 +119,7 @@ def resolved_count(name: str, value: Unchecked, total: int = _ANY_NUMBER, *, at_
 
 
 def checked_samples(name: str, n_samples: Unchecked, rows: int) -> Tensor:
-    """Return the number of draws of each row, integers ≥ 1, as int64 of shape (rows,)."""
+    """Return the number of draws of each example, integers ≥ 1, as int64 of shape (rows,)."""
     try:
         samples = torch.as_tensor(n_samples, device="cpu")
     except (TypeError, ValueError, RuntimeError):
@@ -136,7 +137,7 @@ def checked_columns(
 
     Args:
         name: The argument's name, for the message.
-        maps: A tensor of shape (N, …), or a tuple of such tensors with one N.
+        maps: A tensor of shape (N, …), or a tuple of such tensors with the same N.
         dtype: Data type of the table.
         device: Device of the table.
     """

@@ -1,4 +1,4 @@
-"""Fresh and derived seeds, and blocks of code in which the global random generators have a seed of their own."""
+"""Create fresh and derived seeds, and seed the global random generators while a block of code runs."""
 
 import random
 import secrets
@@ -14,13 +14,14 @@ from torch import Tensor
 
 __all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "seeds_from_generator", "word_of"]
 
-# The spawn key of the stream that feeds methods with randomness of their own. The keys of the noise are below it.
+# Last entry of all spawn keys that are not for the noise. Spawn keys for the noise end with the position of an input
+# tensor, which is smaller.
 _METHOD_STREAM = 2**31
 _FROM_GENERATOR: ContextVar[bool] = ContextVar("_FROM_GENERATOR", default=False)
 
 
 def fresh_seed() -> int:
-    """Return a new random seed of 53 bits, which every JSON reader keeps exactly."""
+    """Return a new random seed of 53 bits, an integer that every JSON reader keeps exactly."""
     if _FROM_GENERATOR.get():
         return int(torch.randint(2**53, (), device="cpu"))
     return secrets.randbits(53)
@@ -28,7 +29,7 @@ def fresh_seed() -> int:
 
 @contextmanager
 def seeds_from_generator() -> Iterator[None]:
-    """Draw fresh seeds from PyTorch's global generator, so that seeding this generator seeds everything."""
+    """Let :func:`fresh_seed` use PyTorch's global generator in a block, so that its state determines all seeds."""
     token = _FROM_GENERATOR.set(True)
     try:
         yield
@@ -37,7 +38,7 @@ def seeds_from_generator() -> Iterator[None]:
 
 
 def derived_seed(seed: int, draw: int) -> int:
-    """Return a 64-bit seed, fixed by (seed, draw), for randomness other than the noise itself."""
+    """Return a 64-bit seed that depends only on (seed, draw), for random numbers other than the noise."""
     return word_of(np.random.SeedSequence(seed, spawn_key=(draw, _METHOD_STREAM)))
 
 
@@ -49,11 +50,11 @@ def word_of(key: np.random.SeedSequence) -> int:
 class IsolatedRandomness:
     """Seeds Python's, NumPy's and PyTorch's global generators while a block of code runs.
 
-    Smoothers that choose a seed within the block draw it from these generators as well. Generators that a method keeps
-    for itself are not seeded.
+    Within the block :func:`fresh_seed` depends on these generators as well. Generators that an attribution method
+    creates itself are not seeded.
 
     Attributes:
-        used: Whether a block has drawn from a global generator.
+        used: Whether the code of any block has used a global generator.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -62,7 +63,7 @@ class IsolatedRandomness:
 
     @contextmanager
     def __call__(self, seed: int) -> Iterator[None]:
-        """Seed all generators with ``seed``, and restore their states afterwards, whatever happens."""
+        """Seed all generators with ``seed``, and restore their states afterwards, even after an error."""
         before = _States.of(self.device)
         try:
             random.seed(seed)
@@ -90,20 +91,20 @@ class _States:
 
     @classmethod
     def of(cls, device: torch.device) -> "_States":
-        """Copy the states of the generators, of CUDA only that of ``device``."""
+        """Copy the states of the generators. Of the CUDA generators only that of ``device`` is copied."""
         numpy = np.random.get_state(legacy=True)  # noqa: NPY002
-        assert isinstance(numpy, tuple)  # noqa: S101  for the type checker: only other bit generators have a dictionary
+        assert isinstance(numpy, tuple)  # noqa: S101  for the type checker: the legacy state is a tuple
         cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return cls(random.getstate(), numpy, torch.get_rng_state(), cuda)
 
     def equal(self, other: "_States") -> bool:
-        """Return whether no generator was drawn from between the two copies."""
+        """Return whether the copies are equal, so that no generator was used between them."""
         numpy = np.array_equal(self.numpy[1], other.numpy[1]) and self.numpy[2:] == other.numpy[2:]
         cuda = self.cuda is None or other.cuda is None or torch.equal(self.cuda, other.cuda)
         return bool(numpy and cuda and torch.equal(self.cpu, other.cpu) and self.python == other.python)
 
     def restore(self, device: torch.device) -> None:
-        """Put the generators back into these states."""
+        """Set the generators to these states."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002
         torch.set_rng_state(self.cpu)

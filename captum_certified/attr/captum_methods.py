@@ -1,4 +1,4 @@
-"""Captum methods: which methods a method wraps, which set hooks on modules, and which cannot be certified."""
+"""Facts about Captum methods: which methods they wrap, which set hooks on modules, and which cannot be certified."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ _REFUSED: dict[type, str] = {
 
 
 def wrapped_chain(method: object) -> Iterator[object]:
-    """Yield the method, the method it wraps, and so on."""
+    """Yield the method, the method that it wraps, and so on until a method wraps no other."""
     seen: set[int] = set()
     while method is not None and id(method) not in seen:
         seen.add(id(method))
@@ -49,7 +49,7 @@ def wrapped_chain(method: object) -> Iterator[object]:
 
 
 def hook_setting_method(method: object) -> object | None:
-    """Return the first method of the chain that sets hooks on modules, or ``None``."""
+    """Return the first method of the :func:`wrapped_chain` that sets hooks on modules, or ``None``."""
     return next((inner for inner in wrapped_chain(method) if isinstance(inner, _SET_HOOKS)), None)
 
 

@@ -1,8 +1,8 @@
 """The fingerprint of an explanation: its declared settings, and its behaviour at the inputs.
 
-Two maps are of one explanation if and only if their declared settings are equal and they behave alike. Behaviour is the
-plain map and the map of one probe draw, both under a seed that is the same for all runs. It is needed because neither
-the weights of a network nor a closure show what its code computes.
+Two maps count as maps of one explanation if and only if their declared settings are equal and their behaviour is alike.
+The behaviour is the plain map and the map of one probe draw, both computed under a seed that is the same for all runs.
+Settings alone do not suffice, because neither weights nor closures show what the code of a model computes.
 """
 
 import json
@@ -36,7 +36,7 @@ __all__ = [
     "setup_of",
 ]
 
-# The seed of the probe draw, and of methods with randomness of their own in it: the same for all runs.
+# In all runs, the seed of the probe draw's noise, and of random methods at the probe draw and the clean input.
 BEHAVIOUR_SEED = derived_seed(0x5EED, 2**31 - 2)
 
 
@@ -47,8 +47,8 @@ class DeclaredSettings:
     Attributes:
         method: Names of the classes of the method and of the methods it wraps.
         options: Options of each of these methods.
-        layers: Name of the layer that each of them explains, if any.
-        weights: Digest of all parameters and buffers of the model; ``None`` if no module was found.
+        layers: Name of the layer that each of these methods explains, or ``None``.
+        weights: Digest of all parameters and buffers of the model; ``None`` if none was found.
     """
 
     method: str
@@ -64,14 +64,14 @@ def declared_settings(
     options: tuple[list[JsonObject], list[JsonObject]],
     state: frozenset[int] = frozenset(),
 ) -> DeclaredSettings:
-    """Read the settings of a method after two calls.
+    """Read the settings of a method after two calls of it.
 
     Args:
-        method: The method, outside a call of it.
-        reachable: Objects that the method can call; lazy modules must have got their weights.
+        method: The method, which must not be running.
+        reachable: Objects that the method can use. Lazy modules must be initialised.
         options: Results of :func:`options_of` before and after the first call. An attribute that a call changes is not
             an option.
-        state: Ids of the buffers that a call changed. They are counters or caches, so they are not hashed.
+        state: Ids of the buffers that a call changed. These buffers are counters or caches, and are not hashed.
     """
     return DeclaredSettings(
         method=" of ".join(type(inner).__name__ for inner in wrapped_chain(method)),
@@ -136,7 +136,7 @@ def input_digests(inputs: tuple[Tensor, ...]) -> list[str]:
 
 
 def probe_inputs(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...], law: NoiseLaw) -> tuple[Tensor, ...]:
-    """Make the noisy inputs of the probe draw, which are the same for all runs, whatever their seed and device."""
+    """Make the noisy inputs of the probe draw, which are the same for runs of any seed and device."""
     plan = SamplingPlan(
         seed=BEHAVIOUR_SEED, first_draw=0, n_samples=1, pass_size=1, block=1, stdevs=stdevs, law=law
     )  # made on the CPU, because the noise of a seed differs between kinds of device
@@ -145,13 +145,13 @@ def probe_inputs(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...], law: Noi
 
 
 def _weights(reachable: Reachable, state: frozenset[int]) -> str | None:
-    """Return the digest of all parameters and persistent buffers, which does not depend on the order of the models."""
+    """Return the digest of all parameters and persistent buffers; the order of the models has no effect."""
     each = [_short_digest(_stored_tensors(model, state)) for model in reachable.modules]
     return _short_digest(sorted(each)) if reachable.tensors() else None
 
 
 def _stored_tensors(model: nn.Module, state: frozenset[int]) -> list[Tensor]:
-    """Return the tensors of a model's state dict, once each, without lazy ones and those that a call changes."""
+    """Return each tensor of a model's state dict once, except lazy tensors and those whose ids are in ``state``."""
     tensors: dict[int, Tensor] = {}
     for module in model.modules():
         temporary = getattr(module, "_non_persistent_buffers_set", ())
@@ -161,14 +161,14 @@ def _stored_tensors(model: nn.Module, state: frozenset[int]) -> list[Tensor]:
 
 
 def _is_option(value: object) -> bool:
-    """Return whether an attribute is an option, and not a list of hooks or another object."""
+    """Return whether an attribute is an option, unlike a list of hooks or another object."""
     if isinstance(value, (list, tuple)):
         return all(_is_option(item) for item in value)
     return isinstance(value, (bool, int, float, str, type(None), Tensor))
 
 
 def _layer_name(method: object) -> str | None:
-    """Return the name in the model of the layer that a method explains."""
+    """Return the name that the layer of a layer method has in the model, or ``None``."""
     layer, model = getattr(method, "layer", None), getattr(method, "forward_func", None)
     named = getattr(model, "named_modules", None)
     if layer is None or named is None:
@@ -177,7 +177,7 @@ def _layer_name(method: object) -> str | None:
 
 
 def _identified(value: Any) -> Any:
-    """Return an argument in the form that is hashed: a shared tensor differs from a tensor of the examples."""
+    """Return an argument in the form that is hashed, in which a shared tensor differs from the same tensor unmarked."""
     if isinstance(value, tuple):
         return tuple(_identified(item) for item in value)
     return ("shared", value.tensor) if isinstance(value, Shared) else value

@@ -13,7 +13,7 @@ from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["is_argmax", "is_single_gradient", "largest_class", "with_largest_output"]
 
-# Methods that are the gradient of one output: the largest output is selected in the forward pass of the gradient.
+# Methods that compute one gradient of one output. They can select the largest output without another forward pass.
 _SINGLE_GRADIENT = (Saliency, InputXGradient, GuidedBackprop, Deconvolution)
 
 
@@ -25,12 +25,12 @@ def is_argmax(target: Target) -> bool:
 
 
 def is_single_gradient(method: Attribution) -> bool:
-    """Return whether a method is one gradient of one output, so that :func:`with_largest_output` takes it."""
+    """Return whether a method computes one gradient of one output, so that :func:`with_largest_output` accepts it."""
     return type(method) in _SINGLE_GRADIENT
 
 
 def largest_class(outputs: object) -> Tensor:
-    """Return the class with the largest output in each row, or raise an InvalidInputError for outputs of no classes."""
+    """Return the class with the largest output in each row, or raise an InvalidInputError if there are no classes."""
     if not isinstance(outputs, Tensor) or outputs.dim() != 2:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise InvalidInputError(f"Expected a model output of shape (N, classes) for `target`='argmax', got {shape}.")

@@ -1,4 +1,4 @@
-"""Passes that do not fit into memory are computed in halves: the noise of a draw does not depend on its pass."""
+"""Computation of a pass in halves if the whole pass does not fit into memory."""
 
 import math
 import warnings
@@ -15,16 +15,16 @@ _TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS
 
 
 class PassesWithinMemory:
-    """Function that attributes passes whole, and in parts once a pass was too large for the memory.
+    """Function that attributes whole passes, and halves of passes after a pass did not fit into memory.
 
-    The result has the order of the whole pass, so statistics do not depend on the parts, except through the rounding
-    of the model.
+    The noise of a draw does not depend on its pass, and the results of the halves are joined in the order of the whole
+    pass. Halving thus changes the statistics only through the rounding of the model.
 
     Args:
         attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
 
     Attributes:
-        most_draws: The largest number of draws that are computed together; infinite until a pass was too large.
+        most_draws: The largest number of draws that are computed together; infinite until a pass does not fit.
     """
 
     def __init__(self, attribute: Callable[[tuple[Tensor, ...], range], Attributions]) -> None:
@@ -39,7 +39,7 @@ class PassesWithinMemory:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(draws) == 1:
                     raise
-            # Outside the handler, because the error still holds the tensors of the model.
+            # Outside the handler, because inside it the error keeps the tensors of the model in memory.
             self._halve(noisy[0], len(draws))
         middle = draws.start + (len(draws) + 1) // 2
         halves = (range(draws.start, middle), range(middle, draws.stop))
@@ -52,8 +52,8 @@ class PassesWithinMemory:
         if noisy.device.type == "cuda":
             torch.cuda.empty_cache()
         warnings.warn(
-            f"A pass of {draws} draws does not fit into memory; it goes on with {self.most_draws} at a time. Give "
-            f"`nt_samples_batch_size`={self.most_draws} or less to begin so.",
+            f"A pass of {draws} draws does not fit into memory; it goes on with {self.most_draws} at a time. Set "
+            f"`nt_samples_batch_size`={self.most_draws} or less to avoid the failed pass.",
             UserWarning,
             stacklevel=2,
         )
@@ -65,7 +65,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def rows_of_draws(noisy: tuple[Tensor, ...], draws: range, part: range) -> tuple[Tensor, ...]:
-    """Return copies, without gradient, of the rows of some draws of a pass, all draws of example 0 first."""
+    """Return detached copies of those rows of a pass that belong to the draws in ``part``, in the same order."""
     within = slice(part.start - draws.start, part.stop - draws.start)
     return tuple(_by_example(x.detach(), len(x) // len(draws))[:, within].flatten(0, 1).clone() for x in noisy)
 

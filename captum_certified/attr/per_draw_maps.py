@@ -14,7 +14,7 @@ __all__ = ["Magnitudes", "Normalized", "Relaxed", "Scaled", "ScaledQuadratic", "
 
 @dataclass(frozen=True)
 class _Settings:
-    """Base of the per-draw maps, whose fields are their parameters."""
+    """Base of the per-draw maps. The fields of a subclass are the parameters of the map."""
 
     def settings(self) -> dict[str, float]:
         """Return the parameters by name."""
@@ -37,17 +37,17 @@ class Sparsified(_Settings):
         return _select_largest(magnitudes, _at_least_one(self.tau, magnitudes.shape[1]))
 
     def max_squared_norm(self, n_features: int) -> float:
-        """Return ⌈τn⌉."""
+        """Return the bound ⌈τn⌉ on ‖f‖²."""
         return _at_least_one(self.tau, n_features)
 
 
 @dataclass(frozen=True)
 class Relaxed(_Settings):
-    """Eq. 2.5. f_i = 1 for the first max(1, ⌈γn⌉) ranks, g_i / g_[⌈γn⌉] for the others up to rank ⌈τn⌉, and 0 below.
+    """Eq. 2.5. f_i = 1 for the first max(1, ⌈γn⌉) ranks, g_i / g_[⌈γn⌉] for the next up to rank ⌈τn⌉, 0 for the rest.
 
     Args:
-        tau: τ, the fraction of features that are salient at all.
-        gamma: γ ≤ τ, the fraction of features that are fully salient.
+        tau: τ, the fraction of features that have a value above 0.
+        gamma: γ ≤ τ, the fraction of features that have the value 1.
     """
 
     tau: float
@@ -59,12 +59,12 @@ class Relaxed(_Settings):
         n = magnitudes.shape[1]
         salient, placed_by_index = _select_largest(magnitudes, _at_least_one(self.tau, n))
         level = kth_largest(magnitudes, _at_least_one(self.gamma, n))
-        # If fewer than ⌈γn⌉ magnitudes are positive, all of these are fully salient.
+        # If fewer than ⌈γn⌉ magnitudes are positive, all positive magnitudes get the value 1.
         ratio = torch.where(level > 0, _divided(magnitudes, level), torch.ones_like(magnitudes))
         return MapDraws(ratio.clamp_max(1.0) * salient, placed_by_index)
 
     def max_squared_norm(self, n_features: int) -> float:
-        """Return ⌈τn⌉."""
+        """Return the bound ⌈τn⌉ on ‖f‖²."""
         return _at_least_one(self.tau, n_features)
 
 
@@ -79,7 +79,7 @@ class Scaled(_Settings):
         return MapDraws(_divided(magnitudes, magnitudes.amax(dim=1, keepdim=True)))
 
     def max_squared_norm(self, n_features: int) -> float:
-        """Return the number of features."""
+        """Return the bound n on ‖f‖²."""
         return n_features
 
 
@@ -94,7 +94,7 @@ class ScaledQuadratic(_Settings):
         return MapDraws(_divided(magnitudes, magnitudes.amax(dim=1, keepdim=True)).square())
 
     def max_squared_norm(self, n_features: int) -> float:
-        """Return the number of features."""
+        """Return the bound n on ‖f‖²."""
         return n_features
 
 
@@ -114,7 +114,7 @@ class Normalized(_Settings):
         return MapDraws(_divided(scaled, norm.to(scaled.dtype)))
 
     def max_squared_norm(self, n_features: int) -> float:  # noqa: ARG002
-        """Return 1."""
+        """Return the bound 1 on ‖f‖²."""
         return 1.0
 
 
@@ -129,7 +129,7 @@ class Magnitudes(_Settings):
         return MapDraws(magnitudes)
 
     def max_squared_norm(self, n_features: int) -> float:  # noqa: ARG002
-        """Return infinity, because there is no bound."""
+        """Return infinity, because ‖f‖² has no bound."""
         return float("inf")
 
 
@@ -147,8 +147,8 @@ def _select_largest(magnitudes: Tensor, count: int) -> MapDraws:
     """Select the ``count`` largest positive magnitudes of every row, by value and then by index."""
     mask, placed_by_index = top_k_rows(magnitudes.detach(), count)  # a selection has no gradient
     selected = mask & (magnitudes > 0)
-    # On an accelerator the test for ties would wait for all queued work, so it is left out.
+    # On an accelerator, the test for ties would wait for all queued work, so the correction is always computed.
     if magnitudes.device.type != "cpu" or bool(placed_by_index.any()):
-        # Zeros tie if fewer magnitudes than ``count`` are positive, but zeros are not selected.
+        # If fewer magnitudes than ``count`` are positive, only zeros tie at the last rank, and zeros are not selected.
         placed_by_index = placed_by_index * (selected.sum(dim=1) == count)
     return MapDraws(selected, placed_by_index)

@@ -1,4 +1,4 @@
-"""Random generators that a model keeps for itself: only the global generators are seeded for every draw."""
+"""Random generators that a model keeps for itself, which are refused because only global ones are seeded."""
 
 import random
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class PrivateGenerator(NamedTuple):
 
     Attributes:
         generator: The generator.
-        holder: The type of the object that keeps it, for messages.
+        holder: Text for messages that names the object that keeps the generator.
     """
 
     generator: RandomGenerator
@@ -41,7 +41,7 @@ class PrivateGenerator(NamedTuple):
 
 
 def is_global(generator: RandomGenerator) -> bool:
-    """Return whether a generator is global: those are seeded for every call and restored afterwards."""
+    """Return whether a generator is a global one, which is seeded for every call and restored afterwards."""
     numpy_generator = getattr(np.random.rand, "__self__", None)  # the object behind numpy.random's functions
     known = [torch.default_generator, getattr(random.seed, "__self__", None), numpy_generator]
     known.append(getattr(numpy_generator, "_bit_generator", None))
@@ -51,7 +51,7 @@ def is_global(generator: RandomGenerator) -> bool:
 
 
 def check_not_drawn_from(generators: Iterable[PrivateGenerator], states: dict[int, str]) -> None:
-    """Raise a CertificationError if a generator has another state than in ``states``, by the ids of generators."""
+    """Raise a CertificationError if a generator has another state than in ``states``, whose keys are generator ids."""
     for private in generators:
         state = private.state()
         if states.get(id(private.generator), state) != state:

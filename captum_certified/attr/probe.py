@@ -1,12 +1,13 @@
 """The probe: checks that the sampled map is one fixed function of one noisy input.
 
-Every run is checked in two ways, which costs four extra passes. *Other rows must not matter:* a pass is repeated with
-half of its rows replaced, and once also with its rows in other places; the rows that are kept must give the same maps.
-*Time must not matter:* after the last draw the first call is repeated; it must give the same maps.
+Every run is checked in two ways, which together cost four extra passes. *Other rows must not matter:* one pass is
+repeated three times, each time with half of its rows replaced, and the third time also with the rows in another order.
+The rows that are kept must give the same maps. *Time must not matter:* after the last draw, the first call is repeated,
+and must give the same maps.
 
-The probe compares the maps that are averaged. Raw attributions may have a single large entry that would hide changes of
-all others. A row of a call gives the same bits whatever the other rows are, if calls have equal shapes; the smallest
-difference therefore counts, unless an unmodified repetition shows that the arithmetic is not reproducible.
+The probe compares per-draw maps. In raw attributions, a single large entry could hide changes of all other entries.
+In two calls of equal shape, a row gives the same bits whatever the other rows are. The smallest difference therefore
+counts, unless an unmodified repetition shows that the arithmetic is not reproducible.
 """
 
 import sys
@@ -26,11 +27,11 @@ from captum_certified.sampling import PerDrawMap
 
 __all__ = ["CallConditions", "Probe"]
 
-# Models that gather rows by their values round otherwise beside other rows. Of a map that is not 0/1, a millionth of a
-# row may differ: a thousandth of the tolerance of two maps.
+# If a model gathers rows by their values, replacing other rows changes how a row is rounded. In maps that are not 0/1,
+# differences up to this part of the tolerance of `difference_in_limits` are ignored: a millionth of the sum of a row.
 _ROUNDING_IN_LIMITS = 1e-3
-# One row in a hundred may be so near to a kink of the network that rounding changes its gradient much: in MobileNet v1
-# one row of 195 changed by 2 %.
+# One row in a hundred may be so near to a kink of the network that rounding changes the gradient of this row much. In
+# MobileNet v1 one row of 195 changed by 2 %.
 _ROWS_TO_A_KINK = 100
 
 Noisy = tuple[Tensor, ...]
@@ -40,11 +41,11 @@ ComputeMagnitudes = Callable[[Noisy, range], Tensor]
 
 @dataclass(frozen=True)
 class CallConditions:
-    """Conditions under which a call is computed; they decide how it is rounded.
+    """Conditions under which a call is computed. They affect its rounding.
 
     Attributes:
-        most_draws: The largest number of draws that are computed together, because of memory.
-        draw_by_draw: Whether every draw is computed in a call of its own.
+        most_draws: The largest number of draws that are computed together, as limited by memory.
+        draw_by_draw: Whether every draw is computed in a separate call.
     """
 
     most_draws: float
@@ -57,9 +58,9 @@ class _RecordedCall:
 
     Attributes:
         draws: Draws of the call.
-        magnitudes: Feature magnitudes that it gave, shape (N · draws, n).
-        conditions: Conditions under which it was computed.
-        compiled_graphs: Number of graphs that were compiled until then.
+        magnitudes: Feature magnitudes that the call gave, shape (N · draws, n).
+        conditions: Conditions under which the call was computed.
+        compiled_graphs: Number of graphs that ``torch.compile`` had compiled after the call.
     """
 
     draws: range
@@ -73,9 +74,9 @@ class Probe:
 
     Args:
         make_noisy: Makes the noisy inputs of some draws, as new tensors in every call.
-        perturbed: For every input tensor whether it gets noise.
+        perturbed: Whether each input tensor gets noise.
         per_draw_maps: Maps that are averaged.
-        seed: Seed of the run, by which the rows to replace are chosen.
+        seed: Seed of the run, which decides what rows are replaced.
         most_draws: Number of draws in the largest pass.
         reachable: Objects that the method can call; their buffers are watched.
         buffers: Digests of the buffers before the first call.
@@ -99,7 +100,7 @@ class Probe:
         self.most_draws = most_draws
         self.reachable = reachable
         self.rows_unchecked = True
-        # On an accelerator an index that is out of range ends the process, and not only the call.
+        # On an accelerator, an index that is out of range ends the whole process and not only the call.
         on_cpu = all(tensor.device.type == "cpu" for tensor in reachable.tensors())
         self.takes_any_values = on_cpu or not reachable.has(nn.Embedding, nn.EmbeddingBag)
         self.buffers = buffers
@@ -113,7 +114,7 @@ class Probe:
     # -- other rows must not matter ------------------------------------------------------------------------
 
     def check_other_rows(self, draws: range, magnitudes: Tensor, compute: ComputeMagnitudes, *, reorder: bool) -> None:
-        """Raise a CertificationError if the map of a row depends on other rows of its pass, or on its place there.
+        """Raise a CertificationError if the map of a row depends on other rows or on its place in the pass.
 
         The check runs once, on the largest pass. A pass of one row has no other rows and is skipped.
 
@@ -131,12 +132,12 @@ class Probe:
             computed = self._compute_with(replacement, draws, compute)[kept]
             differences = self._differences(expected[kept], computed)
             if replacement.reorders and bool(differences.any()):
-                # The place of a row in a call may change only its rounding, so it is tested separately.
+                # The place of a row in a call may change its rounding, so the effect of the place is tested separately.
                 reordered = compute(replacement.reordered(self.make_noisy(draws)), draws)
                 if _exceed_rounding(self._differences(expected, reordered)):
                     raise CertificationError(
                         "Expected attributions that depend on one input alone, got other maps of rows that stand "
-                        "elsewhere in their pass. The model uses the place of a row: a random number drawn for it, say."
+                        "elsewhere in their pass. The model uses the place of a row, such as for a random number."
                     )
                 differences = self._differences(reordered[kept], computed)
             if bool(differences.any()):
@@ -145,7 +146,7 @@ class Probe:
     def _check_against_repetition(
         self, differences: Tensor, draws: range, magnitudes: Tensor, compute: ComputeMagnitudes
     ) -> None:
-        """Raise an error about rows that differ, unless an unmodified repetition of the pass differs as well."""
+        """Raise an error about rows that differ; allow rounding if an unmodified repetition of the pass differs too."""
         repeated = compute(self.make_noisy(draws), draws)
         if bool((self._differences(magnitudes, repeated) > 1).any()):
             raise _changed_method_error(draws)
@@ -153,15 +154,15 @@ class Probe:
         if bool(wrong.any()):
             raise CertificationError(
                 f"Expected attributions that depend on one input alone, got {int(wrong.sum())} of {len(wrong)} rows "
-                "whose maps change with the other rows of their pass. Batch statistics, a recurrence over the batch "
-                "and anything else that joins rows do so; look where the model uses its first dimension."
+                "whose maps change with the other rows of their pass. Likely causes are batch statistics, a recurrence "
+                "over the batch, or another operation across the first dimension."
             )
 
     def _compute_with(self, replacement: RowReplacement, draws: range, compute: ComputeMagnitudes) -> Tensor:
         """Compute a pass with replaced rows.
 
-        Some models take only values from a feature's own range, such as indices. They get such values if they raise an
-        error for other ones.
+        Some models take only values from the range of each feature, such as indices. If the model raises an error for
+        values from the range of the whole tensor, the rows are replaced again within the range of each feature.
         """
         try:
             return compute(
@@ -176,22 +177,22 @@ class Probe:
             if _is_machine_error(error):
                 raise
             raise CertificationError(
-                "Expected a model that takes rows whose features are mirrored within the range that they have in a "
-                "pass, by which the probe replaces rows, but it raised "
+                "Expected a model that accepts the probe's replacement rows, whose features are mirrored within their "
+                "range in a pass, but it raised "
                 f"{type(error).__name__}: {error} Set `check_rows`=False to sample without the probe, if you are sure "
-                "that rows do not reach each other."
+                "that rows do not affect each other."
             ) from error
 
     # -- time must not matter ------------------------------------------------------------------------------
 
     def record_first_call(self, draws: range, magnitudes: Tensor, conditions: CallConditions) -> None:
-        """Record the first call of a run, whose magnitudes must be in memory of their own."""
+        """Record the first call of a run. Nothing else may write to the memory of its magnitudes."""
         self._first_call = _RecordedCall(draws, magnitudes, conditions, _compiled_graphs())
 
     def check_first_call(self, compute: ComputeMagnitudes, conditions: CallConditions) -> None:
         """Repeat the first call, and raise a CertificationError if its maps have changed.
 
-        State that has returned to its first value cannot be seen.
+        A state that has returned to its first value is not noticed.
         """
         call = self._first_call
         if call is None:
@@ -208,7 +209,7 @@ class Probe:
             self.buffers = self.reachable.buffer_digests()
             warnings.warn(
                 f"The model's buffers {', '.join(map(repr, changed))} changed while it was sampled, and its maps did "
-                "not: a cache or a counter, presumably. If they can change its output, the certificate is wrong.",
+                "not. They are probably caches or counters. If they can change the output, the certificate is wrong.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -218,8 +219,8 @@ class Probe:
     def _differences(self, one: Tensor, two: Tensor) -> Tensor:
         """Compute how much the maps of each row differ, relative to the tolerance for differences in arithmetic.
 
-        Shape (maps + 1, rows). The last line compares the magnitudes. It is 0 unless most rows have other magnitudes,
-        which the maps may hide by chance.
+        The result has shape (maps + 1, rows). Its last entries compare magnitudes, because maps may hide a change of
+        magnitudes by chance. These entries are 0 unless the magnitudes of most rows differ.
         """
         if torch.equal(one, two):  # the usual case, and far cheaper than making maps
             return torch.zeros((len(self.per_draw_maps) + 1, len(one)), dtype=torch.float64, device=one.device)
@@ -230,12 +231,12 @@ class Probe:
 
 
 def _exceed_rounding(differences: Tensor) -> bool:
-    """Return whether more rows differ than the rare rows near a kink of the network, which rounding may change much."""
+    """Return whether more rows differ than the few near a kink of the network, which rounding may change much."""
     return bool(((differences > 1).sum(dim=1) > 1 + differences.shape[1] // _ROWS_TO_A_KINK).any())
 
 
 def _tolerance(one: Tensor, two: Tensor) -> float:
-    """Return how much maps may differ, given two computations of one call: not at all if these are equal."""
+    """Return the largest allowed difference, given two computations of one call: 0 if these are equal, else 1."""
     return 0.0 if torch.equal(one, two) else 1.0
 
 
@@ -246,7 +247,7 @@ def _difference(one: Tensor, two: Tensor) -> Tensor:
 
 
 def _is_machine_error(error: Exception) -> bool:
-    """Return whether an error is about memory or files, and says nothing about the rows."""
+    """Return whether an error is about memory or files, and not about the rows."""
     return is_out_of_memory(error) or isinstance(error, OSError)
 
 
@@ -259,6 +260,6 @@ def _changed_method_error(draws: range) -> CertificationError:
 
 
 def _compiled_graphs() -> int:
-    """Return how many graphs were compiled so far: another graph of a model may round otherwise."""
+    """Return how many graphs were compiled so far. Two graphs of one model may round differently."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo is not None else 0

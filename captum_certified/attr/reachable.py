@@ -1,4 +1,4 @@
-"""Everything that a method can call, as far as Python shows it: modules, tensors and random generators."""
+"""Search for the modules, tensors and random generators that a method can use, as far as Python shows them."""
 
 import builtins
 import functools
@@ -23,11 +23,11 @@ from captum_certified.storage import digest
 
 __all__ = ["BufferDigests", "Reachable", "called_modules"]
 
-# The search stops after so many objects, and skips longer containers: models have fewer objects, data sets have more.
+# Limits of the search: the number of objects, and the length of a container. Models stay below them, data sets do not.
 _MOST_OBJECTS = 100_000
 _LONGEST_CONTAINER = 10_000
 _WITHOUT_CONTENTS = (str, bytes, int, float, complex, bool, type(None), Tensor, np.ndarray, ModuleType, CodeType)
-# Globals and classes of installed packages hold nothing of the user's, so they are skipped.
+# Globals and classes of installed packages hold no objects of the user, so they are skipped.
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 # Digests of buffers, by the id of the model and the name of the buffer.
@@ -35,7 +35,7 @@ BufferDigests = Mapping[tuple[int, str], str]
 
 
 class Reachable:
-    """Objects that can be reached from a method: attributes, items of containers, closures, and the globals it names.
+    """Objects that a method can reach by attributes, container items, closures, and the globals that its code names.
 
     An attribute of a class is followed only if the code found so far names it. The search thus follows ``forward`` and
     what it calls, but neither ``__init__`` nor a training step.
@@ -45,7 +45,7 @@ class Reachable:
         arguments: Arguments of its call, which are searched too.
 
     Attributes:
-        modules: Modules that are not part of other modules, in the order in which they were found.
+        modules: Modules that were found and are not part of other modules, in the order of the search.
         generators: Random generators that some object keeps for itself.
         compiled: Whether anything was compiled by ``torch.compile``.
     """
@@ -57,7 +57,7 @@ class Reachable:
         self._module_ids: set[int] = set()
         self._seen: dict[int, object] = {}  # keeps the objects alive, so that no id is used again
         self._names_in_code = {"forward", "__call__"}
-        self._unnamed_attributes: dict[str, list[tuple[object, str]]] = {}  # attributes of classes, followed once named
+        self._unnamed_attributes: dict[str, list[tuple[object, str]]] = {}  # class attributes that no code named so far
         self._pending: deque[tuple[object, str]] = deque((inner, "the method") for inner in wrapped_chain(method))
         if arguments:
             self._pending.append((dict(arguments), "the arguments"))
@@ -78,7 +78,7 @@ class Reachable:
         return any(isinstance(module, kinds) for _, module in self.named_modules())
 
     def tensors(self) -> list[Tensor]:
-        """Return parameters and buffers once each, without lazy ones that have no values yet."""
+        """Return every parameter and buffer once, except lazy ones that have no values yet."""
         each = {id(t): t for m in self.modules for t in (*m.parameters(), *m.buffers())}
         return [tensor for tensor in each.values() if not is_lazy(tensor)]
 
@@ -91,7 +91,7 @@ class Reachable:
         return {key: digest(buffer) for key, buffer in self._buffers().items()}
 
     def changed_buffers(self, before: BufferDigests) -> dict[str, Tensor]:
-        """Return the buffers that have other values than before, by name."""
+        """Return by name the buffers whose values differ from the digests ``before``."""
         now = self._buffers()
         return {key[1]: now[key] for key, known in before.items() if key in now and digest(now[key]) != known}
 
@@ -182,7 +182,7 @@ class Reachable:
 def called_modules(*, watch: bool) -> Iterator[list[nn.Module]]:
     """Collect the modules that this thread calls within the block, unless ``watch`` is false.
 
-    The list that is yielded is filled at the end of the block, with the modules that are not part of others.
+    The yielded list is filled at the end of the block. It then has the called modules that are not part of other ones.
     """
     found: list[nn.Module] = []
     if not watch:
@@ -214,9 +214,9 @@ def _is_installed(module: str) -> bool:
 
 
 def _named_globals(function: FunctionType) -> Iterator[object]:
-    """Yield the globals that a function names; of the user's own modules among them, also the members it names."""
+    """Yield the globals that a function names, and the named members of those globals that are the user's modules."""
     names = _names(function.__code__)
-    for name in sorted(names - vars(builtins).keys()):  # in the same order in every process
+    for name in sorted(names - vars(builtins).keys()):  # sorted, to have the same order in every process
         value = function.__globals__.get(name)
         yield value
         if isinstance(value, ModuleType) and not _is_installed(value.__name__):
@@ -238,7 +238,7 @@ def _contents(cell: CellType) -> object:
 
 
 def _slots(kind: type) -> Iterator[str]:
-    """Yield the names of the attributes that are kept in slots; names of private ones are mangled."""
+    """Yield the names of the attributes that are kept in slots, with mangled names of private attributes."""
     for base in kind.__mro__:
         slots = base.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:

@@ -23,7 +23,7 @@ _OTHERWISE_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._D
 
 
 def check_evaluation_mode(reachable: Reachable) -> None:
-    """Raise a CertificationError if a module in training mode would couple the rows or make them random."""
+    """Raise a CertificationError if a module in training mode would make a map random or dependent on other rows."""
     for name, module in reachable.named_modules():
         if module.training and _differs_in_training(module):
             raise CertificationError(
@@ -46,7 +46,7 @@ def check_hooks(method: object, reachable: Reachable) -> None:
 
 
 def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
-    """Raise an InvalidInputError for inputs that are not finite, and warn of noise that is tiny beside the inputs."""
+    """Raise an InvalidInputError for inputs that are not finite, and warn if noise is tiny compared to inputs."""
     for tensor, stdev in zip(inputs, stdevs, strict=True):
         if stdev == 0:
             continue
@@ -64,9 +64,9 @@ def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
 
 @contextmanager
 def shapes_in_errors(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[None]:
-    """Raise a CertificationError that names the shapes of the inputs, and a hint, if the model raises an error.
+    """Replace errors of the model by a CertificationError that names the shapes of the inputs, and add a hint.
 
-    Out-of-memory errors and our own pass unchanged.
+    Out-of-memory errors and errors of this package pass unchanged.
     """
     try:
         yield
@@ -81,7 +81,7 @@ def shapes_in_errors(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[
 
 
 def check_outputs(outputs: object) -> None:
-    """Raise a CertificationError unless a model returns a tensor, which methods can differentiate and select from."""
+    """Raise a CertificationError unless the output of a model is a tensor, from which a method can select an entry."""
     if isinstance(outputs, Tensor):
         return
     parts = dict(outputs) if isinstance(outputs, Mapping) else getattr(outputs, "__dict__", {})
@@ -93,8 +93,8 @@ def check_outputs(outputs: object) -> None:
     else:
         tensor = f"model(x).{name}" if name is not None else "model(x).logits"
     raise CertificationError(
-        f"Expected a model that returns a tensor, got {type(outputs).__name__}. Explain a function of the model that "
-        f"does, such as `lambda x: {tensor}`."
+        f"Expected a model that returns a tensor, got {type(outputs).__name__}. Wrap the model in a function "
+        f"that returns a tensor, such as `lambda x: {tensor}`."
     )
 
 

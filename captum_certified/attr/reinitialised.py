@@ -13,7 +13,7 @@ __all__ = ["can_reinitialise", "reinitialised"]
 
 
 def can_reinitialise(models: Sequence[nn.Module]) -> bool:
-    """Return whether models have parameters that can be replaced. Those of scripted models cannot."""
+    """Return whether models have parameters that can be replaced, which scripted models do not allow."""
     parts = [part for model in models for part in model.modules()]
     if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
         return False
@@ -24,12 +24,12 @@ def can_reinitialise(models: Sequence[nn.Module]) -> bool:
 def reinitialised(models: Sequence[nn.Module], *, seed: int) -> Iterator[None]:
     """Give models new random weights while a block of code runs, and put the old tensors back afterwards.
 
-    A layer with ``reset_parameters`` is initialised by it, with its running statistics. The entries of every other
-    parameter are shuffled, and so are those of a parameter that ``reset_parameters`` leaves as it is.
+    If a layer has a method ``reset_parameters``, the layer's parameters and running statistics are initialised by it.
+    The entries of all parameters that are still unchanged are then shuffled.
 
     Args:
-        models: The models. Their parameters and buffers are replaced and not changed, so that no graph of the caller
-            that holds them is affected.
+        models: The models. Their parameters and buffers are replaced by new tensors. The old tensors are not changed,
+            because an autograd graph of the caller may hold them.
         seed: Seed of the new weights.
 
     Source:
@@ -64,7 +64,7 @@ def reinitialised(models: Sequence[nn.Module], *, seed: int) -> Iterator[None]:
 
 
 def _own_tensors(part: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the parameters of a layer, and its buffers if ``reset_parameters`` may change them."""
+    """Return the parameters of a layer, and its buffers if it has ``reset_parameters``, which may change them."""
     parameters: list[tuple[str, Tensor]] = list(part.named_parameters(recurse=False, remove_duplicate=False))
     if not _can_reset(part):
         return parameters
@@ -85,9 +85,9 @@ def _initialise(part: nn.Module) -> None:
     if callable(reset):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about tensors without entries
+                warnings.simplefilter("ignore")  # warnings about tensors without entries
                 reset()
-        except (TypeError, RuntimeError, ValueError):  # it needs arguments, or does not fit the present tensors
+        except (TypeError, RuntimeError, ValueError):  # reset() needs arguments, or does not fit the tensors
             return
 
 

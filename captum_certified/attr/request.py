@@ -1,4 +1,4 @@
-"""The arguments of a call, as they were given and as they were checked."""
+"""The arguments of a sampling call, before and after they are checked."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from captum_certified.attr.row_arguments import arguments_of_rows, check_targets
 from captum_certified.checks import checked_integer, checked_stdev
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import Groups, Regions
+from captum_certified.maps.feature_layout import check_group_name
 from captum_certified.randomness import fresh_seed
 from captum_certified.sampling import CovarianceRequest, NoiseLaw, PerDrawMap, SamplingPlan, block_draws
 
@@ -21,7 +22,7 @@ __all__ = ["CallSettings", "Explainer", "SamplingRequest", "checked_inputs"]
 
 
 class Explainer(Protocol):
-    """Interface of a smoothed attribution that sampling uses."""
+    """The part of a smoothed attribution that sampling uses."""
 
     @property
     def attribution_method(self) -> Attribution:
@@ -60,20 +61,20 @@ class CallSettings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplingRequest:
-    """Checked call: the only object that the public methods hand to the loop.
+    """A sampling call whose arguments have been checked.
 
     Attributes:
-        explainers: Explainers around one method.
+        explainers: Smoothed attributions that wrap the same method object.
         inputs: Clean inputs, each of shape (N, …).
         is_tuple: Whether the caller gave a tuple.
         plan: The draws, and how they are cut into blocks and passes.
         arguments: Keyword arguments of the wrapped method.
-        groups: Groups of entries that are one feature.
-        region: Regions whose share of every draw is recorded.
-        covariance: Whether to take the covariance of the draws, or the number of draws in its blocks.
+        groups: Groups of entries. Each group is one feature.
+        region: Regions of features. The fraction of every draw's sum that lies in each region is recorded.
+        covariance: Whether to take the covariance of the draws. An integer takes it in blocks of this number of draws.
         draw_baseline_from_distrib: As in NoiseTunnel.
-        check_rows: Whether to probe that the maps are one fixed function of one noisy input.
-        for_certificates: Whether the maps must be certifiable, with all statistics that certificates need.
+        check_rows: Whether to check by a probe that the maps are one fixed function of one noisy input.
+        for_certificates: Whether the maps must be certifiable and have all statistics that certificates need.
         show_progress: Whether to show a progress bar on stderr.
     """
 
@@ -102,8 +103,8 @@ class SamplingRequest:
         """Check the arguments of a call.
 
         Raises:
-            InvalidInputError: An argument is not what was expected.
-            CertificationError: Noise is asked for integer inputs.
+            InvalidInputError: An argument is malformed.
+            CertificationError: An input with noise is an integer tensor.
         """
         tensors = checked_inputs(inputs)
         rows = len(tensors[0])
@@ -126,10 +127,8 @@ class SamplingRequest:
         check_targets(arguments.get("target"), rows)
         if "target" in arguments:
             arguments["target"] = plain_target(arguments["target"])
-        if isinstance(settings.groups, str) and settings.groups != "channels":
-            raise InvalidInputError(
-                f"Expected `groups` to be None, 'channels', or integer masks, got {settings.groups!r}."
-            )
+        if isinstance(settings.groups, str):
+            check_group_name(settings.groups)
         return cls(
             explainers=tuple(explainers),
             inputs=tensors,
@@ -160,11 +159,11 @@ class SamplingRequest:
         return replace(self, plan=self.plan.of_draws(draws))
 
     def with_covariance(self, taken: bool) -> "SamplingRequest":
-        """Return the same call with ``covariance="auto"`` replaced by the choice of the first range of draws."""
+        """Return the same call with ``covariance="auto"`` replaced by ``taken``, the choice for the first draws."""
         return replace(self, covariance=taken) if self.covariance == "auto" else self
 
     def of_rows(self, rows: Sequence[int], *, distribution: bool = False) -> "SamplingRequest":
-        """Return the same call for some of its rows; baselines that are a distribution belong to no row."""
+        """Return the same call for some of its examples; baselines that are a distribution stay whole."""
         total = self.rows
         return replace(
             self,
@@ -185,7 +184,7 @@ def _checked_block(covariance: CovarianceRequest, explainers: Sequence[Explainer
 
 
 def checked_inputs(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return a tensor of shape (N, …), or several of one batch size, as a tuple of tensors.
+    """Check the inputs of a call, and return them as a tuple of tensors of shape (N, …).
 
     Raises:
         InvalidInputError: ``inputs`` are not dense tensors of one batch size, or were made in inference mode.
@@ -207,7 +206,7 @@ def checked_inputs(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def _checked_stdevs(stdevs: float | tuple[float, ...], inputs: tuple[Tensor, ...]) -> tuple[float, ...]:
-    """Return the standard deviation of every input tensor, or raise an error for noise that does not fit the inputs."""
+    """Return the standard deviation of every input tensor, or raise an error if ``stdevs`` do not fit the inputs."""
     if isinstance(stdevs, tuple) and len(stdevs) != len(inputs):
         raise InvalidInputError(
             f"Expected `stdevs` to be a number or a tuple of {len(inputs)}, one for each input, got {stdevs!r}."

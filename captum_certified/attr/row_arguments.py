@@ -1,8 +1,8 @@
-"""The rule for arguments: which of them belong to the examples, and how these are repeated or cut.
+"""The rule for arguments: which ones have an entry for each example, and how these are repeated or cut.
 
-A tensor belongs to the examples if and only if its first dimension is their number N. It is repeated for every draw, in
-the order of NoiseTunnel, and cut where only some of the examples go on. Other tensors, tensors marked as
-:class:`Shared`, and reference distributions are passed unchanged.
+A tensor has an entry for each example if and only if its first dimension is N, the number of examples. Such a tensor is
+repeated for every draw, in the order of NoiseTunnel, and is cut when only some examples continue. Other tensors,
+tensors marked as :class:`Shared`, and reference distributions are passed unchanged.
 """
 
 import operator
@@ -46,9 +46,9 @@ _TAKE_A_DISTRIBUTION = (
 class Shared:
     """Mark for an argument that all examples share, although its first dimension is the number of examples.
 
-    The edges of a graph, an attention bias or class weights serve all examples alike. Without the mark, a tensor whose
-    first dimension is N has one row for each example and is repeated for every draw. With one example, this holds for
-    every tensor whose first dimension is 1.
+    Such an argument may be the edges of a graph, an attention bias or class weights. Without the mark, a tensor whose
+    first dimension is N is taken to have one entry for each example, and is repeated for every draw. If there is one
+    example, this happens to every tensor whose first dimension is 1.
 
     Args:
         tensor: The argument, which the wrapped method gets unchanged.
@@ -93,7 +93,7 @@ def check_targets(target: Target, rows: int) -> None:
 
 
 def plain_target(target: Any) -> Any:
-    """Return a target with Python integers in place of those of NumPy and PyTorch, which Captum refuses in tuples."""
+    """Replace NumPy and PyTorch integers in a target by Python integers, because Captum refuses them in tuples."""
     if isinstance(target, tuple):
         return tuple(plain_target(item) for item in target)
     if isinstance(target, list):
@@ -113,7 +113,7 @@ def expanded_arguments(
     distribution: bool = False,
     draw_baseline_from_distrib: bool = False,
 ) -> dict[str, Any]:
-    """Return the arguments of a call on every draw of every example, all draws of example 0 first.
+    """Return the arguments of a call with every draw of every example, all draws of example 0 first.
 
     Args:
         arguments: Keyword arguments of the wrapped method for N examples.
@@ -135,7 +135,7 @@ def expanded_arguments(
         for name, value in arguments.items()
     }
     target = arguments.get("target")
-    if isinstance(target, list):  # other lists do not have an item for each example
+    if isinstance(target, list):  # no other list has an item for each example
         expanded["target"] = [item for item in target for _ in range(draws)]
     if draw_baseline_from_distrib and "baselines" in arguments:
         expanded["baselines"] = drawn_baselines(unshared(arguments["baselines"]), inputs, draws)
@@ -143,7 +143,7 @@ def expanded_arguments(
 
 
 def has_rows(arguments: MethodArguments, rows: int) -> bool:
-    """Return whether any tensor among the arguments, other than targets, has a row for each example."""
+    """Return whether any tensor among the arguments, other than targets, has an entry for each example."""
     given = [value for name, value in arguments.items() if name != "target"]
     parts = [part for value in given for part in (value if isinstance(value, tuple) else (value,))]
     return any(isinstance(part, Tensor) and _has_row_for_each(part, rows) for part in parts)
@@ -152,10 +152,10 @@ def has_rows(arguments: MethodArguments, rows: int) -> bool:
 def arguments_of_rows(
     arguments: MethodArguments, total: int, rows: Sequence[int], *, distribution: bool = False
 ) -> dict[str, Any]:
-    """Return the arguments of a call on ``rows`` of a batch of ``total`` examples.
+    """Return the arguments of a call with the examples ``rows`` of a batch of ``total`` examples.
 
-    Tensors that belong to no example are marked as :class:`Shared`, because their first dimension may be the number of
-    rows that are left.
+    Tensors that belong to no example are marked as :class:`Shared`, because their first dimension may be equal to the
+    number of chosen examples.
     """
 
     def cut(tensor: Tensor) -> Tensor | Shared:
@@ -172,7 +172,7 @@ def arguments_of_rows(
 
 
 def masks_of_rows(masks: Any, total: int, rows: Sequence[int]) -> Any:
-    """Return groups or regions for ``rows`` of a batch of ``total`` examples; a mask of one row serves all of them."""
+    """Return groups or regions of the examples ``rows`` of a batch; a mask with first dimension 1 is for all."""
 
     def cut(mask: Tensor) -> Tensor:
         return mask[list(rows)] if _has_row_for_each(mask, total) and total > 1 else mask

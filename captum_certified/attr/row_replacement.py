@@ -11,9 +11,9 @@ from captum_certified.randomness import derived_seed
 
 __all__ = ["RowReplacement", "row_replacements"]
 
-# Replaced values span this share of the range of a pass, short of one half, so that its ends are never reached.
+# Replaced values span this fraction of the value range of a pass. Below one half, they never reach its ends.
 _REPLACED_RANGE = 0.45
-_ROW_CHOICE_STREAM = 2**31 - 3  # number of the seeds by which rows are chosen
+_ROW_CHOICE_STREAM = 2**31 - 3  # number of the random stream that chooses rows
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class RowReplacement:
     Attributes:
         replaced: Places whose rows are replaced, bool, shape (rows,).
         order: Number of the row that is moved to each place, shape (rows,).
-        upward: Whether replaced values lie in the upper half of the range of the pass, or in the lower half.
+        upward: Whether replaced values lie in the upper half of the value range of the pass, instead of the lower half.
     """
 
     replaced: Tensor
@@ -45,12 +45,13 @@ class RowReplacement:
         return tuple(tensor[self.order.to(tensor.device)] for tensor in noisy)
 
     def applied(self, noisy: Sequence[Tensor], perturbed: Sequence[bool], *, far: bool) -> tuple[Tensor, ...]:
-        """Return the rows in their new places, with some of them replaced.
+        """Return the rows in their new places, and replace some rows.
 
         Args:
             noisy: Noisy inputs of the pass.
-            perturbed: For every input tensor whether it gets noise; other tensors are not replaced.
-            far: Replace rows by values that are far from all others; otherwise every feature keeps its own range.
+            perturbed: Whether each input tensor gets noise. Rows of other tensors are not replaced.
+            far: Whether to take values from one half of the range of the whole tensor; otherwise the values of a
+                feature stay within the range of this feature.
         """
         tensors = self.reordered(noisy)
         for tensor, is_perturbed in zip(tensors, perturbed, strict=True):
@@ -60,9 +61,9 @@ class RowReplacement:
         return tensors
 
     def _far_rows(self, tensor: Tensor, replaced: Tensor) -> Tensor:
-        """Return the replaced rows mirrored, reversed, and squeezed into one half of the range of all rows.
+        """Return the replaced rows mirrored, reversed, and squeezed into one half of the value range of all rows.
 
-        Squeezing changes the extremes of the pass too, if the rows that have them are replaced.
+        If a replaced row had the largest or smallest value of the pass, squeezing changes this extreme too.
         """
         low, high = tensor.amin(), tensor.amax()
         mirrored = high - tensor[replaced]  # from 0 to high − low
@@ -71,15 +72,16 @@ class RowReplacement:
 
 
 def row_replacements(rows: int, draws: range, seed: int, *, reorder: bool) -> Iterator[RowReplacement]:
-    """Yield replacements of half of the rows, of the other half, and of another half; a hash of the seed chooses them.
+    """Yield replacements of a random half of the rows, of the other half, and of a second random half.
 
-    Rows are chosen at random, because they lie example by example: a regular choice would miss what joins examples.
+    A hash of the seed chooses the rows. The choice is random, because the draws of an example are neighbouring rows: a
+    regular choice could miss a model that joins examples.
 
     Args:
         rows: Number of rows in the pass.
         draws: Draws of the pass.
         seed: Seed of the run.
-        reorder: Whether the draws of every example also change their places in the last replacement.
+        reorder: Whether the last replacement also changes the order of the draws of every example.
     """
     if rows < 2:
         return

@@ -1,4 +1,4 @@
-"""One run: a checked request, sampled range by range, with the probe that says whether it may be certified."""
+"""A sampling run, which samples the draws of a checked request and probes whether the maps may be certified."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -29,15 +29,15 @@ __all__ = ["SamplingRun"]
 
 
 class SamplingRun:
-    """Samples the draws of a request, all of them or one range after another.
+    """Samples the draws of a request, all at once or one range after another.
 
     Args:
         request: The call.
-        on_pass: Called with the number of draws of every finished pass; replaces the progress bar.
+        on_pass: Called after every pass with the number of its draws, in place of the progress bar.
         declared: Settings of the method, if another run has read them already.
 
     Raises:
-        CertificationError: The maps could not be certified.
+        CertificationError: The request is for certificates, and the method, model or noise does not allow them.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class SamplingRun:
             self._check_certifiable()
 
     def __iter__(self) -> Iterator[list[SmoothedMap]]:
-        """Yield the maps after every block of draws, each checked."""
+        """Yield the maps after every block of draws, each after a check that the method has not changed."""
         return self.maps(check_each=True)
 
     def last(self, draws: range | None = None, *, check_later: bool = True) -> list[SmoothedMap]:
-        """Return the maps of a range of draws; of all draws by default."""
+        """Return the maps of a range of draws, by default of all draws."""
         return deque(self.maps(draws, check_later=check_later), maxlen=1).pop()
 
     def maps(
@@ -79,11 +79,11 @@ class SamplingRun:
 
         Args:
             draws: Numbers of the draws; all draws of the request by default.
-            check_each: Call :meth:`check_later` after every block.
-            check_later: Call :meth:`check_later` after the last block.
+            check_each: Call :meth:`check_later` after every block, and add the yardsticks to every map.
+            check_later: Call :meth:`check_later` after the last block, and add the yardsticks to the last map.
         """
         request = self.request if draws is None else self.request.of_draws(draws)
-        # Before the progress bar, which counts only draws.
+        # Computed before the progress bar begins, because the bar counts only draws.
         start = self.start if request.for_certificates else None
         with self._progress(request.plan.n_samples) as on_pass:
             blocks = smooth(
@@ -98,29 +98,30 @@ class SamplingRun:
             )
             for maps in blocks:
                 is_last = int(maps[0].n_samples[0]) == request.plan.n_samples
-                if check_each or (check_later and is_last):
+                complete = check_each or (check_later and is_last)
+                if complete:
                     self.check_later()
-                # Read only now, because a method may draw random numbers in some passes only.
+                # Read after the block, because a method may draw random numbers in some passes only.
                 stochastic = self.wrapped.randomness.used
                 if start is not None:
-                    maps = self.yardsticks.add_to(start.add_to(maps, stochastic=stochastic, probed=self.probed))
-                yield maps
+                    maps = start.add_to(maps, stochastic=stochastic, probed=self.probed)
+                yield self.yardsticks.add_to(maps) if complete and start is not None else maps
 
     def check_later(self) -> None:
-        """Raise a CertificationError if the method has changed since the first draw, or drew from another generator."""
+        """Raise a CertificationError if the method has changed since the first draw or used a private generator."""
         if self.probe is not None:
             self.probe.check_first_call(self._compute_magnitudes, self._call_conditions)
             check_not_drawn_from(self.reachable.generators, self._generator_states)
 
     def settle_covariance(self, *, taken: bool) -> None:
-        """Decide whether later draws take the covariance, if the request leaves this open."""
+        """Fix whether later draws take the covariance, if the request has ``covariance="auto"``."""
         self.request = self.request.with_covariance(taken)
 
     def of_rows(self, rows: Tensor) -> "SamplingRun | None":
-        """Return a run of some of the rows with the start of this run, or ``None`` if they need the other rows.
+        """Return a run of some of the examples with the start of this run, or ``None`` if they need the others.
 
-        They do if they share random numbers or a reference distribution, or if their maps are different without the
-        other rows.
+        Examples need the others if they share random numbers or a reference distribution with them, or if the maps
+        change when the other examples are left out.
         """
         if self.rows_belong_together:
             return None
@@ -141,7 +142,7 @@ class SamplingRun:
 
     @property
     def rows_belong_together(self) -> bool:
-        """Whether rows share random numbers or a reference distribution."""
+        """Whether the examples share random numbers or a reference distribution."""
         return self.wrapped.has_distribution or self.wrapped.randomness.used or self.request.draw_baseline_from_distrib
 
     @property
@@ -151,7 +152,7 @@ class SamplingRun:
 
     @cached_property
     def start(self) -> RunStart:
-        """Facts about the method that are found before the first draw, by calls at the clean input and a probe draw."""
+        """Facts about the method, computed before the first draw by calls at the clean input and at a probe draw."""
         buffers, rows = self.reachable.buffer_digests(), self.request.rows
         # A compiled model is not watched, because a hook would make it compile again.
         with called_modules(watch=not self.reachable.compiled) as called:
@@ -171,7 +172,7 @@ class SamplingRun:
             check_not_drawn_from(self.reachable.generators, self._generator_states)
             self._generator_states = self.reachable.generator_states()
             self._unchecked_calls = (self.request.inputs, clean), (inputs, drawn)
-            if self.wrapped.repeats_arguments():  # first of all: arguments that are wrongly repeated may raise errors
+            if self.wrapped.repeats_arguments():  # at once, because wrongly repeated ones may raise errors later
                 self._check_duplicates()
             self.probe = self._new_probe(buffers)
         return RunStart(
@@ -183,22 +184,22 @@ class SamplingRun:
 
     @cached_property
     def yardsticks(self) -> Yardsticks:
-        """Maps and counts that say what a certificate is worth; computed once, after the first block of draws."""
+        """Maps and counts that say what a certificate is worth; computed once, after the first draws."""
         return Yardsticks.of(self.wrapped, self.request, self.start.layout, self.reachable, self.passes.most_draws)
 
     def _check_duplicates(self) -> None:
-        """Raise an error if duplicates of every row change the maps: the number of rows in a call must not matter."""
+        """Raise a CertificationError if the maps change when every example is in the call twice."""
         calls, self._unchecked_calls = self._unchecked_calls, ()
         if not calls or self.wrapped.randomness.used or self.request.plan.largest_pass == 1:
             return
-        # Rounding depends on the size of a call and can decide near a kink of the network, but hardly at both inputs.
+        # Rounding depends on the size of a call. It may matter near a kink of the network, but hardly at both inputs.
         if any(self.wrapped.duplicates_agree(inputs, attributions) for inputs, attributions in calls):
             return
         if self.wrapped.repeats_arguments():
             raise CertificationError(
-                "Expected arguments whose first dimension is the number of examples to have a row for each of them, "
-                "got other attributions when every example and every row is there twice. Mark a tensor that belongs to "
-                "no example as captum_certified.Shared(tensor)."
+                "Expected arguments whose first dimension is the number of examples to have one entry for each "
+                "example, got other attributions when every example and every entry is there twice. Mark a tensor that "
+                "belongs to no example as captum_certified.Shared(tensor)."
             )
         raise CertificationError(
             "Expected attributions that depend on one input alone, got others when every example is there twice: the "
@@ -217,7 +218,7 @@ class SamplingRun:
         return outputs
 
     def _attribute_part(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        """Attribute a pass, or a part of a pass that is too large for the memory, and record the first call."""
+        """Attribute a pass, or a part of a pass that does not fit into memory, and record the first call."""
         outputs = self.wrapped(noisy, draws)
         if self.probe is not None and not self.probe.has_first_call:
             self.probe.record_first_call(draws, self._magnitudes(outputs), self._call_conditions)
@@ -228,7 +229,7 @@ class SamplingRun:
         return self._magnitudes(self.passes(noisy, draws))
 
     def _magnitudes(self, outputs: Attributions) -> Tensor:
-        """Return the feature magnitudes of attributions, in memory of their own."""
+        """Return the feature magnitudes of attributions, in newly allocated memory."""
         return self.start.layout.flatten(outputs.maps, self.request.rows)
 
     @property
@@ -270,5 +271,5 @@ class SamplingRun:
 
 
 def _cloned(outputs: Attributions) -> Attributions:
-    """Return attributions in memory of their own, because a method may return the same memory in every call."""
+    """Return copies of attributions, because a method may return the same memory in every call."""
     return outputs._replace(maps=tuple(m.clone() for m in outputs.maps))

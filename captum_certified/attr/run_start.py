@@ -1,4 +1,4 @@
-"""Facts about a method that a run finds before its first draw."""
+"""Facts about a method that a run computes before its first draw."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ __all__ = ["RunStart"]
 
 @dataclass(frozen=True)
 class RunStart:
-    """Facts about a method that a run finds before its first draw.
+    """Facts about a method that a run computes before its first draw.
 
     Attributes:
         layout: Layout of the features.
-        setups: Setup of every map.
+        setups: Setup of the map of every explainer.
         plain: Feature magnitudes at the clean input, shape (N, n).
-        probes: Probe draw of every map, shape (N, n).
+        probes: Map of the probe draw for every explainer, shape (N, n).
     """
 
     layout: FeatureLayout
@@ -27,7 +27,7 @@ class RunStart:
     probes: list[Tensor]
 
     def of_rows(self, rows: Tensor) -> "RunStart":
-        """Return the start of some of the rows."""
+        """Return the facts for some of the examples."""
         return replace(
             self,
             layout=self.layout.of_rows(rows),
@@ -47,7 +47,7 @@ class RunStart:
         return all(one is not None and same_behaviour(one, two) for one, two in known)
 
     def add_to(self, maps: Sequence[SmoothedMap], *, stochastic: bool, probed: bool) -> list[SmoothedMap]:
-        """Return maps of some draws, one for each explainer, with their setups, plain maps and probe draws."""
+        """Return copies of the maps, one for each explainer, with setups, plain maps and probe draws."""
         sampled = {"stochastic": stochastic, "probed": probed}
         return [
             replace(smoothed_map, plain=self.plain, probe=probe, setup={**setup, **sampled})

@@ -1,4 +1,4 @@
-"""The base of the smoothed attributions: a Captum attribution averaged over noise, and its per-draw map."""
+"""The base of the smoothed attributions, which average the per-draw map of a Captum attribution over noise."""
 
 from collections.abc import Generator, Sequence
 from typing import Any, Literal, TypeVar, overload
@@ -107,21 +107,22 @@ class SmoothedAttribution(Attribution):
         show_progress: bool = False,
         **kwargs: Any,
     ) -> Maps | tuple[Maps, Tensor]:
-        """Return the smoothed map alone, in place of ``NoiseTunnel(...).attribute``.
+        """Return the mean map, as a drop-in replacement for ``NoiseTunnel(...).attribute``.
 
         Args:
             inputs: Tensor of shape (N, …), or a tuple of such tensors.
             nt_samples: Number of noisy copies of each example.
-            nt_samples_batch_size: Number of copies computed together; by default as many as keep a pass at 64 rows or
-                fewer.
+            nt_samples_batch_size: Number of noisy copies of each example that are computed together; by default the
+                largest number with which a forward pass has at most 64 rows.
             stdevs: Standard deviation of the Gaussian noise, in the units of ``inputs``; a tuple has one number for
                 each input tensor. 0 adds no noise.
             draw_baseline_from_distrib: As in NoiseTunnel.
-            groups: Entries that are one feature, whose value is the sum of their magnitudes. ``None`` makes every entry
-                a feature, ``"channels"`` groups the entries of one position, and an integer mask of shape (1 or N, …),
-                or a tuple of masks, groups the entries with one id.
-            seed: Seed of the noise; ``None`` draws a fresh one. The global random generators are untouched.
-            attribution_kwargs: Arguments of the wrapped method that have the name of an argument of this method.
+            groups: How entries form features; a feature is the sum of the magnitudes of its entries. ``None`` makes
+                every entry a feature, ``"channels"`` groups the entries of each position, ``"patches:8"`` groups the
+                entries of each cell of 8 × 8 pixels, and an integer mask of shape (1 or N, …), or a tuple of masks,
+                groups the entries of each id.
+            seed: Seed of the noise; ``None`` chooses a fresh seed. The global random generators are untouched.
+            attribution_kwargs: Arguments of the wrapped method that have the same name as an argument of this method.
             show_progress: Show a progress bar on stderr.
             **kwargs: Arguments of the wrapped method: ``target``, ``baselines``, ``additional_forward_args``, … The
                 target may be ``"argmax"``, the class with the largest output at each noisy input.
@@ -133,7 +134,7 @@ class SmoothedAttribution(Attribution):
 
         Raises:
             InvalidInputError: An argument is malformed.
-            CertificationError: Inputs with noise are integers, or attributions are not finite.
+            CertificationError: An input with noise is an integer tensor, or attributions are not finite.
         """
         settings = CallSettings(
             nt_samples=nt_samples,
@@ -181,28 +182,29 @@ class SmoothedAttribution(Attribution):
 
         The method takes the arguments of :meth:`attribute`, and four more:
 
-        - ``first_draw``: Number of the first draw. A run continues another of the same seed if it begins where the
-          other ended.
+        - ``first_draw``: Number of the first draw. A run continues an earlier run of the same seed if it begins where
+          the earlier run ended.
         - ``covariance``: Whether to take the covariance of the draws, which spectral certificates need. ``"auto"``
           takes it if one block of all examples fits into 1 GB, and warns otherwise. An integer is the number of draws
-          in a block: larger blocks certify slightly more, but memory grows in proportion and time with the square.
+          in a block. Larger blocks certify slightly more, but need memory in proportion to this number, and time in
+          proportion to its square.
         - ``region``: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks. The
-          share of every draw that lies in each region is recorded for :meth:`Certifier.region`.
-        - ``check_rows``: Whether to probe that the map of a row depends on its own input alone and stays the same
-          during the run.
+          fraction of every draw's sum that lies in each region is recorded for :meth:`Certifier.region`.
+        - ``check_rows``: Whether to check, by a few repeated passes, that each per-draw map depends on one noisy input
+          alone and that the method does not change during the run.
 
         Fix ``nt_samples`` before looking at any certificate, or use :meth:`Certifier.certify` with ``overlap``. At
-        least one of ``stdevs`` must be positive. A mask in ``groups`` belongs to the explanation: recomputing it at a
-        perturbed input voids the guarantee.
+        least one of ``stdevs`` must be positive. A mask in ``groups`` belongs to the explanation: to recompute the mask
+        at a perturbed input voids the guarantee.
 
         Returns:
             The map of draws ``first_draw`` … ``first_draw + nt_samples − 1``.
 
         Raises:
             InvalidInputError: An argument is malformed.
-            CertificationError: The map could not be certified: there is no noise, inputs with noise are integers,
-                attributions are not finite or depend on other rows, or a layer such as batch norm or dropout is in
-                training mode.
+            CertificationError: The map could not be certified: there is no noise, an input with noise is an integer
+                tensor, attributions are not finite or depend on other rows, or a layer such as batch norm or dropout is
+                in training mode.
         """
         settings = CallSettings(
             nt_samples=nt_samples,
@@ -241,7 +243,7 @@ class SmoothedAttribution(Attribution):
     ) -> Generator[SmoothedMap, None, None]:
         """Yield the map so far after every block of draws; the last map is the result of :meth:`sample`.
 
-        The method takes the arguments of :meth:`sample` and raises the same errors. Stopping early loses less than a
+        The method takes the arguments of :meth:`sample` and raises the same errors. Stopping early loses less than one
         block: save the last map, continue later with ``first_draw`` and the same seed, and merge. Deciding *when* to
         stop by looking at certificates voids their confidence; :meth:`Certifier.certify` with ``overlap`` decides
         soundly.
@@ -291,7 +293,7 @@ def sample_many(
     check_rows: bool = True,
     **kwargs: Any,
 ) -> list[SmoothedMap]:
-    """Sample several maps around one attribution method for the price of one, because they share every draw.
+    """Sample several maps of one attribution method for the price of one, because the maps share every draw.
 
     The explainers are smoothed attributions around the same method object. The other arguments and the errors are the
     same as for :meth:`SmoothedAttribution.sample`.

@@ -18,10 +18,10 @@ __all__ = [
 
 
 class SparsifiedSmoothGrad(SmoothedAttribution):
-    """Sparsified SmoothGrad: how often each feature is among the ⌈τn⌉ most salient of a noisy copy.
+    """Sparsified SmoothGrad: how often each feature is among the ⌈τn⌉ most salient features of a noisy copy.
 
     The map of a noisy copy is 1 at its largest positive magnitudes and 0 elsewhere. The mean of such maps can be
-    certified far better than the mean of the magnitudes, because no single copy can dominate it.
+    certified far better than the mean of the magnitudes, because no single copy can dominate the mean.
 
     Args:
         attribution_method: Any Captum attribution.
@@ -53,15 +53,15 @@ class SparsifiedSmoothGrad(SmoothedAttribution):
 
 
 class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
-    """Relaxed sparsified SmoothGrad: the ⌈γn⌉ most salient features count 1, the next ones up to ⌈τn⌉ a share.
+    """Relaxed sparsified SmoothGrad: the ⌈γn⌉ most salient features count 1, the next ones up to ⌈τn⌉ count less.
 
-    The share of a feature is its magnitude divided by the ⌈γn⌉-th largest one. Thus γ = τ gives
+    The value of these next features is their magnitude divided by the ⌈γn⌉-th largest magnitude. Thus γ = τ gives
     :class:`SparsifiedSmoothGrad`, and γ = 0 with τ = 1 gives :class:`ScaledSmoothGrad`.
 
     Args:
         attribution_method: Any Captum attribution.
-        tau: τ in (0, 1], the fraction of features that are salient at all.
-        gamma: γ in [0, τ], the fraction of features that are fully salient.
+        tau: τ in (0, 1], the fraction of features that count more than 0.
+        gamma: γ in [0, τ], the fraction of features that count 1.
 
     Raises:
         InvalidInputError: ``tau`` is not in (0, 1], or ``gamma`` is not in [0, τ].
@@ -88,12 +88,12 @@ class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
 
     @property
     def tau(self) -> float:
-        """τ, the fraction of features that are salient at all."""
+        """τ, the fraction of features that count more than 0."""
         return float(self.per_draw_map.settings()["tau"])
 
     @property
     def gamma(self) -> float:
-        """γ, the fraction of features that are fully salient."""
+        """γ, the fraction of features that count 1."""
         return float(self.per_draw_map.settings()["gamma"])
 
 
@@ -145,7 +145,7 @@ class ScaledQuadraticSmoothGrad(SmoothedAttribution):
 
 
 class NormalizedSmoothGrad(SmoothedAttribution):
-    """Normalised SmoothGrad: the mean of |g| / ‖g‖₂, the norm taken over all tensors of an example.
+    """Normalised SmoothGrad: the mean of |g| / ‖g‖₂, where the norm is taken over all tensors of an example.
 
     Args:
         attribution_method: Any Captum attribution.
@@ -164,7 +164,7 @@ class NormalizedSmoothGrad(SmoothedAttribution):
 
 
 class UniformGradient(SmoothedAttribution):
-    """Mean of |g| under uniform noise on ±√3·stdevs, a baseline for attacks that cannot be certified.
+    """Mean of |g| under uniform noise on ±√3·stdevs. It is a baseline for attacks and cannot be certified.
 
     Certificates rest on a Lipschitz property of Gaussian noise, so ``sample`` raises an error.
 
@@ -172,7 +172,7 @@ class UniformGradient(SmoothedAttribution):
         attribution_method: Any Captum attribution.
 
     Source:
-        Smoothing with uniform noise of Wang et al. (2020).
+        Wang et al. (2020), smoothing with uniform noise.
 
     Example:
         >>> import torch

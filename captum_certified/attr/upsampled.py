@@ -14,8 +14,9 @@ __all__ = ["Upsampled"]
 class Upsampled(Attribution):
     """Layer attribution whose maps are interpolated to the spatial size of the input.
 
-    A certificate of an upsampled map is about pixels of the input; a certificate of the layer's own map is about cells
-    of the layer. If a cell becomes many equal pixels, they tie; prefer ``mode="bilinear"``, or certify the layer's map.
+    A certificate of an upsampled map is about pixels of the input. A certificate of the layer's own map is about cells
+    of the layer. With ``mode="nearest"`` a cell becomes many equal pixels, which tie in the ranking. Prefer
+    ``mode="bilinear"``, or certify the layer's own map.
 
     Args:
         layer_attribution: A Captum layer attribution, such as :class:`captum.attr.LayerGradCam`.
@@ -65,7 +66,7 @@ class Upsampled(Attribution):
             Map of shape (N, C′, *size); a tuple of maps if the layer has several outputs.
 
         Raises:
-            InvalidInputError: The layer's map has no spatial dimensions.
+            InvalidInputError: The number of spatial dimensions of the layer's map is 0 or not that of ``size``.
         """
         size = self.size or tuple(as_tuple(inputs)[0].shape[2:])
         maps = self.layer_attribution.attribute(inputs, **kwargs)

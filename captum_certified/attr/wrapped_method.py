@@ -1,4 +1,4 @@
-"""Calls of the wrapped Captum method on noisy inputs, with the arguments expanded for every draw."""
+"""Calls of the wrapped Captum method on noisy inputs, with arguments repeated for every draw."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,16 +24,16 @@ __all__ = ["WrappedMethod"]
 
 
 class WrappedMethod:
-    """Captum method with the arguments of one call.
+    """A Captum method with the arguments of one sampling call.
 
     Args:
         method: The wrapped method.
-        request: The call, whose arguments are for its N examples.
+        request: The sampling call, with arguments for N examples.
         keep_graph: Whether gradients can flow through the attributions.
 
     Attributes:
         randomness: Isolation of the global random generators, which shows whether the method drew from them.
-        deltas: Convergence deltas of every call, shape (N, draws), if the call asks for them.
+        deltas: Convergence deltas of every call of the method, shape (N, draws), if the request asks for them.
     """
 
     def __init__(self, method: Attribution, request: SamplingRequest, *, keep_graph: bool = False) -> None:
@@ -79,7 +79,7 @@ class WrappedMethod:
 
     @contextmanager
     def _explained_errors(self, inputs: tuple[Tensor, ...]) -> Iterator[None]:
-        """Raise clearer errors if the model cannot be explained at all, or not in passes of several draws."""
+        """Replace errors of the model by clearer ones, with a hint if a pass has several draws."""
         several_draws = len(inputs[0]) > len(self.inputs[0])
         hint = ". If its batch size is fixed, set `nt_samples_batch_size`=1." if several_draws else ""
         try:
@@ -98,7 +98,7 @@ class WrappedMethod:
             with torch.no_grad(), IsolatedRandomness(inputs[0].device)(self.seed):
                 arguments = expanded_arguments(self.arguments, self.inputs, draws, distribution=self.has_distribution)
                 outputs = run_forward(self.method.forward_func, inputs, arguments)
-        except Exception:  # noqa: BLE001  the caller raises its first error
+        except Exception:  # noqa: BLE001  the caller raises the error that it caught
             return
         check_outputs(outputs)
 
@@ -107,7 +107,7 @@ class WrappedMethod:
         return self.under_fixed_seed(tuple(x.detach().clone() for x in self.inputs))
 
     def under_fixed_seed(self, inputs: tuple[Tensor, ...]) -> Attributions:
-        """Attribute N inputs with the same random numbers in every run."""
+        """Attribute N inputs under a seed that is the same in every run."""
         with self._explained_errors(inputs):
             outputs = self._attribute(inputs, 1, BEHAVIOUR_SEED)
         _check_batch_first(outputs.maps, len(self.inputs[0]))
@@ -116,8 +116,8 @@ class WrappedMethod:
     def duplicates_agree(self, inputs: tuple[Tensor, ...], attributions: Attributions) -> bool:
         """Return whether a call with every input twice gives the same maps as a call with every input once.
 
-        The maps differ if the number of rows in a call matters, or if an argument was wrongly taken to have a row for
-        each example.
+        The maps differ if the number of rows in a call matters, or if an argument was wrongly taken to have an entry
+        for each example.
         """
         twice = tuple(x.detach().repeat_interleave(2, dim=0) for x in inputs)
         try:
@@ -133,12 +133,12 @@ class WrappedMethod:
         )
 
     def repeats_arguments(self) -> bool:
-        """Return whether an argument is repeated for every draw, because its shape has a row for each example."""
+        """Return whether an argument is repeated for every draw, because its first dimension is N."""
         given = {n: v for n, v in self.arguments.items() if not (n == "baselines" and self.has_distribution)}
         return has_rows(given, len(self.inputs[0]))
 
     def rows_in_a_call(self, draws: range) -> int:
-        """Return how many rows share a call of the method in a pass of some draws."""
+        """Return how many rows one call of the method has, in a pass of the given draws."""
         return len(self.inputs[0]) * (1 if self.randomness.used else len(draws))
 
     def _attribute(self, inputs: tuple[Tensor, ...], draws: int, seed: int) -> Attributions:
@@ -146,7 +146,7 @@ class WrappedMethod:
             for tensor in inputs:
                 if tensor.is_floating_point():
                     tensor.requires_grad_()
-        # Cloned where a model could change them in place, because the call may be repeated.
+        # Inputs that a model could change in place are cloned, because the call may be repeated.
         inputs = tuple(tensor if tensor.requires_grad else tensor.clone() for tensor in inputs)
         with self.randomness(seed):
             arguments = expanded_arguments(

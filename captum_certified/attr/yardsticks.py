@@ -1,8 +1,8 @@
-"""Numbers that say what a certificate is worth: two maps that know nothing of the trained model, and class counts.
+"""Yardsticks for what a certificate is worth: maps that do not depend on the trained model, and class counts.
 
-A certified overlap is worth something where it exceeds the overlap of a map that needs no model (the brightness of the
-input), and of maps that need no training (the same method on copies with re-initialised weights). It is also worth
-little if the noise makes the model blind: noisy copies then no longer have the class of the clean input.
+A certified overlap with a set of features is worth something if simpler maps overlap less with this set: a map that
+needs no model (the brightness of the input), and maps that need no training (the same method on copies of the model
+with re-initialised weights). It is worth little if most noisy copies have another predicted class than the clean input.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ __all__ = ["Yardsticks", "brightness_of", "class_votes_of", "randomised_of"]
 
 _COPIES = 5
 _MOST_VOTES = 256
-# Draws of a run are numbered from 0 and below 2³¹ − 2, so the seeds of these streams differ from those of all draws.
+# Runs have far fewer draws than these stream numbers, so the seeds of the streams differ from the seeds of all draws.
 _VOTES_STREAM = 2**31 - 3
 _WEIGHTS_SEED = derived_seed(0x5EED, 2**31 - 4)
 
 
 @dataclass(frozen=True)
 class Yardsticks:
-    """Maps and counts that say what a certificate is worth; they are fields of :class:`SmoothedMap`.
+    """Maps and counts that show what a certificate is worth, as fields of :class:`SmoothedMap`.
 
     Attributes:
         brightness: Magnitudes of the input in the layout of the map, shape (N, n).
@@ -54,7 +54,7 @@ class Yardsticks:
         reachable: Reachable,
         most_draws: float,
     ) -> "Yardsticks":
-        """Compute all of them for a call, with at most so many draws in a pass."""
+        """Compute the maps and counts for a call, with at most ``most_draws`` draws in a pass."""
         return cls(
             brightness_of(request.inputs, layout),
             randomised_of(wrapped, request, layout, reachable),
@@ -62,12 +62,12 @@ class Yardsticks:
         )
 
     def of_rows(self, rows: Tensor) -> "Yardsticks":
-        """Return the yardsticks of some of the rows."""
+        """Return the yardsticks of some of the examples."""
         tables = (self.brightness, self.randomised, self.class_votes)
         return Yardsticks(*(None if table is None else table[rows] for table in tables))
 
     def add_to(self, maps: Sequence[SmoothedMap]) -> list[SmoothedMap]:
-        """Return maps with these yardsticks."""
+        """Return copies of the maps with these yardsticks."""
         return [
             replace(m, brightness=self.brightness, randomised=self.randomised, class_votes=self.class_votes)
             for m in maps
@@ -78,8 +78,8 @@ def brightness_of(inputs: tuple[Tensor, ...], layout: FeatureLayout) -> Tensor |
     """Return the magnitudes of the inputs as features of a map, shape (N, n).
 
     Returns:
-        ``None`` if the map is not structured like floating point inputs. A map may have one channel where the input has
-        several: their magnitudes are added.
+        The magnitudes, or ``None`` if the map is not structured like the inputs, or the inputs are not finite floating
+        point numbers. If only the map has a single channel, the magnitudes of the input's channels are added.
     """
     if len(inputs) != len(layout.shapes):
         return None
@@ -101,7 +101,8 @@ def randomised_of(
     """Return plain maps of copies of the model with re-initialised weights, shape (N, copies, n).
 
     Returns:
-        ``None`` if no weights can be replaced, or if a copy raises an error or has no finite attributions.
+        The maps, or ``None`` if the weights cannot be replaced, or if a copy raises an error or its attributions are
+        not finite.
     """
     if reachable.compiled or not can_reinitialise(reachable.modules):
         return None
@@ -120,7 +121,7 @@ def randomised_of(
 def class_votes_of(request: SamplingRequest, most_draws: float) -> Tensor | None:
     """Count the noisy copies of every example whose predicted class is the predicted class of the clean input.
 
-    The noise has a seed of its own, which follows from the seed of the run.
+    The seed of this noise is derived from the seed of the run.
 
     Returns:
         The count and the number of copies, int64, shape (N, 2); ``None`` if the outputs of the model are not scores of
@@ -142,7 +143,7 @@ def class_votes_of(request: SamplingRequest, most_draws: float) -> Tensor | None
 
 
 def _predicted(request: SamplingRequest, noisy: tuple[Tensor, ...], draws: int) -> Tensor:
-    """Return the predicted class of every noisy copy, shape (N, draws), or raise a ValueError without classes."""
+    """Return the predicted class of every noisy copy, shape (N, draws); raise a ValueError if there are no classes."""
     given = {name: value for name, value in request.arguments.items() if name == "additional_forward_args"}
     outputs = run_forward(request.method.forward_func, noisy, expanded_arguments(given, request.inputs, draws))
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:

@@ -1,4 +1,4 @@
-"""Combining maps: merging draws, stacking rows, selecting rows, and comparing the explanations of two maps."""
+"""Combine maps: merge draws, stack and select examples, and compare the explanations of two maps."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ __all__ = ["difference_in_limits", "merged", "same_behaviour", "select_rows", "s
 
 Map = TypeVar("Map", bound=MapData)
 
-# Two maps count as equal if at most 0.1 % of each row differs: the arithmetic of another machine may cause that much.
+# Two maps count as equal if at most 0.1 % of each row differs. The arithmetic of another machine may differ that much.
 _TOLERANCE = 1e-3
 _BEHAVIOUR = {"plain": "plain maps", "probe": "probe draws"}
 
@@ -29,8 +29,8 @@ def merged(one: Map, two: Map, *, assume_independent: bool) -> Map:
         raise InvalidInputError(f"Expected maps of the same examples, got {len(one)} and {len(two)} rows.")
     if any(looks is not None and bool((looks > 0).any()) for looks in (one.looks, two.looks)):
         raise InvalidInputError(
-            "Expected maps whose numbers of draws were fixed beforehand, got one of a sequential run, which ended "
-            "when its draws said so; allow it more draws from the start."
+            "Expected maps whose numbers of draws were fixed beforehand, got one of a sequential run, whose draws "
+            "decided when it ended; repeat the run with a larger `nt_samples`."
         )
     provenance = None
     if one.provenance is not None and two.provenance is not None:
@@ -69,7 +69,7 @@ def merged(one: Map, two: Map, *, assume_independent: bool) -> Map:
 
 
 def stacked(maps: Sequence[Map]) -> Map:
-    """Return the map of all rows of several maps; see :meth:`~captum_certified.SmoothedMap.stack`."""
+    """Return the map of all examples of several maps; see :meth:`~captum_certified.SmoothedMap.stack`."""
     if not maps:
         raise InvalidInputError("Expected at least one map in `maps`, got none.")
     first, setup, layout, rows = maps[0], maps[0].setup, maps[0].layout, len(maps[0])
@@ -109,7 +109,7 @@ def stacked(maps: Sequence[Map]) -> Map:
 
 
 def select_rows(smoothed_map: Map, rows: Tensor) -> Map:
-    """Return the map of some of the examples, in any order, given the numbers of their rows.
+    """Return the map of the examples with the numbers ``rows``, in this order.
 
     Example:
         >>> import torch
@@ -146,16 +146,16 @@ def select_rows(smoothed_map: Map, rows: Tensor) -> Map:
 
 
 def difference_in_limits(one: Tensor, two: Tensor) -> Tensor:
-    """Compute how much each row of two maps differs, relative to the tolerance for differences in arithmetic.
+    """Compute how much each row of two maps differs, in multiples of the tolerance for differences in arithmetic.
 
-    The tolerance is 0.1 % of the sum of the row, for a 0/1 map rounded up to whole features.
+    The tolerance is 0.1 % of the sum of the row in ``one``. For a 0/1 map it is rounded up to a whole number.
 
     Args:
         one: Shape (rows, n), bool or non-negative.
         two: Another map of this shape.
 
     Returns:
-        The sum of the increases or of the decreases, whichever is larger, over the tolerance; float64, shape (rows,).
+        The sum of increases or of decreases, whichever is larger, divided by the tolerance; float64, shape (rows,).
     """
     if one.dtype == two.dtype == torch.bool:
         decrease, increase = (one & ~two).sum(dim=1).double(), (two & ~one).sum(dim=1).double()
@@ -169,7 +169,7 @@ def difference_in_limits(one: Tensor, two: Tensor) -> Tensor:
 
 
 def same_behaviour(one: Tensor, two: Tensor) -> bool:
-    """Return whether two maps of the same inputs are equal up to differences in arithmetic."""
+    """Return whether two maps of the same inputs are equal up to the tolerance for differences in arithmetic."""
     return one.shape == two.shape and bool((difference_in_limits(one, two) <= 1).all())
 
 
@@ -193,20 +193,20 @@ def _check_same_behaviour(one: MapData, two: MapData, *, assume: bool) -> None:
         if first is not None and second is not None:
             if not same_behaviour(first, second):
                 raise InvalidInputError(
-                    f"Expected maps of one explanation, got maps of equal settings whose {what} differ: the model, or "
-                    "a function among the arguments, is another."
+                    f"Expected maps of one explanation, got maps of equal settings whose {what} differ: their "
+                    "models, or functions among their arguments, are different."
                 )
         elif not assume and (one.setup or two.setup):
             raise InvalidInputError(
                 f"Expected maps whose {what} are known, got one without, which an earlier version made; pass "
-                "`assume_independent=True` if both are of one explanation and of distinct draws."
+                "`assume_independent=True` if both maps have the same explanation and distinct draws."
             )
 
 
 def _merged_covariance(one: MapData, two: MapData) -> CovarianceSummary | None:
-    """Return the covariance summary of all blocks.
+    """Return the covariance summary of the blocks of both maps, or ``None`` if a summary is missing.
 
-    A map of a single draw has no summary; merging it leaves the summary of the other map as it is.
+    A map of one draw needs no summary. The result is then the summary of the other map.
     """
     if one.covariance is not None and two.covariance is not None:
         return one.covariance.merge(two.covariance)
@@ -218,7 +218,7 @@ def _merged_covariance(one: MapData, two: MapData) -> CovarianceSummary | None:
 def _merged_votes(one: MapData, two: MapData) -> Tensor | None:
     """Return the class votes of the map with the earlier draws, so that the order of merging does not matter.
 
-    The votes of two maps cannot be added: maps of one seed count the same noisy copies.
+    The votes of two maps cannot be added, because maps with the same seed count the same noisy copies.
     """
     if one.class_votes is None or two.class_votes is None or one.provenance is None or two.provenance is None:
         return one.class_votes if two.class_votes is None else two.class_votes
@@ -226,7 +226,7 @@ def _merged_votes(one: MapData, two: MapData) -> Tensor | None:
 
 
 def _merged_trace(one: MapData, two: MapData) -> Tensor | None:
-    """Return the trace of all draws if a trace was given; otherwise it follows from the merged moments."""
+    """Return the trace of all draws if a trace was given, else ``None``: the merged moments then give the trace."""
     if one.given_trace is None and two.given_trace is None:
         return None
     first, second = one.trace, two.trace

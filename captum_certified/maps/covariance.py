@@ -1,4 +1,4 @@
-"""The covariance of the draws, summarised by a few numbers for each row."""
+"""The covariance of the draws, summarised by a few numbers for each example."""
 
 from dataclasses import dataclass, fields
 
@@ -12,13 +12,16 @@ __all__ = ["CovarianceSummary", "check_rows_and_pairs"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CovarianceSummary:
-    """Summary of the covariance of the draws: means over blocks of draws, weighted by their numbers of pairs.
+    """Summary of the covariance of the draws. All fields but ``pairs`` are means over blocks of draws.
+
+    A block of b draws has ⌊b/2⌋ independent pairs and is weighted by this number. Its sample covariance S is unbiased.
 
     Args:
-        pairs: W, number of independent pairs of draws, shape (N,).
-        top_eigenvalue: λ̂, largest eigenvalue of a block's sample covariance, shape (N,).
-        frobenius_norm: F̂, Frobenius norm of the sample covariance, shape (N,), or ``None``.
-        fourth_moment: κ̂, half the largest row sum of squares plus 1.5 λ̂², shape (N,), or ``None``.
+        pairs: W, the number of independent pairs in all blocks, shape (N,).
+        top_eigenvalue: λ̂, mean of the largest eigenvalue of S, shape (N,).
+        frobenius_norm: F̂, mean of the Frobenius norm of S, shape (N,), or ``None``.
+        fourth_moment: κ̂, mean of R̂/2 + 1.5 λ_max(S)², shape (N,), or ``None``. R̂ is the largest z·Sz over the draws
+            z of a block minus their mean.
 
     Example:
         >>> one = CovarianceSummary(torch.tensor([4.0]), torch.tensor([2.0]))
@@ -56,7 +59,7 @@ class CovarianceSummary:
         return f"CovarianceSummary({form} form of {len(self.pairs)} rows, {pairs} pairs)"
 
     def merge(self, other: "CovarianceSummary") -> "CovarianceSummary":
-        """Return the summary of both sets of blocks."""
+        """Return the summary of the blocks of both summaries."""
         pairs = self.pairs + other.pairs
 
         def weighted(one: Tensor | None, two: Tensor | None) -> Tensor | None:
@@ -80,13 +83,13 @@ class CovarianceSummary:
 
     @classmethod
     def stack(cls, summaries: "list[CovarianceSummary]") -> "CovarianceSummary":
-        """Return the summary of the rows of several summaries, one after another."""
+        """Return the summary of the examples of several summaries, one after another."""
         common = set.intersection(*(set(summary.parts()) for summary in summaries))
         return cls(**{name: torch.cat([getattr(s, name) for s in summaries]) for name in common})
 
 
 def check_rows_and_pairs(covariance: CovarianceSummary, samples: Tensor) -> None:
-    """Raise an InvalidInputError if a summary has another number of rows, or more pairs than draws allow."""
+    """Raise an InvalidInputError unless a summary has one row for each example, and at most one pair per two draws."""
     if len(covariance.pairs) != len(samples):
         raise InvalidInputError(f"Expected `covariance` of {len(samples)} rows, got {len(covariance.pairs)}.")
     if bool((2 * covariance.pairs > samples).any()):

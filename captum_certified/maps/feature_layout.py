@@ -1,19 +1,21 @@
-"""The layout of features: entries of a map become columns of a table, alone or in groups, and columns become maps."""
+"""The layout of features: how the entries of a map, alone or in groups, become the columns of a table, and back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["FeatureLayout", "Groups", "check_mask_shape", "checked_masks"]
+__all__ = ["FeatureLayout", "Groups", "check_group_name", "check_mask_shape", "checked_masks"]
 
 _PRECISE = (torch.float32, torch.float64)
 
-Groups = Literal["channels"] | Tensor | tuple[Tensor, ...] | None
+# "channels", "patches:S", or integer masks.
+Groups = str | Tensor | tuple[Tensor, ...] | None
+
+_CHANNELS, _PATCHES = "channels", "patches:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +26,9 @@ class FeatureLayout:
         shapes: Shape of one example, for every tensor of the map.
         is_tuple: Whether the map is a tuple of tensors.
         group_ids: The column of every entry, one int64 tensor of shape (1 or N, *shape) for every tensor of the map;
-            ``None`` if every entry is a feature of its own.
+            ``None`` if every entry is one feature.
         n_features: Number of columns n.
-        by_channel: Whether the groups are the positions of maps with channels in dimension 1.
+        by_channel: Whether a group holds the entries of one position in all channels. Channels are dimension 1.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -37,16 +39,20 @@ class FeatureLayout:
 
     @classmethod
     def of(cls, maps: Sequence[Tensor], *, is_tuple: bool, rows: int, groups: Groups = None) -> "FeatureLayout":
-        """Return the layout of maps whose first dimension is a multiple of ``rows`` examples."""
+        """Return the layout of maps of ``rows`` examples, with one or more draws of each in the first dimension."""
         shapes = tuple(tuple(m.shape[1:]) for m in maps)
         if groups is None:
             return cls(shapes, is_tuple, sum(_numel(shape) for shape in shapes))
-        ids = _channel_ids(shapes) if isinstance(groups, str) else _mask_ids(groups, shapes, rows)
+        if isinstance(groups, str):
+            side = check_group_name(groups)
+            ids = _channel_ids(shapes) if side is None else _patch_ids(shapes, side)
+        else:
+            ids = _mask_ids(groups, shapes, rows)
         n_features = max(int(i.max()) for i in ids) + 1
-        return cls(shapes, is_tuple, n_features, ids, by_channel=isinstance(groups, str))
+        return cls(shapes, is_tuple, n_features, ids, by_channel=isinstance(groups, str) and groups == _CHANNELS)
 
     def flatten(self, maps: Sequence[Tensor], rows: int) -> Tensor:
-        """Compute the magnitudes of the features, |entry| or the sum of |entries| of a group, shape (rows · draws, n).
+        """Compute the magnitude of every feature, |entry| or the sum of |entry| over a group: shape (rows · draws, n).
 
         The maps have shape (rows · draws, *shape), all draws of example 0 first.
         """
@@ -64,7 +70,7 @@ class FeatureLayout:
         return total
 
     def group_means(self, maps: Sequence[Tensor]) -> Tensor:
-        """Compute the mean of the entries of every feature, shape (N, n), for maps of shape (N, *shape)."""
+        """Compute the mean of |entry| over every feature, shape (N, n), for maps of shape (N, *shape)."""
         entries = replace(self, by_channel=False)
         rows = len(maps[0])
         return entries.flatten(maps, rows) / entries.flatten([torch.ones_like(m) for m in maps], rows)
@@ -76,7 +82,7 @@ class FeatureLayout:
         return replace(self, group_ids=tuple(ids[rows.to(ids.device)] for ids in self.group_ids))
 
     def unflatten(self, features: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Bring columns of shape (N, n) back into the structure of the map, a tensor of shape (N, *shape) or a tuple.
+        """Turn a table of shape (N, n) into a map: a tensor of shape (N, *shape), or a tuple of such tensors.
 
         Every entry of a group gets the value of the group.
         """
@@ -90,7 +96,7 @@ class FeatureLayout:
         return maps if self.is_tuple else maps[0]
 
     def stack(self, rows: int, other: "FeatureLayout", other_rows: int) -> "FeatureLayout":
-        """Return the layout of ``rows`` examples of this layout followed by ``other_rows`` examples of another."""
+        """Return the layout of ``rows`` examples of this layout followed by ``other_rows`` examples of ``other``."""
         if self.same_as(other) and all(len(ids) == 1 for ids in self.group_ids or ()):
             return self
         if self.group_ids is None or other.group_ids is None or self.n_features != other.n_features:
@@ -117,7 +123,7 @@ def _numel(shape: tuple[int, ...]) -> int:
 
 
 def _channel_ids(shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
-    """Return the columns of entries grouped by position, without the channel."""
+    """Return the column of every entry if a group holds the entries of one position in all channels."""
     ids, offset = [], 0
     for shape in shapes:
         if len(shape) < 2:
@@ -131,10 +137,43 @@ def _channel_ids(shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
     return tuple(ids)
 
 
+def check_group_name(groups: str) -> int | None:
+    """Return the side S of ``"patches:S"``, and ``None`` for ``"channels"``.
+
+    Raises:
+        InvalidInputError: ``groups`` is another text.
+    """
+    side = groups.removeprefix(_PATCHES)
+    if groups == _CHANNELS:
+        return None
+    if not groups.startswith(_PATCHES) or not side.isascii() or not side.isdecimal() or int(side) < 1:
+        raise InvalidInputError(
+            f"Expected `groups` to be None, 'channels', 'patches:S' with a side S from 1 in pixels, or integer masks, "
+            f"got {groups!r}."
+        )
+    return int(side)
+
+
+def _patch_ids(shapes: tuple[tuple[int, ...], ...], side: int) -> tuple[Tensor, ...]:
+    """Return the columns of entries grouped by cells of side × side pixels, over all channels."""
+    ids, offset = [], 0
+    for shape in shapes:
+        if len(shape) != 3:
+            raise InvalidInputError(
+                f"Expected maps of shape (N, C, H, W) for `groups`='patches:{side}', got (N, "
+                f"{', '.join(map(str, shape))})."
+            )
+        row, column = (torch.arange(size, device="cpu") // side for size in shape[1:])
+        cells = row.unsqueeze(1) * (int(column[-1]) + 1) + column + offset
+        ids.append(cells.expand(1, *shape).contiguous())
+        offset = int(cells[-1, -1]) + 1
+    return tuple(ids)
+
+
 def _mask_ids(
     groups: Tensor | tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...], rows: int
 ) -> tuple[Tensor, ...]:
-    """Return the columns of entries grouped by integer masks."""
+    """Return the column of every entry if a group holds the entries with the same integer in the masks."""
     masks = checked_masks("groups", groups, shapes)
     for mask, shape in zip(masks, shapes, strict=True):
         _check_ids(mask, shape, rows)
@@ -165,7 +204,7 @@ def _check_ids(mask: object, shape: tuple[int, ...], rows: int) -> None:
 def checked_masks(
     name: str, masks: Tensor | tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...]
 ) -> tuple[Tensor, ...]:
-    """Return masks as a tuple, or raise an InvalidInputError if there is not one for each tensor of the map."""
+    """Return masks as a tuple, or raise an InvalidInputError unless there are as many as tensors of the map."""
     masks = masks if isinstance(masks, tuple) else (masks,)
     if len(masks) != len(shapes):
         raise InvalidInputError(f"Expected `{name}` with {len(shapes)} masks, one for each map, got {len(masks)}.")
@@ -173,14 +212,14 @@ def checked_masks(
 
 
 def check_mask_shape(name: str, mask: Tensor, shape: tuple[int, ...], rows: int) -> None:
-    """Raise an InvalidInputError if a mask cannot be expanded to the maps of all examples."""
+    """Raise an InvalidInputError if a mask cannot be expanded to the shape (rows, *shape) of the maps."""
     same_dim = mask.dim() == len(shape) + 1
     if same_dim and mask.shape[0] in (1, rows) and all(m in (1, s) for m, s in zip(mask.shape[1:], shape, strict=True)):
         return
     hint = ""
     if len(shape) >= 3 and same_dim and any(m > s for m, s in zip(mask.shape[2:], shape[1:], strict=True)):
-        # A mask of the size of the input, where the map has the smaller size of a layer.
-        hint = " Maps of a layer have its resolution; captum_certified.Upsampled brings them to the input's."
+        # The mask probably has the size of the input, and the map the smaller size of a layer.
+        hint = " Maps of a layer have its resolution; captum_certified.Upsampled enlarges them to that of the input."
     raise InvalidInputError(
         f"Expected `{name}` of shape (1 or {rows}, {', '.join(map(str, shape))}), got {tuple(mask.shape)}.{hint}"
     )

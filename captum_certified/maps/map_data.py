@@ -17,19 +17,19 @@ __all__ = ["MapData", "Maps"]
 
 Maps = Tensor | tuple[Tensor, ...]
 
-# Rounding may move a mean of squares by this much, relative to the square of the mean.
+# Rounding may make a mean of squares this much smaller than the square of the mean.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MapData:
-    """Fields of a :class:`~captum_certified.SmoothedMap`, where they are described, and properties derived from them.
+    """Fields of a smoothed map, which :class:`~captum_certified.SmoothedMap` describes, and derived properties.
 
     The fields are checked here, so that every map is consistent, whether it comes from draws, other maps, a file, or
     numbers.
 
     Raises:
-        InvalidInputError: A field does not fit the others.
+        InvalidInputError: A field does not fit the other fields.
     """
 
     layout: FeatureLayout
@@ -68,7 +68,7 @@ class MapData:
         _require(isinstance(self.setup, Mapping), "setup")
 
     def _check_draws(self) -> int:
-        """Check the numbers of draws, the looks and the provenance; return the number of rows."""
+        """Check the numbers of draws, the interim looks and the provenance, and return the number of examples."""
         samples = self.n_samples
         _require(samples.dtype == torch.int64 and samples.dim() == 1 and len(samples) > 0, "n_samples")
         _require(bool((samples > 0).all()), "n_samples")
@@ -80,7 +80,7 @@ class MapData:
             for row, q in zip(self.provenance, samples.tolist(), strict=True):
                 _require(all(0 <= draws.start < draws.stop for draws in row), "provenance")
                 _require(sum(draws.stop - draws.start for draws in row) == q, "provenance")
-            joined_draws(self.provenance, ((),) * len(samples))  # raises an error if a draw is there twice
+            joined_draws(self.provenance, ((),) * len(samples))  # raises an error if a draw occurs twice
         return len(samples)
 
     def _check_tables(self, rows: int, n: int) -> None:
@@ -117,7 +117,7 @@ class MapData:
             _require(bool((torch.isfinite(self.given_trace) & (self.given_trace >= 0)).all()), "given_trace")
 
     def _check_region(self, mask: Tensor, shares: Tensor) -> None:
-        """Check the mask of a region and its share of every draw; missing draws are NaN."""
+        """Check the mask of a region and its fraction of every draw's map, which is NaN for missing draws."""
         rows, n, samples = len(self.n_samples), self.layout.n_features, self.n_samples
         _require(mask.dtype == torch.bool and mask.shape in ((1, n), (rows, n)) and bool(mask.any(dim=1).all()), "mask")
         _require(shares.dtype == torch.float64 and shares.shape == (rows, int(samples.max())), "shares")
@@ -149,7 +149,7 @@ class MapData:
 
     @property
     def trace(self) -> Tensor | None:
-        """Trace of the unbiased sample covariance, float64, shape (N,); ``None`` if unknown or of one draw."""
+        """Trace of the unbiased sample covariance, float64, shape (N,); ``None`` if unknown or for one draw."""
         if self.given_trace is not None:
             return self.given_trace
         square = self.features if self.binary else self.second_moment
@@ -171,13 +171,13 @@ class MapData:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation in whose units a radius is given: the first one above zero."""
+        """Standard deviation σ by which a radius is divided to get ρ/σ: the first one above zero."""
         stdevs = self.stdevs if isinstance(self.stdevs, tuple) else (self.stdevs,)
         return next((s for s in stdevs if s > 0), 0.0)
 
     @property
     def seed(self) -> int | None:
-        """Seed of all draws; ``None`` if they have several seeds, or an unknown one (see ``provenance``)."""
+        """Seed of all draws; ``None`` if the seed is unknown or there are several (see ``provenance``)."""
         seeds = {draws.seed for row in self.provenance or () for draws in row}
         return seeds.pop() if len(seeds) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Smoothed maps as a JSON header and arrays, as they are stored in a file."""
+"""Convert smoothed maps to a JSON header and arrays, which are stored in a file, and back."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -28,7 +28,7 @@ _TABLES = (
 
 
 def parts_of(smoothed_map: MapData) -> tuple[dict[str, Json], dict[str, np.ndarray]]:
-    """Return the header and the arrays that :func:`from_parts` turns back into the map."""
+    """Return a header and arrays, which :func:`from_parts` turns back into the map."""
     layout, provenance = smoothed_map.layout, smoothed_map.provenance
     header: dict[str, Json] = {
         "shapes": [list(shape) for shape in layout.shapes],
@@ -99,7 +99,7 @@ def _provenance(header: JsonObject) -> Provenance:
 
 
 def _listed(header: JsonObject, name: str) -> list[Json]:
-    """Return a list of the header, or raise an InvalidInputError if the value is not a list."""
+    """Return an entry of the header, or raise an InvalidInputError if the entry is not a list."""
     value = header[name]
     if not isinstance(value, list):
         raise InvalidInputError(f"`{name}` does not fit the other parts of the map.")

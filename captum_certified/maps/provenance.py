@@ -1,4 +1,4 @@
-"""The draws of a map and its setup, and whether two maps may be combined."""
+"""The draws and the setup of a map, and checks that two maps may be combined."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ __all__ = ["DrawRange", "Provenance", "Setup", "joined_draws", "merged_setup", "
 
 
 class DrawRange(NamedTuple):
-    """Range of draws ``start`` … ``stop`` − 1 of one seed."""
+    """The draws with the numbers ``start`` … ``stop`` − 1 of one seed."""
 
     seed: int
     start: int
@@ -28,9 +28,9 @@ _PER_ROW = frozenset({"inputs", "target"})
 
 
 def joined_draws(one: Provenance, two: Provenance) -> Provenance:
-    """Return the draws of both maps, row by row; raise an InvalidInputError if a draw is in both.
+    """Return the draws of both maps for every example, or raise an InvalidInputError if a draw is in both maps.
 
-    Ranges of one seed that follow each other are joined.
+    Adjacent ranges of the same seed are joined.
     """
     return tuple(_joined_row(a, b) for a, b in zip(one, two, strict=True))
 
@@ -52,7 +52,7 @@ def _joined_row(one: tuple[DrawRange, ...], two: tuple[DrawRange, ...]) -> tuple
 
 
 def merged_setup(one: Setup, two: Setup) -> dict[str, Json]:
-    """Return the setup of the draws of two maps; raise an InvalidInputError if explanations or inputs differ."""
+    """Return the setup of two merged maps, or raise an InvalidInputError if their explanations or inputs differ."""
     if not one or not two:  # a map made from numbers has no setup to compare
         return dict(one or two)
     for key in sorted((set(one) | set(two)) - _INCIDENTAL):
@@ -68,7 +68,7 @@ def merged_setup(one: Setup, two: Setup) -> dict[str, Json]:
 
 
 def stacked_setup(one: Setup, two: Setup) -> dict[str, Json]:
-    """Return the setup of the rows of two maps; raise an InvalidInputError if explanations differ."""
+    """Return the setup of two stacked maps, or raise an InvalidInputError if their explanations differ."""
     rows: dict[str, list[Json]] = {}
     for name in _PER_ROW:
         first, second = one.get(name), two.get(name)
@@ -78,6 +78,6 @@ def stacked_setup(one: Setup, two: Setup) -> dict[str, Json]:
 
 
 def setup_of_rows(setup: Setup, rows: Sequence[int]) -> dict[str, Json]:
-    """Return the setup of some of the rows."""
+    """Return the setup of some of the examples."""
     lists = {name: each for name in _PER_ROW if isinstance(each := setup.get(name), list)}
     return {**setup, **{name: [each[row] for row in rows] for name, each in lists.items()}}

@@ -1,4 +1,4 @@
-"""Regions of a map: the features of each region, and the share of every draw's sum that lies in the region."""
+"""Regions of a map: the features of each region, and the fraction of every draw's map that lies in the region."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,8 @@ __all__ = ["Regions", "feature_mask", "merged_regions", "region_masks", "regions
 
 Mask = Tensor | tuple[Tensor, ...]
 Regions = Mask | Mapping[str, Mask] | None
-# The mask and the shares of every region by name. The shares of a row with fewer draws than others end with NaN.
+# For every region by name: the mask of its features, and the fraction of every draw's map that lies in the region. The
+# fractions of an example with fewer draws than other examples end with NaN.
 Recorded = Mapping[str, tuple[Tensor, Tensor]]
 
 _UNNAMED = "region"
@@ -38,13 +39,13 @@ def region_masks(region: Regions, layout: FeatureLayout, rows: int) -> dict[str,
 
 
 def feature_mask(mask: Mask, layout: FeatureLayout, rows: int, *, name: str) -> Tensor:
-    """Return the features of a mask, which follows whole groups.
+    """Return the features in a mask. The mask must contain each group of entries whole or not at all.
 
     Args:
         mask: A boolean mask structured like the map, first dimension 1 or N.
-        layout: The map's layout.
-        rows: N.
-        name: The argument, for messages.
+        layout: Layout of the map.
+        rows: Number of examples N.
+        name: Name of the argument, for messages.
 
     Returns:
         A boolean table of shape (1 or N, n).
@@ -59,7 +60,7 @@ def feature_mask(mask: Mask, layout: FeatureLayout, rows: int, *, name: str) -> 
         check_mask_shape(name, part, shape, rows)
     examples = max(len(tensor) for tensor in (*parts, *(layout.group_ids or ())))
     whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]
-    # The mean of a group is 1 if all of its entries are in the region, and 0 if none is.
+    # The mean over a group is 1 if all of its entries are in the mask, and 0 if none is.
     inside = layout.group_means([w.double() for w in whole])
     if bool(((inside > 0) & (inside < 1)).any()):
         raise InvalidInputError(f"Expected `{name}` to hold each group whole or not at all, got a mask that cuts one.")
@@ -69,14 +70,14 @@ def feature_mask(mask: Mask, layout: FeatureLayout, rows: int, *, name: str) -> 
 
 
 def merged_regions(one: Recorded, two: Recorded) -> dict[str, tuple[Tensor, Tensor]]:
-    """Join the shares of two maps along the draws; raise an InvalidInputError if regions or their masks differ."""
+    """Join the fractions of two maps along the draws, or raise an InvalidInputError if regions or masks differ."""
     if one.keys() != two.keys() or any(not torch.equal(one[name][0], two[name][0]) for name in one):
         raise InvalidInputError(f"Expected maps with the same regions, got {sorted(one)} and {sorted(two)}.")
     return {name: (mask, _packed(torch.cat([shares, two[name][1]], dim=1))) for name, (mask, shares) in one.items()}
 
 
 def regions_of_rows(recorded: Recorded, rows: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the regions of some of the rows."""
+    """Return the recorded regions of some of the examples."""
     return {
         name: (mask if len(mask) == 1 else mask[rows], _packed(shares[rows]))
         for name, (mask, shares) in recorded.items()
@@ -84,10 +85,10 @@ def regions_of_rows(recorded: Recorded, rows: Tensor) -> dict[str, tuple[Tensor,
 
 
 def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Stack the regions of several maps along the examples; raise an InvalidInputError if the names differ.
+    """Stack the regions of several maps along the examples, or raise an InvalidInputError if the names differ.
 
     Args:
-        recorded: The regions of every map, and its number of rows.
+        recorded: The regions and the number of examples of every map.
     """
     names = recorded[0][0].keys()
     if any(regions.keys() != names for regions, _ in recorded):
@@ -103,7 +104,7 @@ def stacked_regions(recorded: Sequence[tuple[Recorded, int]]) -> dict[str, tuple
 
 
 def _packed(shares: Tensor) -> Tensor:
-    """Move the shares of every row before its NaN, and drop the columns that hold only NaN."""
+    """Move the NaN of every row to its end, and drop the columns that hold only NaN."""
     missing = shares.isnan()
     if not bool(missing.any()):
         return shares

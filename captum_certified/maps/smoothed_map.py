@@ -34,39 +34,39 @@ class SmoothedMap(MapData):
     :meth:`from_counts` and :meth:`from_mean`. Its tensors are on the CPU. It holds no draws.
 
     Attributes:
-        layout: Layout of the features, by which entries of the map become columns.
+        layout: Rule by which the entries of the map become the n columns of a table.
         n_samples: Number of draws of each example, int64, shape (N,).
         stdevs: Standard deviation of the noise, in the units of the input; a tuple for a tuple of inputs.
-        feature_counts: How often each feature was 1, int64, shape (N, n); ``None`` unless a 0/1 map.
+        feature_counts: Number of draws in which each feature was 1, int64, shape (N, n); ``None`` unless a 0/1 map.
         feature_mean: Mean of each feature, float64, shape (N, n); ``None`` for a 0/1 map.
         second_moment: Mean square of each feature, float64, shape (N, n), or ``None``.
         max_squared_norm: A bound on ‖f‖² that holds in every draw, or ``None`` if unknown.
         covariance: Summary of the draws' covariance, or ``None``.
-        regions: The recorded regions by name: the mask of the features, bool, shape (1 or N, n), and the share T of the
-            map's sum in every draw, float64, shape (N, q), NaN where a row has fewer than q draws.
+        regions: The recorded regions by name: the mask of the features, bool, shape (1 or N, n), and the fraction T of
+            every draw's map in the region, float64, shape (N, q). T is NaN where an example has fewer than q draws.
         plain: Feature magnitudes of the plain attribution at the clean input, shape (N, n), or ``None``.
         probe: The map of one draw under a seed that all runs share, shape (N, n), bool for a 0/1 map, or ``None``. It
-            does not count in the mean; with ``plain`` it shows whether two maps are of one explanation.
+            does not enter the mean. With ``plain`` it shows whether two maps have the same explanation.
         provenance: The draws of every example, or ``None`` if unknown.
         setup: What was sampled and how: class, method, target, digests, versions, device.
-        reference: The features whose stay in the top K a certificate is about, bool, shape (N, n); ``None`` for the
-            map's own top K.
-        brightness: Magnitudes of the input as features, shape (N, n); ``None`` if the map is not structured like it.
+        reference: The set of features whose overlap with the perturbed top K is certified, bool, shape (N, n); ``None``
+            for the top K of this map.
+        brightness: Magnitudes of the input as features, shape (N, n); ``None`` if the map has another structure.
         randomised: Plain maps of copies of the model with re-initialised weights, shape (N, copies, n), or ``None``.
         class_votes: How many of up to 256 noisy copies keep the predicted class of the clean input, and the number of
             copies, int64, shape (N, 2); ``None`` if the outputs of the model are not scores of classes.
         class_kept: The fraction of these noisy copies that keep the class, float64, shape (N,), or ``None``.
-        looks: Number of the look at which a sequential run stopped the row, int64, shape (N,); 0 for a row whose number
-            of draws was fixed, ``None`` if all were fixed. A row that a look stopped is certified at the level of this
-            look.
+        looks: Number of the interim look at which a sequential run stopped the example, int64, shape (N,). 0 means that
+            its number of draws was fixed, ``None`` that this holds for all examples. An example that a look stopped is
+            certified at the level of this look.
         mean: Mean map in float64, structured like the wrapped method's output.
         counts: Counts of a 0/1 map in int64, structured like the wrapped method's output; else ``None``.
         binary: Whether every draw of the map is 0 or 1.
         features: Mean of each feature, float64, shape (N, n).
-        trace: Trace of the unbiased sample covariance, float64, shape (N,); ``None`` if unknown or of one draw.
-        sigma: The standard deviation in whose units a radius is given: the first that is not zero.
-        seed: The seed of all draws; ``None`` if there are several or it is unknown.
-        draws: ((start, stop), …) for every example; ``None`` if unknown.
+        trace: Trace of the unbiased sample covariance, float64, shape (N,); ``None`` if unknown or for one draw.
+        sigma: Standard deviation σ by which a radius is divided to get ρ/σ: the first one above zero.
+        seed: The seed of all draws; ``None`` if the seed is unknown or there are several.
+        draws: Ranges ((start, stop), …) of the draws of every example; ``None`` if unknown.
 
     Example:
         >>> counts = torch.tensor([[90, 50, 10]])
@@ -142,9 +142,9 @@ class SmoothedMap(MapData):
 
         Every entry of *every* draw must lie in [0, 1], because all certificates rest on this. Statistics that such
         draws cannot have raise an error: means outside [0, 1], mean squares above the means, a trace or an eigenvalue
-        that is too large. The rest is on your word, because statistics do not show every violation: draws of −2 and 3
-        can have a mean of ½. Take magnitudes of signed draws, and divide every draw by the largest possible value, not
-        by the largest one seen.
+        that is too large. All else is taken on your word, because statistics do not show every violation: draws of −2
+        and 3 can have a mean of ½. Take magnitudes of signed draws, and divide every draw by the largest possible
+        value, not by the largest value seen.
 
         Args:
             mean: Mean of the draws, shape (N, …), or a tuple of such tensors.
@@ -208,16 +208,16 @@ class SmoothedMap(MapData):
         """Return the map of the draws of this map and of another.
 
         The number of draws must be fixed before looking at the result: merging more draws until a certificate holds,
-        each time at full confidence, is unsound. ``Certifier.certify`` with ``overlap`` adds draws soundly; its maps
-        cannot be merged with others.
+        each time at full confidence, is unsound. ``Certifier.certify`` with ``overlap`` adds draws soundly. The map of
+        such a sequential run cannot be merged with other maps.
 
         Args:
             other: A map of other draws of the same explanation at the same inputs.
-            assume_independent: Accept maps whose draws are unknown, and assume that they are distinct.
+            assume_independent: Accept maps whose draws are unknown, and assume that their draws are distinct.
 
         Raises:
             InvalidInputError: The maps share draws; their settings, shapes, noise, plain maps or probe draws differ;
-                their draws are unknown; or a sequential run stopped them.
+                their draws are unknown; or one of them is from a sequential run.
 
         Example:
             >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
@@ -228,10 +228,10 @@ class SmoothedMap(MapData):
 
     @staticmethod
     def stack(maps: "Sequence[SmoothedMap]") -> "SmoothedMap":
-        """Return the map of the rows of one or more maps of one explanation, one after another.
+        """Return the map of the examples of one or more maps of the same explanation, one after another.
 
         Raises:
-            InvalidInputError: There is no map, or settings, shapes or noise of the maps differ.
+            InvalidInputError: ``maps`` is empty, or settings, shapes or noise of the maps differ.
 
         Example:
             >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)
@@ -260,10 +260,10 @@ class SmoothedMap(MapData):
 
 
 def _rounded(mean: Tensor, samples: Tensor, most_ones: float | None) -> Tensor:
-    """Return whole counts near ``mean · samples``, with at most ``most_ones`` in each draw of a row.
+    """Round ``mean · samples`` to counts that are possible if every draw has at most ``most_ones`` ones.
 
-    If rounding makes the counts of a row add up to more, the counts that it raised most are lowered by one. A row whose
-    means add up to more than ``most_ones`` is only rounded.
+    If rounding makes the sum of a row too large, the counts that rounding raised most are lowered by one. If the sum is
+    already too large before rounding, the counts are only rounded.
     """
     exact = mean * samples.unsqueeze(1)
     counts = exact.round()

@@ -1,4 +1,4 @@
-"""Checks that statistics may be those of draws in [0, 1]; they reveal most draws in another range."""
+"""Checks that draws in [0, 1] can have the given statistics. They reveal most draws outside [0, 1]."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ __all__ = ["check_unit_eigenvalue", "checked_unit_mean", "checked_unit_second_mo
 
 # Tolerance for the rounding of averages of numbers in [0, 1].
 _ROUNDING = 1e-9
-_ADVICE = "take magnitudes of signed draws, and divide every draw by the largest value that any can have"
+_ADVICE = "take magnitudes of signed draws, and divide every draw by the largest value that a draw can have"
 
 
 def checked_unit_mean(mean: Tensor) -> Tensor:
-    """Return means clamped to [0, 1], or raise an InvalidInputError if rounding cannot explain that one is outside."""
+    """Return means clamped to [0, 1], or raise an InvalidInputError if one is outside by more than rounding."""
     low, high = float(mean.min()), float(mean.max())
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise InvalidInputError(f"Expected `mean` of draws in [0, 1], got means from {low:g} to {high:g}; {_ADVICE}.")
@@ -23,10 +23,12 @@ def checked_unit_mean(mean: Tensor) -> Tensor:
 def checked_unit_second_moment(second_moment: Tensor, mean: Tensor) -> Tensor:
     """Return mean squares, or raise an InvalidInputError if they do not fit the means.
 
-    They are at least the squares of the means, and at most the means, because f² ≤ f for f in [0, 1].
+    Mean squares are at least the squares of the means, and at most the means, because f² ≤ f for f in [0, 1].
     """
     if second_moment.shape != mean.shape or bool((second_moment < mean.square() - _ROUNDING).any()):
-        raise InvalidInputError("Expected `second_moment` like `mean` and at least its square, got less.")
+        raise InvalidInputError(
+            "Expected `second_moment` like `mean` in shape and at least its square, got another shape or less."
+        )
     if bool((second_moment > mean + _ROUNDING).any()):
         over = int((second_moment - mean).argmax())
         raise InvalidInputError(
@@ -37,9 +39,9 @@ def checked_unit_second_moment(second_moment: Tensor, mean: Tensor) -> Tensor:
 
 
 def checked_unit_trace(trace: object, mean: Tensor, second_moment: Tensor | None, samples: Tensor) -> Tensor:
-    """Return traces of unbiased covariances, or raise an InvalidInputError if they do not fit the moments.
+    """Return traces of unbiased sample covariances, or raise an InvalidInputError if they do not fit the moments.
 
-    Means h of q draws in [0, 1] allow a trace of at most q/(q−1) Σ(h − h²).
+    For q draws in [0, 1] with means h, the trace is at most q/(q−1) Σ(h − h²).
     """
     traces = torch.as_tensor(trace, dtype=torch.float64, device="cpu")
     rows = len(mean)

@@ -1,4 +1,4 @@
-"""A measure of similarity by its name or as a function, and which of its values is the worst."""
+"""Comparison of two maps by a named measure or a function, and the worst of several values."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -32,8 +32,8 @@ class Comparison:
     """A comparison of the maps of inputs with the maps of perturbed inputs.
 
     Args:
-        similarity: A name, or a function of two batches of maps that returns shape (rows,), where smaller is worse.
-        k: Size of the top set of ``"top_k"``.
+        similarity: A name, or a function of two batches of maps that returns shape (rows,). Smaller values are worse.
+        k: Number of top features that ``"top_k"`` compares.
 
     Raises:
         InvalidInputError: ``similarity`` is neither a known name nor a function.
@@ -46,12 +46,12 @@ class Comparison:
         self.k = k
 
     def check(self, maps: Maps) -> None:
-        """Refuse a ``k`` that is out of range for these maps, before anything is perturbed."""
+        """Raise an InvalidInputError if ``k`` is out of range for these maps; called before anything is perturbed."""
         if self.similarity == "top_k":
             resolved_count("k", self.k, sum(m[0].numel() for m in as_tuple(maps)))
 
     def __call__(self, a: Maps, b: Maps, inputs_a: Maps, inputs_b: Maps) -> Tensor:
-        """Compare the maps of every row.
+        """Return the similarity or distance of the two maps of every row, shape (rows,).
 
         Raises:
             InvalidInputError: A similarity function did not return a tensor of shape (rows,).
@@ -70,5 +70,5 @@ class Comparison:
         return values.detach()
 
     def worst(self, values: Tensor) -> Tensor:
-        """Return the worst of values of shape (N, samples), shape (N,)."""
+        """Return the worst value of every example, shape (N,), from values of shape (N, samples)."""
         return values.amax(dim=1) if self.similarity in _DISTANCES else values.amin(dim=1)

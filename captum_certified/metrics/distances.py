@@ -1,4 +1,4 @@
-"""Distances between two maps, which are larger where the maps differ more."""
+"""Distances between two maps. A larger distance means that the maps differ more."""
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ __all__ = ["local_lipschitz", "mass_center_distance"]
 def mass_center_distance(a: Maps, b: Maps) -> Tensor:
     """Return the distance between the centres of mass of two maps' magnitudes, in positions (pixels of a heat map).
 
-    Maps of four or more dimensions have channels in dimension 1, which are summed. In maps of two or three dimensions
-    all but the first are positions. The centre of mass of an all-zero map is its geometric centre.
+    In maps of four or more dimensions, dimension 1 holds channels, which are summed. In maps of two or three
+    dimensions, all dimensions but the first are positions. The centre of mass of an all-zero map is its geometric
+    centre.
 
     Args:
         a: Maps of shape (N, C, *positions), (N, H, W) or (N, L).
@@ -24,8 +25,8 @@ def mass_center_distance(a: Maps, b: Maps) -> Tensor:
         Shape (N,), 0 or more.
 
     Raises:
-        InvalidInputError: The maps are tuples of several tensors, which have no common positions, have no positions,
-            are not finite, or are not of the same shape.
+        InvalidInputError: The maps are tuples of several tensors (their positions cannot be compared), have only one
+            dimension, are not finite, or differ in shape.
 
     Source:
         Ghorbani, Abid and Zou (2019).
@@ -56,10 +57,11 @@ def local_lipschitz(a: Maps, b: Maps, inputs_a: Maps, inputs_b: Maps) -> Tensor:
         inputs_b: Inputs of the same shapes.
 
     Returns:
-        Shape (N,), 0 or more, in units of the map for each unit of the input.
+        Shape (N,), 0 or more, in units of the map per unit of the input.
 
     Raises:
-        InvalidInputError: Maps or inputs are not finite or not of the same shapes, or their batch sizes differ.
+        InvalidInputError: Maps or inputs are not finite, the two maps or the two inputs differ in shape, or maps and
+            inputs differ in batch size.
 
     Source:
         Alvarez-Melis and Jaakkola (2018).
@@ -76,12 +78,12 @@ def local_lipschitz(a: Maps, b: Maps, inputs_a: Maps, inputs_b: Maps) -> Tensor:
         raise InvalidInputError(f"Expected `inputs_a` with the batch size of `a`, {len(rows_a)}, got {shapes}.")
     change = row_norms(rows_a - rows_b)
     input_change = row_norms(points_a - points_b).to(change)
-    # 0 / 0 counts as no change; any other change over 0 is infinite.
+    # 0 / 0 counts as no change. If only the input change is 0, the result is infinite.
     return torch.where(change > 0, change / input_change, torch.zeros_like(change))
 
 
 def _mass_centers(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return the centres of mass of maps of a shape, one coordinate for each dimension of position."""
+    """Return the centres of mass of maps of the given shape, as one coordinate for each position dimension."""
     mass = scaled_rows(rows)[0].abs()
     mass = torch.where(mass.any(dim=1, keepdim=True), mass, torch.ones_like(mass)).reshape(shape)
     if len(shape) >= 4:

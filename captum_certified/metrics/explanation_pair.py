@@ -1,4 +1,4 @@
-"""The explanations of inputs and of perturbed copies of them, compared under randomness that can be repeated."""
+"""Comparison of the explanations of inputs with those of perturbed copies, with reproducible randomness."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,16 +22,16 @@ _PERTURBED = "explanation_func(perturbed inputs)"
 
 
 class ExplanationPair:
-    """The explanations of inputs and of perturbed copies of them.
+    """Comparison of the explanations of inputs with the explanations of perturbed copies of the inputs.
 
     Args:
-        explanation_func: Returns maps for inputs and arguments.
+        explanation_func: Returns maps, given inputs and keyword arguments.
         perturb_func: Perturbs inputs.
         comparison: Measures the similarity of two maps.
         inputs: Tensors of shape (N, …).
         is_tuple: Whether the caller gave a tuple.
         arguments: Keyword arguments of ``explanation_func`` for the N examples.
-        seed: Seed of all calls; ``None`` leaves the global generators alone.
+        seed: Seed from which the seeds of all calls are derived; ``None`` sets no seeds.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class ExplanationPair:
         self.takes_seed = names_keyword(explanation_func, "seed")
 
     def worst(self, samples: int, *, at_once: int) -> Tensor:
-        """Return the worst value over all perturbed samples, with ``at_once`` of them in a call; shape (N,)."""
+        """Return the worst value over ``samples`` perturbed copies, shape (N,), with ``at_once`` copies in a call."""
         maps = self._explain(self._copies(1), self.arguments, call=0)
         self._check(maps)
         values = [
-            # Every batch of samples takes two calls, which are numbered by its first sample.
+            # Each batch of copies needs two seeds, whose numbers follow from the number of its first copy.
             self._compare(maps, min(at_once, samples - first), call=1 + 2 * first)
             for first in range(0, samples, at_once)
         ]
         return self.comparison.worst(torch.cat(values, dim=1))
 
     def _compare(self, maps: Maps, copies: int, *, call: int) -> Tensor:
-        """Compare the maps with the maps of perturbed copies, shape (N, copies)."""
+        """Compare the maps with the maps of perturbed copies, and return values of shape (N, copies)."""
         arguments = expanded_arguments(self.arguments, self.inputs, copies, distribution=self.has_distribution)
         with self._seeded(call) as seed:
             perturbed = self.perturb_func(self._copies(copies), is_tuple=self.is_tuple, arguments=arguments, seed=seed)
@@ -96,12 +96,12 @@ class ExplanationPair:
         self.comparison.check(maps)
 
     def _copies(self, copies: int) -> tuple[Tensor, ...]:
-        """Repeat every example, in new tensors that functions may change in place."""
+        """Repeat every example. The tensors are new, so the functions may change them in place."""
         return tuple(x.detach().clone().repeat_interleave(copies, dim=0) for x in self.inputs)
 
     @contextmanager
     def _seeded(self, call: int) -> Iterator[int | None]:
-        """Set the global generators to the seed of a numbered call, within the block."""
+        """Seed the global random generators for a numbered call within the block, and yield the seed."""
         if self.seed is None:
             yield None
             return
@@ -111,5 +111,5 @@ class ExplanationPair:
 
 
 def _detached(one: Tensor) -> Tensor:
-    """Detach a map; a value that is not a tensor is left to the check of the maps."""
+    """Detach a map. A value that is not a tensor is returned as it is, and is refused when the maps are checked."""
     return one.detach() if isinstance(one, Tensor) else one

@@ -1,4 +1,4 @@
-"""Two batches of maps as two tables of rows, and norms of rows."""
+"""Conversion of two batches of maps to tables with a row for each example, and norms of these rows."""
 
 import torch
 from torch import Tensor
@@ -17,12 +17,12 @@ def paired_rows(a: Maps, b: Maps, *, names: tuple[str, str] = ("a", "b")) -> tup
 
     Args:
         a: Tensor of shape (N, …), or a tuple of tensors, of any real dtype.
-        b: The same shapes; moved to the device of ``a``.
-        names: Names of the two in error messages.
+        b: Maps of the same shapes as ``a``. They are moved to the device of ``a``.
+        names: Names of ``a`` and ``b`` in error messages.
 
     Returns:
-        Two tables of shape (N, n) on the device of ``a``, n the number of entries over all tensors; float64, or
-        float32 where the device has no float64.
+        Two tables of shape (N, n) on the device of ``a``, where n is the number of entries of all tensors. They are
+        float64, or float32 if the device has no float64.
 
     Raises:
         InvalidInputError: The maps are not tensors or tuples of tensors, not finite, empty, or of different shapes.
@@ -47,7 +47,7 @@ def scaled_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
         rows: Shape (N, n).
 
     Returns:
-        The scaled rows, shape (N, n), and the magnitudes, shape (N, 1). An all-zero row stays zero, with magnitude 1.
+        The scaled rows, shape (N, n), and the divisors, shape (N, 1). The divisor of an all-zero row is 1.
     """
     largest = rows.abs().amax(dim=1, keepdim=True)
     scale = torch.where(largest > 0, largest, torch.ones_like(largest))

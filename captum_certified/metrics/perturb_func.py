@@ -1,4 +1,4 @@
-"""Calls of a perturbation function or an attack, with the arguments that it names."""
+"""Calls of a perturbation function or an attack, with the arguments that its signature names."""
 
 import functools
 import inspect
@@ -21,21 +21,21 @@ _POSITIONAL = (
 )
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _EXPLAINED = ("target", "additional_forward_args")
-# Attacks take these themselves, so they are not repeated in `attribution_kwargs`.
+# Attacks have parameters with these names, so the arguments are not repeated in `attribution_kwargs`.
 _OF_ATTACKS = frozenset({*_EXPLAINED, "seed", "show_progress"})
 
 
 class PerturbFunc:
-    """A perturbation function, called with the arguments that it takes.
+    """A perturbation function that is called only with the arguments that it takes.
 
     Args:
-        function: Called with the inputs; with ``radius`` if it has a free second positional parameter; and by keyword
-            with those of ``target``, ``additional_forward_args`` and ``seed`` that it names. Arguments bound by a
-            ``functools.partial`` are left alone.
+        function: Returns perturbed inputs, given inputs. It also gets ``radius`` if it has a free second positional
+            parameter, and ``target``, ``additional_forward_args`` and ``seed`` by keyword if it has parameters of these
+            names. Arguments that are bound by a ``functools.partial`` are not replaced.
         radius: Radius of the perturbation, in the norm of the function and in the units of the inputs.
-        explained_by: The explanation that is measured. An attack on the same method gets all arguments of the
-            explanation, as ``attribution_kwargs``.
-        k: Size of the top set that is measured, for such an attack; ``None`` for another similarity.
+        explained_by: The explanation function that is measured. If ``function`` is an attack on the same method, it
+            also gets the other arguments of the explanation as ``attribution_kwargs``.
+        k: Number of top features that the similarity compares, for such an attack; ``None`` passes no ``k``.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PerturbFunc:
     def __call__(
         self, inputs: tuple[Tensor, ...], *, is_tuple: bool, arguments: MethodArguments, seed: int | None
     ) -> Maps:
-        """Perturb inputs.
+        """Return perturbed inputs.
 
         Args:
             inputs: Tensors of shape (rows, …), which the function may change in place.
@@ -66,7 +66,7 @@ class PerturbFunc:
             seed: Seed of this call, or ``None``.
 
         Returns:
-            Structured like the caller's inputs, without gradient.
+            The perturbed inputs, structured like the caller's inputs, without gradient.
 
         Raises:
             InvalidInputError: The function did not return tensors of the shapes of its inputs.
@@ -88,14 +88,14 @@ class PerturbFunc:
 
 
 def _perturb_method(function: Callable[..., Maps]) -> Callable[..., Maps]:
-    """Replace a Captum perturbation by its method ``perturb``, whose signature names its parameters."""
+    """Replace a Captum perturbation by its method ``perturb``, whose signature names the parameters."""
     if isinstance(function, functools.partial) and isinstance(function.func, captum.robust.Perturbation):
         return functools.partial(function.func.perturb, *function.args, **function.keywords)
     return function.perturb if isinstance(function, captum.robust.Perturbation) else function
 
 
 def _owner(function: Callable[..., Maps]) -> object:
-    """Return the object whose method ``function`` is, with or without bound arguments; ``None`` for plain functions."""
+    """Return the object of a method or of a ``functools.partial`` of a method; ``None`` for plain functions."""
     return getattr(function.func if isinstance(function, functools.partial) else function, "__self__", None)
 
 
@@ -105,7 +105,7 @@ def names_keyword(function: Callable[..., Maps], name: str) -> bool:
 
 
 def _free_parameters(function: Callable[..., Maps]) -> list[inspect.Parameter]:
-    """Return the parameters of a function that are not bound; none for built-in functions without a signature."""
+    """Return the parameters of a function that are not bound; built-in functions without a signature have none."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -33,40 +33,40 @@ def attribution_robustness(
 ) -> Tensor:
     """Return the worst similarity between the map of an input and the maps of perturbed copies of it.
 
-    Like :func:`captum.metrics.sensitivity_max`, it takes an explanation and a perturbation function and runs without
-    gradients. It measures some perturbations; only a certificate holds for all of them.
+    Like :func:`captum.metrics.sensitivity_max`, this function calls an explanation and a perturbation function, and
+    runs under ``torch.no_grad()``. The result covers only perturbations that were tried; a certificate covers all.
 
     Args:
-        explanation_func: Returns maps, a tensor of shape (N, …) or a tuple of tensors, for inputs and ``kwargs``: the
-            ``attribute`` of any method.
+        explanation_func: Returns maps, given inputs and ``kwargs``, such as the ``attribute`` of any Captum method. The
+            maps are a tensor of shape (N, …) or a tuple of tensors.
         inputs: A tensor of shape (N, …), or a tuple of tensors.
-        perturb_func: Returns perturbed inputs. It is called with the inputs, in which every example is repeated once
-            for each sample of the call, all copies of example 0 first; with ``perturb_radius`` if it takes a second
-            positional argument; and by keyword with those of ``target``, ``additional_forward_args`` and ``seed``
-            that it names. An attack of this package on the method whose ``attribute`` is measured also gets ``k`` and
-            all other ``kwargs``, so that it attacks the explanation that is measured. Arguments bound by
-            ``functools.partial`` are left alone.
+        perturb_func: Returns perturbed inputs, given inputs with one or more copies of every example, all copies of
+            example 0 first. The function also gets ``perturb_radius`` if it takes a second positional argument, and
+            ``target``, ``additional_forward_args`` and ``seed`` by keyword if it has parameters of these names. An
+            attack of this package on the method whose ``attribute`` is measured also gets ``k`` and all other
+            ``kwargs``, so that it attacks the explanation that is measured. Arguments that are bound by
+            ``functools.partial`` are not replaced.
         perturb_radius: Radius of the perturbation, in the norm of ``perturb_func`` and in the units of the inputs.
         n_perturb_samples: Number of perturbed copies of every example.
         similarity: ``"top_k"``, ``"kendall"``, ``"spearman"`` or ``"cosine"``, whose smallest value is the worst; a
-            distance, ``"mass_center"`` or ``"lipschitz"``, whose largest value is the worst; or a function of the maps
-            of the inputs and of the perturbed inputs that returns shape (rows,), where smaller is worse.
-        k: Size of the top set of ``"top_k"``: an int is a count, a float a fraction, rounded up.
-        max_examples_per_batch: The largest number of rows in a call, but at least one copy of every example;
-            ``None`` takes all copies at once. The number of copies measured is the same in any case. Functions that
-            draw random numbers draw them call by call, so another value gives other perturbations of the same
-            distribution.
-        seed: Makes the result reproducible if the functions take their randomness from the global generators or
-            have a parameter ``seed``: each call has a seed of its own, and the generators are restored afterwards.
-            ``None`` leaves randomness to the functions.
-        **kwargs: Arguments of ``explanation_func``. Arguments with one entry for each example are expanded for the
-            copies as ``NoiseTunnel`` does.
+            distance, ``"mass_center"`` or ``"lipschitz"``, whose largest value is the worst; or a function. A function
+            gets the maps of the inputs and of the perturbed inputs, and returns a tensor of shape (rows,), whose
+            smallest value is the worst.
+        k: Number of top features that ``"top_k"`` compares: an int is a count, a float a fraction, rounded up.
+        max_examples_per_batch: The largest number of rows in a call. A call always has at least one copy of every
+            example; ``None`` puts all copies into one call. The total number of copies does not change. If the
+            functions are random, another value gives other perturbations of the same distribution.
+        seed: Makes the result reproducible if the functions use the global random generators or have a parameter
+            ``seed``. Each call gets a different seed, and the generators are restored afterwards. ``None`` sets no
+            seed.
+        **kwargs: Arguments of ``explanation_func``. Arguments with one entry for each example are repeated for the
+            copies, as ``NoiseTunnel`` does.
 
     Returns:
-        The worst value over the copies, shape (N,).
+        The worst value of each example over its copies, shape (N,).
 
     Raises:
-        InvalidInputError: An argument, or the value that a function returned, is not what was expected.
+        InvalidInputError: An argument is malformed, or a function did not return what is described above.
 
     Source:
         Chen et al. (2019) for attacks; Alvarez-Melis and Jaakkola (2018) for ``"lipschitz"``.
@@ -106,6 +106,6 @@ def attribution_robustness(
         seed=None if seed is None else checked_integer("seed", seed, below=2**64),
     )
     with torch.no_grad(), warnings.catch_warnings():
-        # Captum warns that it sets `requires_grad` on its inputs. These are copies, so the caller need not know.
+        # Captum warns that it sets `requires_grad` on its inputs. The inputs are copies, so the caller need not know.
         warnings.filterwarnings("ignore", message=r"Input Tensor \d+ did not already require gradients")
         return pair.worst(samples, at_once=at_once)

@@ -1,4 +1,4 @@
-"""Similarities of two maps, which are larger where the maps agree more: top sets, angle, and order of the features."""
+"""Similarities of two maps: shared top features, angle, and rank correlation. A larger value means more agreement."""
 
 import torch
 from scipy import stats
@@ -43,9 +43,9 @@ def top_k_intersection(a: Maps, b: Maps, *, k: int | float) -> Tensor:
 
 
 def cosine_similarity(a: Maps, b: Maps) -> Tensor:
-    """Return the cosine of the angle between two maps, with their signs.
+    """Return the cosine of the angle between two maps, whose signs count.
 
-    Where the cosine is undefined, the result is 1 if both maps are zero and 0 if only one is.
+    If both maps are zero, the result is 1. If only one map is zero, the result is 0.
 
     Args:
         a: Maps: a tensor of shape (N, …), or a tuple of tensors that count as one vector for each example.
@@ -65,10 +65,10 @@ def cosine_similarity(a: Maps, b: Maps) -> Tensor:
 
 
 def kendall_tau(a: Maps, b: Maps) -> Tensor:
-    """Return Kendall's τ-b of the entries of two maps, with their signs.
+    """Return Kendall's rank correlation τ-b of the signed entries of two maps.
 
-    It is computed on the CPU, row by row. Where τ-b is undefined, the result is 1 if both maps are constant and 0 if
-    only one is.
+    If both maps are constant, the result is 1. If only one map is constant, the result is 0. The computation runs on
+    the CPU, one example at a time.
 
     Args:
         a: Maps: a tensor of shape (N, …), or a tuple of tensors whose entries are ranked together.
@@ -81,7 +81,7 @@ def kendall_tau(a: Maps, b: Maps) -> Tensor:
         InvalidInputError: The maps are not finite or not of the same shapes.
 
     Source:
-        τ-b of :func:`scipy.stats.kendalltau`; as a measure of attributions Chen et al. (2019).
+        τ-b as in :func:`scipy.stats.kendalltau`; used to compare attributions by Chen et al. (2019).
 
     Example:
         >>> kendall_tau(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
@@ -93,10 +93,10 @@ def kendall_tau(a: Maps, b: Maps) -> Tensor:
 
 
 def spearman_rank(a: Maps, b: Maps) -> Tensor:
-    """Return Spearman's rank correlation of the entries of two maps, with their signs.
+    """Return Spearman's rank correlation of the signed entries of two maps.
 
-    Equal entries share their average rank. Where the correlation is undefined, the result is 1 if both maps are
-    constant and 0 if only one is.
+    Equal entries all get their average rank. If both maps are constant, the result is 1. If only one map is constant,
+    the result is 0.
 
     Args:
         a: Maps: a tensor of shape (N, …), or a tuple of tensors whose entries are ranked together.
@@ -109,7 +109,7 @@ def spearman_rank(a: Maps, b: Maps) -> Tensor:
         InvalidInputError: The maps are not finite or not of the same shapes.
 
     Source:
-        As a measure of attributions Ghorbani, Abid and Zou (2019).
+        Used to compare attributions by Ghorbani, Abid and Zou (2019).
 
     Example:
         >>> spearman_rank(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
@@ -122,7 +122,7 @@ def spearman_rank(a: Maps, b: Maps) -> Tensor:
 def _cosine_of_rows(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine of the angle between the rows of two tables of shape (N, n), shape (N,)."""
     (a, _), (b, _) = scaled_rows(a), scaled_rows(b)
-    # One root of the product, not the product of two norms: the cosine of a row with itself is then exactly 1.
+    # The root of the product, unlike the product of two norms, makes the cosine of a row with itself exactly 1.
     norms = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
     cosine = (a * b).sum(dim=1) / torch.where(norms > 0, norms, torch.ones_like(norms))
     both_zero = ~(a.any(dim=1) | b.any(dim=1))
@@ -137,7 +137,7 @@ def _kendall(a: Tensor, b: Tensor) -> float:
 
 
 def _centered_ranks(rows: Tensor) -> Tensor:
-    """Return twice the centered average rank of every entry: the entries below it minus the entries above it."""
+    """Return twice the centered average rank of every entry: the number of smaller minus that of larger entries."""
     ordered = rows.sort(dim=1).values
     below = torch.searchsorted(ordered, rows)
     not_above = torch.searchsorted(ordered, rows, right=True)

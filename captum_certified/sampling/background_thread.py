@@ -1,4 +1,4 @@
-"""A second thread beside the model's: it makes the next noise and counts the last draws while the model runs."""
+"""A second thread, which makes noise and updates statistics while the model runs in the caller's thread."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,10 +15,10 @@ Result = TypeVar("Result")
 
 
 class JobRunner(Protocol):
-    """A function that runs independent jobs, in one thread or in several, and returns their results in order."""
+    """A function that runs independent jobs, in one thread or in several."""
 
     def __call__(self, jobs: Sequence[Callable[[], Result]], /) -> list[Result]:
-        """Run the jobs."""
+        """Run the jobs, and return their results in the order of the jobs."""
 
 
 def run_in_order(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
@@ -27,10 +27,10 @@ def run_in_order(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
 
 
 class BackgroundThread:
-    """A thread that runs work in order, beside the caller's thread.
+    """A second thread that runs pieces of work one after another, beside the caller's thread.
 
-    For tensors on an accelerator, the work runs in the caller's thread: the order of an accelerator's work is kept by
-    streams, which belong to threads, and a call there only queues work anyway.
+    For tensors on an accelerator, all work runs in the caller's thread. There a call only queues work anyway, and two
+    threads could queue their work in different streams, which have no common order.
 
     Args:
         device: Device of the tensors.
@@ -47,7 +47,7 @@ class BackgroundThread:
             self._thread.shutdown(cancel_futures=True)
 
     def start(self, work: Callable[[], Result]) -> "Future[Result]":
-        """Start work; the future raises its error when the result is asked for."""
+        """Start a piece of work, and return a future of its result."""
         if self._thread is not None:
             return self._thread.submit(work)
         done: Future[Result] = Future()
@@ -79,7 +79,7 @@ class BackgroundThread:
         return [results[position] for position in range(len(jobs))]
 
     def prepare_ahead(self, make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with ``make(item)``, and make the next result while the caller uses the last one.
+        """Yield each item with ``make(item)``, and make the next result while the caller uses the current one.
 
         The first result is made in the caller's thread, so that ``make`` can use both threads for it.
         """

@@ -11,28 +11,28 @@ __all__ = ["BlockCovariance", "block_bytes"]
 
 # Columns that are unpacked and multiplied at a time: 64 MB for a block of 2048 draws.
 _COLUMNS = 8192
-# Results are rounded up by the most that a dense symmetric eigenvalue solver may lose.
+# Results are rounded up by this relative amount, the largest error of a dense symmetric eigenvalue solver.
 _ROUNDING = 1e-11
 
 
 def block_bytes(rows: int, n_features: int, *, binary: bool, block: int) -> int:
-    """Return the memory of one block on the CPU: a bit for each feature of a 0/1 draw, else four bytes."""
+    """Return the bytes of one block on the CPU: each feature takes one bit in a 0/1 draw, and four bytes otherwise."""
     return rows * block * (-(-n_features // 8) if binary else 4 * n_features)
 
 
 class BlockCovariance:
-    """Store of one block of draws at a time, which reduces each complete block to a :class:`CovarianceSummary`.
+    """Store for one block of draws, which adds each complete block to a :class:`CovarianceSummary`.
 
-    Blocks end at multiples of their size and at the end of the run. A larger block gives a smaller bias of the
-    largest eigenvalue. Its memory grows in proportion to the number of draws, and its time with the square.
+    Blocks end at multiples of their size and at the end of the run. In a larger block the largest eigenvalue has a
+    smaller bias. The memory of a block is proportional to its number of draws, the time to the square of the number.
 
     Args:
         rows: Number of examples.
         n_features: Number of features.
-        binary: Whether the map consists of zeros and ones; its Gram matrix is then exact.
+        binary: Whether the map consists of zeros and ones. The Gram matrix of such a map is computed exactly.
         block: Number of draws in a block.
         device: Device of the draws.
-        most: Number of draws of the whole run, if it may be smaller than a block; saves memory.
+        most: Number of draws of the whole run. If it is smaller than a block, less memory is taken.
     """
 
     def __init__(
@@ -97,10 +97,11 @@ class _StoredDraws:
         return total.cpu().numpy()
 
     def covariance(self) -> tuple[float, float, float]:
-        """Compute λ_max and the Frobenius norm of the unbiased sample covariance, and R̂/2 + 3λ²/2.
+        """Compute the largest eigenvalue λ and Frobenius norm of the unbiased sample covariance Σ, and R̂/2 + 3λ²/2.
 
-        The centred Gram matrix G and the scatter matrix C have the same nonzero eigenvalues, so the smaller of the two
-        is decomposed. R̂ is the largest x·Cx of a centred draw x, which is a row sum of G∘G.
+        R̂ is the largest x·Σx over the centred draws x. The matrix of their inner products, G, and the scatter matrix
+        (b − 1)Σ have the same nonzero eigenvalues, so the smaller of the two is decomposed. With G, the sums x·Σx are
+        the row sums of G∘G / (b − 1).
         """
         b = len(self.stored)
         if self.n_features < b:
@@ -122,7 +123,7 @@ class _StoredDraws:
 def _outer_product(part: Tensor) -> Tensor:
     """Compute part · partᵀ."""
     if part.device.type == "cpu":
-        # NumPy notices that both factors are the same matrix, and computes half of the product.
+        # NumPy notices that both factors are the same matrix, and computes only half of the product.
         array = part.numpy()
         return torch.from_numpy(array @ array.T)
     with torch.autocast(part.device.type, enabled=False):  # half precision could make the eigenvalue too small

@@ -1,4 +1,4 @@
-"""The statistics of one map: everything that is kept of its draws."""
+"""The statistics of one map, which are all that is kept of the draws."""
 
 import warnings
 from collections.abc import Mapping
@@ -20,25 +20,25 @@ __all__ = ["MOST_AUTOMATIC_BYTES", "CovarianceRequest", "MapCollector"]
 
 CovarianceRequest = Literal["auto"] | bool | int
 
-# The covariance of a block that needs this much memory is taken only where the caller asks for it.
+# With `covariance`="auto", the covariance is taken only if a block needs fewer bytes than this.
 MOST_AUTOMATIC_BYTES = 1_000_000_000
-# Entries that are mapped at a time on the CPU: as many as stay in a cache.
+# Number of entries that the CPU maps at a time, so that they stay in its cache.
 _CACHED_ENTRIES = 2**17
 
 
 class MapCollector:
-    """A per-draw map and the statistics of its draws.
+    """Collector of the statistics of one per-draw map.
 
     Args:
         per_draw_map: The map that is averaged.
-        layout: The layout of its features.
+        layout: Layout of the map's features.
         rows: Number of examples.
         masks: Masks of the regions by name.
-        covariance: ``"auto"`` takes the covariance if a block of all examples fits into memory, and warns otherwise; a
-            bool decides; an integer is the number of draws in a block.
+        covariance: ``"auto"`` takes the covariance if a block of all examples needs less than ``most_bytes``, and warns
+            otherwise. A bool says whether to take it. An integer takes it in blocks of this number of draws.
         most_draws: Number of draws of the run.
         device: Device of the draws.
-        most_bytes: Limit of the memory of a block for ``covariance="auto"``.
+        most_bytes: Limit on the bytes of a block for ``covariance="auto"``.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class MapCollector:
         self.statistics = statistics_for(per_draw_map, rows, n, device)
         self.regions = {name: RegionStatistics(mask, device) for name, mask in masks.items()}
         block = block_draws(binary=binary) if isinstance(covariance, (str, bool)) else covariance
-        # An accelerator stores a 0/1 map as bytes, and the CPU as bits.
+        # An accelerator stores a 0/1 map as bytes, and the CPU stores it as bits.
         size = block_bytes(rows, n, binary=binary, block=block) * (8 if binary and device.type != "cpu" else 1)
         fits = size < most_bytes
         if covariance == "auto" and not fits:
             warnings.warn(
-                f"The covariance of the draws is not kept, so `best` is the intervals alone: a block of {block} draws "
-                f"of {rows} examples takes {size / 1e9:.1f} GB, more than {most_bytes / 1e9:g}. Pass fewer examples "
-                "at a time, or `covariance` as True or as a smaller number of draws.",
+                f"The covariance of the draws is not kept, so the bound 'best' uses intervals only: a block of {block} "
+                f"draws of {rows} examples takes {size / 1e9:.1f} GB, more than {most_bytes / 1e9:g}. Pass fewer "
+                "examples at a time, or `covariance` as True or as a smaller number of draws.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -94,7 +94,7 @@ class MapCollector:
             ties.add(values, placed_by_index)
 
     def _mapped(self, magnitudes: Tensor, run_jobs: JobRunner) -> MapDraws:
-        """Apply the per-draw map to all rows, a few at a time."""
+        """Apply the per-draw map to all rows, a few rows at a time."""
         groups = torch.split(magnitudes, self._rows_at_once or len(magnitudes))
         parts = run_jobs([partial(self.per_draw_map, group) for group in groups])
         placed_by_index = [part.placed_by_index for part in parts if part.placed_by_index is not None]

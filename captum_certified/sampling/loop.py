@@ -1,4 +1,4 @@
-"""The loop over blocks and passes: one attribution feeds the statistics of every map."""
+"""The loop over blocks and passes, which adds the attributions of each pass to the statistics of every map."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -21,7 +21,7 @@ __all__ = ["Attributions", "checked_magnitudes", "smooth"]
 
 
 class Attributions(NamedTuple):
-    """The attributions that the wrapped method returned for the rows of one pass, and whether as a tuple."""
+    """The attributions of the rows of one pass, and whether the wrapped method returned them as a tuple."""
 
     maps: tuple[Tensor, ...]
     is_tuple: bool
@@ -38,20 +38,21 @@ def smooth(
     covariance: CovarianceRequest = "auto",
     on_pass: Callable[[int], None],
 ) -> Iterator[list[SmoothedMap]]:
-    """Sample, and yield each map so far after every block.
+    """Sample the draws of a plan, and yield the maps of all draws so far after every block.
 
-    Memory does not grow with the number of draws: it holds a few passes and the statistics. On the CPU a second thread
-    makes the noise of the next pass and the statistics of the last one while the model runs.
+    Memory holds a few passes and the statistics. It does not grow with the number of draws, except by one number for
+    each draw and region. On the CPU a second thread makes the noise of the next pass and the statistics of the previous
+    pass while the model runs.
 
     Args:
         attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
         per_draw_maps: Maps to average, all computed from the same attributions.
         inputs: Clean inputs of shape (N, …).
         plan: The draws, and how they are cut into blocks and passes.
-        groups: Groups of entries that are one feature.
-        region: Regions whose share of every draw is recorded.
-        covariance: Whether to take the covariance of the draws, or the number of draws in its blocks.
-        on_pass: Called with the number of draws of every finished pass.
+        groups: Groups of entries. Each group is one feature.
+        region: Regions of features. The fraction of every draw's sum that lies in each region is recorded.
+        covariance: Whether to take the covariance of the draws. An integer takes it in blocks of this number of draws.
+        on_pass: Called after every pass, with the number of its draws.
 
     Yields:
         The maps of all draws so far, in the order of ``per_draw_maps``.
@@ -118,7 +119,7 @@ def _count(
 
 def checked_magnitudes(magnitudes: Tensor, *, where: str) -> Tensor:
     """Return the magnitudes, or raise a CertificationError if they are not finite."""
-    # A finite sum shows that all magnitudes are finite, and is far cheaper. It may overflow, hence the second test.
+    # A finite sum shows cheaply that all magnitudes are finite. The sum may overflow, hence the second test.
     if not bool(torch.isfinite(magnitudes.sum())) and not bool(torch.isfinite(magnitudes).all()):
         raise CertificationError(f"Expected finite attributions, got NaN or infinity {where}.")
     return magnitudes

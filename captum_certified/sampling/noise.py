@@ -1,4 +1,4 @@
-"""Hashed noise: draw k of a seed is one fixed array, in every pass and in every process."""
+"""Hashed noise: draw k of a seed is the same array in every pass and in every process."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from captum_certified.sampling.background_thread import JobRunner, run_in_order
 
 __all__ = ["NOISE_VERSION", "NoiseLaw", "fill_with_normals", "make_noise"]
 
-# To be raised whenever a draw of a seed becomes another array: maps of different versions must not be merged, because
-# the same draw may have different numbers in them.
+# Raise this number whenever a seed gives other noise than before. Maps of different versions are not merged, because a
+# draw of the same seed and number may have different noise in them.
 NOISE_VERSION = 1
 NoiseLaw = Literal["gaussian", "uniform"]
 
-# Small draws are made in chunks, because a generator for each draw would cost more than its numbers. A chunk has 1, 2,
-# 4, … draws, so that the usual pass sizes do not cut it.
+# Small draws are made in chunks, because creating a generator for each draw would take longer than filling the draw.
+# The number of draws in a chunk is a power of two, so that the usual pass sizes do not cut chunks.
 _CHUNK_NUMBERS = 2**16
 _CHUNK_DRAWS = 64
 
@@ -39,12 +39,12 @@ def make_noise(
     offset: Tensor | None = None,
     run_jobs: JobRunner = run_in_order,
 ) -> Tensor:
-    """Make the noise of consecutive draws of one input tensor, with unit standard deviation unless it is scaled.
+    """Make the noise of consecutive draws for one input tensor, with standard deviation ``scale``.
 
-    A draw does not depend on the other draws of the pass: it is a fixed row of a chunk of fixed size, and each chunk is
-    generated from SeedSequence(seed, spawn_key=(chunk, tensor)) alone. For large inputs a chunk is a single draw. On
-    the CPU, NumPy generates the numbers, because PyTorch's CPU generator keeps only 32 bits of a seed, which are too
-    few to keep thousands of draws apart. On an accelerator PyTorch's 64-bit generator does.
+    A draw does not depend on the other draws of the pass. It is one row of a chunk, and each chunk is generated from
+    SeedSequence(seed, spawn_key=(chunk, tensor)) alone. The shape decides how many draws a chunk has; for large inputs
+    it is one. On the CPU, NumPy generates the numbers. PyTorch's CPU generator keeps only 32 bits of a seed, so among
+    thousands of draws two could get equal noise. On an accelerator, PyTorch generates the numbers from a 64-bit seed.
 
     Args:
         shape: Shape of one example.
@@ -53,8 +53,8 @@ def make_noise(
         tensor: Position of the tensor among the inputs.
         dtype: float32 or float64.
         device: Device of the noise.
-        law: ``"gaussian"``, or ``"uniform"`` on ±√3.
-        scale: Factor of the noise.
+        law: ``"gaussian"``, or ``"uniform"`` on ±√3 · ``scale``.
+        scale: Standard deviation of the noise.
         offset: Tensor of shape ``shape`` and dtype ``dtype``, without gradient, that is added to every scaled draw.
         run_jobs: Runs the jobs that make the chunks, in any order.
 
@@ -95,7 +95,7 @@ def _draw(
     law: NoiseLaw,
     finish: Callable[[Tensor], None] | None,
 ) -> None:
-    """Fill rows with the draws at some places of a chunk, and finish them while they are in the cache."""
+    """Fill rows with the draws at the given places of a chunk, and call ``finish`` while the rows are in the cache."""
     if len(places) == size:
         _fill(rows, key, law)
     else:  # the whole chunk is made, so that a draw is the same whatever other draws are asked for
@@ -110,7 +110,7 @@ def _finish(rows: Tensor, *, law: NoiseLaw, scale: float, offset: Tensor | None)
     """Bring noise to unit variance, scale it, and add the offset."""
     if law == "uniform":
         rows.sub_(0.5).mul_(12**0.5)
-    # In two steps: a fused multiply-add would round differently at the end of a vector register.
+    # In two steps, because a fused multiply-add would round the last entries of a tensor differently.
     if scale != 1:
         rows.mul_(scale)
     if offset is not None:
@@ -127,7 +127,7 @@ def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:
             np.random.Generator(bits).random(dtype=numbers.dtype.type, out=numbers)
         return
     generator_on_device = torch.Generator(rows.device).manual_seed(word_of(key))
-    # One row at a time: PyTorch's generators number the threads of a kernel, so numbers depend on its size.
+    # One row at a time, because the numbers that PyTorch generates depend on the size of the tensor that is filled.
     for row in rows:
         if law == "gaussian":
             row.normal_(generator=generator_on_device)
@@ -135,16 +135,16 @@ def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:
             row.uniform_(0, 1, generator=generator_on_device)
 
 
-# A word below this has fewer than 24 significant bits, too few for an exact logarithm; it gets more random bits.
+# Random words below this number have at most 24 bits, too few for an exact logarithm. They get more random bits.
 _SMALL_WORD = np.uint32(2**24)
 
 
 def fill_with_normals(numbers: NDArray[np.floating], bits: np.random.BitGenerator) -> None:
-    """Fill an array with standard normal numbers.
+    """Fill a contiguous array of shape (n,) with standard normal numbers.
 
-    Numbers in single precision are made by Box and Muller's method. It is four times as fast as NumPy's generator,
-    because NumPy computes logarithms and cosines many at a time, and its generator makes one number after another.
-    Numbers in double precision come from NumPy's generator. The array is contiguous, of shape (n,).
+    Numbers in single precision are made by Box and Muller's method. This method is four times as fast as NumPy's
+    generator of normal numbers: the generator makes one number at a time, but NumPy computes the logarithms and cosines
+    of many numbers at once. Numbers in double precision come from NumPy's generator.
     """
     if numbers.dtype == np.float64:
         np.random.Generator(bits).standard_normal(out=numbers)

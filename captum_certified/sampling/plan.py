@@ -12,7 +12,7 @@ from captum_certified.sampling.noise import NoiseLaw, make_noise
 
 __all__ = ["SamplingPlan", "block_draws", "noisy_inputs"]
 
-# Passes are cut at multiples of the pass size, counted from each multiple of this number, whatever the block size.
+# A pass begins at each multiple of this number of draws, and then after every `pass_size` draws, in blocks of any size.
 _ANCHOR = 1024
 _MAX_PASS_ROWS = 64
 
@@ -32,7 +32,7 @@ class SamplingPlan:
         n_samples: Number of draws.
         pass_size: Number of draws computed together.
         block: Number of draws in a block; the map so far is yielded after each block.
-        stdevs: Standard deviation of the noise of every input tensor; 0 holds that tensor fixed.
+        stdevs: Standard deviation of the noise of every input tensor; 0 adds no noise.
         law: Distribution of the noise.
     """
 
@@ -46,12 +46,12 @@ class SamplingPlan:
 
     @staticmethod
     def default_pass_size(rows: int) -> int:
-        """Return the largest number of draws that keeps a pass at 64 rows or fewer, at least 1."""
+        """Return the largest number of draws with which a pass has at most 64 rows, but at least 1."""
         return max(1, _MAX_PASS_ROWS // max(rows, 1))
 
     @property
     def stop(self) -> int:
-        """Number after the last draw."""
+        """Number of the last draw plus 1."""
         return self.first_draw + self.n_samples
 
     @property
@@ -60,7 +60,7 @@ class SamplingPlan:
         return max(len(draws) for block in islice(self.blocks(), 2) for draws in self.passes(block))
 
     def of_draws(self, draws: range) -> "SamplingPlan":
-        """Return the plan of a range of the draws."""
+        """Return the plan for a range of its draws."""
         return replace(self, first_draw=draws.start, n_samples=len(draws))
 
     def blocks(self) -> Iterator[range]:
@@ -68,16 +68,16 @@ class SamplingPlan:
         return _cut(self.first_draw, self.stop, size=self.block, anchor=self.block)
 
     def ends_block(self, stop: int) -> bool:
-        """Return whether a pass that ends before draw ``stop`` is the last one of its block."""
+        """Return whether the pass that ends before draw ``stop`` is the last pass of its block."""
         return stop == self.stop or stop % self.block == 0
 
     def passes(self, block: range) -> Iterator[range]:
-        """Yield the range of draws of each pass of a block; passes are cut at fixed draw numbers."""
+        """Yield the range of draws of each pass of a block."""
         return _cut(block.start, block.stop, size=self.pass_size, anchor=_ANCHOR)
 
 
 def _cut(start: int, stop: int, *, size: int, anchor: int) -> Iterator[range]:
-    """Cut a range at the multiples of ``anchor``, and at multiples of ``size`` counted from each of them."""
+    """Cut a range at each multiple of ``anchor``, and after every ``size`` numbers counted from there."""
     while start < stop:
         base = start - start % anchor
         end = min(base + ((start - base) // size + 1) * size, base + anchor, stop)
@@ -90,9 +90,9 @@ def noisy_inputs(
 ) -> tuple[Tensor, ...]:
     """Make X + σε for every example and draw, in NoiseTunnel's order: all draws of example 0 first.
 
-    All examples share the noise. The sum is formed in float32 (float64 for float64 inputs) and then rounded to the
-    dtype of the input. The returned tensors are new. They keep the memory format of the inputs (channels last), and
-    gradients flow through the sum.
+    All examples get the same noise. The sum is formed in float32 (float64 for float64 inputs) and then rounded to the
+    dtype of the input. The returned tensors are new, and gradients flow through the sum. If an input is stored with
+    channels last, the result is too.
 
     Args:
         inputs: Tensors of shape (N, …).
@@ -112,7 +112,7 @@ def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan
         return tensor.unsqueeze(1).repeat(1, len(draws), *(1,) * (tensor.dim() - 1)).flatten(0, 1)
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     center = tensor.to(dtype)
-    # Not in place where several examples share the noise, or where a gradient flows through the sum.
+    # The sum is formed in place, unless several examples share the noise or a gradient flows through the sum.
     added_in_place = len(tensor) == 1 and not tensor.requires_grad
     noise = make_noise(
         tuple(tensor.shape[1:]),
@@ -131,7 +131,7 @@ def _noisy_input(tensor: Tensor, position: int, draws: range, plan: SamplingPlan
 
 
 def _in_memory_format_of(tensor: Tensor, rows: Tensor) -> Tensor:
-    """Return the rows with channels last in memory if the caller's images have that format."""
+    """Return the rows with channels last in memory if the caller's tensor is stored like this."""
     last = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
     if tensor.dim() not in (4, 5) or tensor.is_contiguous() or not tensor.is_contiguous(memory_format=last):
         return rows

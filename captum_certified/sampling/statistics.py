@@ -1,4 +1,4 @@
-"""Statistics of the draws: counts for 0/1 maps, first and second moments for other maps, and shares of regions."""
+"""Statistics of the draws: counts for 0/1 maps, first and second moments for other maps, and fractions in regions."""
 
 from typing import NamedTuple, Protocol
 
@@ -23,7 +23,7 @@ class MapDraws(NamedTuple):
 
     Attributes:
         values: Shape (rows, n), bool for 0/1 maps, else floating point in [0, 1].
-        placed_by_index: How many of the selected features only the index rule selected, shape (rows,); or ``None``.
+        placed_by_index: Number of equal values that were selected only for their low index, shape (rows,), or ``None``.
     """
 
     values: Tensor
@@ -51,7 +51,7 @@ class Averages(NamedTuple):
     """The statistics of the draws so far, on the CPU, each of shape (N, n).
 
     Attributes:
-        counts: How often each feature was 1; ``None`` unless a 0/1 map.
+        counts: How often each feature of a 0/1 map was 1; ``None`` for other maps.
         mean: Mean of each feature; ``None`` for a 0/1 map.
         second_moment: Mean square of each feature; ``None`` for a 0/1 map.
     """
@@ -85,7 +85,7 @@ class CountStatistics:
 
 
 class MomentStatistics:
-    """Sums of a map and of its square in float64."""
+    """Sums of the values of a map, and of their squares, in float64."""
 
     def __init__(self, rows: int, n_features: int, device: torch.device) -> None:
         self.n_samples = 0
@@ -110,13 +110,13 @@ Statistics = CountStatistics | MomentStatistics
 
 
 def statistics_for(per_draw_map: PerDrawMap, rows: int, n_features: int, device: torch.device) -> Statistics:
-    """Return empty statistics of the kind that a map needs."""
+    """Return empty statistics: counts for a 0/1 map, and moments for another map."""
     kind = CountStatistics if per_draw_map.binary else MomentStatistics
     return kind(rows, n_features, device)
 
 
 class RegionStatistics:
-    """Share of the map's sum that lies in a region, for every draw; 0 for an all-zero draw."""
+    """Fraction of the map's sum that lies in a region, for every draw; 0 for an all-zero draw."""
 
     def __init__(self, mask: Tensor, device: torch.device) -> None:
         self.mask = mask.to(device)
@@ -129,5 +129,5 @@ class RegionStatistics:
         self.shares.append(torch.where(total > 0, inside / total, torch.zeros_like(total)).clamp(0, 1).cpu())
 
     def mask_and_shares(self) -> tuple[Tensor, Tensor]:
-        """Return the mask and the shares so far, on the CPU."""
+        """Return the region's mask and the fractions of all draws so far, on the CPU."""
         return self.mask.cpu(), torch.cat(self.shares, dim=1)

@@ -9,7 +9,8 @@ from captum_certified.theory import top_k_mask
 
 __all__ = ["TieCounter", "kth_largest", "top_k_rows"]
 
-# The warning is given if the index rule selects more than this share of the features in more than this share of draws.
+# A draw is tied if more than this fraction of its salient features were selected only for their low index. `warn` warns
+# if more than this fraction of the draws are tied.
 _NOTABLE_SHARE = 0.01
 
 
@@ -21,7 +22,8 @@ def top_k_rows(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         k: Number of entries to mark, 1 to n.
 
     Returns:
-        The mask, bool of shape (rows, n), and for every row how many of its entries only the index rule selected.
+        The mask, bool, shape (rows, n), and the number of equal entries that were selected only for their low index,
+        shape (rows,).
 
     Example:
         >>> mask, placed_by_index = top_k_rows(torch.tensor([[3.0, 1.0, 2.0, 2.0]]), 2)
@@ -49,21 +51,21 @@ def kth_largest(values: Tensor, k: int) -> Tensor:
 
 
 class TieCounter:
-    """Counter of the draws in which only the index rule selected more than 1 % of the salient features."""
+    """Counter of tied draws, in which more than 1 % of the salient features were selected only for their low index."""
 
     def __init__(self) -> None:
         self.draws = 0
         self.tied = 0
 
     def add(self, values: Tensor, placed_by_index: Tensor) -> None:
-        """Count the draws of one pass: maps of shape (rows, n), and the placed_by_index of :class:`MapDraws`."""
+        """Count the draws of one pass, given ``values`` and ``placed_by_index`` of :class:`MapDraws`."""
         self.draws += len(values)
         if bool(placed_by_index.any()):
             selected = (values > 0).sum(dim=1)
             self.tied += int((placed_by_index.to(selected.device) > _NOTABLE_SHARE * selected).sum())
 
     def warn(self) -> None:
-        """Warn if more than 1 % of the draws were counted as tied."""
+        """Warn if more than 1 % of the draws are tied."""
         if self.tied > _NOTABLE_SHARE * self.draws:
             warnings.warn(
                 f"In {self.tied} of {self.draws} draws more than 1 % of the salient features were chosen by their "

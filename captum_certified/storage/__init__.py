@@ -1,4 +1,4 @@
-"""Files that are written whole and read without trust, and digests. Nothing here knows about explanations."""
+"""Atomic writing of files, safe reading of untrusted files, and digests. Nothing here knows about explanations."""
 
 from captum_certified.storage.archive import read_archive, write_archive
 from captum_certified.storage.digest import digest

@@ -24,7 +24,7 @@ def write_archive(
 
     Args:
         path: File to write. The suffix is not changed.
-        kind: What the file holds. Readers ask for a kind by name.
+        kind: Name of what the file holds, which :func:`read_archive` checks.
         header: JSON values.
         arrays: Numeric or boolean arrays.
     """
@@ -35,8 +35,8 @@ def write_archive(
     stored: Callable[..., None] = np.savez
     with atomic_write(path) as file:
         compressed(file, **members)
-        # Readers refuse archives that inflate too much, so such arrays are stored without compression. Twice the bytes
-        # of the arrays leave room for the kilobyte of names in an archive.
+        # Readers refuse archives that inflate too much, so such arrays are stored without compression. The factor 2
+        # leaves room for the headers and names, about a kilobyte.
         if not may_inflate(file.tell(), 2 * sum(np.asarray(member).nbytes for member in members.values())):
             file.seek(0)
             file.truncate()
@@ -44,11 +44,11 @@ def write_archive(
 
 
 def read_archive(path: str | os.PathLike[str], *, kind: str) -> tuple[dict[str, Json], dict[str, np.ndarray]]:
-    """Read what :func:`write_archive` wrote.
+    """Read a file that :func:`write_archive` wrote.
 
     Args:
         path: File to read.
-        kind: What the file must hold.
+        kind: Name of what the file must hold.
 
     Returns:
         The header and the arrays.

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and JSON in such files."""
+"""Write files whole or not at all, and read and write JSON files."""
 
 import json
 import os
@@ -19,7 +19,7 @@ JsonObject: TypeAlias = Mapping[str, Json]
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a binary file that appears under ``path`` complete, or not at all."""
+    """Open a binary file for writing that appears under ``path`` only when it is complete."""
     target = Path(path)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)
@@ -36,10 +36,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def read_json(path: Path) -> dict[str, Json]:
-    """Read the object that a JSON file holds.
+    """Read a JSON file that holds an object.
 
     Raises:
-        FileFormatError: The file is corrupt, holds no object, or holds an entry twice.
+        FileFormatError: The file is corrupt, does not hold an object, or holds an entry twice.
         OSError: The file cannot be opened.
     """
     raw = path.read_bytes()
@@ -65,7 +65,7 @@ def write_json(path: str | os.PathLike[str], values: JsonObject) -> None:
 
 
 def json_digest(values: JsonObject) -> str:
-    """Compute the SHA-256 of JSON values, whatever their order."""
+    """Compute the SHA-256 of JSON values. The order of names in an object does not matter."""
     return digest(json.dumps(values, sort_keys=True))
 
 

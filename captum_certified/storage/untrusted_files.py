@@ -1,6 +1,6 @@
-"""Arrays from files that may be damaged or malicious: nothing is executed, and nothing huge is allocated.
+"""Load arrays from files that may be damaged or malicious, without executing code or allocating huge arrays.
 
-An error says what is wrong with the file, and callers add its name.
+The errors say what is wrong with the file, and callers add the name of the file.
 """
 
 import math
@@ -17,7 +17,7 @@ from captum_certified.exceptions import FileFormatError
 
 __all__ = ["load_array", "load_arrays", "load_tensors", "may_inflate"]
 
-# An archive may always inflate to this many bytes, and a larger archive to this many times its own size.
+# An archive may inflate to ``_ALWAYS`` bytes or to ``_TIMES`` times its own size, whichever is larger.
 _ALWAYS = 2**27
 _TIMES = 100
 
@@ -26,7 +26,8 @@ def load_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
     """Load the arrays of an npz archive that is open for reading.
 
     Raises:
-        FileFormatError: The file is no npz archive, holds objects, or claims more than it can hold.
+        FileFormatError: The file is not an npz archive, holds Python objects, inflates too much, or does not have the
+            sizes that its headers announce.
     """
     with _corrupt_on_error(FileFormatError, MemoryError):
         _check_members(file)
@@ -39,19 +40,19 @@ def load_array(file: IO[bytes]) -> np.ndarray:
     """Load the array of an npy file that is open for reading.
 
     Raises:
-        FileFormatError: The file is no npy file, holds objects, or claims more than it can hold.
+        FileFormatError: The file is not an npy file, holds Python objects, or does not have the announced size.
     """
     with _corrupt_on_error(FileFormatError, MemoryError):
         claimed = _claimed_bytes(file)
         if claimed != os.fstat(file.fileno()).st_size - file.tell():
-            raise FileFormatError("its size is not that of its array")
+            raise FileFormatError("it does not have the size that its header announces")
         file.seek(0)
         array: np.ndarray = np.load(file, allow_pickle=False)
     return array
 
 
 def load_tensors(file: IO[bytes]) -> Any:
-    """Load on the CPU what ``torch.save`` wrote to an open file: only tensors and plain containers of tensors.
+    """Load tensors and plain containers of tensors, which ``torch.save`` wrote, from an open file to the CPU.
 
     Raises:
         FileFormatError: The file is corrupt or compressed, or reading it would execute code.
@@ -60,7 +61,7 @@ def load_tensors(file: IO[bytes]) -> Any:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
                 if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                    raise FileFormatError("it is compressed, as PyTorch's files are not")
+                    raise FileFormatError("it is compressed, but PyTorch's files are not")
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except (FileFormatError, MemoryError):
@@ -77,7 +78,7 @@ def may_inflate(compressed: int, inflated: int) -> bool:
 
 @contextmanager
 def _corrupt_on_error(*passed_on: type[Exception]) -> Iterator[None]:
-    """Turn every error that is not passed on into a FileFormatError."""
+    """Turn every error into a FileFormatError, except errors of the types ``passed_on``."""
     try:
         yield
     except passed_on:
@@ -91,18 +92,17 @@ def _check_members(file: IO[bytes]) -> None:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if not may_inflate(size, sum(member.file_size for member in members)):
-            raise FileFormatError("it inflates to far more than its size")
+            raise FileFormatError("it would inflate to far more than the size of the file")
         for member in members:
             with archive.open(member) as opened:
                 if _claimed_bytes(opened) != member.file_size - opened.tell():
-                    raise FileFormatError(f"the size of {member.filename} is not that of its array")
+                    raise FileFormatError(f"{member.filename} does not have the size that its header announces")
 
 
 def _claimed_bytes(file: IO[bytes]) -> int:
-    """Return the bytes of the array that an npy header announces. The file is left behind the header."""
-    with _corrupt_on_error(
-        FileFormatError
-    ):  # also a lack of memory: a damaged header can announce a header of gigabytes
+    """Return the size in bytes that an npy header announces for its array, and stop reading after the header."""
+    # A MemoryError is turned into a FileFormatError too, because a damaged file can announce a header of gigabytes.
+    with _corrupt_on_error(FileFormatError):
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)

@@ -1,4 +1,4 @@
-"""How a fraction of the features becomes a number of features, and which features those are."""
+"""Convert a fraction of the features to a number of features, and mark the features with the largest values."""
 
 import math
 
@@ -31,15 +31,15 @@ def fraction_to_count(fraction: float, total: int) -> int:
 
 
 def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Mark the ``k`` largest values of every row. Among equal values the lower index goes first.
+    """Mark the ``k`` largest values of every row. Among equal values the lower index comes first.
 
     Args:
         values: Array of shape (rows, n) without NaN.
-        k: How many to mark, 1 to n.
+        k: Number of values to mark in a row, 1 to n.
 
     Returns:
-        The mask, of shape (rows, n), and for every row how many of its marks only the index rule placed. These are the
-        marked values that equal a value that was left out.
+        The mask, of shape (rows, n), and for every row the number of marked values that are equal to a value without a
+        mark. Only the index rule decides about such values.
 
     Example:
         >>> mask, placed_by_index = top_k_mask(np.array([[3.0, 1.0, 2.0, 2.0]]), 2)
@@ -50,7 +50,7 @@ def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_],
     threshold = np.partition(values, n - k, axis=1)[:, n - k, None]
     mask = values >= threshold
     placed_by_index = np.zeros(len(values), dtype=np.int64)
-    # A row has more than k marks where values tie with the last mark. Counting all rows at once is far faster.
+    # A row has more than k marks if values tie for the last mark. One count of all marks is faster than a count by row.
     tied_rows = np.flatnonzero(np.count_nonzero(mask, axis=1) > k) if np.count_nonzero(mask) > k * len(mask) else ()
     for row in tied_rows:
         tied = np.flatnonzero(values[row] == threshold[row])

@@ -1,4 +1,4 @@
-"""How far the whole map can move: S1 and S3, from the covariance of the draws."""
+"""Bounds on how far the whole map can move, from the covariance of the draws: S1 and S3."""
 
 import math
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ __all__ = [
     "top_eigenvalue_upper",
 ]
 
-# θ may be any number in (0, 1) that is fixed before sampling; this choice is close to the best at the usual sizes.
+# θ may be any number in (0, 1) that is fixed before sampling. This choice is close to the best at usual sizes.
 _THETA_MOST, _THETA_SCALE = 0.85, 8000.0
 
 
 def chi(ratio: ArrayLike) -> Floats:
-    """S1. χ = sqrt(e^{r²} − 1): |a·(h(x̃) − h(x))| ≤ χ sqrt(aᵀΣa) for every a and every x̃ within r·σ.
+    """S1. Return χ = sqrt(e^{r²} − 1): |a·(h(x̃) − h(x))| ≤ χ sqrt(aᵀΣa) for every vector a and every x̃ within r·σ.
 
-    Σ is the covariance of the draws. This is the Hammersley–Chapman–Robbins inequality for the density ratio of two
-    Gaussians at distance r. The variance of this ratio is e^{r²} − 1.
+    Σ is the covariance of the draws. The bound is the Hammersley–Chapman–Robbins inequality for the density ratio of
+    two Gaussians at distance r. The variance of this ratio is e^{r²} − 1.
 
     Args:
         ratio: r = ρ/σ ≥ 0.
@@ -47,8 +47,10 @@ def chi(ratio: ArrayLike) -> Floats:
 class Displacement:
     """S3. With probability 1 − α, ‖h(x̃) − ĥ‖² ≤ B² = N² + 2χQ + χ²λ for every x̃ within r·σ, for all r together.
 
+    χ is :func:`chi` of r.
+
     Attributes:
-        error: N, a bound on ‖ĥ − h(x)‖, shape (N,).
+        error: N of this formula, a bound on ‖ĥ − h(x)‖, shape (N,). Elsewhere N is the number of examples.
         cross: Q, a bound on sqrt(eᵀΣe) for e = ĥ − h(x), shape (N,).
         top_eigenvalue: λ, a bound on the largest eigenvalue of Σ, shape (N,).
     """
@@ -76,13 +78,13 @@ class Displacement:
         return np.where(np.isfinite(squared), squared, np.inf)
 
     def ratio_below(self, squared: Floats) -> Floats:
-        """Return the supremum of the ratios at which B² stays below a value.
+        """Return the supremum of the ratios r at which B² is below each of the given values.
 
         Args:
-            squared: The values, shape (N,) or (N, M). B² always stays below ∞.
+            squared: The values, shape (N,) or (N, M). A value may be ∞, for which the supremum is ∞.
 
         Returns:
-            The same shape: 0 where B² at ratio 0 reaches the value, else the supremum rounded down by 1 in 10⁹.
+            The suprema, in the shape of ``squared``, rounded down by 1 in 10⁹; 0 where B² reaches the value at r = 0.
         """
         error, cross, top = (value[:, None] for value in (self.error, self.cross, self.top_eigenvalue))
         limits = squared.reshape(len(squared), -1)
@@ -106,20 +108,20 @@ def full_displacement(
     fourth_moment: Floats,
     alpha: float,
 ) -> Displacement:
-    """S3, full form, from λ̂, F̂, κ̂ and t̂, each at ℓ = ln(5/α).
+    """Compute the bounds of S3 in the full form, from λ̂, F̂, κ̂ and t̂, with ℓ = ln(5/α) in each of five inequalities.
 
     Args:
         squared_norm: s, a bound on ‖f‖² in every draw, for f ≥ 0.
         n_samples: q, shape (N,).
-        pairs: W, independent pairs of draws inside blocks, shape (N,).
-        trace: t̂, trace of the unbiased covariance of all draws, shape (N,).
-        top_eigenvalue: λ̂, shape (N,).
-        frobenius_norm: F̂, shape (N,).
-        fourth_moment: κ̂, shape (N,).
+        pairs: W, the number of independent pairs of draws inside blocks, shape (N,).
+        trace: t̂, trace of the unbiased sample covariance of all draws, shape (N,).
+        top_eigenvalue: λ̂, largest eigenvalue of the sample covariance of a block, mean over blocks, shape (N,).
+        frobenius_norm: F̂, Frobenius norm of this sample covariance, mean over blocks, shape (N,).
+        fourth_moment: κ̂, at least the mean of (u·(f − f′))⁴/4 over pairs in a block for every unit u, shape (N,).
         alpha: Probability that the bound is wrong, for each example.
 
     Returns:
-        N, Q⁺ and λ⁺.
+        The bounds N, Q⁺ and λ⁺.
 
     Example:
         >>> evidence = dict(squared_norm=15053, n_samples=8192, pairs=4096, trace=10845, top_eigenvalue=61.4)
@@ -149,18 +151,18 @@ def short_displacement(
     top_eigenvalue: Floats,
     alpha: float,
 ) -> Displacement:
-    """S3, short form, from λ̂ and t̂ alone, each at ℓ = ln(3/α): B = N + χ sqrt(λ⁺).
+    """Compute the bounds of S3 in the short form B = N + χ sqrt(λ⁺), from λ̂ and t̂ alone, with ℓ = ln(3/α).
 
     Args:
         squared_norm: s, a bound on ‖f‖² in every draw, for f ≥ 0.
         n_samples: q, shape (N,).
-        pairs: W, independent pairs of draws inside blocks, shape (N,).
-        trace: t̂, trace of the unbiased covariance of all draws, shape (N,).
-        top_eigenvalue: λ̂, shape (N,).
+        pairs: W, the number of independent pairs of draws inside blocks, shape (N,).
+        trace: t̂, trace of the unbiased sample covariance of all draws, shape (N,).
+        top_eigenvalue: λ̂, largest eigenvalue of the sample covariance of a block, mean over blocks, shape (N,).
         alpha: Probability that the bound is wrong, for each example.
 
     Returns:
-        N, N·sqrt(λ⁺) and λ⁺.
+        The bounds N, N·sqrt(λ⁺) and λ⁺.
 
     Example:
         >>> evidence = dict(n_samples=8192, pairs=4096, trace=10845, top_eigenvalue=61.4)
@@ -184,14 +186,14 @@ def short_displacement(
 def top_eigenvalue_upper(
     top_eigenvalue: Floats, fourth_moment: Floats, *, pairs: Floats, most: float, log: float
 ) -> Floats:
-    """Return λ⁺ of the full form: [1 − exp(−(ℓ/W + yλ̂ + (−ln(1−θ) − θ)κ̂/R²))]/y, at most R.
+    """Return λ⁺ of the full form: [1 − exp(−(ℓ/W + yλ̂ + (−ln(1−θ) − θ)κ̂/R²))]/y with y = θ/R, at most R.
 
     Args:
         top_eigenvalue: λ̂, shape (N,).
         fourth_moment: κ̂, shape (N,).
         pairs: W, shape (N,).
-        most: R, the largest value of (u·(f − f′))²/2.
-        log: ℓ.
+        most: R, the largest value of (u·(f − f′))²/2 for two draws f, f′ and a unit vector u.
+        log: ℓ. The bound is wrong with probability at most e^{−ℓ}.
 
     Returns:
         Shape (N,).
@@ -209,8 +211,8 @@ def frobenius_upper(frobenius_norm: Floats, top: Floats, *, pairs: Floats, most:
         frobenius_norm: F̂, shape (N,).
         top: λ⁺, shape (N,).
         pairs: W, shape (N,).
-        most: R.
-        log: ℓ.
+        most: R of :func:`top_eigenvalue_upper`.
+        log: ℓ. The bound is wrong with probability at most e^{−ℓ}.
 
     Returns:
         Shape (N,).
@@ -227,14 +229,14 @@ def partial_sums_upper(
     the martingale that dominates the norm.
 
     Args:
-        trace: T, trace of the draws' covariance.
-        top: λ, its largest eigenvalue.
+        trace: T, trace of the covariance of the draws.
+        top: λ, the largest eigenvalue of this covariance.
         envelope: U, the largest norm of a centred draw.
         n_samples: q.
         log: ℓ.
 
     Returns:
-        𝒩. It grows with T, λ and U, so upper bounds on these may be given instead.
+        𝒩. It grows with T, λ and U, so upper bounds on T, λ and U may be given instead.
     """
     t, lam, u, q = (np.asarray(value, dtype=np.float64) for value in (trace, top, envelope, n_samples))
     spread = lam + u**2 / (4.0 * q) * np.log1p(q * t / u**2)

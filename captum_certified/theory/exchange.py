@@ -1,4 +1,8 @@
-"""The least squared change of a map that changes its order: S2 and S5."""
+"""How far a map must move before its top K or its ranks change: S2 and S5.
+
+The cost of a change of order is the least ‖h(x̃) − ĥ‖² at which it can happen. S3 bounds this squared distance by B²,
+which excludes every change of order with a cost above B².
+"""
 
 from collections.abc import Callable
 
@@ -18,7 +22,7 @@ __all__ = [
     "staying_costs",
 ]
 
-# Costs are lowered by the rounding error of sums over 10⁵ features before they are compared with B².
+# Before costs are compared with B², they are lowered by this fraction: the rounding error of sums over 10⁵ features.
 _SLACK = 1e-8
 _BISECTIONS = 60
 _AT_ONCE = 512  # up to this many exchanges, computing all costs at once is faster than bisection
@@ -31,7 +35,7 @@ Extended = NDArray[np.longdouble]
 def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
     """Return E_m = min_t Σ_{j≤m} (ĥ_[K−j+1] − t)₊² + (t − ĥ_[K+j])₊².
 
-    E_m is the least ‖h(x̃) − ĥ‖² that replaces m of the top K.
+    E_m is the least ‖h(x̃) − ĥ‖² at which m of the top K features are replaced.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -52,10 +56,11 @@ def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
 
 
 def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
-    """S2. Certified top-K overlap: K − max{m ≤ min(K, n − K) : E_m ≤ B²}.
+    """S2. Return the certified top-K overlap: K − max{m ≤ min(K, n − K) : E_m ≤ B²}.
 
-    If m features left the top K and m others entered, some t lies between the scores of the two groups at x̃, and
-    moving ĥ across it costs at least E_m. E_m never falls with m, so m is found by bisection.
+    If m features left the top K and m others entered, some t separates the two groups at x̃: the scores of the leavers
+    are at most t, those of the newcomers at least t. Then ‖h(x̃) − ĥ‖² ≥ E_m. E_m never falls with m, so the largest m
+    is found by bisection.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -79,24 +84,24 @@ def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
 
 
 def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, least: int, most: int) -> Integers:
-    """The largest m in (least, most] whose cost is at most B², or ``least``.
+    """Return the largest m in (least, most] with a cost E_m of at most B², or ``least`` if there is none.
 
     Args:
-        costs: E_m for several m; never falling.
+        costs: Computes E_m for several m. E_m never falls with m.
         squared: B², shape (R,).
-        least: What costs nothing.
-        most: The largest m.
+        least: A number m that costs nothing.
+        most: The largest possible m.
 
     Returns:
         Shape (R,).
     """
     if most - least <= _AT_ONCE:
         each = costs(np.arange(least + 1, most + 1))
-        # What a later exchange costs, an earlier one cannot exceed; rounding may say otherwise.
+        # E_m never falls with m, but rounding may break this. So each cost is lowered to the least cost of a larger m.
         cheapest = np.minimum.accumulate(each[::-1])[::-1] * (1.0 - _SLACK)
         return least + np.searchsorted(cheapest, squared, side="right").astype(np.int64)
     possible = np.full(len(squared), least, dtype=np.int64)  # the largest m known to be affordable
-    impossible = np.full(len(squared), most + 1, dtype=np.int64)  # the smallest known not to be
+    impossible = np.full(len(squared), most + 1, dtype=np.int64)  # the smallest m known not to be affordable
     while np.any(impossible - possible > 1):
         middle = np.maximum((possible + impossible) // 2, least + 1)
         affordable = costs(middle) * (1.0 - _SLACK) <= squared
@@ -107,10 +112,10 @@ def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, lea
 
 
 def spectral_ranks(mean: Floats, squared: float) -> Integers:
-    """S5. Certified rank of every feature: those above it, itself, and the most others that can overtake it.
+    """S5. Return the certified rank of every feature: 1 + the features above it + the most others that can overtake it.
 
-    rank_i ≤ #{ĥ_j > ĥ_i} + 1 + max{m : min_t (ĥ_i − t)₊² + Σ_{j≤m} (t − ĥ_(j))₊² ≤ B²}, where ĥ_(j) are the others
-    not above it, ties included, in descending order.
+    rank_i ≤ #{ĥ_j > ĥ_i} + 1 + max{m : min_t (ĥ_i − t)₊² + Σ_{j≤m} (t − ĥ_(j))₊² ≤ B²}, where ĥ_(j) are the scores of
+    the other features with ĥ_j ≤ ĥ_i, in descending order.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -128,7 +133,7 @@ def spectral_ranks(mean: Floats, squared: float) -> Integers:
     first = np.searchsorted(-ordered, values, side="left")  # position of the first feature of each value
     sums, squares = _running_sums(ordered)
     n = len(ordered)
-    # Features of equal value overtake at no cost.
+    # Features of equal value overtake each other at no cost.
     possible = np.searchsorted(-ordered, values, side="right") - first - 1
     impossible = n - first
     while np.any(impossible - possible > 1):
@@ -142,14 +147,14 @@ def spectral_ranks(mean: Floats, squared: float) -> Integers:
 
 
 def staying_costs(mean: Floats, k: int) -> Floats:
-    """Return the least ‖h(x̃) − ĥ‖² at which enough other features overtake each feature to push it out of the top K.
+    """Return for every feature the least ‖h(x̃) − ĥ‖² at which other features can push it out of the top K.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
         k: Size K of the top set.
 
     Returns:
-        Shape (n,): 0 for features with K others above them, ∞ if K = n.
+        Shape (n,): 0 for features with K others above them, ∞ for all features if K = n.
 
     Example:
         >>> staying_costs(np.array([0.9, 0.5, 0.1]), 1).round(4)
@@ -168,34 +173,34 @@ def staying_costs(mean: Floats, k: int) -> Floats:
 
 
 def exchange_sides(mean: Floats, members: Mask, k: int) -> tuple[Floats, Floats]:
-    """The scores of a set in ascending and of all others in descending order, minus ĥ_[K].
+    """Return the scores of a set in ascending order and of all other features in descending order, minus ĥ_[K].
 
-    Both go as far as an exchange can: at most m = min(K, n − L) others are in the top K, and then L − K + m of the set
-    are not.
+    Only scores that an exchange can involve are returned: at most m = min(K, n − L) features outside the set of size L
+    can be in the top K, and then L − K + m features of the set are not.
     """
     inside, outside = mean[members], mean[~members]
     entering = min(k, len(outside))
-    # Costs depend on differences to ĥ_[K] only. Subtracting first keeps the sums exact.
+    # Costs depend only on differences of scores. Subtracting ĥ_[K] first keeps the rounding error of sums small.
     pivot = np.partition(mean, len(mean) - k)[len(mean) - k]
     return _smallest(inside, entering + len(inside) - k) - pivot, -_smallest(-outside, entering) - pivot
 
 
 def _smallest(values: Floats, depth: int) -> Floats:
-    """The ``depth`` smallest values, in ascending order."""
+    """Return the ``depth`` smallest values, in ascending order."""
     return np.sort(np.partition(values, depth - 1)[:depth]) if depth else values[:0]
 
 
 def costs_of_exchange(leavers: Floats, newcomers: Floats, leaving: Integers, entering: Integers) -> Floats:
-    """min_t Σ (y_j − t)₊² + Σ (t − z_j)₊² over the first ``leaving`` y and the first ``entering`` z.
+    """Return min_t Σ (y_j − t)₊² + Σ (t − z_j)₊² over the first ``leaving`` y and the first ``entering`` z.
 
     Args:
         leavers: y, in ascending order.
         newcomers: z, in descending order.
-        leaving: How many of y; 0 costs nothing.
-        entering: How many of z, in the same shape.
+        leaving: Numbers of y in the sum, any shape.
+        entering: Numbers of z in the sum, in the shape of ``leaving``.
 
     Returns:
-        The costs in that shape; 0 where the sides cross.
+        The costs in the shape of ``leaving``; 0 where a sum is empty, or where every y is at most every z.
     """
     sums = [np.concatenate([[0.0], np.cumsum(side)]) for side in (leavers, newcomers)]
     squares = [np.concatenate([[0.0], np.cumsum(side**2)]) for side in (leavers, newcomers)]
@@ -206,13 +211,13 @@ def costs_of_exchange(leavers: Floats, newcomers: Floats, leaving: Integers, ent
     low, high = np.where(crossing, 0.0, low), np.where(crossing, 0.0, high)
 
     def active(t: Floats) -> tuple[Integers, Integers, Integers, Floats]:
-        """Where the leavers above t and the newcomers below t begin, how many they are, and their sum."""
+        """Return where the leavers above t and the newcomers below t begin, their total number, and their sum."""
         above = np.minimum(np.searchsorted(leavers, t, side="right"), leaving)
         below = np.minimum(np.searchsorted(falling, -t, side="right"), entering)
         total = sums[0][leaving] - sums[0][above] + sums[1][entering] - sums[1][below]
         return above, below, leaving + entering - above - below, total
 
-    # The objective is convex in t with the derivative 2(count·t − total). Newton's method is kept within the bracket.
+    # The objective is convex in t with the derivative 2(count·t − total). Newton's method is kept within [low, high].
     t = (low + high) / 2.0
     for _ in range(_BISECTIONS):
         above, below, count, total = active(t)
@@ -231,7 +236,7 @@ def costs_of_exchange(leavers: Floats, newcomers: Floats, leaving: Integers, ent
 
 
 def _running_sums(ordered: Floats) -> tuple[Extended, Extended]:
-    """Return the sums of the first i entries and of their squares. Small differences need the extended precision."""
+    """Return the sums of the first i entries and of their squares, precise enough for small differences of sums."""
     wide = ordered.astype(np.longdouble)
     return np.concatenate([[0.0], np.cumsum(wide)]), np.concatenate([[0.0], np.cumsum(wide**2)])
 
@@ -239,10 +244,10 @@ def _running_sums(ordered: Floats) -> tuple[Extended, Extended]:
 def _overtaking_costs(
     ordered: Floats, sums: Extended, squares: Extended, first: Integers, overtaking: Integers
 ) -> Floats:
-    """Return min_t (v − t)₊² + Σ (t − ·)₊² over the ``overtaking`` entries that follow position ``first``."""
+    """Return min_t (v − t)₊² + Σ_j (t − v_j)₊² for v at ``first`` and the ``overtaking`` entries v_j that follow."""
     stop = first + overtaking + 1
     value = ordered[first]
-    # The entries below the best t are the last entries. Bisection finds where they begin.
+    # Of the entries that follow, only those below the best t add to the cost. Bisection finds the first of these.
     begin, end = first + 1, stop
     while np.any(begin < end):
         middle = np.minimum((begin + end) // 2, len(ordered) - 1)

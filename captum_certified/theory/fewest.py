@@ -1,6 +1,6 @@
 """The fewest draws from which anything at all can be certified, whatever the map.
 
-These numbers depend on no draw, so they may be computed and acted on before sampling.
+These numbers do not depend on the draws, so a run may be planned with them.
 """
 
 import math
@@ -17,10 +17,10 @@ _MOST = 2.0**60  # more draws than anybody can make
 
 
 def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
-    """Return the fewest draws from which intervals can certify one feature above another at radius ρ.
+    """Return the fewest draws from which intervals can certify that one feature stays above another at radius ρ.
 
     The easiest map to certify has one feature that every draw selects and one that no draw selects. Their intervals are
-    [lo, 1] and [0, 1 − lo], which are apart at radius r·σ if Φ⁻¹(lo) > r.
+    [lo, 1] and [0, 1 − lo]. These are still disjoint after the shift for radius r·σ if Φ⁻¹(lo) > r.
 
     Args:
         interval: ``"clopper_pearson"``, ``"kl"``, ``"hoeffding"`` or ``"empirical_bernstein"``.
@@ -28,7 +28,7 @@ def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
         ratio: r = ρ/σ ≥ 0.
 
     Returns:
-        The smallest such q, a whole number. Infinity if nobody can make so many draws.
+        The smallest such number of draws q, or infinity if it is above 2⁶⁰.
 
     Example:
         >>> fewest_draws("clopper_pearson", tail=0.05 / (2 * 150528), ratio=0.0)
@@ -45,22 +45,23 @@ def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
         draws = 1.0 + 7.0 * (log + math.log(2.0)) / (3.0 * room)
     else:  # lo = tail^(1/q)
         draws = log / -float(log_ndtr(ratio))
-    # Rounding may have lifted the quotient to a whole number, which then is the answer.
+    # The answer is the next whole number above the quotient, or the quotient itself if rounding made it whole.
     return math.inf if draws > _MOST else max(2.0, math.floor(draws * (1.0 - 1e-12)) + 1.0)
 
 
 def fewest_draws_spectral(*, alpha: float, ratio: float) -> float:
     """Return the fewest draws from which a spectral certificate can prove anything at radius ρ.
 
-    Every cost of an exchange is at most ‖ĥ‖² ≤ s, and B² is proportional to s even if all draws are equal. So no map is
-    certified where B² ≥ 1 for equal draws of norm 1.
+    A spectral certificate needs B² (``displacement.py``) below the cost of an exchange of features (``exchange.py``).
+    This cost is at most ‖ĥ‖² ≤ s. B² is smallest if all draws are equal, and is then proportional to s. So no map is
+    certified if B² ≥ 1 for equal draws and s = 1.
 
     Args:
         alpha: Probability that the bound is wrong.
         ratio: r = ρ/σ ≥ 0.
 
     Returns:
-        The smallest q with B² < 1, a whole number. Infinity if nobody can make so many draws.
+        The smallest number of draws q with B² < 1, or infinity if it is above 2⁶⁰.
 
     Example:
         >>> fewest_draws_spectral(alpha=0.025, ratio=0.0)
@@ -78,7 +79,7 @@ def fewest_draws_spectral(*, alpha: float, ratio: float) -> float:
 
 
 def _first(holds: Callable[[float], bool]) -> float:
-    """Return the smallest whole number ≥ 2 at which a statement holds. It must hold for all larger numbers too."""
+    """Return the smallest whole number ≥ 2 at which ``holds`` is true. It must stay true at all larger numbers."""
     high = 2.0
     while not holds(high):
         high *= 2.0

@@ -1,7 +1,8 @@
 """Confidence intervals for the mean of independent draws in [0, 1], elementwise.
 
 Every interval takes ``tail``, the probability that one of its sides may miss: α/(2n) makes n two-sided intervals
-hold together with probability 1 − α. With α(v+1)/(2n) at most v of them miss, by Markov's inequality.
+hold together with probability 1 − α. If ``tail`` is α(v+1)/(2n), then with probability 1 − α at most v of these
+intervals miss, by Markov's inequality.
 
 Ends are rounded outward: floating point makes an interval wider, never narrower.
 """
@@ -25,7 +26,7 @@ __all__ = [
 
 Interval = tuple[Floats, Floats]
 
-# Newton's iterates approach the end of a kl interval from outside. This many bring the slowest case within an ulp.
+# Newton's iterates approach the end of a kl interval from outside. This many steps suffice for an error below an ulp.
 _NEWTON_STEPS = 50
 _ROUNDING = 1e-12
 _TINY = 1e-290  # p·ln p counts as 0 for smaller p
@@ -34,7 +35,7 @@ _TANGENTS = 4096
 _NEAR_ZERO = 1e-18
 
 # Relative error of SciPy's incomplete beta function for q draws: below 5e-14 up to 1000 draws and 6e-12 at 10⁸, growing
-# like sqrt(q). The constants below are at least 10 times as large.
+# like sqrt(q). The error allowed here is more than 8 times as large.
 _BETA_ERROR, _BETA_ERROR_GROWTH = 2e-12, 5e-15
 _ULPS = 4.0 * np.finfo(np.float64).eps  # bounds the error of a formula of a few operations, relative to its terms
 
@@ -69,7 +70,7 @@ def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *,
         tail: Probability that one side may miss.
 
     Returns:
-        Lower and upper ends. The lower end is exactly 0 without ones, the upper end exactly 1 without zeros.
+        Lower and upper ends. The lower end is exactly 0 if no draw is 1, the upper end exactly 1 if no draw is 0.
 
     Source:
         Clopper and Pearson (1934).
@@ -82,17 +83,18 @@ def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *,
     lower, upper = np.empty(counts.shape), np.empty(counts.shape)
     for q in np.unique(draws):
         same = draws == q
-        # Thousands of features share a few hundred counts, and the quantiles are slow.
+        # The quantiles are slow. Thousands of features share a few hundred counts, so each count is computed once.
         ones, inverse = np.unique(counts[same], return_inverse=True)
         lower[same], upper[same] = (ends[inverse] for ends in _exact_ends(ones, int(q), tail))
     return lower, upper
 
 
 def _exact_ends(ones: NDArray[np.int64], q: int, tail: float) -> Interval:
-    """Return Clopper and Pearson's ends for counts of q draws, rounded outward."""
+    """Return Clopper and Pearson's ends for numbers of ones among q draws, rounded outward."""
     lower, upper = np.zeros(len(ones)), np.ones(len(ones))
     some, not_all = ones[ones > 0], ones[ones < q]
-    # SciPy's quantiles err by a few ulps to either side, and by 10⁻⁹ for millions of draws.
+    # SciPy's quantiles err by a few ulps in either direction, and by 10⁻⁹ for millions of draws. So every
+    # end is moved outward until the distribution function confirms it.
     error = _BETA_ERROR + _BETA_ERROR_GROWTH * math.sqrt(q)
     inner, goal = tail * (1.0 - 1.5 * error), tail * (1.0 - error)
     start = betaincinv(some, q - some + 1, inner)
@@ -103,7 +105,7 @@ def _exact_ends(ones: NDArray[np.int64], q: int, tail: float) -> Interval:
 
 
 def _moved_out(ends: Floats, sign: float, outside: Callable[[Floats, NDArray[np.int64]], NDArray[np.bool_]]) -> Floats:
-    """Move ends down (−1) or up (+1), in growing steps, until each end is outside of its interval."""
+    """Move ends down (``sign`` −1) or up (+1), in growing steps, until ``outside`` is true of each end."""
     moving, step = np.arange(len(ends)), 2.0**-52
     while len(moving):
         moving = moving[~outside(ends[moving], moving)]
@@ -144,7 +146,7 @@ def kl_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
 def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
     """Return kl⁺(u, c) = max{v : kl(u‖v) ≤ c}, rounded up.
 
-    kl(u‖·) is convex and increasing above u, so Newton's method started above the root stays above it.
+    kl(u‖·) is convex and increasing above u, so Newton's iterates stay above the root if the first one is above it.
 
     Args:
         mean: u in [0, 1].
@@ -159,19 +161,19 @@ def kl_upper(mean: ArrayLike, budget: ArrayLike) -> Floats:
     """
     u, c = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(budget, dtype=np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Two upper bounds on v − u: kl(u‖v) ≥ (v−u)²/(2v), and kl(u‖v) ≥ −(1−u) ln(1−v) − entropy(u).
+        # Upper bounds on v − u follow from kl(u‖v) ≥ (v−u)²/(2v) and from kl(u‖v) ≥ −(1−u) ln(1−v) − entropy(u).
         start = np.minimum(c + np.sqrt(c * (c + 2.0 * u)), -np.expm1(-(c + entr(u) + entr(1.0 - u)) / (1.0 - u)) - u)
     return _newton(u, c, start, _NEWTON_STEPS)
 
 
 def complement_down(upper: Floats) -> Floats:
-    """Return 1 − ``upper``, rounded down. The nearest float can lie above it if ``upper`` is close to 1."""
+    """Return 1 − ``upper``, rounded down. The nearest float can be above the exact value if ``upper`` < ½."""
     complement = 1.0 - upper
     return np.where(1.0 - complement < upper, np.nextafter(complement, 0.0), complement)
 
 
 def _newton(u: Floats, c: Floats, start: Floats, steps: int) -> Floats:
-    """Return kl⁺(u, c), rounded up, from its upper bound u + ``start``."""
+    """Return kl⁺(u, c), rounded up, by Newton's method from the upper bound u + ``start``."""
     inside = (u < 1.0) & (c > 0.0) & (start > 0.0) & (u + start < 1.0)
     p, rise = np.where(inside, u, 0.5), np.where(inside, start, 0.25)
     moving = inside
@@ -190,9 +192,9 @@ def _newton(u: Floats, c: Floats, start: Floats, steps: int) -> Floats:
 class _KLTangents:
     """The bound kl⁺(·, c) for one budget and many means, rounded up, with one step of Newton's method for each mean.
 
-    kl is jointly convex, so kl⁺(·, c) is concave and each of its tangents is above it. The tangents touch at sin² of
-    even steps, closer together where the curve bends more. For each mean the lower of its two neighbouring tangents is
-    taken. The tangent at 0 is vertical, so the first tangent touches just beside 0.
+    kl is jointly convex, so kl⁺(·, c) is concave and lies below all its tangents. The tangents touch the curve at sin²
+    of equally spaced angles, closer together where the curve bends more. Newton's step for a mean starts from the lower
+    of the two neighbouring tangents. The tangent at 0 is vertical, so the first tangent touches just beside 0.
 
     Args:
         budget: c > 0.
@@ -210,29 +212,29 @@ class _KLTangents:
         self.slopes = np.where((ends < 1.0) & (self.rises > 0.0), slopes, 0.0)
 
     def upper(self, mean: Floats) -> Floats:
-        """Return the bound at means in [0, 1]."""
+        """Return kl⁺(u, c), rounded up, for means u in [0, 1]."""
         place = np.arcsin(np.sqrt(mean)) * (_TANGENTS / (np.pi / 2))
         below = np.minimum(place.astype(np.int64), _TANGENTS - 2)
         start = np.minimum(self._tangent(mean, below), self._tangent(mean, below + 1))
-        # Hoeffding's end is an upper bound too. One step squares the excess of the tangents.
+        # The end of Hoeffding's interval is an upper bound too. One Newton step squares the error of the tangents.
         start = np.minimum(start, math.sqrt(self.budget / 2.0))
         return _newton(mean, np.broadcast_to(self.budget, mean.shape), start, steps=1)
 
     def _tangent(self, mean: Floats, node: NDArray[np.int64]) -> Floats:
-        """Return the rises above the means."""
+        """Return how far the tangents at the given nodes lie above the means."""
         rise: Floats = self.rises[node] + (self.slopes[node] - 1.0) * (mean - self.nodes[node])
         return rise
 
 
 def _divergence(p: Floats, rise: Floats) -> Floats:
-    """Return kl(p‖p + rise) without the cancellation of its two logarithms: p·g(rise/p) + (1−p)·g(−rise/(1−p))."""
+    """Return kl(p‖p + rise) as p·g(rise/p) + (1−p)·g(−rise/(1−p)), with g of :func:`_gap`: no logarithms cancel."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         above = np.where(p > _TINY, p * _gap(rise / np.maximum(p, _TINY)), rise)
         return above + (1.0 - p) * _gap(-rise / (1.0 - p))
 
 
 def _gap(x: Floats) -> Floats:
-    """Return g(x) = x − ln(1 + x), by its series for small x."""
+    """Return g(x) = x − ln(1 + x), computed by its series if x is small."""
     entries = np.atleast_1d(x)
     gap = entries - np.log1p(entries)
     small = np.abs(entries) < _SERIES

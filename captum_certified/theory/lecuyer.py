@@ -1,4 +1,4 @@
-"""The bound of Lecuyer et al. by differential privacy, with which the paper compares its own."""
+"""The bound of Lecuyer et al. from differential privacy, which the paper compares with its own bound."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,9 @@ _ABOVE = 1.0 + 1e-9  # keeps the smallest δ, at which ε = 1, on the allowed si
 
 
 def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Floats, Floats]:
-    """Bound perturbed scores by the Gaussian mechanism: e^{−ε}(lo − δ) and e^{ε}hi + δ, each with its best δ.
+    """Bound perturbed scores by the Gaussian mechanism: from below by e^{−ε}(lo − δ), and from above by e^{ε}hi + δ.
 
-    ε = r·sqrt(2 ln(1.25/δ)) must be at most 1. Every δ with ε ≤ 1 gives a valid bound, so a grid suffices.
+    Here ε = r·sqrt(2 ln(1.25/δ)). Every δ with ε ≤ 1 gives valid bounds. The best δ of a grid is taken for each bound.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -48,7 +48,7 @@ def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Float
 
 
 def lecuyer_overlap(mean: Floats, half_width: Floats, k: int, *, ratio: float) -> NDArray[np.int64]:
-    """Appendix K. Certified top-K overlap by the bound of Lecuyer et al., for comparison with Theorem 2.
+    """Appendix K. Return the top-K overlap certified by the bound of Lecuyer et al., for comparison with Theorem 2.
 
     Args:
         mean: Empirical scores ĥ, shape (N, n).

@@ -29,9 +29,9 @@ __all__ = [
 
 
 def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
-    """Theorem 2. Certified top-K overlap: the largest i ≤ K with L̂(ĥ_[i]) ≥ ĥ_[2K−i]; ranks beyond n hold.
+    """Theorem 2. Return the ladder of the certified top-K overlap, the largest i ≤ K with L̂(ĥ_[i]) ≥ ĥ_[2K−i].
 
-    The inequality is solved for r: it holds exactly for r ≤ (Φ⁻¹(ĥ_[i] − c) − Φ⁻¹(ĥ_[2K−i] + c)) / 2.
+    The inequality holds exactly for r ≤ (Φ⁻¹(ĥ_[i] − c) − Φ⁻¹(ĥ_[2K−i] + c)) / 2, and at every r if 2K − i > n.
 
     Args:
         mean: Empirical scores ĥ, shape (N, n).
@@ -39,7 +39,7 @@ def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, K): overlap i is certified for all r ≤ the entry i − 1 (−∞ never, +∞ always).
+        Shape (N, K): an overlap of i is certified at all r ≤ entry [:, i − 1]: at none if −∞, at every r if +∞.
 
     Source:
         Levine, Singla and Feizi (2019), Theorem 2.
@@ -60,20 +60,21 @@ def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
 
 
 def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Floats:
-    """B1. Sharp top-K overlap for any simultaneous intervals: the largest i with a_i > b_{K−i+1}.
+    """B1. Return the ladder of the sharp top-K overlap from intervals, the largest i with a_i > b_{K−i+1}.
 
-    a are the shifted lower bounds of the top K features in descending order, b the shifted upper bounds
-    of the others. This is the exact optimum for interval information: fewer than i survivors would need K−i+1
-    newcomers, the weakest of which cannot pass the best leaver among the i strongest.
+    a are the shifted lower bounds of the top K features, b the shifted upper bounds of all other features, both in
+    descending order. If fewer than i of the top K stayed, one of the i strongest would leave, and at least K−i+1
+    others would enter. The weakest of those others has a score of at most b_{K−i+1} < a_i, so it cannot pass the
+    leaver. Intervals alone prove no larger overlap.
 
     Args:
         lower: Lower ends, shape (N, n).
         upper: Upper ends, shape (N, n).
-        mean: Empirical scores that define the top K, shape (N, n); ties by lower index.
+        mean: Empirical scores that define the top K, shape (N, n). Among equal scores the lower index comes first.
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, K): overlap i is certified for all r < the entry i − 1 (−∞ never, +∞ always).
+        Shape (N, K): an overlap of i is certified at all r < entry [:, i − 1]: at none if −∞, at every r if +∞.
 
     Example:
         >>> mean = np.array([[0.9, 0.8, 0.2, 0.1]])
@@ -87,9 +88,9 @@ def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> I
     """Return the sharp top-K overlap from bounds on the perturbed scores: the largest i with a_i > b_{K−i+1}.
 
     Args:
-        lower: a, at most h(x̃), shape (N, n).
-        upper: b, at least h(x̃), shape (N, n).
-        mean: Empirical scores that define the top K, shape (N, n); ties by lower index.
+        lower: a ≤ h(x̃), shape (N, n).
+        upper: b ≥ h(x̃), shape (N, n).
+        mean: Empirical scores that define the top K, shape (N, n). Among equal scores the lower index comes first.
         k: Size K of the top set, 1 to n.
 
     Returns:
@@ -104,16 +105,16 @@ def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> I
 
 
 def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violations: int = 0) -> Floats:
-    """B3. Read the largest certified radius of an overlap off a ladder.
+    """B3. Read off a ladder the largest radius at which an overlap is certified.
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.
         overlap: How many features must stay, 1 to K.
         n_features: n; an overlap of 2K − n or less holds at every radius.
-        violations: v, the number of intervals allowed to miss. An overlap of i needs level i + v.
+        violations: v, the number of intervals allowed to miss. An overlap of i then needs entry i + v of the ladder.
 
     Returns:
-        Shape (N,): the supremum of ρ/σ at which the overlap is certified, rounded down by 1 in 10⁹; 0 if none.
+        Shape (N,): the supremum of ρ/σ at which the overlap is certified, rounded down by 1 in 10⁹; 0 if there is none.
 
     Example:
         >>> ratio_from_ladder(np.array([[0.9, 0.4]]), 2, n_features=9).round(6)
@@ -127,14 +128,15 @@ def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violatio
 def overlap_from_ladder(
     ladder: Floats, ratios: Floats, *, closed: bool, n_features: int, violations: int = 0
 ) -> Integers:
-    """B2. Read certified overlaps off a ladder, at any radius, with some intervals allowed to miss.
+    """B2. Read certified overlaps off a ladder, at any radii, with some intervals allowed to miss.
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.
         ratios: Radii ρ/σ, shape (R,).
-        closed: Whether level i also holds *at* its entry (Theorem 2) or only below it.
-        n_features: n; two sets of size K share at least 2K − n features. Theorem 2 as printed ignores this.
-        violations: v, the number of intervals allowed to miss. Level i then proves an overlap of i − v only.
+        closed: Whether an overlap is also certified *at* the ratio in the ladder (Theorem 2), or only below it.
+        n_features: n. Two sets of size K share at least 2K − n features, which Theorem 2 as printed ignores.
+        violations: v, the number of intervals allowed to miss, 0 for Theorem 2. An overlap of i in the ladder then
+            proves only i − v.
 
     Returns:
         Shape (N, R), integers in [0, K].
@@ -151,5 +153,5 @@ def overlap_from_ladder(
 
 
 def _floor(rows: int, k: int, n_features: int) -> Integers:
-    """The overlap that any two sets of size K have, shape (N,)."""
+    """Return the overlap that any two sets of size K have at least, shape (N,)."""
     return np.full(rows, max(2 * k - n_features, 0))

@@ -11,9 +11,9 @@ __all__ = ["definition_3_1_ranks", "ranks_from_bounds", "sharp_ranks", "theorem3
 
 
 def definition_3_1_ranks(mean: Floats, *, half_width: Floats, ratio: float) -> NDArray[np.int64]:
-    """Definition 3.1. Certified rank: the smallest k with L̂(ĥ_i) ≥ ĥ_[k]; n + 1 if there is none.
+    """Definition 3.1. Return the certified rank k of every feature i: the smallest k with L̂(ĥ_i) ≥ ĥ_[k], or n + 1.
 
-    The feature i is itself counted, so the guarantee is: rank of h_i(x̃) ≤ k − 1.
+    k counts feature i itself, so it guarantees that the rank of h_i(x̃) is at most k − 1.
 
     Args:
         mean: Empirical scores ĥ, shape (N, n).
@@ -36,9 +36,9 @@ def definition_3_1_ranks(mean: Floats, *, half_width: Floats, ratio: float) -> N
 
 
 def sharp_ranks(lower: Floats, upper: Floats, *, ratio: float) -> NDArray[np.int64]:
-    """B4. Sharp certified rank for any intervals: 1 + the number of j ≠ i with b_j ≥ a_i.
+    """B4. Return the sharp certified rank of every feature i from intervals: 1 + the number of j ≠ i with b_j ≥ a_i.
 
-    a and b are the intervals' ends shifted by r; they are compared as Φ⁻¹(hi_j) ≥ Φ⁻¹(lo_i) − 2r.
+    a and b are the ends of the intervals, shifted by r. The condition is computed as Φ⁻¹(hi_j) ≥ Φ⁻¹(lo_i) − 2r.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -46,7 +46,7 @@ def sharp_ranks(lower: Floats, upper: Floats, *, ratio: float) -> NDArray[np.int
         ratio: ρ/σ ≥ 0.
 
     Returns:
-        Shape (N, n), integers in [1, n]: h_i(x̃) has at most this rank for every x̃ in the ball.
+        Shape (N, n), integers in [1, n]: h_i(x̃) has at most this rank for every x̃ within r·σ.
 
     Example:
         >>> mean = np.array([[0.9, 0.5, 0.1]])
@@ -57,11 +57,11 @@ def sharp_ranks(lower: Floats, upper: Floats, *, ratio: float) -> NDArray[np.int
 
 
 def ranks_from_bounds(lower: Floats, upper: Floats) -> NDArray[np.int64]:
-    """Return the sharp certified rank from bounds a ≤ b on comparable scores: 1 + the number of j ≠ i with b_j ≥ a_i.
+    """Return the sharp certified rank of every feature i from bounds: 1 + the number of j ≠ i with b_j ≥ a_i.
 
     Args:
-        lower: a, shape (N, n).
-        upper: b, shape (N, n).
+        lower: a, lower bounds of the scores, or of one increasing function of the scores, shape (N, n).
+        upper: b, upper bounds of the scores, or of the same function, shape (N, n).
 
     Returns:
         Shape (N, n), integers in [1, n].
@@ -83,7 +83,7 @@ def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, n): the supremum of ρ/σ, rounded down by 1 in 10⁹. 0 if nothing is certified, ∞ if K = n.
+        Shape (N, n): the supremum of ρ/σ, rounded down by 1 in 10⁹; 0 if there is none, ∞ if K = n.
 
     Example:
         >>> mean = np.array([[0.9, 0.5, 0.1]])
@@ -95,7 +95,7 @@ def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
         return np.full((rows, n), np.inf)
     ends = probit(upper)
     descending = -np.sort(-ends, axis=1)
-    # Without i itself the K-th largest is the (K+1)-th of all whenever i is among the first K.
+    # If feature i is among the K largest, the K-th largest of the other features is the (K+1)-th largest of all.
     opponent = np.where(ends >= descending[:, k - 1 : k], descending[:, k : k + 1], descending[:, k - 1 : k])
     with np.errstate(invalid="ignore"):
         ratio = (probit(lower) - opponent) / 2.0
@@ -103,18 +103,19 @@ def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
 
 
 def theorem3_rank(weights: ArrayLike, rank: int, *, half_width: ArrayLike, ratio: float) -> Floats:
-    """Theorem 3. Median rank ≤ T implies Definition 3.1 ≤ ⌈Σ_k w(k) / L̂(w(T)/2)⌉, for maps f_i = w(rank of g_i).
+    """Theorem 3. Bound the rank of Definition 3.1 by ⌈Σ_k w(k) / L̂(w(T)/2)⌉ for a feature of median rank at most T.
 
-    With the paper's w, 1 up to ⌈τn⌉ and 0 after it, this is ⌈⌈τn⌉ / L̂(1/2)⌉. The paper omits the ceiling.
+    The bound holds for maps f_i = w(rank of g_i), where g are the attributions of one draw. With the paper's w, which
+    is 1 up to ⌈τn⌉ and 0 after that, the bound is ⌈⌈τn⌉ / L̂(1/2)⌉. The paper omits the outer ceiling.
 
     Args:
-        weights: w(1), w(2), …, in [0, 1] and not rising. Weights beyond the last are 0.
+        weights: w(1), w(2), …, in [0, 1] and not rising. All weights after these are 0.
         rank: T ≥ 1.
         half_width: Hoeffding's c.
         ratio: ρ/σ ≥ 0.
 
     Returns:
-        The bound on Definition 3.1, in the shape of ``half_width``; ∞ where L̂(w(T)/2) ≤ 0.
+        The bound on the rank of Definition 3.1, in the shape of ``half_width``; ∞ where L̂(w(T)/2) ≤ 0.
 
     Source:
         Levine, Singla and Feizi (2019), Theorem 3 and eqs. A.20–A.22.
@@ -131,11 +132,11 @@ def theorem3_rank(weights: ArrayLike, rank: int, *, half_width: ArrayLike, ratio
 
 
 def _count_at_least(values: Floats, bounds: Floats, *, strictly: bool) -> NDArray[np.int64]:
-    """Return for every entry of ``bounds`` the number of ``values`` in its row that are ≥ (or >) it."""
+    """Count for every entry of ``bounds`` the ``values`` of the same row that are ≥ this entry (> if ``strictly``)."""
     side: Literal["left", "right"] = "right" if strictly else "left"
     counts = []
     for row, bound in zip(values, bounds, strict=True):
-        # Sorted bounds are found several times faster, and many bounds are equal.
+        # Many bounds are equal, and searching for bounds in sorted order is several times faster.
         distinct, inverse = np.unique(bound, return_inverse=True)
         counts.append((len(row) - np.searchsorted(np.sort(row), distinct, side=side))[inverse])
     return np.stack(counts).astype(np.int64)

@@ -1,7 +1,7 @@
-"""Certified overlap of the top K with any fixed set of features: the plain map's top K, a mask, a bounding box.
+"""Certified overlap of the top K with any fixed set, such as the plain map's top K, a mask, or a bounding box.
 
-R_Y(x̃) counts the features of a reference set Y that are among the K most salient of the map at x̃. Y is not recomputed
-at x̃, so it may be any set, of any size L. The own top set of a map is the case Y = its top K.
+R_Y(x̃) is the number of features of a reference set Y that are in the top K of the exact map at x̃. Y is not recomputed
+at x̃, so it may be any set, of any size L. If Y is the top K of ĥ, R_Y(x̃) is the top-K overlap.
 """
 
 from typing import Literal
@@ -33,11 +33,12 @@ __all__ = [
 
 
 def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Floats:
-    """R1. Overlap of a reference set for any simultaneous intervals: the largest i with a_i > b_{K−i+1}.
+    """R1. Return the ladder of the overlap with a reference set from intervals, the largest i with a_i > b_{K−i+1}.
 
-    a are the shifted lower bounds of the set's features in descending order, b the shifted upper bounds of all others.
-    If fewer than i of the set were in the top K, at least K − i + 1 others would be in it and one of the i strongest of
-    the set would not; the weakest of those others cannot pass it. For interval information this is exact.
+    a are the shifted lower bounds of the set's features, b the shifted upper bounds of all other features, both in
+    descending order. If fewer than i of the set were in the top K, one of the i strongest of the set would be missing
+    there, and at least K − i + 1 others would be there. The weakest of those others has a score of at most
+    b_{K−i+1} < a_i, so it cannot pass the missing feature. Intervals alone prove no larger overlap.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -46,7 +47,7 @@ def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Flo
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, K): overlap i is certified for all r < the entry i − 1 (−∞ never, +∞ always).
+        Shape (N, K): an overlap of i is certified at all r < entry [:, i − 1]: at none if −∞, at every r if +∞.
 
     Example:
         >>> mean = np.array([[0.9, 0.8, 0.2, 0.1]])
@@ -58,11 +59,11 @@ def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Flo
 
 
 def reference_overlap_from_bounds(lower: Floats, upper: Floats, members: Mask, k: int) -> Integers:
-    """R1 for bounds on the scores at the perturbed input.
+    """Return the overlap of R1 from bounds on the scores at the perturbed input.
 
     Args:
-        lower: a, at most h(x̃), shape (N, n).
-        upper: b, at least h(x̃), shape (N, n).
+        lower: a ≤ h(x̃), shape (N, n).
+        upper: b ≥ h(x̃), shape (N, n).
         members: The reference set of every example, shape (N, n).
         k: Size K of the top set, 1 to n.
 
@@ -80,13 +81,13 @@ def reference_overlap_from_bounds(lower: Floats, upper: Floats, members: Mask, k
 
 
 def reference_overlap_from_ladder(ladder: Floats, ratios: Floats, *, floor: Integers, violations: int = 0) -> Integers:
-    """Read certified overlaps with a reference set off a ladder, at any radius, with some intervals allowed to miss.
+    """Read certified overlaps with a reference set off a ladder, at any radii, with some intervals allowed to miss.
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.
         ratios: Radii ρ/σ, shape (R,).
-        floor: K + L − n or 0, whichever is larger, shape (N,).
-        violations: v features whose interval is allowed to miss; an overlap of i then proves only i − v.
+        floor: max(K + L − n, 0), shape (N,).
+        violations: v, the number of intervals allowed to miss. An overlap of i in the ladder then proves only i − v.
 
     Returns:
         Shape (N, R), integers.
@@ -100,16 +101,16 @@ def reference_overlap_from_ladder(ladder: Floats, ratios: Floats, *, floor: Inte
 
 
 def reference_ratio_from_ladder(ladder: Floats, overlap: Integers, *, floor: Integers, violations: int = 0) -> Floats:
-    """Read the largest certified radius of an overlap with a reference set off a ladder.
+    """Read off a ladder the largest radius at which an overlap with a reference set is certified.
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.
-        overlap: How many features shall stay in every example, at least 1, shape (N,).
-        floor: K + L − n or 0, whichever is larger, shape (N,); an overlap of so many holds at every radius.
-        violations: v features whose interval is allowed to miss.
+        overlap: The overlap to certify in every example, at least 1, shape (N,).
+        floor: max(K + L − n, 0), shape (N,). An overlap of this size holds at every radius.
+        violations: v, the number of intervals allowed to miss. An overlap of i then needs entry i + v of the ladder.
 
     Returns:
-        Shape (N,): the supremum of ρ/σ at which the overlap is certified, rounded down by 1 in 10⁹; 0 if none.
+        Shape (N,): the supremum of ρ/σ at which the overlap is certified, rounded down by 1 in 10⁹; 0 if there is none.
 
     Example:
         >>> reference_ratio_from_ladder(np.array([[0.9, 0.4]]), np.array([2]), floor=np.array([0])).round(6)
@@ -124,10 +125,10 @@ def reference_ratio_from_ladder(ladder: Floats, overlap: Integers, *, floor: Int
 
 
 def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> Floats:
-    """E_m: the least ‖h(x̃) − ĥ‖² at which m features outside the reference set are in the top K.
+    """Return E_m, the least ‖h(x̃) − ĥ‖² at which m features outside the reference set are in the top K.
 
     E_m = min_t Σ_{j≤L−K+m} (y_j − t)₊² + Σ_{j≤m} (t − z_j)₊², where y are the scores of the set in ascending order and
-    z those of all others in descending order. L − K + m of the set must then be outside the top K.
+    z the scores of all other features in descending order. If m others are in the top K, L − K + m of the set are not.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -136,7 +137,7 @@ def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> 
         entering: Numbers m, from max(0, K − L) to min(K, n − L), any shape.
 
     Returns:
-        E_m in the shape of ``entering``; it never falls with m, and is 0 while the sides cross.
+        E_m in the shape of ``entering``. It never falls with m. It is 0 while every y in the sum is at most every z.
 
     Example:
         >>> mean = np.array([0.9, 0.8, 0.6, 0.5])
@@ -149,7 +150,7 @@ def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> 
 
 
 def spectral_reference_overlap(mean: Floats, members: Mask, k: int, squared: Floats) -> Integers:
-    """R2. Certified overlap with a reference set: K − max{m : E_m ≤ B²}.
+    """R2. Return the certified overlap with a reference set: K − max{m : E_m ≤ B²}, E_m of :func:`reference_costs`.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -175,12 +176,12 @@ def spectral_reference_overlap(mean: Floats, members: Mask, k: int, squared: Flo
 
 
 def reference_floor(members: Mask, k: int) -> Integers:
-    """The overlap that any top K has with a reference set: K + L − n, not below 0, shape (N,)."""
+    """Return the overlap that every top K has at least with a reference set: max(K + L − n, 0), shape (N,)."""
     return np.asarray(np.maximum(k + members.sum(axis=1) - members.shape[1], 0), dtype=np.int64)
 
 
 def chance_overlap(members: Mask, k: int) -> Floats:
-    """The fraction of min(K, L) that a top K chosen by chance shares with a reference set: K/n · L/min(K, L).
+    """Return the mean overlap of a random top K with a reference set, as a fraction of min(K, L): K/n · L/min(K, L).
 
     Args:
         members: The reference set of every example, shape (N, n); not empty.
@@ -198,7 +199,7 @@ def chance_overlap(members: Mask, k: int) -> Floats:
 
 
 def _opponents(lower: Floats, upper: Floats, members: Mask, k: int) -> tuple[Floats, Floats]:
-    """a_1 … a_K over the set in descending order, −∞ beyond its size, and for each the opponent b_{K−i+1}."""
+    """Return a_1 … a_K, with −∞ beyond the size of the set, and the opponent b_{K−i+1} of each a_i."""
     rows, n = lower.shape
     strongest = np.full((rows, k), -np.inf)
     others = np.full((rows, k), -np.inf)
@@ -210,13 +211,13 @@ def _opponents(lower: Floats, upper: Floats, members: Mask, k: int) -> tuple[Flo
         depth = min(k, n - size)
         if depth:
             others[row, k - depth :] = largest_descending(upper[row][None, ~inside], depth)[0, ::-1]
-        others[row, size:] = np.inf  # no more than the set has can stay
+        others[row, size:] = np.inf  # an overlap cannot exceed the size of the set
     return strongest, others
 
 
 def levels_certified(ladder: Floats, ratios: Floats, *, closed: bool = False) -> Integers:
-    """How many levels of a ladder hold at every ratio, shape (N, R); if ``closed``, also at its entry."""
-    # Rounding may break the order by an ulp. A level counts only if all levels before it hold.
+    """Count the ladder's entries above each ratio (or equal to it, if ``closed``), shape (N, R)."""
+    # Rounding may break the order of entries by an ulp. An entry counts only if all entries before it count.
     falling = np.minimum.accumulate(ladder, axis=1)
     side: Literal["left", "right"] = "left" if closed else "right"
     levels = [ladder.shape[1] - np.searchsorted(row[::-1], ratios, side=side) for row in falling]
@@ -224,7 +225,7 @@ def levels_certified(ladder: Floats, ratios: Floats, *, closed: bool = False) ->
 
 
 def ladder_between(strong: Floats, weak: Floats) -> Floats:
-    """(Φ⁻¹(strong) − Φ⁻¹(weak)) / 2, −∞ where an end leaves no room, +∞ where there is no opponent."""
+    """Return (Φ⁻¹(strong) − Φ⁻¹(weak)) / 2: −∞ if ``strong`` ≤ 0 or ``weak`` ≥ 1, +∞ if ``weak`` = −∞ (no opponent)."""
     with np.errstate(invalid="ignore"):
         ladder = (probit(np.clip(strong, 0.0, 1.0)) - probit(np.clip(weak, 0.0, 1.0))) / 2.0
     ladder[np.isnan(ladder)] = -np.inf
@@ -233,6 +234,6 @@ def ladder_between(strong: Floats, weak: Floats) -> Floats:
 
 
 def largest_descending(values: Floats, depth: int) -> Floats:
-    """The ``depth`` largest entries of every row, in descending order."""
+    """Return the ``depth`` largest entries of every row, in descending order."""
     cut = values.shape[1] - depth
     return np.asarray(-np.sort(-np.partition(values, cut, axis=1)[:, cut:], axis=1))

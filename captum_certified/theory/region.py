@@ -10,15 +10,15 @@ from captum_certified.theory.shift import Floats, shift
 
 __all__ = ["dkw_half_width", "region_mass", "region_mass_bounds"]
 
-# Sums over thousands of draws have a smaller rounding error than this.
+# Lowers a bound by more than the rounding error of sums over thousands of draws.
 _INWARD = 1.0 - 1e-12
 
 
 def region_mass(fractions: Floats, *, ratio: float, alpha: float) -> Floats:
-    """S6. A lower bound on the mean fraction of the saliency in a region, at every input within r·σ.
+    """S6. Return a lower bound on the mean fraction of the saliency in a region, at every input within r·σ.
 
     Args:
-        fractions: T, the share of each draw's map that lies in the region, in [0, 1], shape (N, q), q ≥ 2.
+        fractions: T, the fraction of each draw's map that lies in the region, shape (N, q), q ≥ 2.
         ratio: ρ/σ ≥ 0.
         alpha: Probability that the bound is wrong, for each example.
 
@@ -26,7 +26,7 @@ def region_mass(fractions: Floats, *, ratio: float, alpha: float) -> Floats:
         Shape (N,), in [0, 1].
 
     Source:
-        The largest of three bounds, each at α/3. The bound by the distribution is from Kumar et al. (2020).
+        The largest of three bounds, each at level α/3. The bound from the distribution is by Kumar et al. (2020).
 
     Example:
         >>> region_mass(np.full((1, 1000), 0.8), ratio=0.5, alpha=0.05).round(3)
@@ -37,15 +37,16 @@ def region_mass(fractions: Floats, *, ratio: float, alpha: float) -> Floats:
 
 
 def region_mass_bounds(fractions: Floats, *, ratio: float, alpha: float) -> tuple[Floats, Floats, Floats]:
-    """Return the three bounds of S6, each at α/3: by the mean, by the distribution, and by the variance.
+    """Return the three bounds of S6, each at level α/3: from the mean, the distribution, and the variance of T.
 
     Args:
-        fractions: T of every draw, shape (N, q), q ≥ 2.
+        fractions: T, the fraction of each draw's map that lies in the region, shape (N, q), q ≥ 2.
         ratio: ρ/σ ≥ 0.
-        alpha: Probability that any of them is wrong, for each example.
+        alpha: Probability that any of the three bounds is wrong, for each example.
 
     Returns:
-        Φ(Φ⁻¹(lo) − r);  ∫₀¹ Φ(Φ⁻¹(P̂[T > u] − DKW) − r) du;  mean − sqrt(e^{r²} − 1)·sd.
+        Φ(Φ⁻¹(lo) − r);  ∫₀¹ Φ(Φ⁻¹(P̂[T > u] − DKW) − r) du;  mean − sqrt(e^{r²} − 1)·sd. Here lo and mean are lower
+        bounds on the mean of T, and sd is an upper bound on its standard deviation. Each has shape (N,).
 
     Example:
         >>> bounds = region_mass_bounds(np.full((1, 1000), 0.8), ratio=0.5, alpha=0.05)
@@ -68,14 +69,14 @@ def region_mass_bounds(fractions: Floats, *, ratio: float, alpha: float) -> tupl
 
 
 def dkw_half_width(n_samples: int, tail: float) -> float:
-    """Return the one-sided Dvoretzky–Kiefer–Wolfowitz band of an empirical distribution: sqrt(ln(1/tail)/(2q)).
+    """Return the width sqrt(ln(1/tail)/(2q)) of the one-sided Dvoretzky–Kiefer–Wolfowitz confidence band.
 
     Args:
         n_samples: Number of draws q.
         tail: Probability that the band misses, at most 1/2.
 
     Returns:
-        The half width of the band.
+        The width of the band on one side of the empirical distribution function.
 
     Source:
         Massart (1990).

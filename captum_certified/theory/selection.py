@@ -1,4 +1,4 @@
-"""Decisions of most noisy copies of every perturbed input: the features they select, and the class they predict."""
+"""Certified decisions of most noisy copies of every perturbed input: selected features, and predicted classes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ __all__ = ["class_ratio", "selection", "selection_ratios"]
 
 
 def selection(lower: Floats, upper: Floats, *, ratio: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """B5. Per-feature selection: Φ(Φ⁻¹(lo) − r) > ½ selects, Φ(Φ⁻¹(hi) + r) < ½ rejects, anything else abstains.
+    """B5. Decide for every feature whether most noisy copies of every perturbed input select it, or most reject it.
+
+    The feature is selected if Φ(Φ⁻¹(lo) − r) > ½, and rejected if Φ(Φ⁻¹(hi) + r) < ½. Otherwise there is no decision.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -48,7 +50,7 @@ def selection_ratios(lower: Floats, upper: Floats) -> Floats:
 
 
 def class_ratio(kept: NDArray[np.int64], copies: NDArray[np.int64], *, alpha: float) -> Floats:
-    """Return the radius up to which most noisy copies are certified to keep a class that was named beforehand.
+    """Return the radius up to which most noisy copies provably have a class that was chosen before sampling.
 
     Args:
         kept: How many noisy copies of every example have the class, shape (N,).
@@ -56,8 +58,8 @@ def class_ratio(kept: NDArray[np.int64], copies: NDArray[np.int64], *, alpha: fl
         alpha: Probability that the statement about an example may fail.
 
     Returns:
-        Shape (N,): Φ⁻¹ of the lower Clopper–Pearson end, the supremum of ρ/σ, rounded down by 1 in 10⁹; 0 if the end is
-        not above one half.
+        Shape (N,): the supremum of ρ/σ, rounded down by 1 in 10⁹. This is Φ⁻¹ of the lower Clopper–Pearson end, or 0
+        if that end is at most ½.
 
     Source:
         Cohen, Rosenfeld, and Kolter (2019), Theorem 1 with p_B = 1 − p_A.

@@ -1,25 +1,25 @@
-"""Sequential sampling: when the certificates of a growing sample are computed, and what every such look costs."""
+"""Sequential sampling: the interim looks, at which certificates of the draws so far are computed, and their levels."""
 
 __all__ = ["look_level", "look_sizes"]
 
 
 def look_level(alpha: float, look: int) -> float:
-    """Q1. Level of one of many looks, so that the statements of all of them hold together.
+    """Q1. Return the level of one of many interim looks, such that the statements of all looks hold together.
 
     Look j spends α_j = α/(j(j+1)) = α/j − α/(j+1). A sum of differences telescopes: the first J levels add up to
-    α − α/(J+1) < α, whatever J. If the statement of look j fails with probability at most α_j for every j, one of
-    them fails with probability less than α. So the statement at which one *stops* holds with probability at least
-    1 − α, however the data decide when to stop and whatever is stated there.
+    α − α/(J+1) < α, for every J. If the statement of every look j fails with probability at most α_j, at least one of
+    them fails with probability less than α. So the statement of the look at which sampling *stops* holds with
+    probability at least 1 − α, even if the draws decide when to stop and what is stated.
 
     Args:
-        alpha: Probability that any statement may fail.
-        look: Number of the look j, from 1. The numbers of draws of all looks are fixed before sampling.
+        alpha: α, the probability that at least one look's statement may fail.
+        look: j, counted from 1. The number of draws at every look is fixed before sampling.
 
     Returns:
         α_j.
 
     Source:
-        The union bound; spending by looks is as in sequential clinical trials.
+        The union bound. Sequential clinical trials also divide their level among interim looks.
 
     Example:
         >>> [round(1 / look_level(1.0, look)) for look in (1, 2, 3, 4)]
@@ -29,13 +29,13 @@ def look_level(alpha: float, look: int) -> float:
 
 
 def look_sizes(block: int, most: int) -> list[int]:
-    """Return the numbers of draws at which to look: 1, 2, 4, … blocks, and the most draws that there may be.
+    """Return the numbers of draws at all interim looks: 1, 2, 4, … blocks, and finally ``most`` draws.
 
-    A look that is one draw before the last is left out, because a single draw has no covariance.
+    A look one draw before the last look is left out, because the single draw between them has no covariance.
 
     Args:
-        block: Draws in a block.
-        most: The most draws, not necessarily whole blocks.
+        block: Number of draws in a block.
+        most: The largest number of draws, not necessarily a multiple of ``block``.
 
     Returns:
         Increasing numbers, the last of which is ``most``.

@@ -1,6 +1,6 @@
-"""How far a smoothed score can move when the input moves: Lemma 1, Theorem 1, Corollary 1, and bounds on fresh maps.
+"""How far a smoothed score can move when the input moves: Lemma 1, Theorem 1, Corollary 1, and B6.
 
-Distances enter as ``ratio`` = ρ/σ, the radius of the perturbation in standard deviations of the noise.
+The radius of the perturbation enters as ``ratio`` = ρ/σ, in standard deviations of the noise.
 """
 
 import numpy as np
@@ -29,10 +29,10 @@ def probit(probability: ArrayLike) -> Floats:
 
 
 def shift(probability: ArrayLike, steps: ArrayLike) -> Floats:
-    """Lemma 1. Φ(Φ⁻¹(h) + steps): where a smoothed score can be after moving ``steps`` standard deviations.
+    """Lemma 1. Return Φ(Φ⁻¹(h) + steps), the bound on a smoothed score h after the input moves by ``steps``·σ.
 
-    x ↦ Φ⁻¹(h(x)) is (1/σ)-Lipschitz for every map f with values in [0, 1], so a score h becomes at most
-    ``shift(h, r)`` and at least ``shift(h, -r)`` within a distance r·σ.
+    x ↦ Φ⁻¹(h(x)) is (1/σ)-Lipschitz for every map f with values in [0, 1]. If the input moves by at most r·σ, a score
+    h therefore stays between ``shift(h, -r)`` and ``shift(h, r)``.
 
     Args:
         probability: Scores in [0, 1].
@@ -52,7 +52,7 @@ def shift(probability: ArrayLike, steps: ArrayLike) -> Floats:
 
 
 def lower_bound(probability: ArrayLike, *, ratio: float) -> Floats:
-    """Theorem 1. L(z) = Φ(Φ⁻¹(z) − 2ρ/σ): L(h_i(x)) ≥ h_j(x) implies h_i(x̃) ≥ h_j(x̃) for ‖x̃ − x‖ ≤ ρ.
+    """Theorem 1. Return L(z) = Φ(Φ⁻¹(z) − 2ρ/σ). If L(h_i(x)) ≥ h_j(x), then h_i(x̃) ≥ h_j(x̃) for ‖x̃ − x‖ ≤ ρ.
 
     Args:
         probability: Population scores z in [0, 1].
@@ -94,7 +94,9 @@ def hoeffding_half_width(tail: ArrayLike, n_samples: ArrayLike) -> Floats:
 
 
 def empirical_lower_bound(mean: ArrayLike, *, half_width: ArrayLike, ratio: float) -> Floats:
-    """Corollary 1. L̂(z) = Φ(Φ⁻¹(z − c) − 2ρ/σ) − c for empirical scores; −c, no guarantee, where z ≤ c.
+    """Corollary 1. Return L̂(z) = Φ(Φ⁻¹(z − c) − 2ρ/σ) − c, which replaces L(z) of Theorem 1 for empirical scores.
+
+    Where z ≤ c, the value is −c, which guarantees nothing.
 
     Args:
         mean: Empirical scores ĥ in [0, 1].
@@ -119,14 +121,14 @@ def empirical_lower_bound(mean: ArrayLike, *, half_width: ArrayLike, ratio: floa
 def release_bounds(
     lower: Floats, upper: Floats, *, ratio: float, tail: float, fresh_samples: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """B6. Bounds on each score of a freshly sampled map at the perturbed input.
+    """B6. Return bounds on each score of a freshly sampled map at the perturbed input.
 
-    The shifted ends are widened by Hoeffding's c′ of the fresh draws. The perturbed input must be chosen without
-    seeing these draws.
+    The interval of each score is shifted by r and then widened by Hoeffding's half width c′ of the fresh draws. The
+    perturbed input must be chosen without seeing the fresh draws.
 
     Args:
-        lower: Lower ends at the observed input, at half the level, shape (N, n).
-        upper: Upper ends at the observed input, at half the level, shape (N, n).
+        lower: Lower ends of the intervals at the observed input, at level α/2, shape (N, n).
+        upper: Upper ends of the intervals at the observed input, at level α/2, shape (N, n).
         ratio: ρ/σ ≥ 0.
         tail: Probability that one side of one fresh score may miss: α/(4n).
         fresh_samples: Number of fresh draws q′.

@@ -216,7 +216,7 @@ def test_argmax_without_classes(method, entry):
 @everywhere
 @pytest.mark.parametrize("groups", ["pixels", "channel", ""])
 def test_named_groups(entry, groups):
-    with pytest.raises(InvalidInputError, match="Expected `groups` to be None, 'channels', or integer masks, got "):
+    with pytest.raises(InvalidInputError, match="Expected `groups` to be None, 'channels', 'patches:S' with"):
         call(entry, groups=groups)
 
 

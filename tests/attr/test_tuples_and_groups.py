@@ -11,7 +11,7 @@ from captum.attr import (
     Saliency,
 )
 from captum.testing.helpers import basic_models
-from networks import GateNet
+from networks import GateNet, cnn, images
 from torch import nn
 from torch.testing import assert_close
 
@@ -24,6 +24,7 @@ from captum_certified import (
     UniformGradient,
     Upsampled,
 )
+from captum_certified.maps import FeatureLayout
 from captum_certified.sampling import make_noise
 
 
@@ -333,3 +334,41 @@ def test_one_row_that_differs_by_a_kink_is_tolerated():
         torch.full((2, 6), 3.0), nt_samples=8, stdevs=0.1, target=0
     )
     assert len(smoothed) == 2
+
+
+# -- patches -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("height", "width", "cells"), [(4, 6, 6), (5, 7, 12), (1, 1, 1)])
+def test_patches_are_cells_of_pixels_over_all_channels(height, width, cells):
+    map_ = torch.randn(2, 3, height, width)
+    layout = FeatureLayout.of([map_], is_tuple=False, rows=2, groups="patches:2")
+    assert layout.n_features == cells
+    features = layout.flatten([map_], 2)
+    across = -(-width // 2)
+    for cell in range(cells):
+        y, x = 2 * (cell // across), 2 * (cell % across)
+        assert_close(features[:, cell], map_[:, :, y : y + 2, x : x + 2].abs().flatten(1).sum(dim=1))
+
+
+def test_patches_equal_an_integer_mask():
+    model, x = cnn(), images(2)
+    explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.25)
+    height, width = x.shape[2:]
+    mask = (torch.arange(height)[:, None] // 2) * 100 + torch.arange(width)[None] // 2
+    settings = {"nt_samples": 32, "stdevs": 0.3, "target": 0, "seed": 0}
+    one = explainer.sample(x, groups="patches:2", **settings)
+    two = explainer.sample(x, groups=mask[None, None], **settings)
+    assert torch.equal(one.counts, two.counts)
+    assert one.setup["groups"] == "patches:2"
+
+
+@pytest.mark.parametrize("groups", ["patches:0", "patches:", "patches:-1", "patches:2.5", "patches", "Patches:2"])
+def test_other_names_of_groups_are_refused(groups):
+    with pytest.raises(InvalidInputError, match=r"'patches:S' with a side S from 1 in pixels, or integer masks, got "):
+        SparsifiedSmoothGrad(Saliency(cnn())).sample(images(1), nt_samples=2, stdevs=0.1, target=0, groups=groups)
+
+
+def test_patches_need_maps_of_pictures():
+    with pytest.raises(InvalidInputError, match=r"Expected maps of shape \(N, C, H, W\) for `groups`='patches:2', got"):
+        FeatureLayout.of([torch.zeros(2, 6)], is_tuple=False, rows=2, groups="patches:2")
