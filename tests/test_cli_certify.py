@@ -372,9 +372,9 @@ def test_shards_of_a_command_certify_each_image_once(folder, capsys):
     printed = capsys.readouterr().out.splitlines()
     fixed = "Target, baselines, reference distributions, groups, regions and further arguments are held fixed at every"
     assert [line.split(":")[0] for line in printed if not line.startswith(fixed)] == [
-        "one.png", "Results", "two.jpg", "Results",
+        "one.png", "L2 radius 0.03", "Results", "two.jpg", "L2 radius 0.03", "Results",
     ]  # fmt: skip
-    assert [line.startswith(fixed) for line in printed] == [False, True, False] * 2
+    assert [line.startswith(fixed) for line in printed] == [False, True, False, False] * 2
     assert call(folder, "one.png", "two.jpg", "--out", "results", samples=16) == 0
     assert "2 examples (2 kept)" in capsys.readouterr().out
     for wrong in ("0/2", "3/2", "2", "a/b"):
@@ -553,7 +553,11 @@ def test_an_explained_class_that_is_not_predicted_is_printed(folder, capsys):
     main(["certify", "one.png", *arguments, "--target", str(other), "--out", "other"])
     printed = capsys.readouterr().out
     assert f"class {other} explained, {predicted} predicted, at least" in printed
-    shared = r"confidence 0.95\); \d+\.\d% of the smoothed map's top 87 are in the plain map's"
+    others = r"\d+\.\d% by chance, \d+\.\d% by brightness, \d+\.\d% by random weights: margin [+-]\d+\.\d points"
+    shared = (
+        rf"confidence 0.95\); at least \d+\.\d% of the plain map's \({others}\); "
+        r"\d+\.\d% of the smoothed map's top 87 are in the plain map's"
+    )
     assert re.search(shared, printed)
 
 
@@ -562,7 +566,7 @@ def test_too_few_draws_are_named_where_nothing_is_proved(folder, capsys):
         ["certify", "one.png", "--model", f"{folder}:already", "--size", "12", "--samples", "4", "--radius", "9", "-q"]
     )
     assert "at least 0.0%" in (printed := capsys.readouterr().out)
-    few = "under bound 'best', beyond 2K − n, no map of 432 features can be certified at this radius\n"
+    few = "under bound 'best', beyond 2K − n, no map of 432 features can be certified at this radius"
     assert f"nothing is proved: {few}" in printed
 
 
@@ -571,7 +575,7 @@ def test_another_seed_is_advised_where_enough_draws_prove_nothing(folder, capsys
     main(["certify", "one.png", "--model", f"{folder}:already", *settings])
     assert (
         "; nothing is proved: choose --samples, --sigma and --radius with another --seed, on other images if you can, "
-        "then certify once\n"
+        "then certify once"
     ) in capsys.readouterr().out
 
 

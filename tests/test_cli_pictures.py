@@ -70,7 +70,7 @@ def test_unusual_files_are_certified_with_the_right_pixels_or_refused_in_one_lin
     assert len(list(Path("results").glob("*.npz"))) == 5
     assert printed.err == ""
     # One line for each file, two lines of summary, and the folder of the results.
-    assert len(printed.out.splitlines()) <= 10 + 3
+    assert len(printed.out.splitlines()) <= 10 + 4
 
 
 def save_turned(path, orientation=6):

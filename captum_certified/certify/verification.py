@@ -1,5 +1,6 @@
 """Verification of a certificate: recompute it from its map, and compare."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -12,8 +13,9 @@ from captum_certified.certify.reference import recorded_reference
 from captum_certified.certify.region import RegionCertificate
 from captum_certified.certify.selection import SelectionCertificate
 from captum_certified.certify.top_k import TopKCertificate
+from captum_certified.storage import Json
 
-__all__ = ["agrees", "certifier_of", "recompute"]
+__all__ = ["agrees", "certifier_of", "curve_of", "recompute"]
 
 # Bounds that belong to one kind of certificate. A certifier cannot choose them.
 _OF_ONE_KIND = frozenset({THEOREM3, "region"})
@@ -52,6 +54,13 @@ def certifier_of(certificate: Certificate) -> Certifier:
     """Return the certifier with the confidence, the bound and the violations of a certificate."""
     bound = BEST if certificate.bound in _OF_ONE_KIND else certificate.bound
     return Certifier(confidence=certificate.confidence, bound=bound, violations=certificate.violations)
+
+
+def curve_of(certificate: TopKCertificate, radii: Sequence[float]) -> list[Json]:
+    """Return the overlaps of a certificate of one example at several radii, by its bound, confidence and violations."""
+    reference = recorded_reference(certificate.reference)
+    overlaps = certifier_of(certificate).top_k_curve(certificate.map, k=certificate.k, radii=radii, reference=reference)
+    return list(overlaps[0].tolist())
 
 
 def agrees(certificate: Certificate) -> bool:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # it imports torchvision
 __all__ = [
     "box",
     "count_or_fraction",
+    "groups",
     "numbers",
     "part",
     "positive_integer",
@@ -86,6 +87,20 @@ def box(text: str) -> tuple[float, float, float, float]:
     if len(corners) != 4 or not (corners[0] < corners[2] and corners[1] < corners[3]):
         raise argparse.ArgumentTypeError(f"expected X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1, got {text}")
     return corners[0], corners[1], corners[2], corners[3]
+
+
+def groups(text: str) -> str:
+    """Parse ``channels`` or ``patches:S``."""
+    from captum_certified.exceptions import InvalidInputError
+    from captum_certified.maps.feature_layout import check_group_name
+
+    try:
+        check_group_name(text)
+    except InvalidInputError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected channels, or patches:S with a side S from 1 in pixels, got {text}"
+        ) from error
+    return text
 
 
 def size(text: str) -> "Framing":

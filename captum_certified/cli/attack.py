@@ -17,7 +17,15 @@ from captum_certified.certify.written_numbers import ceiled_percent, floored_per
 from captum_certified.cli.arguments import positive_integer, surrogate
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import ADVICE, Commands, Group, add_exif, add_explanation, add_model, add_verbosity
-from captum_certified.cli.output import check_folder, check_json, conditions_of, text_stream, write_json
+from captum_certified.cli.output import (
+    check_folder,
+    check_json,
+    conditions_of,
+    set_of,
+    text_stream,
+    units_of,
+    write_json,
+)
 from captum_certified.metrics import top_k_intersection
 from captum_certified.randomness import derived_seed, fresh_seed
 from captum_certified.robust import Challenge, InterpretationAttack, Surrogate, challenge_certificate
@@ -102,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         record, line = _attacked(path, name, explainer, loaded, arguments)
         records.append(record)
         print(line, file=stream, flush=True)
-    for condition in conditions_of(records):
+    for condition in (*conditions_of(records), *units_of(records)):
         print(condition, file=stream, flush=True)
     print(f"Results: {arguments.out}", file=stream, flush=True)
     write_json(records, arguments.json)
@@ -127,7 +135,7 @@ def _attacked(
 def _attack(
     path: Path, name: str, explainer: SmoothedAttribution, loaded: "LoadedModel", arguments: argparse.Namespace
 ) -> tuple[JsonObject, str]:
-    from captum_certified.cli.image_sources import prediction_of
+    from captum_certified.cli.image_sources import prediction_of, reference_of, units_note
     from captum_certified.images.framing import load_image
 
     image, _ = load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)
@@ -143,6 +151,7 @@ def _attack(
         stdevs=arguments.sigma,
         nt_samples_batch_size=arguments.batch_size,
         groups=arguments.groups,
+        reference=reference_of(path, image, loaded, arguments),
         seed=arguments.seed,
         show_progress=not arguments.quiet,
     )
@@ -168,6 +177,7 @@ def _attack(
     notes: JsonObject = {
         "image": str(path),
         "prediction": prediction,
+        "everyday_units": units_note(image, arguments.radius),
         "attack": {
             "overlap_fraction": challenge.overlap_fraction.tolist(),
             "plain_overlap_fraction": [plain.overlap_fraction],
@@ -181,10 +191,12 @@ def _attack(
         },
     }
     _write(arguments.out / name, challenge, plain, inputs, notes)
+    of_set = certificate.reference != "own"
+    what = f"{set_of(certificate.to_dict())} in the smoothed map's" if of_set else "the smoothed one's"
     line = (
         f"{path}: class {prediction}, within L2 radius {rounded_down(certificate.at_radius)} an attack leaves "
         f"{ceiled_percent(plain.overlap_fraction)}% of the plain map's top {certificate.k} and "
-        f"{ceiled_percent(float(challenge.overlap_fraction[0]))}% of the smoothed one's, measured from "
+        f"{ceiled_percent(float(challenge.overlap_fraction[0]))}% of {what}, measured from "
         f"{int(certificate.n_samples[0])} fresh draws; {floored_percent(float(certificate.overlap_fraction[0]))}% is "
         f"certified of the exact smoothed map ({certificate.bound}, confidence "
         f"{written_confidence(certificate.confidence)})"
@@ -229,11 +241,12 @@ def _plain_attack(
         show_progress=not arguments.quiet,
     )
     [perturbed] = as_tuple(result.perturbed)
-    before, after = (
-        _by_feature(method.attribute(points.clone().requires_grad_(), target=target).detach(), certificate)
-        for points in (inputs, perturbed)
-    )
-    [kept] = top_k_intersection(before, after, k=certificate.k).tolist()
+    layout = certificate.map.layout
+    maps = [method.attribute(x.clone().requires_grad_(), target=target).detach().cpu() for x in (inputs, perturbed)]
+    before, after = (layout.unflatten(layout.flatten([one], 1)) for one in maps)
+    assert isinstance(before, Tensor)  # noqa: S101  for the type checker: the image is one tensor
+    assert isinstance(after, Tensor)  # noqa: S101
+    [kept] = top_k_intersection(layout.group_means([before]), layout.group_means([after]), k=certificate.k).tolist()
     return _PlainAttack(type(method).__name__, perturbed, before, after, kept, result.surrogate)
 
 
@@ -257,16 +270,11 @@ def _figure(challenge: Challenge, plain: _PlainAttack, inputs: Tensor) -> Figure
     figure, _ = attack_figure(
         torch.cat([inputs, inputs]).float().cpu(),
         torch.cat([plain.perturbed, *as_tuple(challenge.perturbed)]).float().cpu(),
-        torch.cat([plain.before, _by_feature(mean, certificate)]),
-        torch.cat([plain.after, _by_feature(attacked_mean, certificate)]),
+        torch.cat([plain.before.double(), mean]),
+        torch.cat([plain.after.double(), attacked_mean]),
         k=certificate.k,
+        groups=certificate.map.layout.group_ids,
         certified=[None, float(certificate.overlap_fraction[0])],
         names=[f"plain {plain.method}", f"smoothed over {int(certificate.n_samples[0])} draws"],
     )
     return figure
-
-
-def _by_feature(maps: Tensor, certificate: TopKCertificate) -> Tensor:
-    """Return the magnitudes of the features of a certificate: of entries, or of pixels, summed over their channels."""
-    magnitudes = maps.abs().double().cpu()
-    return magnitudes.sum(dim=1) if certificate.map.layout.by_channel else magnitudes

@@ -15,7 +15,16 @@ from captum_certified.certify.written_numbers import floored_percent, rounded_do
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.image_files import check_outputs, expanded
 from captum_certified.cli.options import ADVICE, Commands, Group, add_exif, add_explanation, add_model, add_verbosity
-from captum_certified.cli.output import check_folder, check_json, conditions_of, text_stream, write_json
+from captum_certified.cli.output import (
+    check_folder,
+    check_json,
+    compared,
+    conditions_of,
+    set_of,
+    text_stream,
+    units_of,
+    write_json,
+)
 from captum_certified.cli.process import process_group
 from captum_certified.theory import look_level
 
@@ -144,7 +153,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if everyone.is_first:
             if len(summary) != 1:
                 print(summary, file=stream, flush=True)
-            for line in conditions_of([result.record for result in summary]):
+            records = [result.record for result in summary]
+            for line in (*conditions_of(records), *units_of(records)):
                 print(line, file=stream, flush=True)
             if arguments.out is not None:
                 print(f"Results: {arguments.out}", file=stream, flush=True)
@@ -161,7 +171,12 @@ def _job(explainer: SmoothedAttribution, arguments: argparse.Namespace) -> "Job"
 
     return Job(
         certifier=Certifier(explainer, confidence=arguments.confidence, bound=arguments.bound),
-        goal=Goal(k=arguments.k, radius=arguments.radius, overlap=arguments.overlap),
+        goal=Goal(
+            k=arguments.k,
+            radius=arguments.radius,
+            overlap=arguments.overlap,
+            reference="plain" if arguments.reference == "plain" else None,
+        ),
         sampling=CallSettings(
             nt_samples=arguments.samples,
             nt_samples_batch_size=arguments.batch_size,
@@ -210,14 +225,25 @@ def _sentence(result: "ExampleResult") -> str:
         return f"{record['image']}: failed: {record['error']}"
     text = (
         f"{record['image']}: {_explained(result)}, at least {floored_percent(record['overlap_fraction'][0])}% of "
-        f"the smoothed map's top {record['k']} features survive L2 radius {rounded_down(record['radius'])} "
+        f"{set_of(record)} survive L2 radius {rounded_down(record['radius'])} "
         f"({record['bound']}, confidence {written_confidence(record['confidence'])})"
     )
+    plain = record["of_plain"]
+    if record["reference"] != "own":
+        text += f" {compared(record)}"
+    elif plain is not None:
+        text += f"; at least {floored_percent(plain['overlap_fraction'][0])}% of the plain map's {compared(plain)}"
     if record["plain_overlap"]:
         shared = floored_percent(record["plain_overlap"][0] / record["k"])
         text += f"; {shared}% of the smoothed map's top {record['k']} are in the plain map's"
     if not record["overlap"][0]:
         text += f"; nothing is proved: {_advice(result)}"
+    if record["class_kept"]:
+        text += f"; {floored_percent(record['class_kept'][0])}% of noisy copies keep the class"
+        if record["class_radius"][0]:
+            radius = rounded_down(record["class_radius"][0], digits=3)
+            text += f", most of them within L2 radius {radius} with a confidence of its own"
+    text += "".join(f"; caution: {caution}" for caution in record["cautions"][0])
     if record["stopped"]:
         text += f", {record['stopped'][0]} after {record['n_samples'][0]} draws"
     if "region" in record:

@@ -11,14 +11,19 @@ from torch import Tensor, nn
 from captum_certified._captum import as_tuple
 from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.certify import TopKCertificate
+from captum_certified.certify.reference import Reference
 from captum_certified.cli.models import LoadedModel
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.images.framing import load_image_and_region
+from captum_certified.images.everyday_units import radius_in_units
+from captum_certified.images.framing import load_image_and_region, load_mask
+from captum_certified.maps import FeatureLayout
 from captum_certified.runs.examples import Example, Source
-from captum_certified.storage import atomic_write
+from captum_certified.storage import Json, atomic_write
 from captum_certified.visualization import certificate_figure, report
 
-__all__ = ["image_sources", "prediction_of", "write_pictures"]
+__all__ = ["image_sources", "prediction_of", "reference_of", "units_note", "write_pictures"]
+
+_WHOLE = 0.5  # a group is marked if at least this fraction of it is
 
 
 def image_sources(
@@ -29,7 +34,7 @@ def image_sources(
     Args:
         files: Image files with their names.
         loaded: The model.
-        arguments: ``target``, ``region``, ``channels``, ``exif``, ``device``, ``dtype``.
+        arguments: ``target``, ``region``, ``reference``, ``groups``, ``channels``, ``exif``, ``device``, ``dtype``.
     """
     for path, name in files:
         yield Source(name, functools.partial(_example, path, loaded, arguments), notes={"image": str(path)})
@@ -42,8 +47,70 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
     prediction = prediction_of(loaded.model, inputs)
     target = prediction if arguments.target == "predicted" else arguments.target
-    notes = {"prediction": prediction, "explained": target}
-    return Example(inputs=inputs, target=target, region=region, notes=notes)
+    reference = reference_of(path, image, loaded, arguments)
+    mask = reference if isinstance(reference, Tensor) else None  # the plain map is the reference of the whole run
+    notes: dict[str, Json] = {"prediction": prediction, "explained": target}
+    notes["everyday_units"] = units_note(image, arguments.radius)
+    return Example(inputs=inputs, target=target, region=region, reference=mask, notes=notes)
+
+
+def units_note(image: Tensor, radius: float) -> dict[str, Json]:
+    """Return the sizes of changes that everybody knows, for the record of an image."""
+    units = radius_in_units(radius, image)
+    assert units.jpeg is not None  # noqa: S101  for the type checker: framed images are pictures
+    assert units.shift is not None  # noqa: S101
+    return {
+        "grey_levels": units.grey_levels,
+        "rounding": units.rounding,
+        "jpeg": float(units.jpeg),
+        "shift": float(units.shift),
+    }
+
+
+def reference_of(path: Path, image: Tensor, loaded: LoadedModel, arguments: argparse.Namespace) -> Reference:
+    """Return the reference set that the command line names for an image.
+
+    Args:
+        path: The image file.
+        image: The framed image.
+        loaded: The model.
+        arguments: ``reference``, ``groups``, ``channels``, ``exif``.
+
+    Returns:
+        ``None``, ``"plain"``, or the features that a mask marks, bool, shape (1, n).
+
+    Raises:
+        InvalidInputError: The mask is missing, does not fit, or marks no feature.
+        OSError: A file cannot be opened.
+    """
+    if arguments.reference in (None, "plain"):
+        plain: Reference = arguments.reference
+        return plain
+    mask = load_mask(
+        _mask_file(Path(arguments.reference), path),
+        loaded.framing,
+        path,
+        channels=arguments.channels,
+        exif=arguments.exif,
+    )
+    layout = FeatureLayout.of([image], is_tuple=False, rows=1, groups=arguments.groups)
+    features = layout.group_means([mask.double()]) >= _WHOLE
+    if not bool(features.any()):
+        raise InvalidInputError(
+            f"Expected `--reference` {arguments.reference} to mark at least half of one feature, got none; smaller "
+            "`--groups` have smaller features."
+        )
+    return features
+
+
+def _mask_file(given: Path, image: Path) -> Path:
+    """Return the mask of an image: a file, or the file of the image's name in a folder."""
+    if not given.is_dir():
+        return given
+    found = sorted(path for path in given.iterdir() if path.stem == image.stem)
+    if len(found) != 1:
+        raise InvalidInputError(f"Expected one mask named {image.stem} in `--reference` {given}, got {len(found)}.")
+    return found[0]
 
 
 def write_pictures(

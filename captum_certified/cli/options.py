@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from captum_certified.cli.arguments import (
     count_or_fraction,
+    groups,
     numbers,
     positive_integer,
     positive_number,
@@ -92,7 +93,19 @@ def add_explanation(group: Group) -> None:
         "--sigma", type=positive_number, default=0.2, metavar="N", help="standard deviation of the noise"
     )
     group.add_argument("--tau", type=float, default=0.1, metavar="N", help="fraction of features salient in a draw")
-    group.add_argument("--groups", choices=("channels",), help="make the channels of a pixel one feature")
+    group.add_argument(
+        "--groups",
+        type=groups,
+        metavar="channels|patches:S",
+        help="make the channels of a pixel, or a cell of S × S pixels, one feature",
+    )
+    group.add_argument(
+        "--reference",
+        metavar="plain|FILE",
+        help="certify how much of this set stays in the top set: of the plain map's top set, or of the pixels that a "
+        "mask marks (an image or array of the size of the file, or a folder with a mask of each image's name); without, "
+        "both the smoothed map's own top set and the plain map's are certified",
+    )
     group.add_argument("--confidence", type=float, default=0.95, metavar="N", help="for each image")
     group.add_argument("--bound", default="best", help="the bound that proves it")
     group.add_argument("--batch-size", type=positive_integer, metavar="N", help="draws computed together")

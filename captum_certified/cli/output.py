@@ -6,11 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
+
 from captum_certified.certify.conditions import held_fixed
+from captum_certified.certify.written_numbers import ceiled_percent
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.storage import Json, atomic_write
 
-__all__ = ["check_folder", "check_json", "conditions_of", "text_stream", "write_json"]
+__all__ = [
+    "check_folder",
+    "check_json",
+    "compared",
+    "conditions_of",
+    "set_of",
+    "text_stream",
+    "units_of",
+    "write_json",
+]
 
 STDOUT = "-"
 
@@ -64,3 +76,41 @@ def conditions_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     certified = [record for record in records if "error" not in record]
     return list(dict.fromkeys(held_fixed(record["setup"].get("target"), record["stdevs"]) for record in certified))
+
+
+def set_of(record: Mapping[str, Any]) -> str:
+    """Name the set of features that a certificate is about.
+
+    Args:
+        record: A certificate of one example as JSON values.
+    """
+    size = record["reference_size"][0]
+    named = {"own": f"the smoothed map's top {record['k']} features", "plain": f"the plain map's top {size} features"}
+    return named.get(record["reference"], f"the {size} features of the reference")
+
+
+def compared(record: Mapping[str, Any]) -> str:
+    """Return what the overlap with a reference set is to be compared with, and the margin, in brackets.
+
+    Args:
+        record: A certificate of one example, or what it says of the plain map, as JSON values.
+    """
+    known = (("chance", "chance"), ("brightness", "brightness"), ("randomised", "random weights"))
+    others = [f"{ceiled_percent(record[key][0])}% by {name}" for key, name in known if record[key] is not None]
+    return f"({', '.join(others)}: margin {100 * record['margin'][0]:+.1f} points)"
+
+
+def units_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line that compares the radius with changes that everybody knows, if the records have their sizes.
+
+    Args:
+        records: Certificates and failures as JSON values.
+    """
+    from captum_certified.images.everyday_units import EverydayUnits
+
+    sizes = [(record["radius"], record["everyday_units"]) for record in records if "everyday_units" in record]
+    if not sizes:
+        return []
+    radius, first = sizes[0]
+    each = {name: torch.tensor([units[name] for _, units in sizes], dtype=torch.float64) for name in ("jpeg", "shift")}
+    return [str(EverydayUnits(radius, first["grey_levels"], first["rounding"], **each))]

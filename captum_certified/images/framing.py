@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.orientation import UPRIGHT, Box, turned_box
 from captum_certified.images.stored_picture import StoredPicture, read_picture, transforms
 
-__all__ = ["Framing", "framed", "load_image", "load_image_and_region", "region_mask"]
+__all__ = ["Framing", "framed", "load_image", "load_image_and_region", "load_mask", "region_mask"]
+
+
+_MARKED = 0.5
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,45 @@ def load_image_and_region(
         return image, None
     mask = region_mask(box, framing, stored.size, orientation=stored.orientation if exif else UPRIGHT)
     return image, mask.expand(1, channels, -1, -1)
+
+
+def load_mask(
+    path: str | os.PathLike[str],
+    framing: Framing,
+    image: str | os.PathLike[str],
+    *,
+    channels: int = 3,
+    exif: bool = False,
+) -> Tensor:
+    """Read a mask of an image and frame it as the image is framed.
+
+    Args:
+        path: File of the mask, as in :func:`load_image`, of the size of the image's file as it is stored. Pixels of at
+            least half of the largest value are marked.
+        framing: Resize and crop.
+        image: File of the image.
+        channels: 1 or 3.
+        exif: Whether to turn the mask with the picture.
+
+    Returns:
+        Booleans of shape (1, channels, height, width). A pixel that resizing mixes is marked if at least half of it is.
+
+    Raises:
+        InvalidInputError: The file holds no image, or one of another size, or no marked pixel is in the framed image.
+        OSError: A file cannot be opened.
+    """
+    mask, picture = read_picture(path, channels=1), read_picture(image, channels=channels)
+    if mask.size != picture.size:
+        raise InvalidInputError(
+            f"Expected the mask {os.fspath(path)} to have the {picture.size[1]} × {picture.size[0]} pixels of "
+            f"{os.fspath(image)} as it is stored, got {mask.size[1]} × {mask.size[0]}."
+        )
+    if exif:
+        mask = replace(mask, orientation=picture.orientation).upright()
+    marked = framed(mask, framing) >= _MARKED
+    if not bool(marked.any()):
+        raise InvalidInputError(f"Expected the mask {os.fspath(path)} to mark a pixel of the cropped image, got none.")
+    return marked.expand(1, channels, -1, -1)
 
 
 def framed(stored: StoredPicture, framing: Framing) -> Tensor:

@@ -25,13 +25,14 @@ class AttackedExplanation:
         explainer: Computes maps and predicted classes at points. :class:`PointExplainer` says what a point is.
         objective: Name of the objective.
         k: Number of features in the top K: an int is a count, a float a fraction of the features.
-        reference: The mask for ``"region"`` or the map for ``"manipulate"``; ``None`` for other objectives.
+        reference: The mask for ``"reference"`` or ``"region"``, or the map for ``"manipulate"``; ``None`` otherwise.
         surrogate_beta: β of the softplus that replaces ReLUs in gradients. ``None``: the model itself is
             differentiated. ``"auto"``: a surrogate is used if the model runs a ReLU at the clean inputs.
 
     Attributes:
         k: Number of features in the top K, as a count.
         surrogate: The surrogate in use. Its ``beta`` is ``None`` if the model itself is differentiated.
+        members: The features to push out of the top K, shape (N, n): the clean top K, or the reference set.
         chooses_surrogate: Whether ``surrogate_beta`` is ``"auto"``.
 
     Raises:
@@ -67,6 +68,7 @@ class AttackedExplanation:
         self.k = resolved_count("k", k, self.layout.n_features)
         self.clean = CleanMaps(shares_of(features), top_k_rows(features, self.k)[0], self.layout)
         self.objective = objective_named(objective, self.clean, reference)
+        self.members = self.clean.reference_set(reference) if objective == "reference" else self.clean.top_k
 
     def values(self, points: Tensor, rows: Tensor) -> Tensor:
         """Return D of the original model, shape (R,), at points of shape (R, d); −∞ where D is not finite."""
@@ -74,9 +76,9 @@ class AttackedExplanation:
         return torch.where(torch.isfinite(values), values, torch.full_like(values, -torch.inf)).cpu().double()
 
     def overlap(self, points: Tensor) -> Tensor:
-        """Return how many features of the clean top K are in the top K at the point of each example, shape (N,)."""
+        """Return how many of :attr:`members` are in the top K at the point of each example, shape (N,)."""
         features = self._features(self.explainer.maps(points, self.all_rows), self.all_rows).nan_to_num()
-        return (top_k_rows(features, self.k)[0] & self.clean.top_k).sum(dim=1).cpu()
+        return (top_k_rows(features, self.k)[0] & self.members).sum(dim=1).cpu()
 
     def keeps_class(self, points: Tensor, rows: Tensor) -> Tensor:
         """Return whether each point has the class of its clean input, shape (R,); true for a model without classes."""

@@ -35,8 +35,9 @@ class Challenge:
         certificate: The certificate.
         perturbed: The perturbed inputs, within the radius of the certificate.
         map: The smoothed map at the perturbed inputs, over draws that neither the certificate nor the attack used.
-        overlap: How many features of the certificate's top K are in the top K of ``map``, shape (N,). Apart from the
-            sampling error of ``map``, no certificate of this top K at this radius can state a larger overlap.
+        overlap: How many features of the certificate's top K, or of its reference set, are in the top K of ``map``,
+            shape (N,). Apart from the sampling error of ``map``, no certificate of this set at this radius can state a
+            larger overlap.
         surrogate: The network whose gradients guided the attack.
     """
 
@@ -47,10 +48,11 @@ class Challenge:
     surrogate: Surrogate
 
     def __repr__(self) -> str:
-        rows, k = len(self.overlap), self.certificate.k
+        rows, of = len(self.overlap), self.certificate
+        what = f"top {of.k}" if of.reference == "own" else "reference"
         return (
             f"Challenge(mean of {rows} example{'s' * (rows != 1)}: "
-            f"{ceiled_percent(float(self.overlap_fraction.double().mean()))}% of the top {k} left within L2 radius "
+            f"{ceiled_percent(float(self.overlap_fraction.double().mean()))}% of the {what} left within L2 radius "
             f"{rounded_down(self.certificate.radius)}, "
             f"{floored_percent(float(self.certificate.overlap_fraction.double().mean()))}% certified, surrogate "
             f"{self.surrogate})"
@@ -58,8 +60,8 @@ class Challenge:
 
     @property
     def overlap_fraction(self) -> Tensor:
-        """Overlap as a fraction of K, shape (N,)."""
-        return self.overlap / self.certificate.k
+        """Overlap as a fraction of K, or of the reference set where that is smaller, shape (N,)."""
+        return self.overlap / self.certificate.reference_size.clamp_max(self.certificate.k)
 
 
 def challenge_certificate(
@@ -83,6 +85,8 @@ def challenge_certificate(
     **kwargs: Any,
 ) -> Challenge:
     """Attack a smoothed explanation within the radius of its certificate, and measure how much of the top K is left.
+
+    If the certificate is about a reference set, that set is attacked and measured.
 
     Args:
         certificate: The certificate.
@@ -140,6 +144,7 @@ def challenge_certificate(
         lower_bound=lower_bound,
         upper_bound=upper_bound,
         surrogate_beta=surrogate_beta,
+        objective="top_k" if certificate.reference == "own" else "reference",
     )
     result = attack.attack(
         inputs,
@@ -150,6 +155,7 @@ def challenge_certificate(
         target=kwargs.get("target"),
         additional_forward_args=kwargs.get("additional_forward_args"),
         attribution_kwargs={**of_attack, **of_both, "nt_samples": attack_draws},
+        reference=None if certificate.reference == "own" else layout.unflatten(certificate.members),
         keep_class=keep_class,
         seed=derived_seed(seed, _ATTACK),
         show_progress=show_progress,
@@ -170,7 +176,7 @@ def challenge_certificate(
         certificate=certificate,
         perturbed=result.perturbed,
         map=measured,
-        overlap=(certificate.top_k & torch.from_numpy(top)).sum(dim=1),
+        overlap=(certificate.members & torch.from_numpy(top)).sum(dim=1),
         surrogate=result.surrogate,
     )
 

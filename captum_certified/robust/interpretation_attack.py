@@ -32,6 +32,8 @@ class InterpretationAttack(ExplanationAttack):
     Objectives, computed from the magnitudes of the map scaled to sum 1:
 
     - ``"top_k"``: move saliency out of the K most salient features (the paper).
+    - ``"reference"``: move saliency out of the features that the mask ``reference`` marks. The overlap is then that of
+      these features with the top K at the perturbed input, the quantity of a certificate with a ``reference``.
     - ``"mass_center"``: move the centre of mass of the map away from its clean position (Ghorbani et al., 2019).
     - ``"region"``: move saliency into the region that ``reference`` marks (Ghorbani et al., 2019).
     - ``"manipulate"``: make the map look like the one in ``reference`` (Dombrowski et al., 2019).
@@ -101,7 +103,7 @@ class InterpretationAttack(ExplanationAttack):
                 ``nt_samples`` and ``stdevs`` of a smoothed attribution. All maps are measured under one seed: the
                 ``seed`` in these arguments, or by default a seed derived from the argument ``seed`` below. Gradients of
                 a smoothed attribution are taken over fresh draws in every step.
-            reference: Mask for the objective ``"region"`` or map for ``"manipulate"``, with first dimension 1 or N.
+            reference: Mask for the objectives ``"reference"`` and ``"region"``, or map for ``"manipulate"``, with first dimension 1 or N.
             keep_class: Whether the predicted class must stay the same. This has no effect if the output of the model
                 is not of shape (N, classes).
             seed: Seed of everything random; ``None`` draws a fresh one. The global generators are untouched.

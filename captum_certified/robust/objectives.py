@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.maps import FeatureLayout, region_masks
+from captum_certified.maps import FeatureLayout
+from captum_certified.maps.regions import feature_mask
 
 __all__ = ["CleanMaps", "Objective", "Reference", "check_objective", "objective_named", "shares_of"]
 
@@ -29,6 +30,13 @@ class CleanMaps:
         layout: The layout of the features in the map.
     """
 
+    def reference_set(self, reference: Reference) -> Tensor:
+        """Return the features that a mask marks, shape (N, n), or raise an InvalidInputError if the mask is no set."""
+        if not isinstance(reference, (Tensor, tuple)):
+            raise InvalidInputError(f"Expected `reference` to be one bool mask, got {type(reference).__name__}.")
+        marked = feature_mask(reference, self.layout, len(self.shares), name="reference")
+        return marked.expand(len(self.shares), -1).to(self.shares.device)
+
     shares: Tensor
     top_k: Tensor
     layout: FeatureLayout
@@ -38,9 +46,10 @@ def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Object
     """Return the objective ``name`` for N examples.
 
     Args:
-        name: ``"top_k"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``; ``"random"`` is the same as ``"top_k"``.
+        name: ``"top_k"``, ``"reference"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``; ``"random"`` is the same
+            as ``"top_k"``.
         clean: The clean maps.
-        reference: A boolean mask for ``"region"``, a map for ``"manipulate"``, structured like the explanation and
+        reference: A boolean mask for ``"reference"`` and ``"region"``, a map for ``"manipulate"``, structured like the explanation and
             with first dimension 1 or N; ``None`` for other objectives.
 
     Raises:
@@ -70,7 +79,16 @@ def _top_k(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
     The logarithm does not change the order of maps. Without the logarithm, the gradient would shrink with the fraction,
     and so would the steps, because Algorithm 1 sets the ratio of step to gradient only once, at the start.
     """
-    return lambda shares, rows: -(shares * clean.top_k[rows]).sum(dim=1).clamp_min(_TINY).log()
+    return _away_from(clean.top_k)
+
+
+def _reference(clean: CleanMaps, reference: Reference) -> Objective:
+    """Return the objective of Algorithm 1 with a reference set in place of the clean top K."""
+    return _away_from(clean.reference_set(reference))
+
+
+def _away_from(members: Tensor) -> Objective:
+    return lambda shares, rows: -(shares * members[rows]).sum(dim=1).clamp_min(_TINY).log()
 
 
 def _mass_center(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
@@ -82,10 +100,7 @@ def _mass_center(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: 
 
 def _region(clean: CleanMaps, reference: Reference) -> Objective:
     """Return the objective that is the saliency fraction inside a region (targeted attack, Ghorbani et al., 2019)."""
-    if not isinstance(reference, (Tensor, tuple)):
-        raise InvalidInputError(f"Expected `reference` to be one bool mask, got {type(reference).__name__}.")
-    [one] = region_masks(reference, clean.layout, len(clean.shares)).values()
-    mask = one.expand(len(clean.shares), -1).to(clean.shares.device)
+    mask = clean.reference_set(reference)
     return lambda shares, rows: (shares * mask[rows]).sum(dim=1)
 
 
@@ -108,11 +123,16 @@ def _manipulate(clean: CleanMaps, reference: Reference) -> Objective:
 _OBJECTIVES: dict[str, Callable[[CleanMaps, Reference], Objective]] = {
     "top_k": _top_k,
     "random": _top_k,
+    "reference": _reference,
     "mass_center": _mass_center,
     "region": _region,
     "manipulate": _manipulate,
 }
-_NEEDS_REFERENCE = {"region": "a boolean mask of the region", "manipulate": "the map to imitate"}
+_NEEDS_REFERENCE = {
+    "reference": "a boolean mask of the reference set",
+    "region": "a boolean mask of the region",
+    "manipulate": "the map to imitate",
+}
 
 
 def shares_of(features: Tensor) -> Tensor:

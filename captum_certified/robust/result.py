@@ -19,10 +19,12 @@ class AttackResult:
     Attributes:
         perturbed: The perturbed inputs, structured like the inputs; the input itself where the attack failed.
         overlap: How many of the K most salient features of the clean map are among the K most salient features of the
-            perturbed map, shape (N,). Both maps are of the model itself, with the attribution's arguments.
+            perturbed map, shape (N,). Both maps are of the model itself, with the attribution's arguments. With the
+            objective ``"reference"``, how many features of the reference set are among them.
         k: K as a count.
+        reference_size: Size of the reference set, shape (N,); ``None`` for the clean top K.
         succeeded: Whether the attack found a point of the ball that keeps the class, shape (N,). For an example without
-            such a point the overlap is K.
+            such a point the overlap is that of the clean map, which is K without a reference set.
         class_kept: Whether the model predicts the class of the clean input at the perturbed input, shape (N,).
         surrogate: The network whose gradients guided the search.
     """
@@ -33,19 +35,21 @@ class AttackResult:
     succeeded: Tensor
     class_kept: Tensor
     surrogate: Surrogate
+    reference_size: Tensor | None = None
 
     def __repr__(self) -> str:
         n = len(self.overlap)
+        what = f"top {self.k}" if self.reference_size is None else "reference"
         return (
-            f"AttackResult(mean of {n} example{'s' * (n != 1)}: {self.mean_overlap_fraction:.1%} of the top {self.k} "
+            f"AttackResult(mean of {n} example{'s' * (n != 1)}: {self.mean_overlap_fraction:.1%} of the {what} "
             f"left, succeeded on {int(self.succeeded.sum())}, class kept on {int(self.class_kept.sum())}, "
             f"surrogate {self.surrogate})"
         )
 
     @property
     def overlap_fraction(self) -> Tensor:
-        """Overlap as a fraction of K, shape (N,)."""
-        return self.overlap / self.k
+        """Overlap as a fraction of K, or of the reference set where that is smaller, shape (N,)."""
+        return self.overlap / (self.k if self.reference_size is None else self.reference_size.clamp_max(self.k))
 
     @property
     def mean_overlap_fraction(self) -> float:
@@ -60,12 +64,15 @@ class AttackResult:
 
 def result_of(explanation: AttackedExplanation, best: BestPoints) -> AttackResult:
     """Measure the explanation at the points that a search found."""
-    overlap = explanation.overlap(best.points)
+    overlap, members, top_k = explanation.overlap(best.points), explanation.members, explanation.clean.top_k
+    of_set = members is not top_k
+    unchanged = (members & top_k).sum(dim=1).cpu() if of_set else torch.full_like(overlap, explanation.k)
     return AttackResult(
         perturbed=explanation.explainer.structured(best.points, explanation.all_rows),
-        overlap=torch.where(best.found, overlap, torch.full_like(overlap, explanation.k)),
+        overlap=torch.where(best.found, overlap, unchanged),
         k=explanation.k,
         succeeded=best.found,
         class_kept=explanation.keeps_class(best.points, explanation.all_rows),
         surrogate=explanation.surrogate,
+        reference_size=members.sum(dim=1).cpu() if of_set else None,
     )

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from captum_certified.attr.run import SamplingRun
 from captum_certified.certify import TopKCertificate
-from captum_certified.certify.reference import recorded_reference
 from captum_certified.certify.sequential import sample_in_looks
+from captum_certified.certify.verification import curve_of
 from captum_certified.exceptions import CaptumCertifiedError
 from captum_certified.maps import SmoothedMap
 from captum_certified.runs.example_files import ExampleFiles
 from captum_certified.runs.examples import Example, Source
+from captum_certified.runs.job import Job
 from captum_certified.runs.processes import Processes, rounds
 from captum_certified.runs.progress import RunProgress
 from captum_certified.runs.results import with_notes_digest
@@ -38,7 +39,6 @@ class ExampleRun:
     """
 
     def __init__(self, state: RunState, source: Source, workers: Processes, progress: RunProgress) -> None:
-        self.job = state.job
         self.source = source
         self.workers = workers
         self.progress = progress
@@ -50,6 +50,11 @@ class ExampleRun:
     def example(self) -> Example:
         """The example, which every process reads once."""
         return self.source.load()
+
+    @cached_property
+    def job(self) -> Job:
+        """The settings of the run, with the reference set of the example if it has one."""
+        return self.state.job.for_example(self.example)
 
     def result(self) -> ExampleResult:
         """Return the result of the example: the stored result if it can be kept, otherwise a new result."""
@@ -151,7 +156,7 @@ class ExampleRun:
 
     def _save(self, run: SamplingRun, smoothed_map: SmoothedMap) -> None:
         if self.files is not None:
-            self.files.write_checkpoint(smoothed_map, self.state.sampling_settings(run))
+            self.files.write_checkpoint(smoothed_map, self.state.sampling_settings(self.job, run))
 
     def _keep(self, start: StartingPoint) -> ExampleResult:
         stored, files = start.finished, self.files
@@ -162,7 +167,10 @@ class ExampleRun:
 
     def _finish(self, smoothed_map: SmoothedMap, start: StartingPoint) -> ExampleResult:
         job, files, outcome = self.job, self.files, start.outcome
-        rule = job.stopping_rule(self._run_of(smoothed_map.seed).request)
+        run = self._run_of(smoothed_map.seed)
+        rule = job.stopping_rule(run.request)
+        if smoothed_map.class_votes is None:  # not from an earlier result
+            [smoothed_map] = run.yardsticks.add_to([smoothed_map])
         if rule is None:
             certificate = job.certifier.top_k(
                 smoothed_map, k=job.goal.k, radius=job.goal.radius, reference=job.goal.reference
@@ -174,7 +182,7 @@ class ExampleRun:
             record = {**certificate.to_dict(), **notes}
             return ExampleResult(name=self.source.name, record=record, outcome=outcome)
         if outcome == "recertified":  # a process that is killed between the two files of the result loses no draws
-            self._save(self._run_of(smoothed_map.seed), smoothed_map)
+            self._save(run, smoothed_map)
         if job.beside is not None:
             job.beside(files.stem, certificate, self.example, True)
         files.write_result(certificate, self.example.inputs, notes)
@@ -183,17 +191,14 @@ class ExampleRun:
 
     def _notes(self, certificate: TopKCertificate) -> dict[str, Json]:
         job, smoothed_map = self.job, certificate.map
-        radii = list(job.all_radii)
-        curve = job.certifier.top_k_curve(
-            smoothed_map, k=job.goal.k, radii=radii, reference=recorded_reference(certificate.reference)
-        )
-        sampling = self.state.sampling_settings(self._run_of(smoothed_map.seed))
+        sampling = self.state.sampling_settings(job, self._run_of(smoothed_map.seed))
         settings = {"sampling": sampling, "certificate": job.certificate_settings}
         return {
             **self.source.notes,
             **self.example.notes,
             **self._region_notes(smoothed_map),
-            "curve": {"radii": radii, "overlap": curve[0].tolist()},
+            "curve": {"radii": list(job.all_radii), "overlap": curve_of(certificate, job.all_radii)},
+            "plain_curve": None if certificate.of_plain is None else curve_of(certificate.of_plain, job.all_radii),
             "settings": settings,
             "settings_digest": json_digest({**settings, "seed": smoothed_map.seed}),
         }

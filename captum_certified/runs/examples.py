@@ -17,6 +17,7 @@ from torch.utils.data import (
 )
 
 from captum_certified._captum import Target, as_tuple
+from captum_certified.certify.reference import Reference
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Regions
 from captum_certified.storage import JsonObject
@@ -38,12 +39,14 @@ class Example:
         inputs: A tensor, or a tuple of tensors, with a batch dimension of 1.
         target: The target, in one of Captum's forms.
         region: Regions to record for this example only.
+        reference: A reference set of this example only.
         notes: Entries for the result.
     """
 
     inputs: Inputs
     target: Target
     region: Regions = None
+    reference: Reference = None
     notes: JsonObject = field(default_factory=dict)
 
 

@@ -68,6 +68,12 @@ class Job:
         """The radius of the goal and the other radii, ascending."""
         return tuple(self.radii or ())
 
+    def for_example(self, example: Example) -> "Job":
+        """Return the job with the reference set of an example, if the example has one."""
+        return (
+            self if example.reference is None else replace(self, goal=replace(self.goal, reference=example.reference))
+        )
+
     @property
     def certificate_settings(self) -> dict[str, Json]:
         """Settings that need no new draws when they change. Most of them must be chosen before looking at a result."""

@@ -95,9 +95,9 @@ class RunState:
     notices: set[str] = field(default_factory=set)
     declared: DeclaredSettings | None = None
 
-    def sampling_settings(self, run: SamplingRun) -> dict[str, Json]:
-        """Return the settings that determine the draws of a run."""
-        settings = self.job.sampling_settings(run)
+    def sampling_settings(self, job: Job, run: SamplingRun) -> dict[str, Json]:
+        """Return the settings that determine the draws of a run for one example."""
+        settings = job.sampling_settings(run)
         self.declared = run.declared
         return settings
 
@@ -132,11 +132,11 @@ def starting_point(
         files: The files of the example, or ``None`` if results are not written.
         run_of: Returns the run that samples the draws of a seed.
     """
-    job = state.job
+    job = state.job.for_example(example)
     fresh = StartingPoint(fresh_seed() if job.sampling.seed is None else job.sampling.seed)
     if files is None:
         return fresh
-    found = _EarlierFiles(state, files, run_of)
+    found = _EarlierFiles(state, job, files, run_of)
     start = fresh
     if job.resume:
         blocks = list(job.request(example, seed=job.sampling.seed).plan.blocks())
@@ -147,9 +147,9 @@ def starting_point(
 class _EarlierFiles:
     """The earlier files of an example, compared with the settings of the present run."""
 
-    def __init__(self, state: RunState, files: ExampleFiles, run_of: Callable[[int], SamplingRun]) -> None:
+    def __init__(self, state: RunState, job: Job, files: ExampleFiles, run_of: Callable[[int], SamplingRun]) -> None:
         self.state = state
-        self.job = state.job
+        self.job = job
         self.files = files
         self.kept = state.kept
         self.notice = _Notices(files, state.notices)
@@ -209,7 +209,7 @@ class _EarlierFiles:
         if start.outcome == "recertified":
             return bool(self.stored.record.get(LOOKED_BEFORE)) or self._other_events(self.stored)
         before, run = self.stored.certificate.map, self.run_of(start.seed)
-        now, then = self.state.sampling_settings(run), self.stored.sampling_settings
+        now, then = self.state.sampling_settings(self.job, run), self.stored.sampling_settings
         if now["inputs"] != then.get("inputs"):
             return False
         other_draws = any(now.get(name) != then.get(name) for name in _OF_THE_DRAWS)
@@ -235,7 +235,10 @@ class _EarlierFiles:
 
     def _is_of_this_run(self, smoothed_map: SmoothedMap, settings: Json, *, looked_at: bool) -> bool:
         run = self.run_of(smoothed_map.seed or 0)
-        changed = [*differences(settings, self.state.sampling_settings(run)), *_other_seed(self.job, smoothed_map)]
+        changed = [
+            *differences(settings, self.state.sampling_settings(self.job, run)),
+            *_other_seed(self.job, smoothed_map),
+        ]
         if not changed and smoothed_map.probe is None:
             changed = ["what the model did was not recorded"]
         elif not changed and looked_at and not run.start.is_of(smoothed_map):

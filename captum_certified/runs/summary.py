@@ -20,6 +20,9 @@ from captum_certified.visualization import overlap_figure
 
 __all__ = ["DatasetSummary", "ExampleResult", "Outcome"]
 
+# Columns about the plain map's top set. "plain_overlap" is the name of another number.
+_OF_PLAIN = ("overlap_fraction", "chance", "brightness", "randomised", "margin")
+
 Outcome = Literal["sampled", "continued", "recertified", "kept", "failed"]
 
 
@@ -60,7 +63,11 @@ class ExampleResult:
     @property
     def curve(self) -> Mapping[float, int]:
         """Certified overlap at every radius of the run; empty after a failure."""
-        return {} if self.failed else dict(zip(*self.record["curve"].values(), strict=True))
+        return (
+            {}
+            if self.failed
+            else dict(zip(self.record["curve"]["radii"], self.record["curve"]["overlap"], strict=True))
+        )
 
     def certificate(self) -> Certificate:
         """Read the certificate and its map from the npz file of the result.
@@ -120,11 +127,39 @@ class DatasetSummary(Sequence[ExampleResult]):
         fractions = [float(result.record["overlap_fraction"][0]) for result in self.certified]
         return sum(fractions) / len(fractions) if fractions else None
 
+    def of_plain(self, name: str) -> float | None:
+        """Return the mean of a number about the plain maps' top sets, over the examples that did not fail.
+
+        Args:
+            name: ``"overlap_fraction"``, ``"chance"``, ``"brightness"``, ``"randomised"`` or ``"margin"``.
+
+        Returns:
+            The mean, or ``None`` if the number is unknown for an example.
+        """
+        known = [(result.record["of_plain"] or {}).get(name) for result in self.certified]
+        if not known or any(value is None for value in known):
+            return None
+        return sum(float(value[0]) for value in known if value is not None) / len(known)
+
     @property
     def curves(self) -> Tensor:
         """Certified overlap fractions of the examples that did not fail, float64, shape (examples, radii)."""
-        rows = [[count / result.record["k"] for count in result.curve.values()] for result in self.certified]
-        return torch.tensor(rows, dtype=torch.float64, device="cpu").reshape(len(rows), len(self.radii))
+        return self._fractions([(list(r.curve.values()), r.record) for r in self.certified])
+
+    @property
+    def plain_curves(self) -> Tensor | None:
+        """Certified overlap fractions of the plain maps' top sets, as :attr:`curves`, or ``None`` if one is unknown."""
+        rows = [(result.record["plain_curve"], result.record["of_plain"]) for result in self.certified]
+        if any(counts is None or plain is None for counts, plain in rows):
+            return None
+        return self._fractions([(c, {**p, "k": r.record["k"]}) for (c, p), r in zip(rows, self.certified, strict=True)])
+
+    def _fractions(self, rows: Sequence[tuple[Sequence[int], Mapping[str, Any]]]) -> Tensor:
+        """Return counts as fractions of K, or of the reference set where that is smaller."""
+        fractions = [
+            [count / min(about["k"], about["reference_size"][0]) for count in counts] for counts, about in rows
+        ]
+        return torch.tensor(fractions, dtype=torch.float64, device="cpu").reshape(len(rows), len(self.radii))
 
     def __repr__(self) -> str:
         mean, failures = self.mean_overlap_fraction, len(self) - len(self.certified)
@@ -136,20 +171,27 @@ class DatasetSummary(Sequence[ExampleResult]):
         text = f"{len(self)} examples" + (f" ({', '.join(told)})" if told else "")
         if mean is None:
             return text
-        return (
+        text = (
             f"{text}: mean certified overlap {floored_percent(mean)}% at L2 radius {rounded_down(self.radius)}, over "
             f"the {len(self.certified)} certified, each at confidence {written_confidence(self.confidence)}"
         )
+        plain, margin = self.of_plain("overlap_fraction"), self.of_plain("margin")
+        if plain is not None and margin is not None:
+            text += f"; of the plain map's top set {floored_percent(plain)}%, mean margin {100 * margin:+.1f} points"
+        doubtful = sum(bool(result.record["cautions"][0]) for result in self.certified)
+        return text + (f"; {doubtful} with a caution" if doubtful else "")
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file with one line for each example, whole or not at all."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         at_radii = [f"overlap_at_{radius!r}" for radius in self.radii]
-        columns = ("k", "overlap", "overlap_fraction", "plain_overlap", "n_samples", "seed")
-        writer.writerow(["name", *columns, *at_radii, "error"])
+        columns = ("k", "overlap", "overlap_fraction", "plain_overlap", "class_kept", "n_samples", "seed")
+        writer.writerow(["name", *columns, *(f"plain_{name}" for name in _OF_PLAIN), *at_radii, "error"])
         for result in self.results:
+            plain = result.record.get("of_plain") or {}
             cells = [_cell(result.record.get(column)) for column in columns]
+            cells += [_cell(plain.get(name)) for name in _OF_PLAIN]
             counts: list[int | str] = [*result.curve.values()] or [""] * len(at_radii)
             writer.writerow([result.name, *cells, *counts, result.record.get("error", "")])
         with atomic_write(path) as file:
@@ -161,7 +203,9 @@ class DatasetSummary(Sequence[ExampleResult]):
         Raises:
             InvalidInputError: All examples failed.
         """
-        figure, _ = overlap_figure(self.curves, radii=self.radii, confidence=self.confidence)
+        figure, _ = overlap_figure(
+            self.curves, radii=self.radii, confidence=self.confidence, of_plain=self.plain_curves
+        )
         return figure
 
 

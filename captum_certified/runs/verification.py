@@ -11,8 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from captum_certified.certify import Certificate, TopKCertificate, recompute
-from captum_certified.certify.reference import recorded_reference
-from captum_certified.certify.verification import certifier_of
+from captum_certified.certify.verification import certifier_of, curve_of
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
 from captum_certified.runs.results import file_digest, is_of_dataset_run, map_name
 from captum_certified.storage import Json, JsonObject, read_json
@@ -87,10 +86,9 @@ def _of_a_run(record: JsonObject, certificate: Certificate) -> dict[str, Json]:
     found: dict[str, Json] = {}
     if is_of_dataset_run(record) or (isinstance(curve, dict) and {"radii", "overlap"} <= curve.keys()):
         radii = _radii(curve)
-        overlap = certifier.top_k_curve(
-            smoothed_map, k=certificate.k, radii=radii, reference=recorded_reference(certificate.reference)
-        )[0].tolist()
-        found["curve"] = {"radii": radii, "overlap": overlap}
+        found["curve"] = {"radii": list[Json](radii), "overlap": curve_of(certificate, radii)}
+        if is_of_dataset_run(record) and radii:
+            found["plain_curve"] = None if certificate.of_plain is None else curve_of(certificate.of_plain, radii)
     regions = {
         name: json.loads(certifier.region(smoothed_map, name=name, radius=certificate.at_radius).to_json())
         for name in smoothed_map.regions

@@ -87,3 +87,16 @@ def test_a_certificate_with_several_noise_levels_is_refused():
     certificate = Certifier().top_k(smoothed, k=2, radius=0.1)
     with pytest.raises(InvalidInputError, match="one noise level for all inputs"):
         challenge_certificate(certificate, None, (torch.rand(1, 2), torch.rand(1, 2)))
+
+
+@pytest.mark.parametrize("reference", ["plain", "mask"])
+def test_a_certificate_of_a_reference_set_is_challenged_on_this_set(explainer, certificate, reference):
+    mask = torch.tensor([[True, True, False, False, True, False]])
+    reference = mask if reference == "mask" else reference
+    about = Certifier().top_k(certificate.map, k=2, radius=0.05, reference=reference)
+    challenge = challenge_certificate(about, explainer, INPUTS, target=TARGET, seed=0, nt_samples=256)
+    top, _ = top_k_mask(challenge.map.features.numpy(), 2)
+    assert torch.equal(challenge.overlap, (about.members & torch.from_numpy(top)).sum(dim=1))
+    assert challenge.overlap_fraction.tolist() == [int(overlap) / 2 for overlap in challenge.overlap]
+    assert bool((challenge.overlap >= about.overlap).all())
+    assert "% of the reference left within L2 radius" in repr(challenge)

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from captum_certified import (
     InterpretationAttack,
+    InvalidInputError,
     ScaledSmoothGrad,
     SparsifiedSmoothGrad,
     mass_center_distance,
@@ -166,3 +167,49 @@ def test_the_mass_center_of_an_all_zero_map_is_the_geometric_center():
     expected = mass_center_distance(maps[:, 0], empty).square()
     assert_close(moved(empty, torch.arange(2)), expected)
     assert_close(expected, torch.tensor([0.0, 1.75**2], dtype=torch.float64))
+
+
+# -- a reference set ---------------------------------------------------------------------------------------------
+
+
+def test_the_reference_objective_pushes_a_given_set_out_of_the_top():
+    model, x, target = smooth((6,)), points(rows=4), torch.tensor([0, 1, 2, 0])
+    mask = torch.tensor([[True, False, True, True, False, False]])
+    attack = l2_attack(model, objective="reference")
+    result = attack(x, 1.0, k=2, seed=0, target=target, reference=mask)
+    features = saliency(model, result.perturbed, target).abs().flatten(1)
+    top = torch.zeros_like(features, dtype=torch.bool).scatter_(1, features.topk(2).indices, True)
+    assert torch.equal(result.overlap[result.succeeded], (top & mask).sum(dim=1)[result.succeeded])
+    assert result.reference_size.tolist() == [3] * 4
+    assert_close(result.overlap_fraction, result.overlap / 2)
+    clean = shares_of(saliency(model, x, target).abs().flatten(1))
+    assert bool(
+        ((shares_of(features) * mask).sum(dim=1) < (clean * mask).sum(dim=1)).all()
+    )  # saliency has left the set
+    assert "of the reference left" in repr(result)
+
+
+def test_the_clean_top_set_as_reference_is_the_objective_of_the_paper():
+    model, x = smooth((6,)), points(rows=4)
+    one = l2_attack(model)(x, 0.5, k=2, seed=0, target=1)
+    own = saliency(model, x, torch.tensor([1] * 4)).abs().flatten(1)
+    own = torch.zeros_like(own, dtype=torch.bool).scatter_(1, own.topk(2).indices, True)
+    two = l2_attack(model, objective="reference")(x, 0.5, k=2, seed=0, target=1, reference=own)
+    assert torch.equal(one.perturbed, two.perturbed)
+    assert torch.equal(one.overlap, two.overlap)
+
+
+def test_at_radius_0_the_overlap_is_that_of_the_clean_map():
+    model, x = smooth((6,)), points(rows=2)
+    mask = torch.tensor([[True, False, False, False, False, False]])
+    result = l2_attack(model, objective="reference")(x, 0.0, k=2, seed=0, target=1, reference=mask)
+    own = saliency(model, x, torch.tensor([1, 1])).abs().flatten(1)
+    inside = torch.zeros_like(own, dtype=torch.bool).scatter_(1, own.topk(2).indices, True)
+    assert torch.equal(result.overlap, (inside & mask).sum(dim=1))
+    assert torch.equal(result.overlap_fraction, result.overlap / 1)
+
+
+@pytest.mark.parametrize("reference", [None, torch.ones(1, 6), torch.zeros(1, 6, dtype=torch.bool), "plain"])
+def test_a_reference_that_is_no_set_is_refused(reference):
+    with pytest.raises(InvalidInputError, match="Expected `reference`"):
+        l2_attack(smooth((6,)), objective="reference")(points(), 0.5, k=2, seed=0, target=1, reference=reference)

@@ -122,9 +122,13 @@ def test_the_summary_agrees_with_the_results(data, tmp_path):
     assert [row["name"] for row in rows] == ["zero", "one", "two"]
     assert [int(row["overlap_at_0.05"]) for row in rows] == [result.overlap for result in summary]
     assert (tmp_path / "new" / "folder" / "summary.png").read_bytes().startswith(b"\x89PNG")
+    plain, margin = summary.of_plain("overlap_fraction"), summary.of_plain("margin")
+    assert plain == pytest.approx(float(summary.plain_curves[:, 1].mean()))
+    assert [float(row["plain_margin"]) for row in rows] == [r.record["of_plain"]["margin"][0] for r in summary]
     assert repr(summary) == (
         f"3 examples: mean certified overlap {floored_percent(summary.mean_overlap_fraction)}% at L2 radius 0.05, over "
-        "the 3 certified, each at confidence 0.95"
+        f"the 3 certified, each at confidence 0.95; of the plain map's top set {floored_percent(plain)}%, mean margin "
+        f"{100 * margin:+.1f} points"
     )
     assert list(summary) == list(summary[:])
 
@@ -166,7 +170,7 @@ def test_an_example_that_fails_ends_the_run_or_is_recorded(data, tmp_path):
     assert "InvalidInputError" in failure.traceback
     assert "Expected finite `inputs`" in json.loads(failure.path.read_text())["error"]
     assert repr(summary).startswith("3 examples (1 kept, 1 failed): mean certified overlap")
-    assert repr(summary).endswith(", over the 2 certified, each at confidence 0.95")
+    assert ", over the 2 certified, each at confidence 0.95; of the plain map's top set " in repr(summary)
     with pytest.raises(InvalidInputError, match="Expected a result with files, got '000001', which has none"):
         failure.certificate()
     with pytest.raises(InvalidInputError, match="which has none"):
