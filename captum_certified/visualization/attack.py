@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_certified.certify.written_numbers import floored_percent
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.maps import FeatureLayout
+from captum_certified.maps import FeatureLayout, Groups
 from captum_certified.theory import top_k_mask
 from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, any_channel, displayable
 from captum_certified.visualization.panels import (
@@ -29,6 +29,8 @@ from captum_certified.visualization.panels import (
 
 __all__ = ["attack_figure"]
 
+_ROUNDING = 1e-12  # relative error of a mean of equal numbers
+
 
 def attack_figure(
     image: Values,
@@ -40,6 +42,7 @@ def attack_figure(
     certified: Sequence[float | None] | Tensor | None = None,
     labels: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
+    groups: Groups = None,
 ) -> tuple[Figure, Panels]:
     """Draw image and map before and after an attack, one row of panels for each example.
 
@@ -53,18 +56,22 @@ def attack_figure(
         perturbed: The attacked images, of the same shape.
         before: Maps at the clean images, tensor or array of shape (N, …).
         after: Maps at the attacked images, of the same shape.
-        k: Size of the top set: an int is a count, a float a fraction of the map's entries, rounded up.
+        k: Size of the top set: an int is a count, a float a fraction of the features, rounded up.
         certified: Share of the top K that was certified at the radius of the attack, for every example, or ``None`` for
             an example without a certificate.
         labels: A title of each image.
         names: A name of each map.
+        groups: Groups of entries that form one feature, as in
+            :meth:`~captum_certified.SmoothedAttribution.attribute`: ``"channels"``, ``"patches:8"`` or integer masks.
+            The maps then have the value of a group in each of its entries, as ``certificate.map.mean`` has; of other
+            maps the mean magnitude of the entries counts. ``None`` for maps whose entries are the features.
 
     Returns:
         The figure and its axes, shape (N, 5).
 
     Raises:
-        InvalidInputError: Images, maps, ``certified``, ``labels`` or ``names`` do not fit each other, or ``k`` is out
-            of range.
+        InvalidInputError: Images, maps, ``certified``, ``labels``, ``names`` or ``groups`` do not fit each other, or
+            ``k`` is out of range.
 
     Example:
         >>> import torch
@@ -80,14 +87,14 @@ def attack_figure(
             f"Expected `after` of the shape of `before`, {tuple(before.shape)}, got {tuple(after.shape)}."
         )
     entries, rows = [torch.as_tensor(m, device="cpu").detach() for m in (before, after)], len(before)
-    layout = FeatureLayout.of(entries[:1], is_tuple=False, rows=rows)
+    layout = FeatureLayout.of(entries[:1], is_tuple=False, rows=rows, groups=groups)
     clean, attacked = (ImageReading(images, layout, rows) for images in (image, perturbed))
     notes = [None] * rows if certified is None else list(certified)
     if len(notes) != rows:
         raise InvalidInputError(f"Expected {rows} `certified`, one for each example, got {len(notes)}.")
     if names is not None and len(names) != rows:
         raise InvalidInputError(f"Expected {rows} `names`, one for each example, got {len(names)}.")
-    maps = [layout.flatten([m], rows) for m in entries]
+    maps = [layout.flatten([m], rows) if groups is None else _group_values(layout, m.double()) for m in entries]
     count = resolved_count("k", k, layout.n_features)
     top = [top_k_mask(features.numpy(), count)[0] for features in maps]
     figure, axes = canvas(clean.images, labels, columns=5)
@@ -106,6 +113,16 @@ def attack_figure(
     marks = {STAYED: "stays in the top K", LEFT: "leaves it", NEW: "enters it"}
     draw_legend(figure, [Patch(color=colour, label=label) for colour, label in marks.items()], columns=3)
     return figure, axes
+
+
+def _group_values(layout: FeatureLayout, entries: Tensor) -> Tensor:
+    """Return the mean magnitude of the entries of every group, shape (N, n)."""
+    assert layout.group_ids is not None  # noqa: S101  for the type checker: the caller has groups
+    means, [ids] = layout.group_means([entries]), layout.group_ids
+    index = ids.reshape(len(ids), -1).expand(len(entries), -1)
+    largest = torch.zeros_like(means).scatter_reduce(1, index, entries.abs().flatten(1), "amax")
+    # The mean of equal entries may differ from them in its last digit, which would break ties between groups.
+    return torch.where((means - largest).abs() <= _ROUNDING * largest, largest, means)
 
 
 def _change(clean: Pixels, attacked: Pixels) -> str:

@@ -25,6 +25,7 @@ from captum_certified.visualization.panels import (
     draw_legend,
     literal,
 )
+from captum_certified.visualization.titles import reference_named
 
 __all__ = ["bar_figure"]
 
@@ -48,6 +49,7 @@ def bar_figure(
     A bar is the mean of the feature over the draws. Its whisker is the range in which the exact score certifiably stays
     under every perturbation within the certificate's radius. The colour says what is certified *of the named feature*:
     for a top-K certificate whether it stays in the top K, for a selection certificate whether it stays selected or not.
+    For a top-K certificate of another reference set only the features of this set are coloured.
 
     Args:
         certificate: A certificate of top-K overlap or of selection, for any features: columns of a table, tokens,
@@ -115,8 +117,10 @@ def _colours(certificate: TopKCertificate | SelectionCertificate) -> tuple[list[
     if isinstance(certificate, TopKCertificate):
         radii = radii_in_top_k(certificate)
         named = (radii > 0) & (radii >= certificate.at_radius)
-        legend = {STRONG: "certified to stay in the top K", FAINT: "in the top K, not certified", NOTHING: "not in it"}
-        return _coloured(named, certificate.top_k, legend), legend
+        what = reference_named(certificate)
+        strong = f"certified to stay {what}" if certificate.reference == "own" else f"{what}, certified to stay"
+        legend = {STRONG: strong, FAINT: f"{what}, not certified", NOTHING: "not in it"}
+        return _coloured(named & certificate.members, certificate.members, legend), legend
     decided = certificate.feature_selected | certificate.feature_rejected
     legend = {STRONG: "certified selected", OPEN: "abstained: nothing certified", NOTHING: "certified not selected"}
     return _coloured(certificate.feature_selected, ~decided, legend), legend

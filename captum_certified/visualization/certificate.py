@@ -10,6 +10,7 @@ from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.visualization.certified_features import check_kind, draw_selection, draw_top_k
 from captum_certified.visualization.image_layout import ImageReading, Values
 from captum_certified.visualization.panels import Panels, canvas, draw_heat, draw_legend
+from captum_certified.visualization.titles import brief_cautions, plain_title
 
 __all__ = ["certificate_figure", "draw_smoothed"]
 
@@ -22,8 +23,13 @@ def certificate_figure(
     The last panel marks features on the faded image. For a top-K certificate it shows the top K of the smoothed map:
     vermillion for features that are certified *by name* to stay in the top K, orange for the other features. The number
     above the panel is the certified overlap. It is usually larger than the number of named features. Both statements
-    have the certificate's confidence. For a selection certificate the panel shows features that are certified selected
-    in vermillion and undecided features in blue. Features that are certified not selected stay unmarked.
+    have the certificate's confidence. Above the plain map stands the certificate of *its* top set
+    (:attr:`~captum_certified.TopKCertificate.of_plain`): how much of it is in the top K of the smoothed map, beside the
+    share that a top K chosen by chance has. A certificate of another reference set marks this set in place of the
+    smoothed map's own top K. Cautions stand at the foot of the figure.
+
+    For a selection certificate the panel shows features that are certified selected in vermillion and undecided
+    features in blue. Features that are certified not selected stay unmarked.
 
     A pixel of several channels has the strongest mark of its channels. Heat maps show sums over channels.
     The figure belongs to no window and to no :mod:`matplotlib.pyplot` state.
@@ -55,14 +61,15 @@ def certificate_figure(
     """
     check_kind(certificate)
     reading = ImageReading(image, certificate.map.layout, len(certificate.map))
-    figure, axes = canvas(reading.images, labels, columns=4)
+    cautions = brief_cautions(certificate) if isinstance(certificate, TopKCertificate) else []
+    figure, axes = canvas(reading.images, labels, columns=4, notes=len(cautions))
     _draw_plain(axes[:, 1], certificate, reading)
     draw_smoothed(axes[:, 2], certificate, reading)
     if isinstance(certificate, TopKCertificate):
         handles = draw_top_k(axes[:, 3], certificate, reading)
     else:
         handles = draw_selection(axes[:, 3], certificate, reading)
-    draw_legend(figure, handles, title=_confidence_title(certificate), columns=len(handles))
+    draw_legend(figure, handles, title=_confidence_title(certificate), columns=len(handles), notes=cautions)
     return figure, axes
 
 
@@ -74,7 +81,11 @@ def draw_smoothed(column: Panels, certificate: Certificate, reading: ImageReadin
 
 
 def _draw_plain(column: Panels, certificate: Certificate, reading: ImageReading) -> None:
-    column[0].set_title(f"plain {certificate.map.setup.get('method', 'map')}", fontsize=10)
+    of_plain = certificate.of_plain if isinstance(certificate, TopKCertificate) else None
+    if of_plain is certificate:  # the last panel says it
+        of_plain = None
+    for row, panel in enumerate(column):
+        panel.set_title(plain_title(of_plain, row, str(certificate.map.setup.get("method", "map"))), fontsize=10)
     if certificate.map.plain is not None:
         draw_heat(column, reading.on_pixels(certificate.map.plain))
         return

@@ -9,6 +9,7 @@ from captum_certified.certify.written_numbers import rounded_down
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.image_layout import ImageReading, any_channel
 from captum_certified.visualization.panels import FAINT, OPEN, STRONG, Panels, draw_marks
+from captum_certified.visualization.titles import overlap_title, reference_named
 
 __all__ = ["check_exact", "check_kind", "draw_selection", "draw_top_k", "radii_in_top_k"]
 
@@ -37,22 +38,22 @@ def radii_in_top_k(certificate: TopKCertificate) -> Tensor:
 
 
 def draw_top_k(column: Panels, certificate: TopKCertificate, reading: ImageReading) -> list[Patch]:
-    """Mark the top K over every faded image, and state the certified overlap above it.
+    """Mark the set that the certificate is about over every faded image, and state the certified overlap above it.
 
     ``column`` has one panel for each example. The result is the entries of the legend.
     """
     certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound)
     ranks = certifier.rank(certificate.map, radius=certificate.radius, fresh_draws=certificate.fresh_draws)
-    counts, entries = ranks.features_in_top_k(certificate.k).sum(dim=1), ranks.in_top_k(certificate.k)
-    assert isinstance(entries, Tensor)  # noqa: S101  for the type checker: the reading refused tuples
-    named = any_channel(reading.entries_on_pixels(entries))
-    top = any_channel(reading.on_pixels(certificate.top_k))
+    certified = ranks.features_in_top_k(certificate.k) & certificate.members
+    members, named = (any_channel(reading.on_pixels(features)) for features in (certificate.members, certified))
     for row, panel in enumerate(column):
-        draw_marks(panel, reading.images[row], {FAINT: top[row], STRONG: named[row]})
-        panel.set_title(_overlap_title(certificate, int(certificate.overlap[row]), int(counts[row])), fontsize=10)
+        draw_marks(panel, reading.images[row], {FAINT: members[row], STRONG: named[row]})
+        panel.set_title(overlap_title(certificate, row, int(certified[row].sum())), fontsize=10)
+    what = reference_named(certificate)
+    own = certificate.reference == "own"
     return [
-        Patch(color=STRONG, label="certified by name to stay in the top K"),
-        Patch(color=FAINT, label="in the top K, not certified by name"),
+        Patch(color=STRONG, label=f"certified by name to stay {what}" if own else f"{what}, certified by name to stay"),
+        Patch(color=FAINT, label=f"{what}, not certified by name"),
     ]
 
 
@@ -71,14 +72,6 @@ def draw_selection(column: Panels, certificate: SelectionCertificate, reading: I
         Patch(color=OPEN, label="abstained: nothing certified"),
         Patch(facecolor="white", edgecolor="0.6", label="unmarked: certified not selected"),
     ]
-
-
-def _overlap_title(certificate: TopKCertificate, overlap: int, named: int) -> str:
-    size = f"‖δ‖₂ ≤ {rounded_down(certificate.radius)}"
-    if overlap == 0:
-        return f"nothing is certified of the\ntop {certificate.k} for {size}"
-    percent = 100 * overlap // certificate.k  # rounded down, because it is a guarantee
-    return f"≥ {percent} % of the top {certificate.k} survive\nany {size}, {named} by name"
 
 
 def _selection_title(certificate: SelectionCertificate, decided: int) -> str:

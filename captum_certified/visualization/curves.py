@@ -4,10 +4,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from captum_certified.certify import Certifier
+from captum_certified.certify.reference import Reference, with_reference
 from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
@@ -19,6 +22,7 @@ __all__ = ["curve_figure"]
 
 _FEW_RADII = 20  # up to so many radii are marked, also the first, whose step lies on the axis
 _DASHES = ("-", "--", "-.", ":")
+_WITHOUT_REFERENCE = "theorem2"  # it pairs the ranks of one map's own top K
 
 
 def curve_figure(
@@ -29,6 +33,8 @@ def curve_figure(
     bounds: Sequence[str] = ("best", "theorem2"),
     confidence: float = 0.95,
     attacked: Mapping[float, float | Values] | None = None,
+    reference: Reference = None,
+    of_plain: bool = False,
 ) -> tuple[Figure, Axes]:
     """Draw how much of the top K is certified at every radius, one curve for each bound, all from one map.
 
@@ -43,14 +49,20 @@ def curve_figure(
         bounds: Names of bounds, as in :class:`~captum_certified.Certifier`.
         confidence: Confidence of each certificate.
         attacked: Fraction of the top K that attacks left, by their radius: a number, or a number for each example.
+        reference: The features whose stay in the top K is drawn, as in :meth:`~captum_certified.Certifier.top_k`. For
+            the set of a certificate give ``"plain"`` or, with its map, ``"recorded"``. Shares are then shares of K, or
+            of the set where that is smaller.
+        of_plain: Whether to draw the curves of the plain map's top K as dashed lines beside those of the map's own.
+            ``"theorem2"`` has no such curve.
 
     Returns:
         The figure and its axes.
 
     Raises:
-        InvalidInputError: There is no radius or no bound, a bound is unknown, or ``attacked`` has something else than a
-            fraction for each example.
-        CertificationError: A bound does not apply to the map.
+        InvalidInputError: There is no radius or no bound, a bound is unknown or does not allow the ``reference``,
+            ``attacked`` has something else than a fraction for each example, or ``of_plain`` is combined with a
+            ``reference``.
+        CertificationError: A bound does not apply to the map, or the plain map is needed and unknown or zero.
 
     Example:
         >>> import torch
@@ -65,23 +77,17 @@ def curve_figure(
     grid = np.sort(np.array([float(radius) for radius in radii]))
     if not len(grid) or not len(bounds):
         raise InvalidInputError(f"Expected a radius and a bound, got {len(grid)} `radii` and {len(bounds)} `bounds`.")
+    if of_plain and reference is not None:
+        raise InvalidInputError(f"Expected no `reference` with `of_plain`, got {reference!r:.40}.")
     count, rows = resolved_count("k", k, smoothed_map.layout.n_features), len(smoothed_map)
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
-    for bound, dashes in zip(bounds, itertools.cycle(_DASHES)):
-        overlaps = Certifier(confidence=confidence, bound=bound).top_k_curve(smoothed_map, k=count, radii=grid.tolist())
-        share = 100 * overlaps.double().mean(dim=0).numpy() / count
-        axes.plot(
-            grid,
-            share,
-            color=BOUNDS[bound],
-            linestyle=dashes,
-            linewidth=1.8,
-            drawstyle="steps-pre",
-            marker="." if len(grid) <= _FEW_RADII else None,
-            clip_on=False,
-            label=bound,
-        )
+    for bound, dashes in zip(bounds, itertools.cycle("-" if of_plain else _DASHES)):
+        certifier = Certifier(confidence=confidence, bound=bound)
+        _draw_curve(axes, grid, _shares(certifier, smoothed_map, count, grid, reference), bound, dashes)
+        if of_plain and bound != _WITHOUT_REFERENCE:
+            shares = _shares(certifier, smoothed_map, count, grid, "plain")
+            _draw_curve(axes, grid, shares, bound, "--", label=f"{bound}: plain map's top K")
     if attacked:
         points = [(radius, 100 * _share(left, rows)) for radius, left in sorted(attacked.items())]
         axes.plot(
@@ -89,14 +95,52 @@ def curve_figure(
         )
     axes.set(xlim=(0, max([grid[-1], *(attacked or {})]) * 1.02 or 1.0), ylim=(0, 104))
     axes.set_xlabel("L2 radius ρ of the perturbation, in the units of the input")
-    axes.set_ylabel(f"share of the top {count} that stays, %")
+    axes.set_ylabel(_what(count, reference))
     axes.spines[["top", "right"]].set_visible(False)
     mean = "" if rows == 1 else f", mean of {rows} examples"
     certified = f"certified at confidence {written_confidence(confidence, percent=True)} %"
     axes.set_title(f"{certified}, each curve by itself{mean}", fontsize=10)
     # Below the axes the legend hides no curve.
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2 if of_plain else 3, frameon=False)
     return figure, axes
+
+
+def _shares(
+    certifier: Certifier, smoothed_map: SmoothedMap, k: int, grid: NDArray[np.float64], reference: Reference
+) -> NDArray[np.float64]:
+    """Return the mean certified share at every radius in percent, of K or of the reference set if that is smaller."""
+    overlaps = certifier.top_k_curve(smoothed_map, k=k, radii=grid.tolist(), reference=reference)
+    members = with_reference(smoothed_map, reference, k).reference
+    sizes = torch.tensor(k) if members is None else members.sum(dim=1, keepdim=True).clamp_max(k)
+    return np.asarray(100 * (overlaps.double() / sizes).mean(dim=0).numpy())
+
+
+def _draw_curve(
+    axes: Axes,
+    grid: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    bound: str,
+    dashes: str,
+    *,
+    label: str | None = None,
+) -> None:
+    axes.plot(
+        grid,
+        shares,
+        color=BOUNDS[bound],
+        linestyle=dashes,
+        linewidth=1.8,
+        drawstyle="steps-pre",
+        marker="." if len(grid) <= _FEW_RADII else None,
+        clip_on=False,
+        label=bound if label is None else label,
+    )
+
+
+def _what(k: int, reference: Reference) -> str:
+    if reference is None:
+        return f"share of the top {k} that stays, %"
+    return f"share of the {'plain map' if reference == 'plain' else 'reference'} in the top {k}, %"
 
 
 def _share(left: float | Values, rows: int) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
@@ -19,10 +20,13 @@ _COLOUR_MAP = "viridis_r"
 _PALEST, _DARKEST = 0.25, 0.95
 
 
-def overlap_figure(overlaps: Values, *, radii: Sequence[float], confidence: float) -> tuple[Figure, Axes]:
+def overlap_figure(
+    overlaps: Values, *, radii: Sequence[float], confidence: float, of_plain: Values | None = None
+) -> tuple[Figure, Axes]:
     """Draw the certified overlaps of many examples, for each radius in descending order, and their mean.
 
-    Each overlap holds with the confidence by itself. Their mean has no confidence of its own.
+    Each overlap holds with the confidence by itself. Their mean has no confidence of its own. Every line is sorted by
+    itself, so that one place of the axis may show different examples.
 
     The figure belongs to no window and to no :mod:`matplotlib.pyplot` state.
 
@@ -30,12 +34,15 @@ def overlap_figure(overlaps: Values, *, radii: Sequence[float], confidence: floa
         overlaps: Certified overlaps as fractions of K, shape (examples, radii).
         radii: L2 sizes of the perturbation.
         confidence: Confidence of each certificate.
+        of_plain: Certified overlaps of the plain maps' top sets as fractions, ``of_plain.overlap_fraction`` of each
+            certificate, of the same shape. They are drawn as dashed lines.
 
     Returns:
         The figure and its axes.
 
     Raises:
-        InvalidInputError: There is no example, there is not one column for each radius, or an overlap is not finite.
+        InvalidInputError: There is no example, there is not one column for each radius, ``of_plain`` has another shape,
+            or an overlap is not finite.
 
     Example:
         >>> import torch
@@ -48,25 +55,43 @@ def overlap_figure(overlaps: Values, *, radii: Sequence[float], confidence: floa
         raise InvalidInputError(
             f"Expected `overlaps` of shape (examples, {len(radii)}) with an example, got {tuple(overlaps.shape)}."
         )
-    shares = as_array(overlaps).astype(np.float64)
-    if not np.isfinite(shares).all():
-        raise InvalidInputError("Expected finite `overlaps`, got NaN or infinity.")
+    shares = _finite("overlaps", overlaps)
+    plain = None if of_plain is None else _finite("of_plain", of_plain)
+    if plain is not None and plain.shape != shares.shape:
+        raise InvalidInputError(f"Expected `of_plain` of the shape of `overlaps`, {shares.shape}, got {plain.shape}.")
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
     colors = matplotlib.colormaps[_COLOUR_MAP](np.linspace(_PALEST, _DARKEST, len(radii)))
-    columns = 100 * shares
-    for column, radius, color in zip(columns.T, radii, colors, strict=True):
-        sorted_column = np.append(np.sort(column)[::-1], column.min())
-        label = f"ρ = {rounded_down(radius)}: mean {floored_percent(column.mean() / 100)} %"
-        axes.step(np.arange(len(sorted_column)), sorted_column, where="post", color=color, label=label)
-        axes.axhline(column.mean(), color=color, linestyle=":", linewidth=1)
-    axes.set(xlim=(0, len(columns)), ylim=(0, 102))
-    axes.set_xlabel(f"examples, the most robust first ({len(columns)})")
+    for column, radius, color in zip(shares.T, radii, colors, strict=True):
+        _draw_sorted(axes, column, color, f"ρ = {rounded_down(radius)}")
+        axes.axhline(100 * column.mean(), color=color, linestyle=":", linewidth=1)
+    for column, radius, color in zip([] if plain is None else plain.T, radii, colors, strict=plain is not None):
+        _draw_sorted(axes, column, color, f"ρ = {rounded_down(radius)}, plain map's top", dashes="--")
+    axes.set(xlim=(0, len(shares)), ylim=(0, 102))
+    each = "" if plain is None else " in each line"
+    axes.set_xlabel(f"examples, the most robust first{each} ({len(shares)})")
     axes.set_ylabel("certified overlap of the top K, %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     # Below the axes the legend hides no curve.
     written = written_confidence(confidence, percent=True)
-    title = f"means over {len(columns)} certified, each by itself at confidence {written} %"
-    figure.legend(title=title, loc="outside lower center", ncols=min(len(radii), 2), frameon=False)
+    title = f"means over {len(shares)} certified, each by itself at confidence {written} %"
+    ncols = min(len(radii), 2) if plain is None else 2
+    figure.legend(title=title, loc="outside lower center", ncols=ncols, frameon=False)
     return figure, axes
+
+
+def _finite(name: str, shares: Values) -> NDArray[np.float64]:
+    array = as_array(shares).astype(np.float64)
+    if not np.isfinite(array).all():
+        raise InvalidInputError(f"Expected finite `{name}`, got NaN or infinity.")
+    return array
+
+
+def _draw_sorted(
+    axes: Axes, shares: NDArray[np.float64], color: NDArray[np.float64], name: str, *, dashes: str = "-"
+) -> None:
+    """Draw the shares of all examples in descending order, with their mean in the label."""
+    falling = 100 * np.append(np.sort(shares)[::-1], shares.min())
+    label = f"{name}: mean {floored_percent(shares.mean())} %"
+    axes.step(np.arange(len(falling)), falling, where="post", color=color, linestyle=dashes, label=label)

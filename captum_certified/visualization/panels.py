@@ -43,7 +43,7 @@ Panels: TypeAlias = NDArray[Any]
 # The colours of Okabe and Ito, which colour-blind readers can tell apart. Vermillion, orange and sky blue differ in
 # lightness as well, so they also differ in grey print.
 STRONG = "#D55E00"  # certified
-FAINT = "#E69F00"  # in the top K, but not certified
+FAINT = "#E69F00"  # in the top K or the reference set, but not certified
 OPEN = "#56B4E9"  # undecided
 # Blue, reddish purple and yellow show what an attack did, so that nobody takes it for what is certified.
 STAYED = "#0072B2"
@@ -64,19 +64,23 @@ _PANEL = 2.3
 _GAP = 0.12
 _TITLE = 0.5
 _FOOT = 0.62
+_NOTE = 0.19  # a line below the legend
 _OUTLIERS = 0.98  # share of the positive entries of a heat map that its scale spans
 
 
-def canvas(images: Pixels, labels: Sequence[str] | None, *, columns: int, foot: float = _FOOT) -> tuple[Figure, Panels]:
+def canvas(
+    images: Pixels, labels: Sequence[str] | None, *, columns: int, foot: float = _FOOT, notes: int = 0
+) -> tuple[Figure, Panels]:
     """Return a grid of panels with the images in its first column.
 
-    Titles may have two lines, and the foot has room for a legend of two lines.
+    Titles may have two lines, and the foot has room for a legend of two lines and for notes below it.
 
     Args:
         images: Shape (rows, height, width, channels).
         labels: A title of each image.
         columns: Panels in a row.
         foot: Inches below the panels.
+        notes: Number of lines below the legend.
 
     Returns:
         The figure and its axes, shape (rows, columns).
@@ -87,6 +91,7 @@ def canvas(images: Pixels, labels: Sequence[str] | None, *, columns: int, foot: 
     rows, height, width, _ = images.shape
     titles = checked_labels(labels, rows)
     panel = _PANEL * min(max(height / width, 0.5), 2.0)
+    foot += notes * _NOTE
     full_width, full_height = columns * _PANEL + (columns + 1) * _GAP, rows * (panel + _TITLE) + foot
     figure = Figure(figsize=(full_width, full_height))
     axes: Panels = figure.subplots(
@@ -163,6 +168,19 @@ def draw_legend(
     title: str | None = None,
     columns: int = 1,
     place: Literal["lower center", "outside lower center"] = "lower center",
+    notes: Sequence[str] = (),
 ) -> None:
-    """Draw a legend without a frame at the foot of a figure."""
-    figure.legend(handles=handles, title=title, title_fontsize=10, fontsize=10, loc=place, ncols=columns, frameon=False)
+    """Draw a legend without a frame at the foot of a figure, and notes below it in bold type, one a line."""
+    line = _NOTE / figure.get_size_inches()[1]
+    figure.legend(
+        handles=handles,
+        title=title,
+        title_fontsize=10,
+        fontsize=10,
+        loc=place,
+        ncols=columns,
+        frameon=False,
+        bbox_to_anchor=(0, len(notes) * line, 1, 1 - len(notes) * line) if notes else None,
+    )
+    for number, note in enumerate(reversed(notes)):
+        figure.text(0.5, (number + 0.3) * line, literal(note), ha="center", fontsize=10, fontweight="bold")

@@ -34,10 +34,11 @@ def radius_figure(
 ) -> tuple[Figure, Panels]:
     """Draw the certified radius of every feature on one scale for all examples, in the units of the input.
 
-    For a top-K certificate this is the radius up to which a feature stays in the top K. For a selection certificate one
-    panel shows up to which radius features stay selected, and another up to which radius they stay not selected. White
-    pixels are certified at no radius. All radii of an example hold together, with the certificate's confidence. A pixel
-    of several channels shows the largest radius of its channels.
+    For a top-K certificate this is the radius up to which a feature stays in the top K; for a certificate of another
+    reference set only the features of this set are shown. For a selection certificate one panel shows up to which
+    radius features stay selected, and another up to which radius they stay not selected. White pixels are certified at
+    no radius. All radii of an example hold together, with the certificate's confidence. A pixel of several channels
+    shows the largest radius of its channels.
 
     Args:
         certificate: A certificate of top-K overlap or of selection, for maps of images.
@@ -85,7 +86,11 @@ def _radii(certificate: TopKCertificate | SelectionCertificate) -> dict[str, Ten
     """Return the radii of the features, shape (N, n), by the statement that holds up to them."""
     check_kind(certificate)
     if isinstance(certificate, TopKCertificate):
-        return {f"stays in the top {certificate.k}\nup to radius": radii_in_top_k(certificate)}
+        radii = radii_in_top_k(certificate)
+        if certificate.reference == "own":
+            return {f"stays in the top {certificate.k}\nup to radius": radii}
+        whose = "plain map's top" if certificate.reference == "plain" else "reference"
+        return {f"{whose}: stays in\nthe top {certificate.k} up to radius": radii.where(certificate.members, 0.0)}
     # Neither these radii nor the side of a decision depend on the radius of the certificate.
     selected = certificate.map.features > 0.5
     radii = certificate.feature_radius

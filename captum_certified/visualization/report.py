@@ -5,7 +5,6 @@ import html
 import importlib.resources
 import io
 import json
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,19 +17,29 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from captum_certified.certify import TopKCertificate
-from captum_certified.certify.written_numbers import rounded_down, written_confidence, written_error
+from captum_certified.certify.written_numbers import rounded_down
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap, select_rows
 from captum_certified.storage import JsonObject, atomic_write
 from captum_certified.visualization.certified_features import check_exact
-from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, displayable, is_in_unit_interval
+from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, displayable
 from captum_certified.visualization.panels import FAINT, HEAT, STRONG, faded, heat_limit
 from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
+from captum_certified.visualization.report_words import (
+    class_kept,
+    comparison,
+    features_named,
+    others_reach,
+    subject,
+    units,
+    words,
+)
 
 __all__ = ["report"]
 
 _PAGE = "report.html"
 _SIZES = (0.05, 0.1, 0.2, 0.3)
+_ABOUT_PLAIN = " Of the plain map it is proved only how much of what it marks at this picture is in that top set."
 
 
 def report(
@@ -45,9 +54,13 @@ def report(
     """Write a certificate as one HTML page that loads nothing from the network.
 
     The page shows the image, its maps, and the top K on the faded image. A slider over the radius fades every feature
-    where its certificate ends, and a selector changes K. Plain words say what is certified and what is not. All numbers
-    are computed here, by the certificate's bound at its confidence, and the page only looks them up. The page can be
-    used by keyboard alone. It follows the light or dark theme of the browser until the reader chooses a theme.
+    where its certificate ends, and a selector changes K. Plain words say what is certified and what is not: of the
+    smoothed map's own top K, and of the plain map's top K beside what chance, brightness and random weights reach. The
+    page shows cautions, and compares the radius with changes that everybody knows. All numbers are computed here, by
+    the certificate's bound at its confidence, and the page only looks them up. The page can be used by keyboard alone.
+    It follows the light or dark theme of the browser until the reader chooses a theme.
+
+    The page of a certificate of another reference set is about this set, and has the certificate's K alone.
 
     Args:
         certificate: A certificate of top-K overlap about the exact map, for maps of images.
@@ -57,7 +70,7 @@ def report(
         example: Number of the example in the certificate, from 0.
         label: Title of the page.
         sizes: Sizes of the top set that the reader can choose besides the certificate's own: counts, or fractions of
-            the features.
+            the features. Ignored for a certificate of another reference set.
 
     Raises:
         InvalidInputError: The certificate is of another kind or not for maps of images, or an argument does not fit it.
@@ -80,15 +93,18 @@ def report(
     picture = reading.images[example]
     sets = top_sets(certificate, smoothed_map, sizes)
     grid = radius_grid(sets, radius=certificate.radius, sigma=smoothed_map.sigma)
-    data = _data(smoothed_map, sets, grid, reading, picture)
+    data = _data(certificate, smoothed_map, sets, grid, reading, picture)
     title = "A certified explanation" if label is None else label
     fields = {
-        **{name: html.escape(text) for name, text in _words(certificate, smoothed_map, picture).items()},
+        **{name: html.escape(text) for name, text in words(certificate, smoothed_map, picture).items()},
         "title": html.escape(title),
         "summary": html.escape(certificate.summaries()[example]),
         "image": _png(displayable(picture)),
         "faded": _png(faded(picture)),
         "maps": _maps(smoothed_map, reading),
+        "about_plain": _ABOUT_PLAIN if any(one.of_plain or one.reference == "plain" for one in sets) else "",
+        "cautions": _cautions(certificate.cautions(example)),
+        "class_kept": _row("class under noise", class_kept(certificate, example)),
         "strong": STRONG,
         "faint": FAINT,
         "choices": _choices(sets, certificate.k, smoothed_map.layout.n_features),
@@ -115,6 +131,7 @@ def _filled(fields: Mapping[str, str]) -> str:
 
 
 def _data(
+    certificate: TopKCertificate,
     smoothed_map: SmoothedMap,
     sets: Sequence[TopSet],
     grid: Sequence[float],
@@ -122,26 +139,26 @@ def _data(
     picture: Pixels,
 ) -> JsonObject:
     """Return the numbers that the page looks up."""
-    spread = math.sqrt(_values_of_input(smoothed_map, picture))
+    noun, _ = features_named(smoothed_map, picture)
+    even, levels = zip(*(units(radius, smoothed_map, picture) for radius in grid), strict=True)
     return {
         "radii": [rounded_down(radius, digits=9) for radius in grid],
-        "even": [_even(radius, spread) for radius in grid],
+        "even": list(even),
+        "levels": list(levels),
+        "comparison": comparison(certificate, smoothed_map, picture),
+        "verb": "stay" if certificate.reference == "own" else "are",
         "place": [round(radius / grid[-1], 5) for radius in grid],
         "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT)],
-        "sets": [_set_data(one, smoothed_map, grid, reading) for one in sets],
+        "sets": [
+            {
+                "subject": subject(one, certificate.reference, noun),
+                "plain": _plain_data(one, smoothed_map, grid),
+                "others": others_reach(one, noun),
+                **_set_data(one, smoothed_map, grid, reading),
+            }
+            for one in sets
+        ],
     }
-
-
-def _values_of_input(smoothed_map: SmoothedMap, picture: Pixels) -> int:
-    """Return the number of values of the input, or, if the map does not record it, of the map or of the picture."""
-    seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
-    recorded = smoothed_map.setup.get("input_values")
-    return recorded if isinstance(recorded, int) else seen
-
-
-def _even(radius: float, spread: float) -> str:
-    """Return two digits of the largest change that is equal in every value and within the radius."""
-    return "0" if radius == 0 else rounded_down(math.nextafter(radius / spread, math.inf), digits=2)
 
 
 def _set_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float], reading: ImageReading) -> JsonObject:
@@ -150,11 +167,43 @@ def _set_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float], rea
     overlap = one.overlap(smoothed_map, grid)
     return {
         "k": one.k,
+        "most": one.most,
+        "larger": int(one.top.sum()) > one.most,
         "overlap": overlap,
-        "percent": [100 * count // one.k for count in overlap],  # rounded down, because it is a guarantee
+        "percent": _percent(overlap, one.most),
         "named": [int((reach >= index + 2).sum()) for index in range(len(grid))],
         "reach": base64.b64encode(pixels.tobytes()).decode(),
     }
+
+
+def _plain_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float]) -> JsonObject | None:
+    """Return the same numbers of the plain map's top set beside the map's own, or ``None`` without a certificate."""
+    if one.of_plain is None:
+        return None
+    size, overlap = int(one.of_plain.reference_size), one.plain_overlap(smoothed_map, grid)
+    return {
+        "most": size,
+        "overlap": overlap,
+        "percent": _percent(overlap, size),
+    }
+
+
+def _percent(overlap: Sequence[int], most: int) -> list[int]:
+    return [100 * count // most for count in overlap]  # rounded down, because it is a guarantee
+
+
+def _cautions(sentences: Sequence[str]) -> str:
+    """Return a box with the cautions, or nothing if there are none."""
+    if not sentences:
+        return ""
+    entries = "".join(f"<li>{html.escape(f'{sentence[0].upper()}{sentence[1:]}')}.</li>" for sentence in sentences)
+    heading = "Caution: this certificate may mean little."
+    return f'<aside class="caution"><strong>{heading}</strong><ul>{entries}</ul></aside>'
+
+
+def _row(term: str, text: str) -> str:
+    """Return a row of the list for those who check, or nothing without a text."""
+    return f"<dt>{term}</dt><dd>{html.escape(text)}</dd>\n" if text else ""
 
 
 def _maps(smoothed_map: SmoothedMap, reading: ImageReading) -> str:
@@ -188,48 +237,3 @@ def _choices(sets: Sequence[TopSet], own: int, n: int) -> str:
         f"({100 * one.k / n:.3g} %)</option>"
         for index, one in enumerate(sets)
     )
-
-
-def _words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> dict[str, str]:
-    """Return the parts of sentences that depend on the certificate."""
-    height, width, _ = picture.shape
-    noun, feature = _features_named(smoothed_map, picture)
-    target = smoothed_map.setup.get("target")
-    target = target[0] if isinstance(target, list) and len(target) == 1 else target
-    confidence = written_confidence(certificate.confidence, percent=True)
-    together = (
-        f"All numbers of this page hold together with confidence {confidence} %."
-        if certificate.violations == 0
-        else f"For one size of the top set, all radii hold together with confidence {confidence} %; other sizes, and "
-        "features by name, are statements of their own, each with this confidence."
-    )
-    return {
-        "noun": noun,
-        "feature": feature,
-        "fixed": certificate.held_fixed,
-        "answer": "" if target is None or target == "argmax" else f" (class {target})",
-        "method": str(smoothed_map.setup.get("method", "an attribution method")),
-        "values": str(_values_of_input(smoothed_map, picture)),
-        "scale": ", of which 0 is black and 1 is white" if is_in_unit_interval(picture) else "",
-        "error": f"{written_error(certificate.confidence)} %",
-        "each": "" if certificate.violations == 0 else ", for each of these statements by itself",
-        "confidence": f"{confidence} %",
-        "together": together,
-        "bound": certificate.bound,
-        "draws": str(int(smoothed_map.n_samples[0])),
-        "sigma": f"{smoothed_map.sigma:g}",
-        "radius": rounded_down(certificate.radius),
-        "k": str(certificate.k),
-        "width": str(width),
-        "height": str(height),
-    }
-
-
-def _features_named(smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str]:
-    """Return what a reader calls the features, and what a single feature is."""
-    height, width, _ = picture.shape
-    if smoothed_map.layout.n_features == height * width:
-        return "pixels", "one pixel"
-    if smoothed_map.layout.group_ids is None:
-        return "colour values", "one colour value of one pixel; a pixel is marked if one of its values is"
-    return "regions", "one group of values of the picture"

@@ -1,4 +1,4 @@
-"""The numbers of a report, for several top sets and a grid of radii: overlaps, and where each feature's radius ends."""
+"""The numbers of a report, for several sets and a grid of radii: overlaps, and where each feature's radius ends."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.feature_table import top_k_radii
+from captum_certified.certify.reference import Reference, recorded_reference
 from captum_certified.checks import resolved_count
 from captum_certified.maps import SmoothedMap
-from captum_certified.theory import top_k_mask
 
 __all__ = ["TopSet", "radius_grid", "top_sets"]
 
@@ -21,14 +21,17 @@ _ROUND_NUMBERS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class TopSet:
-    """The K most salient features of one map, and what is certified about them.
+    """The K most salient features of one map, or a reference set, and what is certified about them.
 
     Attributes:
         k: Size K.
-        radii: Radius up to which each feature certifiably stays in the top K, float64, shape (n,).
-        top: The top K, bool, shape (n,).
+        radii: Radius up to which each feature of the set certifiably is in the top K, float64, shape (n,); 0 outside.
+        top: The set: the top K, or the reference set, bool, shape (n,).
         farthest: Supremum of the radii at which an overlap of one feature is certified.
         certifier: Certifier of the overlaps.
+        reference: The reference by which the set is certified; ``None`` for the top K.
+        of_plain: The certificate of the plain map's top K beside the map's own, if there is one.
+        of_set: The certificate of the reference set, ``None`` for the top K.
     """
 
     k: int
@@ -36,14 +39,30 @@ class TopSet:
     top: NDArray[np.bool_] = field(repr=False)
     farthest: float
     certifier: Certifier
+    reference: Reference = field(default=None, repr=False)
+    of_plain: TopKCertificate | None = field(default=None, repr=False)
+    of_set: TopKCertificate | None = field(default=None, repr=False)
+
+    @property
+    def most(self) -> int:
+        """The largest overlap that is possible: K, or the size of the reference set if that is smaller."""
+        return min(self.k, int(self.top.sum()))
 
     def overlap(self, smoothed_map: SmoothedMap, grid: Sequence[float]) -> list[int]:
         """Return the certified overlap at every radius of the grid."""
-        overlaps: list[int] = self.certifier.top_k_curve(smoothed_map, k=self.k, radii=grid)[0].tolist()
+        return self._curve(smoothed_map, grid, self.reference)
+
+    def plain_overlap(self, smoothed_map: SmoothedMap, grid: Sequence[float]) -> list[int]:
+        """Return the certified overlap of the plain map's top K at every radius, by the same bound and level."""
+        return self._curve(smoothed_map, grid, "plain")
+
+    def _curve(self, smoothed_map: SmoothedMap, grid: Sequence[float], reference: Reference) -> list[int]:
+        curve = self.certifier.top_k_curve(smoothed_map, k=self.k, radii=grid, reference=reference)
+        overlaps: list[int] = curve[0].tolist()
         return overlaps
 
     def reach(self, grid: Sequence[float]) -> NDArray[np.uint8]:
-        """Return 0 for features outside of the top K, else 1 plus the number of radii at which they are certified."""
+        """Return 0 for features outside of the set, else 1 plus the number of radii at which they are certified."""
         reached = np.searchsorted(np.asarray(grid), self.radii, side="right")
         return np.where(self.radii > 0, 1 + reached, self.top).astype(np.uint8)
 
@@ -52,9 +71,11 @@ def top_sets(certificate: TopKCertificate, smoothed_map: SmoothedMap, sizes: Seq
     """Return the top set of the certificate and top sets of other sizes, the smallest first.
 
     All sets are for one row of the certificate's map, and have its confidence, bound and violations. A size is a count,
-    or a fraction of the features.
+    or a fraction of the features. A certificate of a reference set has this set alone.
     """
     n = smoothed_map.layout.n_features
+    if certificate.reference != "own":
+        sizes = ()
     counts = {certificate.k, *(resolved_count("sizes", size, n) for size in sizes)}
     return [_top_set(certificate, smoothed_map, count) for count in sorted(counts)]
 
@@ -63,12 +84,18 @@ def _top_set(certificate: TopKCertificate, smoothed_map: SmoothedMap, k: int) ->
     certifier = Certifier(
         confidence=certificate.confidence, bound=certificate.bound, violations=min(certificate.violations, k)
     )
+    reference = recorded_reference(certificate.reference)
+    proved = certifier.top_k(smoothed_map, k=k, radius=certificate.radius, reference=reference)
+    top, own = proved.members[0].numpy(), reference is None
     return TopSet(
         k=k,
-        radii=top_k_radii(smoothed_map, certificate.bound, k, 1 - certificate.confidence)[0].numpy(),
-        top=top_k_mask(smoothed_map.features.numpy(), k)[0][0],
-        farthest=float(certifier.radius(smoothed_map, k=k, overlap=1)),
+        radii=np.where(top, top_k_radii(smoothed_map, certificate.bound, k, 1 - certificate.confidence)[0], 0.0),
+        top=top,
+        farthest=float(certifier.radius(smoothed_map, k=k, overlap=1, reference=reference)),
         certifier=certifier,
+        reference=reference,
+        of_plain=proved.of_plain if own else None,
+        of_set=None if own else proved,
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from gallery import ZEROS, blob, image, smoothed
 
 from captum_certified import Certifier, InvalidInputError, SmoothedMap
+from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.visualization import report
 from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
 
@@ -67,9 +68,10 @@ def test_overlaps_of_every_size_allow_the_violations_of_the_certificate(tmp_path
 def test_the_sentence_that_people_copy_states_confidence_and_map(tmp_path):
     page = page_of(tmp_path, Certifier(confidence=0.9, violations=0).top_k(smoothed(blob()), k=9, radius=0.1), image())
     statement = page[page.index("const kept") : page.index("const names")]
-    assert "of the smoothed map" in statement
+    assert "of the ${set.subject} (" in statement
+    assert {one["subject"] for one in data_of(page)["sets"]} >= {"9 most salient pixels of the smoothed map"}
     assert "of the exact smoothed map, with confidence 90 %." in statement
-    assert "This page tells how much of the\nsmoothed map is proved to stay, with confidence 90 %" in page
+    assert "This page tells how much of the smoothed map is proved to stay,\nwith confidence 90 %" in page
     assert "(L2 radius 0.1, confidence 90 %)" in page
     assert "it misled the computation.</li>" in page
     assert "certainly" not in page
@@ -175,3 +177,155 @@ def test_other_certificates_are_refused(tmp_path):
     fresh = Certifier().top_k(smoothed(blob()), k=9, radius=0.1, fresh_draws=10)
     with pytest.raises(InvalidInputError, match="about the exact map, got one with `fresh_draws`=10"):
         report(fresh, tmp_path / "a.html", image=image())
+
+
+# -- the second headline ---------------------------------------------------------------------------------------------
+
+
+def with_plain(rows=1, votes=None, **parts):
+    """A map whose plain map is moved by some pixels."""
+    smoothed_map = smoothed(blob(rows=rows))
+    plain = smoothed_map.plain.reshape(rows, 28, 28).roll(3, dims=2).reshape(rows, -1)
+    votes = None if votes is None else torch.tensor(votes)
+    return replace(smoothed_map, plain=plain, class_votes=votes, **parts)
+
+
+def test_the_plain_overlap_of_every_size_and_radius_is_that_of_the_certifier(tmp_path):
+    smoothed_map = with_plain()
+    certificate = Certifier(violations=2).top_k(smoothed_map, k=0.2, radius=0.05)
+    data = data_of(page_of(tmp_path, certificate, image(), sizes=[1, 0.1]))
+    grid = [float(text) for text in data["radii"]]
+    assert [one["k"] for one in data["sets"]] == [1, 79, 157]
+    for one, violations in zip(data["sets"], (1, 2, 2), strict=True):
+        curve = Certifier(violations=violations).top_k_curve(smoothed_map, k=one["k"], radii=grid, reference="plain")
+        assert one["plain"]["overlap"] == curve[0].tolist()
+        assert one["plain"]["most"] == one["k"]
+        assert one["plain"]["percent"] == [100 * overlap // one["k"] for overlap in one["plain"]["overlap"]]
+    own = data["sets"][2]["plain"]
+    assert own["overlap"][data["radii"].index("0.05")] == int(certificate.of_plain.overlap) > 0
+
+
+def test_the_plain_overlap_stands_beside_what_others_reach_rounded_up(tmp_path):
+    table = torch.arange(784.0).reshape(1, -1)
+    smoothed_map = with_plain(brightness=table, randomised=table.expand(5, -1).unsqueeze(0).clone())
+    certificate = Certifier().top_k(smoothed_map, k=157, radius=0.05)
+    chance, bright, random = (
+        np.ceil(1000 * float(share) - 1e-9) / 10
+        for share in (certificate.chance, certificate.of_plain.brightness, certificate.of_plain.randomised)
+    )
+    [one] = data_of(page_of(tmp_path, certificate, image(), sizes=[]))["sets"]
+    assert one["others"] == (
+        f"For comparison: a top set chosen by chance holds {chance} % of them, the brightest pixels {bright} %, the "
+        f"same explanation of a model with random weights {random} %."
+    )
+    certificate = Certifier().top_k(with_plain(), k=157, radius=0.05)
+    [one] = data_of(page_of(tmp_path, certificate, image(), sizes=[]))["sets"]
+    assert one["others"] == "For comparison: a top set chosen by chance holds 20.1 % of them."
+
+
+@pytest.mark.parametrize(
+    ("bound", "smoothed_map"),
+    [("theorem2", with_plain()), ("best", replace(with_plain(), plain=None)), ("best", smoothed(ZEROS))],
+)
+def test_a_page_says_nothing_of_a_plain_map_that_has_no_certificate(tmp_path, bound, smoothed_map):
+    page = page_of(tmp_path, Certifier(bound=bound).top_k(smoothed_map, k=0.2, radius=0.05), image())
+    assert {one["plain"] for one in data_of(page)["sets"]} == {None}
+    assert {one["others"] for one in data_of(page)["sets"]} == {""}
+    assert "Of the plain map it is proved" not in page
+
+
+def test_a_plain_map_without_saliency_in_another_row_does_not_hide_the_headline(tmp_path):
+    smoothed_map = with_plain(rows=2)
+    smoothed_map = replace(smoothed_map, plain=smoothed_map.plain * torch.tensor([[0.0], [1.0]]))
+    certificate = Certifier().top_k(smoothed_map, k=157, radius=0.05)
+    assert certificate.of_plain is None
+    [one] = data_of(page_of(tmp_path, certificate, image(rows=2), example=1, sizes=[]))["sets"]
+    assert one["plain"]["overlap"][0] > 0
+
+
+def test_nothing_is_said_about_the_plain_map_of_a_changed_picture(tmp_path):
+    page = page_of(tmp_path, Certifier().top_k(with_plain(), k=157, radius=0.05), image())
+    assert "or about the plain map of a changed picture." in page
+    assert "Of the plain map it is proved only how much of what it marks at this picture is in that top set." in page
+
+
+@pytest.mark.parametrize("size", [16, 400])
+@pytest.mark.parametrize("example", [0, 1])
+def test_the_page_of_a_mask_is_about_the_mask(tmp_path, size, example):
+    smoothed_map = with_plain(rows=2)
+    order = smoothed_map.features.argsort(dim=1, descending=True, stable=True)
+    mask = torch.zeros(2, 784, dtype=torch.bool).scatter(1, order[:, 5 : 5 + size], value=True)
+    certificate = Certifier().top_k(smoothed_map, k=157, radius=0.05, reference=mask)
+    page = page_of(tmp_path, certificate, image(rows=2), example=example)
+    data = data_of(page)
+    [one] = data["sets"]
+    grid = [float(text) for text in data["radii"]]
+    assert (one["k"], one["most"], one["larger"]) == (157, min(157, size), size > 157)
+    certifier = Certifier(violations=certificate.violations)
+    curve = certifier.top_k_curve(smoothed_map, k=157, radii=grid, reference=mask)[example]
+    assert one["overlap"] == curve.tolist()
+    assert one["overlap"][data["radii"].index("0.05")] == int(certificate.overlap[example])
+    assert one["percent"] == [100 * overlap // min(157, size) for overlap in one["overlap"]]
+    reach = np.frombuffer(base64.b64decode(one["reach"]), np.uint8)
+    np.testing.assert_array_equal(reach > 0, mask[example].numpy())
+    radii = np.array(certificate.columns()["radius"]).reshape(2, 784)[example]
+    named = [int((mask[example].numpy() & (radii > 0) & (radii >= radius)).sum()) for radius in grid]
+    assert one["named"] == named
+    assert named[0] > 0
+    assert one["plain"] is None
+    assert one["subject"] == f"{size} pixels of the given set"
+    assert one["others"].startswith("For comparison: a top set chosen by chance holds")
+    assert ("of the 157 that can be." in one["others"]) == (size > 157)
+    assert data["verb"] == "are"
+    assert "how much of the given set is proved to be in the top set" in page
+
+
+def test_the_page_of_a_certificate_of_the_plain_set_is_about_this_set(tmp_path):
+    certificate = Certifier().top_k(with_plain(), k=157, radius=0.05, reference="plain")
+    page = page_of(tmp_path, certificate, image())
+    [one] = data_of(page)["sets"]
+    assert one["overlap"][data_of(page)["radii"].index("0.05")] == int(certificate.overlap) > 0
+    reach = np.frombuffer(base64.b64decode(one["reach"]), np.uint8)
+    np.testing.assert_array_equal(reach > 0, certificate.members[0].numpy())
+    assert one["subject"] == "157 strongest pixels of the plain map"
+    assert "how much of the plain map&#x27;s top set is proved" in page
+
+
+# -- cautions, class under noise, everyday units ---------------------------------------------------------------------
+
+
+def test_cautions_stand_in_a_box_and_the_class_under_noise_below(tmp_path):
+    certificate = Certifier().top_k(with_plain(rows=2, votes=[[20, 256], [250, 256]]), k=157, radius=0.05)
+    page = page_of(tmp_path, certificate, image(rows=2))
+    assert '<aside class="caution"><strong>Caution: this certificate may mean little.' in page
+    assert "<li>Only 7.8% of noisy copies keep the predicted class: under this noise" in page
+    assert "<dt>class under noise</dt><dd>20 of 256 noisy copies (7.8 %) have the predicted class" in page
+    assert "it is not certified that most copies keep it" in page
+    page = page_of(tmp_path, certificate, image(rows=2), example=1)
+    assert "<aside" not in page
+    assert "250 of 256 noisy copies (97.6 %)" in page
+    size = np.floor(1000 * float(certificate.class_radius[1])) / 1000
+    assert f"up to L2 radius {size} most copies keep it, with an error probability of its own" in page
+    assert "class under noise" not in page_of(tmp_path, Certifier().top_k(with_plain(), k=9, radius=0.05), image())
+
+
+def test_sizes_are_compared_with_everyday_changes_of_pictures_in_the_unit_interval(tmp_path):
+    certificate = Certifier().top_k(with_plain(), k=157, radius=0.05)
+    data = data_of(page_of(tmp_path, certificate, image()))
+    units = radius_in_units(0.05, image())
+    assert data["comparison"] == (
+        f"For comparison: rounding this picture to 8 bits is a change of size {units.rounding:.2g}, JPEG of quality 95 "
+        f"one of size {float(units.jpeg):.2g}, and a shift by one pixel one of size {float(units.shift):.2g}."
+    )
+    for radius, levels in zip(data["radii"], data["levels"], strict=True):
+        exact = radius_in_units(float(radius), image()).grey_levels
+        assert 0.9 * exact <= float(levels) <= exact * (1 + 1e-8)
+    for picture in (4 * image() - 2, (255 * image()).to(torch.uint8)):
+        data = data_of(page_of(tmp_path, certificate, picture))
+        assert data["comparison"] == ""
+        assert set(data["levels"]) == {""}
+
+
+def test_a_picture_that_is_not_the_whole_input_is_not_compared(tmp_path):
+    certificate = Certifier().top_k(with_plain(setup={"input_values": 3 * 784}), k=157, radius=0.05)
+    assert data_of(page_of(tmp_path, certificate, image()))["comparison"] == ""

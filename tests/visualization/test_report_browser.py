@@ -2,9 +2,11 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from gallery import blob, image, smoothed
 
 from captum_certified import Certifier
@@ -37,6 +39,16 @@ def page(browser, path):
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
     assert {url for url in asked if not url.startswith("data:")} == {path.as_uri()}
+
+
+def at_width(page, width):
+    """Return the width that the page needs on a screen of a width."""
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    )
+    widest = page.execute_script("return document.documentElement.scrollWidth")
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    return widest
 
 
 def find(page, name):
@@ -175,12 +187,64 @@ def test_the_theme_follows_the_browser_until_the_reader_chooses(page, scheme, ot
 
 
 def test_the_page_fits_a_narrow_screen(page):
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    assert at_width(page, 360) <= 360
+
+
+def test_the_second_headline_and_its_curve_follow_the_slider(page, certificate):
+    from selenium.webdriver.common.keys import Keys
+
+    slider, seen = find(page, "radius"), []
+    for keys in ("", Keys.PAGE_UP, Keys.HOME, Keys.END):
+        slider.send_keys(keys)
+        radius, k, *_ = state(page)
+        overlap = int(
+            Certifier(violations=0).top_k_curve(certificate.map, k=k, radii=[radius], reference="plain")[0, 0]
+        )
+        text = find(page, "of-plain").text
+        assert text.startswith(f"Of what the plain explanation marks (its {k} strongest colour values), ")
+        if overlap:
+            assert f"at least {overlap} ({100 * overlap // k} %) stay among the {k} most salient of the exact" in text
+            assert "For comparison: a top set chosen by chance holds 20.1 % of them." in text
+        else:
+            assert "nothing is certified to stay among the" in text
+        y = float(find(page, "plain-here").get_attribute("cy"))
+        assert y == pytest.approx(210 - 190 * overlap / k)
+        assert f"Size {radius:g} is a change by " in find(page, "units").text
+        seen.append(overlap)
+    assert len(set(seen)) == 4
+    assert find(page, "dashed").is_displayed()
+    assert len(find(page, "plain-curve").get_attribute("points")) > 100
+    title = find(page, "curve-title").get_attribute("textContent")
+    assert "Of the 471 strongest colour values of the plain map: " in title
+
+
+@pytest.mark.parametrize("reference", ["plain", "mask"])
+def test_the_page_of_a_reference_set_speaks_of_this_set(browser, tmp_path, reference):
+    mask = torch.zeros(1, 784, dtype=torch.bool)
+    mask[:, 200:500] = True
+    votes = torch.tensor([[20, 256]])
+    smoothed_map = replace(smoothed(blob()), class_votes=votes)
+    given = "plain" if reference == "plain" else mask
+    certificate = Certifier().top_k(smoothed_map, k=157, radius=0.05, reference=given)
+    report(certificate, tmp_path / "report.html", image=image())
+    browser.get((tmp_path / "report.html").as_uri())
+    overlap = int(certificate.overlap)
+    share = f"{100 * overlap // 157} %"
+    subject = "157 strongest pixels of the plain map" if reference == "plain" else "300 pixels of the given set"
+    share += "" if reference == "plain" else " of the 157 that can be"
+    assert (
+        f"at least {overlap} of the {subject} ({share}) are among the 157 most salient of the exact smoothed map"
+        in find(browser, "statement").text
     )
-    widest = page.execute_script("return document.documentElement.scrollWidth")
-    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert widest <= 360
+    assert find(browser, "of-plain").text.startswith("For comparison: a top set chosen by chance holds")
+    assert not find(browser, "dashed").is_displayed()
+    assert find(browser, "plain-here").value_of_css_property("visibility") == "hidden"
+    assert browser.find_element("class name", "caution").text.startswith("Caution: this certificate may mean little.")
+    named = int(re.search(r"(\d+) of them can be named", find(browser, "statement").text)[1])
+    strong, marked = strong_pixels(browser)
+    assert strong.sum() == named > 0
+    np.testing.assert_array_equal(marked, certificate.members.reshape(28, 28).numpy())
+    assert [at_width(browser, width) <= width for width in (400, 1400)] == [True, True]
 
 
 def background(page):

@@ -1,0 +1,173 @@
+"""The sentences of a report that depend on its certificate."""
+
+import math
+
+import numpy as np
+import torch
+
+from captum_certified.certify import TopKCertificate
+from captum_certified.certify.written_numbers import (
+    ceiled_percent,
+    floored_percent,
+    rounded_down,
+    written_confidence,
+    written_error,
+)
+from captum_certified.images.everyday_units import radius_in_units
+from captum_certified.maps import SmoothedMap
+from captum_certified.visualization.image_layout import Pixels, is_in_unit_interval
+from captum_certified.visualization.report_data import TopSet
+
+__all__ = ["class_kept", "comparison", "features_named", "others_reach", "subject", "units", "values_of_input", "words"]
+
+
+def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> dict[str, str]:
+    """Return parts of sentences by the name that the page has for them, as plain text.
+
+    Args:
+        certificate: The certificate of all examples.
+        smoothed_map: The map of the example alone.
+        picture: The picture, shape (H, W, C).
+    """
+    height, width, _ = picture.shape
+    noun, feature = features_named(smoothed_map, picture)
+    target = smoothed_map.setup.get("target")
+    target = target[0] if isinstance(target, list) and len(target) == 1 else target
+    confidence = written_confidence(certificate.confidence, percent=True)
+    together = (
+        f"All numbers of this page that are proved hold together with confidence {confidence} %."
+        if certificate.violations == 0
+        else f"For one size of the top set, all radii hold together with confidence {confidence} %; other sizes, and "
+        "features by name, are statements of their own, each with this confidence."
+    )
+    return {
+        **_about_set(certificate.reference, noun),
+        "noun": noun,
+        "feature": feature,
+        "fixed": certificate.held_fixed,
+        "answer": "" if target is None or target == "argmax" else f" (class {target})",
+        "method": str(smoothed_map.setup.get("method", "an attribution method")),
+        "values": str(values_of_input(smoothed_map, picture)),
+        "scale": ", of which 0 is black and 1 is white" if is_in_unit_interval(picture) else "",
+        "error": f"{written_error(certificate.confidence)} %",
+        "each": "" if certificate.violations == 0 else ", for each of these statements by itself",
+        "confidence": f"{confidence} %",
+        "together": together,
+        "bound": certificate.bound,
+        "draws": str(int(smoothed_map.n_samples[0])),
+        "sigma": f"{smoothed_map.sigma:g}",
+        "radius": rounded_down(certificate.radius),
+        "k": str(certificate.k),
+        "width": str(width),
+        "height": str(height),
+    }
+
+
+def features_named(smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str]:
+    """Return what a reader calls the features, and what a single feature is."""
+    height, width, _ = picture.shape
+    if smoothed_map.layout.n_features == height * width:
+        return "pixels", "one pixel"
+    if smoothed_map.layout.group_ids is None:
+        return "colour values", "one colour value of one pixel; a pixel is marked if one of its values is"
+    return "regions", "one group of values of the picture"
+
+
+def subject(one: TopSet, reference: str, noun: str) -> str:
+    """Return what a statement about a set is about, after "of the"."""
+    count = int(one.top.sum())
+    if reference == "own":
+        return f"{one.k} most salient {noun} of the smoothed map"
+    return f"{count} strongest {noun} of the plain map" if reference == "plain" else f"{count} {noun} of the given set"
+
+
+def others_reach(one: TopSet, noun: str) -> str:
+    """Return a sentence about how much of a set is in top sets that know nothing of the trained model.
+
+    Args:
+        one: The reference set, or a top K beside which the plain map's is certified. For others there is no sentence.
+        noun: What a reader calls the features.
+    """
+    certificate = one.of_plain or one.of_set
+    if certificate is None:
+        return ""
+    known = [
+        ("a top set chosen by chance", certificate.chance),
+        (f"the brightest {noun}", certificate.brightness),
+        ("the same explanation of a model with random weights", certificate.randomised),
+    ]
+    whole = "them" if int(certificate.reference_size) <= one.k else f"the {one.k} that can be"
+    (first, share), *others = [(name, f"{ceiled_percent(float(s[0]))} %") for name, s in known if s is not None]
+    return f"For comparison: {first} holds {share} of {whole}{''.join(f', {name} {other}' for name, other in others)}."
+
+
+def comparison(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> str:
+    """Return a sentence about changes of the picture that everybody knows, or nothing for other inputs."""
+    if not _is_the_input(smoothed_map, picture):
+        return ""
+    inputs = torch.from_numpy(np.moveaxis(picture.astype(np.float64), 2, 0)[None].copy())
+    known = radius_in_units(certificate.radius, inputs)
+    assert known.jpeg is not None  # noqa: S101  for the type checker: pictures have one or three channels
+    assert known.shift is not None  # noqa: S101
+    return (
+        f"For comparison: rounding this picture to 8 bits is a change of size {known.rounding:.2g}, JPEG of quality 95 "
+        f"one of size {float(known.jpeg):.2g}, and a shift by one pixel one of size {float(known.shift):.2g}."
+    )
+
+
+def units(radius: float, smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str]:
+    """Return the largest change that is equal in every value and within a radius: as it is, and in grey levels.
+
+    Both are rounded down to two digits. There are no grey levels for inputs that are no pictures with values in [0, 1].
+    """
+    even = radius / math.sqrt(values_of_input(smoothed_map, picture))
+    return _two_digits(even), _two_digits(255 * even) if _is_the_input(smoothed_map, picture) else ""
+
+
+def values_of_input(smoothed_map: SmoothedMap, picture: Pixels) -> int:
+    """Return the number of values of the input, or, if the map does not record it, of the map or of the picture."""
+    seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
+    recorded = smoothed_map.setup.get("input_values")
+    return recorded if isinstance(recorded, int) else seen
+
+
+def _is_the_input(smoothed_map: SmoothedMap, picture: Pixels) -> bool:
+    """Return whether the picture has all values of the input, and they are in [0, 1]."""
+    return is_in_unit_interval(picture) and picture.size == values_of_input(smoothed_map, picture)
+
+
+def _two_digits(value: float) -> str:
+    return "0" if value == 0 else rounded_down(math.nextafter(value, math.inf), digits=2)
+
+
+def _about_set(reference: str, noun: str) -> dict[str, str]:
+    """Return what the page promises, and what its marks and its curve show."""
+    if reference == "own":
+        return {
+            "promise": "how much of the smoothed map is proved to stay",
+            "unmarked": "salient, not certified here",
+            "curve": f"The solid line is the share of the chosen {noun} that is proved to stay",
+        }
+    whose = "the plain map's top set" if reference == "plain" else "the given set"
+    return {
+        "promise": f"how much of {whose} is proved to be in the top set of the smoothed map",
+        "unmarked": f"in {whose}, not certified here",
+        "curve": f"The solid line is the share of {whose} that is proved to be among the most salient {noun} of the "
+        "smoothed map",
+    }
+
+
+def class_kept(certificate: TopKCertificate, example: int) -> str:
+    """Return how many noisy copies keep the predicted class, or nothing if it is unknown."""
+    votes, radii = certificate.map.class_votes, certificate.class_radius
+    if votes is None or radii is None:
+        return ""
+    kept, copies = votes[example].tolist()
+    text = (
+        f"{kept} of {copies} noisy copies ({floored_percent(kept / copies)} %) have the predicted class of the picture"
+    )
+    radius = float(radii[example])
+    if radius == 0:
+        return f"{text}; it is not certified that most copies keep it"
+    size = rounded_down(radius, digits=3)
+    return f"{text}; up to L2 radius {size} most copies keep it, with an error probability of its own"

@@ -1,0 +1,98 @@
+"""What figures of top-K certificates say in words: what survives of which set, and cautions."""
+
+from captum_certified.certify import TopKCertificate
+from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down
+from captum_certified.visualization.panels import literal
+
+__all__ = ["brief_cautions", "overlap_title", "plain_title", "reference_named"]
+
+# Characters of a method's name in the title of a panel.
+_SHORT_NAME = 11
+_LONGEST_NAME = 19
+
+
+def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
+    """Return the title above the marked features of an example, two lines.
+
+    Args:
+        certificate: A certificate about any set of features.
+        row: Number of the example.
+        named: How many of the features are certified by name.
+    """
+    size, k = f"‖δ‖₂ ≤ {rounded_down(certificate.radius)}", certificate.k
+    nothing, percent = int(certificate.overlap[row]) == 0, _percent(certificate, row)
+    if certificate.reference == "own":
+        if nothing:
+            return f"nothing is certified of the\ntop {k} for {size}"
+        return f"≥ {percent} % of the top {k} survive\nany {size}, {named} by name"
+    count = int(certificate.reference_size[row])
+    if certificate.reference == "plain":
+        if nothing:
+            return f"nothing is certified of the plain\nmap's top {count} for {size}"
+        return f"≥ {percent} % of the plain map's top\n{count} survive any {size}"
+    if nothing:
+        return f"nothing is certified of the\nreference's {count} for {size}"
+    if count <= k:
+        return f"≥ {percent} % of the reference's {count}\nfeatures survive any {size}"
+    # A set larger than K cannot stay in the top K as a whole: its share is one of the top K.
+    return f"≥ {percent} % of the top {k} are of the\nreference's {count}, any {size}"
+
+
+def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> str:
+    """Return the title above the plain map of an example, at most two lines. The first example names the method.
+
+    Args:
+        certificate: The certificate of the plain map's top set, or ``None`` if nothing can be certified about it.
+        row: Number of the example.
+        method: Name of the attribution method.
+    """
+    name = method if len(method) <= _LONGEST_NAME else f"{method[: _LONGEST_NAME - 1]}…"
+    if certificate is None:
+        return literal(f"plain {method}") if row == 0 else ""
+    if int(certificate.overlap[row]) == 0:
+        return literal(
+            f"plain {name}:\nnothing of its top is certified"
+            if row == 0
+            else "nothing of the plain map's\ntop is certified"
+        )
+    share, chance = _percent(certificate, row), ceiled_percent(float(certificate.chance[row]), digits=0)
+    by_chance = f"({chance} % by chance)"
+    if row > 0:
+        return f"≥ {share} % of the plain map's\ntop survive {by_chance}"
+    if len(name) <= _SHORT_NAME:
+        return literal(f"plain {name}: ≥ {share} % of its\ntop survive {by_chance}")
+    return literal(f"plain {name}: ≥ {share} %\nof its top survive {by_chance}")
+
+
+def brief_cautions(certificate: TopKCertificate) -> list[str]:
+    """Return one line for each caution, with the numbers of its examples from 1 if there are several examples."""
+    rows_of: dict[str, list[int]] = {}
+    rows = len(certificate.map)
+    for row in range(rows):
+        for sentence in certificate.cautions(row):
+            brief = sentence.partition(":")[0].replace("%", " %")
+            rows_of.setdefault(brief, []).append(row + 1)
+    return [
+        f"caution{'' if rows == 1 else f' for image {_listed(numbers)}'}: {brief}" for brief, numbers in rows_of.items()
+    ]
+
+
+def reference_named(certificate: TopKCertificate) -> str:
+    """Return what a legend calls the set that a certificate is about."""
+    names = {"own": "in the top K", "plain": "in the plain map's top K"}
+    return names.get(certificate.reference, "in the reference")
+
+
+def _percent(certificate: TopKCertificate, row: int) -> str:
+    return floored_percent(float(certificate.overlap_fraction[row]), digits=0)
+
+
+def _listed(numbers: list[int]) -> str:
+    """Write increasing numbers, with ranges: 1, 3–5."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
