@@ -27,12 +27,14 @@ from captum_certified.certify import (
     SelectionCertificate,
     TopKCertificate,
 )
+from captum_certified.certify.pilot import Pilot, PilotRow, pilot
 from captum_certified.exceptions import (
     CaptumCertifiedError,
     CertificationError,
     FileFormatError,
     InvalidInputError,
 )
+from captum_certified.images.everyday_units import EverydayUnits, radius_in_units
 from captum_certified.maps import CovarianceSummary, SmoothedMap
 from captum_certified.metrics import (
     attribution_robustness,
@@ -53,11 +55,14 @@ __all__ = [
     "Certifier",
     "CovarianceSummary",
     "DistanceCertificate",
+    "EverydayUnits",
     "FileFormatError",
     "GhorbaniAttack",
     "InterpretationAttack",
     "InvalidInputError",
     "NormalizedSmoothGrad",
+    "Pilot",
+    "PilotRow",
     "RankCertificate",
     "RegionCertificate",
     "RelaxedSparsifiedSmoothGrad",
@@ -77,6 +82,8 @@ __all__ = [
     "kendall_tau",
     "local_lipschitz",
     "mass_center_distance",
+    "pilot",
+    "radius_in_units",
     "sample_many",
     "spearman_rank",
     "top_k_intersection",

@@ -2,13 +2,14 @@
 
 import torch
 
-from captum_certified import Certifier, SmoothedMap
+from captum_certified import Certifier, Pilot, PilotRow, SmoothedMap
 from captum_certified.visualization import (
     attack_figure,
     bar_figure,
     certificate_figure,
     curve_figure,
     overlap_figure,
+    pilot_figure,
     radius_figure,
     region_figure,
 )
@@ -60,6 +61,15 @@ def _attack(scores, images, **settings):
     return attack_figure(images, (images + 0.04).clamp(0, 1), maps, maps.roll(2, dims=-1), k=0.2, **settings)
 
 
+def _pilot_row(method, sigma, tau):
+    own, plain = 0.3 + 2 * sigma, 0.5 - sigma
+    return PilotRow(
+        method=method, map="SparsifiedSmoothGrad", tau=tau, sigma=sigma, groups="patches:8", n_features=784, examples=8,
+        class_kept=0.95 - 3 * sigma, plain_overlap=0.6, chance=0.2, brightness=0.24 if method == "Saliency" else 0.52,
+        randomised=0.41, forecast_own=own, forecast_plain=plain, margin=plain - 0.41, margin_error=0.03, seconds=200.0,
+    )  # fmt: skip
+
+
 ZEROS = torch.zeros(1, 1, 28, 28).double()
 GALLERY = {
     "top-k": lambda: certificate_figure(_top_k(blob(rows=2)), image(rows=2), labels=["a first digit", "another"]),
@@ -84,6 +94,24 @@ GALLERY = {
     "curves-zeros": lambda: curve_figure(smoothed(ZEROS), k=9, radii=[0.0]),
     "overlaps": lambda: overlap_figure(
         torch.tensor([[0.9, 0.6, 0.2], [0.8, 0.4, 0.1], [0.5, 0.3, 0.0]]), radii=[0.1, 0.22345, 0.4], confidence=0.95
+    ),
+    "pilot": lambda: pilot_figure(
+        Pilot(
+            rows=tuple(
+                _pilot_row(method, sigma, tau)
+                for method in ("Saliency", "InputXGradient")
+                for sigma in (0.05, 0.1, 0.2)
+                for tau in (0.1, 0.2)
+            ),
+            k=0.2,
+            radius=0.05,
+            nt_samples=8192,
+            pilot_samples=1024,
+            seed=0,
+        )
+    ),
+    "pilot-one": lambda: pilot_figure(
+        Pilot(rows=(_pilot_row("Saliency", 0.1, None),), k=5, radius=0.1, nt_samples=512, pilot_samples=256, seed=0)
     ),
     "attack": lambda: _attack(blob(rows=2), image(rows=2), certified=[0.61, None], labels=["smoothed", "plain"]),
     "attack-names": lambda: _attack(blob(rows=2), image(rows=2), names=["plain Saliency", "smoothed over 4096 draws"]),

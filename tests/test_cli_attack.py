@@ -13,8 +13,11 @@ from captum_certified.runs import verify
 QUICK = ["--samples", "64", "--steps", "3", "--restarts", "1", "--attack-draws", "4", "--seed", "1", "-q"]
 
 
+EVERY_VALUE = ["--groups", "none", "--sigma", "0.2", "--tau", "0.1"]
+
+
 def call(folder, *arguments, model="made", model_args=("12",)):
-    words = ["attack", *arguments, "--model", f"{folder}:{model}", "--size", "12", *QUICK]
+    words = ["attack", *EVERY_VALUE, *arguments, "--model", f"{folder}:{model}", "--size", "12", *QUICK]
     return main(words + [part for value in model_args for part in ("--model-arg", value)])
 
 

@@ -16,9 +16,12 @@ from captum_certified.cli.output import conditions_of
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.framing import Framing, load_image, region_mask
 
+EVERY_VALUE = ["--groups", "none", "--sigma", "0.2", "--tau", "0.1"]
+
 
 def call(folder, *arguments, model="made", model_args=("12",), samples=64, size="12"):
-    words = ["certify", *arguments, "--model", f"{folder}:{model}", "--samples", str(samples), "--seed", "1", "-q"]
+    words = ["certify", *EVERY_VALUE, *arguments, "--model", f"{folder}:{model}", "--samples", str(samples)]
+    words += ["--seed", "1", "-q"]
     words += [part for value in model_args for part in ("--model-arg", value)]
     return main(words + (["--size", size] if size else []))
 
@@ -162,7 +165,7 @@ def test_a_torchvision_model_takes_local_weights(folder, capsys):
         "--model-arg",
         "num_classes=4",
     ]
-    assert main([*words, "--samples", "4", "--size", "32", "--json", "-", "-q"]) == 0
+    assert main([*words, "--samples", "4", "--size", "32", "--json", "-", "-q", *EVERY_VALUE]) == 0
     record = json.loads(capsys.readouterr().out)[0]
     assert record["n_features"] == 3 * 32 * 32
     assert 0 <= record["prediction"] < 4
@@ -546,7 +549,7 @@ def test_a_folder_of_images_cannot_be_the_folder_of_results(folder, capsys):
 
 
 def test_an_explained_class_that_is_not_predicted_is_printed(folder, capsys):
-    arguments = ["--model", f"{folder}:already", "--size", "12", "--samples", "8", "-q"]
+    arguments = ["--model", f"{folder}:already", "--size", "12", "--samples", "8", "-q", *EVERY_VALUE]
     main(["certify", "one.png", *arguments])
     predicted = int(re.search(r"class (\d), at least", capsys.readouterr().out)[1])
     other = (predicted + 1) % 3
@@ -564,6 +567,7 @@ def test_an_explained_class_that_is_not_predicted_is_printed(folder, capsys):
 def test_too_few_draws_are_named_where_nothing_is_proved(folder, capsys):
     main(
         ["certify", "one.png", "--model", f"{folder}:already", "--size", "12", "--samples", "4", "--radius", "9", "-q"]
+        + EVERY_VALUE
     )
     assert "at least 0.0%" in (printed := capsys.readouterr().out)
     few = "under bound 'best', beyond 2K − n, no map of 432 features can be certified at this radius"

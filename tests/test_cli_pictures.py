@@ -83,7 +83,7 @@ def save_turned(path, orientation=6):
 @pytest.mark.filterwarnings("default:turned.png has EXIF orientation:UserWarning")
 def test_an_orientation_is_reported_in_one_line_and_applied_with_exif(folder, capsys, command):
     save_turned("turned.png")
-    words = [command, "turned.png", "--model", f"{folder}:already", *QUICK]
+    words = [command, "turned.png", "--model", f"{folder}:already", "--groups", "none", *QUICK]
     words += ["--steps", "1", "--restarts", "1", "--attack-draws", "2"] if command == "attack" else []
     assert main([*words, "--out", "stored"]) == 0
     [line] = capsys.readouterr().err.splitlines()

@@ -90,15 +90,17 @@ def box(text: str) -> tuple[float, float, float, float]:
 
 
 def groups(text: str) -> str:
-    """Parse ``channels`` or ``patches:S``."""
+    """Parse ``auto``, ``none``, ``channels`` or ``patches:S``."""
     from captum_certified.exceptions import InvalidInputError
     from captum_certified.maps.feature_layout import check_group_name
 
+    if text in ("auto", "none"):
+        return text
     try:
         check_group_name(text)
     except InvalidInputError as error:
         raise argparse.ArgumentTypeError(
-            f"expected channels, or patches:S with a side S from 1 in pixels, got {text}"
+            f"expected auto, none, channels, or patches:S with a side S from 1 in pixels, got {text}"
         ) from error
     return text
 

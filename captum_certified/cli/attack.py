@@ -16,7 +16,16 @@ from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import positive_integer, surrogate
 from captum_certified.cli.image_files import check_outputs, expanded
-from captum_certified.cli.options import ADVICE, Commands, Group, add_exif, add_explanation, add_model, add_verbosity
+from captum_certified.cli.options import (
+    ADVICE,
+    Commands,
+    Group,
+    add_exif,
+    add_explanation,
+    add_model,
+    add_verbosity,
+    groups_for,
+)
 from captum_certified.cli.output import (
     check_folder,
     check_json,
@@ -150,7 +159,7 @@ def _attack(
         nt_samples=arguments.samples,
         stdevs=arguments.sigma,
         nt_samples_batch_size=arguments.batch_size,
-        groups=arguments.groups,
+        groups=groups_for(arguments.groups, image),
         reference=reference_of(path, image, loaded, arguments),
         seed=arguments.seed,
         show_progress=not arguments.quiet,

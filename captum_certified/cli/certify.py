@@ -181,7 +181,6 @@ def _job(explainer: SmoothedAttribution, arguments: argparse.Namespace) -> "Job"
             nt_samples=arguments.samples,
             nt_samples_batch_size=arguments.batch_size,
             stdevs=arguments.sigma,
-            groups=arguments.groups,
             covariance="auto",
             seed=arguments.seed,
         ),

@@ -13,6 +13,7 @@ from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.reference import Reference
 from captum_certified.cli.models import LoadedModel
+from captum_certified.cli.options import groups_for
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.images.framing import load_image_and_region, load_mask
@@ -51,7 +52,14 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     mask = reference if isinstance(reference, Tensor) else None  # the plain map is the reference of the whole run
     notes: dict[str, Json] = {"prediction": prediction, "explained": target}
     notes["everyday_units"] = units_note(image, arguments.radius)
-    return Example(inputs=inputs, target=target, region=region, reference=mask, notes=notes)
+    return Example(
+        inputs=inputs,
+        target=target,
+        region=region,
+        reference=mask,
+        groups=groups_for(arguments.groups, image, region=region is not None),
+        notes=notes,
+    )
 
 
 def units_note(image: Tensor, radius: float) -> dict[str, Json]:
@@ -86,6 +94,7 @@ def reference_of(path: Path, image: Tensor, loaded: LoadedModel, arguments: argp
     if arguments.reference in (None, "plain"):
         plain: Reference = arguments.reference
         return plain
+    groups = groups_for(arguments.groups, image, region=getattr(arguments, "region", None) is not None)
     mask = load_mask(
         _mask_file(Path(arguments.reference), path),
         loaded.framing,
@@ -93,7 +102,7 @@ def reference_of(path: Path, image: Tensor, loaded: LoadedModel, arguments: argp
         channels=arguments.channels,
         exif=arguments.exif,
     )
-    layout = FeatureLayout.of([image], is_tuple=False, rows=1, groups=arguments.groups)
+    layout = FeatureLayout.of([image], is_tuple=False, rows=1, groups=groups)
     features = layout.group_means([mask.double()]) >= _WHOLE
     if not bool(features.any()):
         raise InvalidInputError(

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
+from torch import Tensor
+
 from captum_certified.cli.arguments import (
     count_or_fraction,
     groups,
@@ -15,7 +17,17 @@ from captum_certified.cli.arguments import (
     target,
 )
 
-__all__ = ["ADVICE", "Commands", "Group", "add_exif", "add_explanation", "add_model", "add_verbosity"]
+__all__ = [
+    "ADVICE",
+    "METHODS",
+    "Commands",
+    "Group",
+    "add_exif",
+    "add_explanation",
+    "add_model",
+    "add_verbosity",
+    "groups_for",
+]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Group: TypeAlias = argparse._ArgumentGroup
@@ -29,7 +41,8 @@ ADVICE = (
     "can, then certify once: all images of a seed share its noise. What was chosen by looking at the same draws voids "
     "their certificates; another --radius does not."
 )
-_METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
+METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
+_LARGE, _COARSE, _FINE = 112, 8, 4  # pixels: of the shorter side, and of the cells above and below it
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -77,7 +90,7 @@ def add_exif(group: Group) -> None:
 
 def add_explanation(group: Group) -> None:
     """Add the options of the explanation and of its certificate."""
-    group.add_argument("--method", choices=_METHODS, default="Saliency", help="the attribution that is smoothed")
+    group.add_argument("--method", choices=METHODS, default="Saliency", help="the attribution that is smoothed")
     group.add_argument(
         "--target",
         type=target,
@@ -90,21 +103,24 @@ def add_explanation(group: Group) -> None:
     group.add_argument("--radius", type=float, default=0.03, metavar="N", help="L2 size of the perturbation")
     group.add_argument("--samples", type=positive_integer, default=1024, metavar="N", help="draws of each image")
     group.add_argument(
-        "--sigma", type=positive_number, default=0.2, metavar="N", help="standard deviation of the noise"
+        "--sigma", type=positive_number, default=0.1, metavar="N", help="standard deviation of the noise"
     )
-    group.add_argument("--tau", type=float, default=0.1, metavar="N", help="fraction of features salient in a draw")
+    group.add_argument("--tau", type=float, default=0.2, metavar="N", help="fraction of features salient in a draw")
     group.add_argument(
         "--groups",
         type=groups,
-        metavar="channels|patches:S",
-        help="make the channels of a pixel, or a cell of S × S pixels, one feature",
+        default="auto",
+        metavar="auto|none|channels|patches:S",
+        help="make the channels of a pixel, or a cell of S × S pixels, one feature; auto: cells of 8 × 8 pixels, or "
+        "4 × 4 where the shorter side has less than 112, or none with --region; none: every colour value of a pixel "
+        "is a feature",
     )
     group.add_argument(
         "--reference",
         metavar="plain|FILE",
         help="certify how much of this set stays in the top set: of the plain map's top set, or of the pixels that a "
-        "mask marks (an image or array of the size of the file, or a folder with a mask of each image's name); without, "
-        "both the smoothed map's own top set and the plain map's are certified",
+        "mask marks (an image or array of the size of the file, or a folder with a mask of each image's name); without "
+        "it, both the smoothed map's own top set and the plain map's are certified",
     )
     group.add_argument("--confidence", type=float, default=0.95, metavar="N", help="for each image")
     group.add_argument("--bound", default="best", help="the bound that proves it")
@@ -117,3 +133,18 @@ def add_verbosity(group: Group) -> None:
     either = group.add_mutually_exclusive_group()
     either.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     either.add_argument("-v", "--verbose", action="store_true", help="say why an image failed in full")
+
+
+def groups_for(name: str, images: Tensor, *, region: bool = False) -> str | None:
+    """Return the groups that a name of the command line stands for.
+
+    Args:
+        name: ``"auto"``, ``"none"``, or a name of groups.
+        images: Shape (N, C, H, W).
+        region: Whether a region of pixels is recorded, which cells would cut.
+    """
+    if name == "auto" and region:
+        return None
+    if name == "auto":
+        return f"patches:{_FINE if min(images.shape[2:]) < _LARGE else _COARSE}"
+    return None if name == "none" else name

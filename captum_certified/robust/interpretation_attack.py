@@ -103,7 +103,8 @@ class InterpretationAttack(ExplanationAttack):
                 ``nt_samples`` and ``stdevs`` of a smoothed attribution. All maps are measured under one seed: the
                 ``seed`` in these arguments, or by default a seed derived from the argument ``seed`` below. Gradients of
                 a smoothed attribution are taken over fresh draws in every step.
-            reference: Mask for the objectives ``"reference"`` and ``"region"``, or map for ``"manipulate"``, with first dimension 1 or N.
+            reference: Mask for the objectives ``"reference"`` and ``"region"``, or map for ``"manipulate"``, with first
+                dimension 1 or N.
             keep_class: Whether the predicted class must stay the same. This has no effect if the output of the model
                 is not of shape (N, classes).
             seed: Seed of everything random; ``None`` draws a fresh one. The global generators are untouched.

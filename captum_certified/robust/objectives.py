@@ -46,11 +46,11 @@ def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Object
     """Return the objective ``name`` for N examples.
 
     Args:
-        name: ``"top_k"``, ``"reference"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``; ``"random"`` is the same
-            as ``"top_k"``.
+        name: ``"top_k"``, ``"reference"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``; ``"random"`` is the
+            same as ``"top_k"``.
         clean: The clean maps.
-        reference: A boolean mask for ``"reference"`` and ``"region"``, a map for ``"manipulate"``, structured like the explanation and
-            with first dimension 1 or N; ``None`` for other objectives.
+        reference: A boolean mask for ``"reference"`` and ``"region"``, a map for ``"manipulate"``, structured like the
+            explanation and with first dimension 1 or N; ``None`` for other objectives.
 
     Raises:
         InvalidInputError: ``name`` is not an objective, or the reference does not fit the objective.

@@ -19,7 +19,7 @@ from torch.utils.data import (
 from captum_certified._captum import Target, as_tuple
 from captum_certified.certify.reference import Reference
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.maps import Regions
+from captum_certified.maps import Groups, Regions
 from captum_certified.storage import JsonObject
 
 __all__ = ["SUMMARY", "Example", "Source", "sources_of"]
@@ -40,6 +40,7 @@ class Example:
         target: The target, in one of Captum's forms.
         region: Regions to record for this example only.
         reference: A reference set of this example only.
+        groups: Groups of entries of this example only.
         notes: Entries for the result.
     """
 
@@ -47,6 +48,7 @@ class Example:
     target: Target
     region: Regions = None
     reference: Reference = None
+    groups: Groups = None
     notes: JsonObject = field(default_factory=dict)
 
 

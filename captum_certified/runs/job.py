@@ -95,6 +95,7 @@ class Job:
             self.sampling,
             seed=seed,
             region=self.sampling.region if example.region is None else example.region,
+            groups=self.sampling.groups if example.groups is None else example.groups,
             kwargs={**self.sampling.kwargs, "target": example.target},
             show_progress=False,
         )

@@ -9,6 +9,7 @@ from captum_certified.visualization.bars import bar_figure
 from captum_certified.visualization.certificate import certificate_figure
 from captum_certified.visualization.curves import curve_figure
 from captum_certified.visualization.overlaps import overlap_figure
+from captum_certified.visualization.pilot import pilot_figure
 from captum_certified.visualization.radii import radius_figure
 from captum_certified.visualization.region import region_figure
 from captum_certified.visualization.report import report
@@ -19,6 +20,7 @@ __all__ = [
     "certificate_figure",
     "curve_figure",
     "overlap_figure",
+    "pilot_figure",
     "radius_figure",
     "region_figure",
     "report",

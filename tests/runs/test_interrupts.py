@@ -72,8 +72,8 @@ def test_an_interrupt_before_any_pass_loses_less_than_a_block(data, whole, tmp_p
     certify(data, tmp_path, certifier=certifier(second), nt_samples_batch_size=PASS)
     assert contents(tmp_path) == expected
     # The second run repeats the clean map, the probe draw, the three passes that look for dependence between rows, and
-    # the pass that is repeated before a block is saved; or, when all draws are saved, the noisy copies whose classes are
-    # counted and the five copies of the network.
+    # the pass that is repeated before a block is saved; or, when all draws are saved, the noisy copies whose classes
+    # are counted and the five copies of the network.
     assert first.rows + second.rows - rows < max(BLOCK, DRAWS + 1 + 5) + 8 + 4 * PASS
 
 

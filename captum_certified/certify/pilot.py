@@ -1,0 +1,347 @@
+"""The pilot: a few draws for many settings, and a table that says which setting is worth a certificate.
+
+A pilot proves nothing. It chooses the settings, on inputs and seeds of its own, so that a certificate with these
+settings on a fresh seed is valid.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+from torch import Tensor
+
+from captum_certified._captum import Target, advance_progress, progress_bar
+from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.request import CallSettings, SamplingRequest
+from captum_certified.attr.run import SamplingRun
+from captum_certified.certify.certifier import Certifier
+from captum_certified.certify.goal import Goal
+from captum_certified.certify.top_k import TopKCertificate
+from captum_certified.checks import checked_integer
+from captum_certified.exceptions import CertificationError, InvalidInputError
+from captum_certified.maps import Groups, SmoothedMap
+from captum_certified.randomness import derived_seed, fresh_seed
+
+__all__ = ["Pilot", "PilotRow", "pilot"]
+
+_FEWEST = 256
+_SEEN = 0.5  # settings under which fewer noisy copies keep the class are chosen only if there are no others
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotRow:
+    """One setting of a pilot: means over its examples.
+
+    Attributes:
+        method: Class of the explained method, with the classes it wraps.
+        map: Class of the smoothed attribution.
+        tau: Fraction of features that are salient in a draw; ``None`` for a map without such a fraction.
+        sigma: Standard deviation of the noise.
+        groups: Name of the groups; ``"none"`` or ``"mask"`` where they have no name.
+        n_features: Number n of features.
+        examples: Number of examples.
+        class_kept: Fraction of noisy copies that keep the predicted class; ``None`` if outputs are no classes.
+        plain_overlap: Fraction of the smoothed map's top K that is in the plain map's.
+        chance: Overlap fraction with the plain map's top K of a top K chosen by chance.
+        brightness: The same for the brightest features; ``None`` if the map is not structured like the input.
+        randomised: The same for the method on re-initialised weights; ``None`` if these cannot be replaced.
+        forecast_own: Certified fraction of the map's own top K to expect at the asked number of draws.
+        forecast_plain: Certified fraction of the plain map's top K to expect.
+        margin: ``forecast_plain`` minus the largest of the three, mean of the examples' margins.
+        margin_error: Standard error of ``margin`` over the examples; ``None`` for one example.
+        seconds: Seconds for each example at the asked number of draws, by the pace of the pilot.
+    """
+
+    method: str
+    map: str
+    tau: float | None
+    sigma: float
+    groups: str
+    n_features: int
+    examples: int
+    class_kept: float | None
+    plain_overlap: float
+    chance: float
+    brightness: float | None
+    randomised: float | None
+    forecast_own: float
+    forecast_plain: float
+    margin: float
+    margin_error: float | None
+    seconds: float
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether at least half of the noisy copies keep the predicted class, or outputs are no classes."""
+        return self.class_kept is None or self.class_kept >= _SEEN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pilot:
+    """A table of settings, which proves nothing.
+
+    Attributes:
+        rows: The settings.
+        k: Size of the top set, as it was given.
+        radius: L2 size of the perturbation.
+        nt_samples: Number of draws to certify with.
+        pilot_samples: Number of draws of the pilot, for each setting.
+        seed: Seed of the pilot. Certify with another seed.
+    """
+
+    rows: tuple[PilotRow, ...]
+    k: float
+    radius: float
+    nt_samples: int
+    pilot_samples: int
+    seed: int
+
+    @property
+    def best(self) -> dict[str, PilotRow]:
+        """The row with the largest margin for every method, among the rows under which the model still sees the input.
+
+        Methods have different plain maps, so their rows are shown side by side and are no ranking of methods.
+        """
+        chosen: dict[str, PilotRow] = {}
+        for row in self.rows:
+            best = chosen.get(row.method)
+            if best is None or (row.is_seen, row.margin) > (best.is_seen, best.margin):
+                chosen[row.method] = row
+        return chosen
+
+    @property
+    def verdict(self) -> str:
+        """What the table says, in one sentence."""
+        hopeful = [row.method for row in self.best.values() if row.margin > 0]
+        if not hopeful:
+            return (
+                "No setting has a margin: this model does not survive this noise at this radius. Train it under noise, "
+                "put a denoiser in front of it, or ask for a smaller radius."
+            )
+        return f"A margin is to be expected for {' and '.join(hopeful)}. Certify once, with another seed."
+
+    def __repr__(self) -> str:
+        """Return the table, the best row of every method marked by *."""
+        best = list(self.best.values())
+        head = ("", "method", "tau", "sigma", "groups", "class kept", "plain overlap", *_COMPARED, "own", "plain")
+        cells: list[tuple[str, ...]] = [(*head, "margin", "s/example")]
+        for row in self.rows:
+            shares = (row.class_kept, row.plain_overlap, row.chance, row.brightness, row.randomised)
+            cells.append(
+                (
+                    "*" if any(row is one for one in best) else "",
+                    row.method,
+                    "-" if row.tau is None else f"{row.tau:g}",
+                    f"{row.sigma:g}",
+                    row.groups,
+                    *(_percent(share) for share in (*shares, row.forecast_own, row.forecast_plain)),
+                    _margin(row),
+                    f"{row.seconds:.0f}",
+                )
+            )
+        widths = [max(len(row[column]) for row in cells) for column in range(len(head) + 2)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+        about = (
+            f"Pilot of {self.pilot_samples} draws: percent of the top set to expect at L2 radius {self.radius:g} from "
+            f"{self.nt_samples} draws, mean of {self.rows[0].examples} examples. It proves nothing."
+        )
+        return "\n".join([about, *lines, self.verdict])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the pilot as JSON values."""
+        return {
+            "kind": "pilot",
+            "k": self.k,
+            "radius": self.radius,
+            "nt_samples": self.nt_samples,
+            "pilot_samples": self.pilot_samples,
+            "seed": self.seed,
+            "rows": [asdict(row) for row in self.rows],
+            "best": {method: asdict(row) for method, row in self.best.items()},
+            "verdict": self.verdict,
+        }
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each setting.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) for row in self.rows])
+
+
+_COMPARED = ("chance", "brightness", "random weights")
+
+
+def pilot(
+    explainers: SmoothedAttribution | Sequence[SmoothedAttribution],
+    inputs: Tensor | tuple[Tensor, ...],
+    *,
+    k: float,
+    radius: float,
+    nt_samples: int,
+    stdevs: float | Sequence[float],
+    groups: Sequence[Groups] = (None,),
+    pilot_samples: int = 1024,
+    target: Target = None,
+    confidence: float = 0.95,
+    bound: str = "best",
+    nt_samples_batch_size: int | None = None,
+    seed: int | None = None,
+    show_progress: bool = False,
+    on_row: Callable[[PilotRow], None] | None = None,
+    **kwargs: Any,
+) -> Pilot:
+    """Try settings on a few examples, and forecast what each would certify. A pilot proves nothing.
+
+    Give examples other than those to certify, or at least another seed: what is chosen by looking at draws voids the
+    certificates of these draws.
+
+    Args:
+        explainers: Smoothed attributions. Those around one method object share every draw.
+        inputs: Tensor of shape (N, …), or a tuple of such tensors.
+        k: Size of the top set: an int is a number of features, a float a fraction of all features.
+        radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``.
+        nt_samples: Number of draws to certify with later.
+        stdevs: Standard deviations of the noise to try.
+        groups: Groups of entries to try, each as in :meth:`SmoothedAttribution.attribute`.
+        pilot_samples: Number of draws for each setting, at least 256.
+        target: As in Captum, or ``"argmax"``.
+        confidence: Confidence of the certificates to forecast.
+        bound: Bound of the certificates to forecast.
+        nt_samples_batch_size: Draws computed together.
+        seed: Seed of the pilot; every σ and every groups have a seed derived from it. ``None`` draws a fresh one.
+        show_progress: Show a progress bar on stderr.
+        on_row: Called with every row as soon as it is known.
+        **kwargs: Arguments of the wrapped methods.
+
+    Returns:
+        One row for every explainer, σ and groups.
+
+    Raises:
+        InvalidInputError: An argument is invalid.
+        CertificationError: The maps could not be certified, or a plain attribution is zero everywhere.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_certified import SparsifiedSmoothGrad, pilot
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Sequential(torch.nn.Linear(32, 16), torch.nn.Softplus(), torch.nn.Linear(16, 3))
+        >>> explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.25)
+        >>> table = pilot(
+        ...     explainer, torch.rand(4, 32), k=8, radius=0.02, nt_samples=4096, stdevs=[0.1, 0.4], target=0, seed=0
+        ... )
+        >>> [(row.sigma, row.forecast_plain > row.chance) for row in table.rows]
+        [(0.1, True), (0.4, True)]
+    """
+    each = [explainers] if isinstance(explainers, SmoothedAttribution) else list(explainers)
+    sigmas = [float(stdevs)] if isinstance(stdevs, int | float) else [float(stdev) for stdev in stdevs]
+    if not each or not sigmas or not groups:
+        raise InvalidInputError(
+            f"Expected explainers, `stdevs` and `groups` to try, got {len(each)}, {len(sigmas)} and {len(groups)}."
+        )
+    goal = Goal(k=k, radius=radius)
+    samples = checked_integer("pilot_samples", pilot_samples, at_least=_FEWEST)
+    seed = fresh_seed() if seed is None else checked_integer("seed", seed, below=2**64)
+    certifier = Certifier(confidence=confidence, bound=bound)
+    rows: list[PilotRow] = []
+    settings = list(product(_by_method(each), sigmas, groups))
+    with progress_bar(total=samples * len(settings), description="pilot", show=show_progress) as bar:
+        for number, (together, sigma, group) in enumerate(settings):
+            call = CallSettings(
+                nt_samples=samples,
+                nt_samples_batch_size=nt_samples_batch_size,
+                stdevs=sigma,
+                groups=group,
+                covariance="auto",
+                seed=derived_seed(seed, number),
+                kwargs={**kwargs, "target": target},
+            )
+            begun = time.perf_counter()
+            run = SamplingRun(SamplingRequest.checked(together, inputs, call), on_pass=partial(advance_progress, bar))
+            maps = run.last()
+            # Explainers that share the draws share the time.
+            seconds = (time.perf_counter() - begun) / len(maps[0]) * nt_samples / samples
+            for explainer, smoothed_map in zip(together, maps, strict=True):
+                certificate = certifier.top_k(smoothed_map.as_if_of(nt_samples), k=goal.k, radius=goal.radius)
+                rows.append(_row(explainer, smoothed_map, certificate, _group_name(group), sigma, seconds))
+                if on_row is not None:
+                    on_row(rows[-1])
+    return Pilot(
+        rows=tuple(rows), k=goal.k, radius=goal.radius, nt_samples=nt_samples, pilot_samples=samples, seed=seed
+    )
+
+
+def _by_method(explainers: Sequence[SmoothedAttribution]) -> list[list[SmoothedAttribution]]:
+    """Return the explainers around each method object, in their order."""
+    together: dict[int, list[SmoothedAttribution]] = {}
+    for explainer in explainers:
+        together.setdefault(id(explainer.attribution_method), []).append(explainer)
+    return list(together.values())
+
+
+def _group_name(groups: Groups) -> str:
+    return groups if isinstance(groups, str) else "none" if groups is None else "mask"
+
+
+def _row(
+    explainer: SmoothedAttribution,
+    smoothed_map: SmoothedMap,
+    own: TopKCertificate,
+    groups: str,
+    sigma: float,
+    seconds: float,
+) -> PilotRow:
+    plain, shared = own.of_plain, own.plain_overlap
+    if plain is None or shared is None:
+        raise CertificationError(
+            f"Expected a bound that certifies the plain map's top set, and a plain map that is not zero, got bound "
+            f"{own.bound!r}."
+        )
+    margins = plain.margin
+    several = len(margins) > 1
+    tau = explainer.per_draw_map.settings().get("tau")
+    return PilotRow(
+        method=str(smoothed_map.setup["method"]),
+        map=type(explainer).__name__,
+        tau=tau,
+        sigma=sigma,
+        groups=groups,
+        n_features=smoothed_map.layout.n_features,
+        examples=len(margins),
+        class_kept=_mean(own.class_kept),
+        plain_overlap=float(shared.double().mean()) / own.k,
+        chance=float(plain.chance.mean()),
+        brightness=_mean(plain.brightness),
+        randomised=_mean(plain.randomised),
+        forecast_own=float(own.overlap_fraction.mean()),
+        forecast_plain=float(plain.overlap_fraction.mean()),
+        margin=float(margins.mean()),
+        margin_error=float(margins.std()) / math.sqrt(len(margins)) if several else None,
+        seconds=seconds,
+    )
+
+
+def _mean(values: Tensor | None) -> float | None:
+    return None if values is None else float(values.mean())
+
+
+def _margin(row: PilotRow) -> str:
+    error = "" if row.margin_error is None else f" ± {100 * row.margin_error:.0f}"
+    return f"{100 * row.margin:+.0f}{error}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f}"

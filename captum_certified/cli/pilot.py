@@ -1,0 +1,174 @@
+"""``captum-certified pilot``."""
+
+import argparse
+import shlex
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from captum_certified.attr import SmoothedAttribution
+from captum_certified.cli.arguments import count_or_fraction, groups, numbers, positive_integer, seed
+from captum_certified.cli.image_files import expanded
+from captum_certified.cli.options import METHODS, Commands, Group, add_exif, add_model, add_verbosity, groups_for
+from captum_certified.cli.output import check_json, text_stream, write_json
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.storage import atomic_write
+
+if TYPE_CHECKING:  # it imports torchvision
+    from captum_certified.certify.pilot import Pilot, PilotRow
+    from captum_certified.cli.models import LoadedModel
+
+__all__ = ["add_to", "run"]
+
+_DONE = 0
+Value = TypeVar("Value")
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the program."""
+    parser = commands.add_parser(
+        "pilot",
+        help="try settings on a few images, and say which are worth a certificate",
+        description="Try methods, noise, sparsity and groups on a few images, with few draws each, and forecast what "
+        "each setting would certify at --radius from --samples draws: of the smoothed map's own top set and of the "
+        "plain map's, beside chance, brightness and random weights. Prints the command of the best setting of each "
+        "method. It proves nothing.",
+        epilog="Give other images than those to certify: what is chosen by looking at draws voids the certificates of "
+        "these draws. Methods have different plain maps, so they are shown side by side and not ranked.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
+    model = parser.add_argument_group("model")
+    add_model(model)
+    add_exif(model)
+    _add_settings(parser.add_argument_group("settings to try"))
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", help="write the table as JSON after every row; - is standard output")
+    output.add_argument("--figure", type=Path, metavar="FILE", help="draw the table as a PNG")
+    add_verbosity(output)
+    parser.set_defaults(run=run)
+
+
+def _add_settings(group: Group) -> None:
+    group.add_argument("--radius", type=float, required=True, metavar="N", help="L2 size of the perturbation")
+    group.add_argument("--methods", type=_listed(str), default=["Saliency"], metavar="A,B", help=", ".join(METHODS))
+    group.add_argument("--sigmas", type=numbers, default=[0.05, 0.1, 0.2], metavar="N,N", help="noise to try")
+    group.add_argument("--taus", type=numbers, default=[0.1, 0.2], metavar="N,N", help="salient fractions to try")
+    group.add_argument(
+        "--groups", type=_listed(groups), default=["auto"], metavar="A,B", help="groups to try: see certify --help"
+    )
+    group.add_argument("--k", type=count_or_fraction, default=0.2, metavar="N", help="top set, as in certify")
+    group.add_argument("--samples", type=positive_integer, default=1024, metavar="N", help="draws to certify with")
+    group.add_argument("--pilot-samples", type=positive_integer, default=1024, metavar="N", help="draws of the pilot")
+    group.add_argument("--confidence", type=float, default=0.95, metavar="N", help="for each image")
+    group.add_argument("--bound", default="best", help="the bound to forecast")
+    group.add_argument("--batch-size", type=positive_integer, metavar="N", help="draws computed together")
+    group.add_argument("--seed", type=seed, metavar="N", help="of the pilot; a fresh one by default")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the pilot on all images together."""
+    from captum_certified.certify.pilot import Pilot, pilot
+    from captum_certified.cli.image_sources import prediction_of
+    from captum_certified.cli.models import load_model, moved
+
+    check_json(arguments.json)
+    unknown = sorted(set(arguments.methods) - set(METHODS))
+    if unknown:
+        raise InvalidInputError(f"Expected `--methods` among {', '.join(METHODS)}, got {unknown[0]!r}.")
+    loaded = load_model(arguments)
+    inputs = _inputs(arguments, loaded)
+    model = moved(loaded.model, arguments)
+    targets = torch.tensor([prediction_of(model, one[None]) for one in inputs], device=inputs.device)
+    stream, done = text_stream(arguments.json), list["PilotRow"]()
+
+    def keep(row: "PilotRow") -> None:
+        done.append(row)
+        if arguments.json not in (None, "-"):
+            write_json(Pilot(rows=tuple(done), **about).to_dict(), arguments.json)
+
+    explainers = _explainers(model, arguments)
+    chosen = list(dict.fromkeys(groups_for(name, inputs) for name in arguments.groups))
+    about = {"k": arguments.k, "radius": arguments.radius, "nt_samples": arguments.samples} | {
+        "pilot_samples": arguments.pilot_samples,
+        "seed": arguments.seed or 0,
+    }
+    table = pilot(
+        explainers,
+        inputs,
+        k=arguments.k,
+        radius=arguments.radius,
+        nt_samples=arguments.samples,
+        stdevs=arguments.sigmas,
+        groups=chosen,
+        pilot_samples=arguments.pilot_samples,
+        target=targets,
+        confidence=arguments.confidence,
+        bound=arguments.bound,
+        nt_samples_batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        show_progress=not arguments.quiet,
+        on_row=keep,
+    )
+    print(table, file=stream)
+    for row in table.best.values():
+        print(f"  {_command(row, arguments)}", file=stream)
+    write_json(table.to_dict(), arguments.json)
+    if arguments.figure is not None:
+        _write_figure(table, arguments.figure)
+    return _DONE
+
+
+def _inputs(arguments: argparse.Namespace, loaded: "LoadedModel") -> Tensor:
+    from captum_certified.images.framing import load_image
+
+    files = [path for path, _ in expanded(arguments.images, without=None)]
+    images = [load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)[0] for path in files]
+    sizes = {tuple(image.shape[1:]) for image in images}
+    if len(sizes) > 1:
+        raise InvalidInputError(f"Expected images of one size, got {sorted(sizes)[:2]}; see `--size`.")
+    return torch.cat(images).to(arguments.device, getattr(torch, arguments.dtype))
+
+
+def _explainers(model: torch.nn.Module, arguments: argparse.Namespace) -> list[SmoothedAttribution]:
+    import captum.attr
+
+    from captum_certified.attr import SparsifiedSmoothGrad
+
+    methods = [getattr(captum.attr, name)(model) for name in arguments.methods]
+    return [SparsifiedSmoothGrad(method, tau=tau) for method, tau in product(methods, arguments.taus)]
+
+
+def _listed(kind: Callable[[str], Value]) -> Callable[[str], Sequence[Value]]:
+    """Return the type of values separated by commas."""
+
+    def parse(text: str) -> list[Value]:
+        return [kind(part) for part in text.split(",")]
+
+    return parse
+
+
+def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
+    """Return the command that certifies with the settings of a row, on a fresh seed."""
+    given = [("--model", arguments.model)]
+    given += [("--model-arg", value) for value in arguments.model_arg]
+    given += [("--weights", arguments.weights)] if arguments.weights else []
+    given += [("--size", f"{arguments.size.resize},{arguments.size.crop}")] if arguments.size else []
+    normalisation = (("--mean", arguments.mean), ("--std", arguments.std))
+    given += [(option, ",".join(map(str, values))) for option, values in normalisation if values]
+    given += [("--method", row.method), ("--sigma", f"{row.sigma:g}"), ("--tau", f"{row.tau:g}")]
+    given += [("--groups", row.groups), ("--k", arguments.k), ("--radius", f"{arguments.radius:g}")]
+    given += [("--samples", arguments.samples)]
+    return shlex.join(["captum-certified", "certify", "IMAGES", *(str(part) for pair in given for part in pair)])
+
+
+def _write_figure(table: "Pilot", path: Path) -> None:
+    from captum_certified.visualization import pilot_figure
+
+    figure, _ = pilot_figure(table)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=150)
