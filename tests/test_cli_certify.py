@@ -566,8 +566,20 @@ def test_an_explained_class_that_is_not_predicted_is_printed(folder, capsys):
 
 def test_too_few_draws_are_named_where_nothing_is_proved(folder, capsys):
     main(
-        ["certify", "one.png", "--model", f"{folder}:already", "--size", "12", "--samples", "4", "--radius", "9", "-q"]
-        + EVERY_VALUE
+        [
+            "certify",
+            "one.png",
+            "--model",
+            f"{folder}:already",
+            "--size",
+            "12",
+            "--samples",
+            "4",
+            "--radius",
+            "9",
+            "-q",
+            *EVERY_VALUE,
+        ]
     )
     assert "at least 0.0%" in (printed := capsys.readouterr().out)
     few = "under bound 'best', beyond 2K − n, no map of 432 features can be certified at this radius"
