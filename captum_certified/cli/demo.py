@@ -54,6 +54,7 @@ def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
     first = report.results[0].certificate
     best = "best" if first.bound == "best" else f"best ({first.bound})"
     columns = ["digit", "predicted", "theorem2", best, "attacked", "in the plain map", "plain map attacked"]
+    columns += ["plain, certified", "margin"]
     rows = [columns, *(_row(result) for result in report.results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -70,6 +71,9 @@ def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
         "and each column by itself; do not take the larger of the two.",
         "Attacked: how many stay when Algorithm 1 of the paper attacks that map within the same radius, measured",
         "for the smoothed map from fresh draws.",
+        f"Plain, certified: how many of the plain map's top {first.k} are proved to be in the smoothed map's top "
+        f"{first.k}, whatever",
+        "is done to the picture. Margin: that minus the most that chance, brightness or random weights reach, in points.",
         first.held_fixed,
         f"Figures: {report.figure} {report.attacks}",
         f"Results: {directory}/digit-*.json, each with its map in the .npz beside it",
@@ -79,7 +83,7 @@ def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
 
 def _row(result: "DigitResult") -> list[str]:
     certificate = result.certificate
-    plain = certificate.plain_overlap
+    plain, of_plain = certificate.plain_overlap, certificate.of_plain
     return [
         str(result.label),
         str(result.prediction),
@@ -88,6 +92,8 @@ def _row(result: "DigitResult") -> list[str]:
         _share_left(result.attacked.smoothed, certificate.k),
         "" if plain is None else _share(int(plain[0]), certificate.k),
         _share_left(result.attacked.plain, certificate.k),
+        "" if of_plain is None else f"{int(of_plain.overlap)}/{int(of_plain.reference_size)}",
+        "" if of_plain is None else f"{100 * float(of_plain.margin):+.0f}",
     ]
 
 
