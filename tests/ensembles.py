@@ -42,14 +42,20 @@ class HalfSpaces:
         active = (self.x + self.sigma * noise) @ self.weights.T > self.offsets
         return active.reshape(rows, draws, -1, self.parts).mean(axis=3)
 
-    def adversaries(self, k: int, radius: float, rng: np.random.Generator) -> np.ndarray:
+    def adversaries(
+        self, k: int, radius: float, rng: np.random.Generator, *, members: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return inputs within ``radius`` of x that may push features out of the top k, shape (m, d).
+
+        The features to push out are the top k at x, or the ``members`` of a reference set, bool, shape (n,).
 
         The search starts in random directions, and in the direction that exchanges m features, for every m. From every
         start gradient ascent raises the scores outside the top k against the scores inside.
         """
         order = np.argsort(-self.population(self.x[None])[0], kind="stable")
         inside, outside = order[:k], order[k:]
+        if members is not None:
+            inside, outside = order[members[order]], order[~members[order]]
         normals = self.weights.reshape(-1, self.parts, len(self.x)).mean(axis=1)
         starts = [rng.standard_normal((30, len(self.x))), np.zeros((1, len(self.x)))]
         for m in range(1, min(len(inside), len(outside)) + 1):
@@ -68,16 +74,17 @@ class HalfSpaces:
         return (np.exp(-(scores**2) / 2) * np.repeat(sign, self.parts)) @ self.weights
 
 
-def least_overlap(population: np.ndarray, members: np.ndarray) -> np.ndarray:
+def least_overlap(population: np.ndarray, members: np.ndarray, k: int | None = None) -> np.ndarray:
     """Return the smallest overlap of each row's members with the top set of any population map, shape (rows,).
 
     Equal values count against the members.
 
     Args:
         population: Shape (m, n).
-        members: Shape (rows, n), each row with the same number k of members.
+        members: Shape (rows, n).
+        k: Size of the top set; by default the number of members, which is then the same in each row.
     """
-    k = int(members[0].sum())
+    k = int(members[0].sum()) if k is None else k
     overlaps = np.empty((len(population), len(members)), dtype=np.int64)
     for i, h in enumerate(population):
         threshold = np.sort(h)[len(h) - k]

@@ -59,6 +59,53 @@ def test_no_adversary_beats_the_certified_overlap(bound, ensemble, k, violations
 
 
 @on_ensembles
+@pytest.mark.parametrize("violations", ["auto", 0, 2])
+@pytest.mark.parametrize(("k", "size"), [(8, 3), (8, 8), (3, 8), (17, 6), (1, 12)])
+def test_no_adversary_beats_the_certified_overlap_with_a_reference_set(bound, ensemble, k, size, violations):
+    if bound == "theorem2":
+        pytest.skip("it pairs the ranks of one map's own top K")
+    exact, smoothed_map = ENSEMBLES[ensemble](), runs(bound, ensemble)
+    # A set beside the strongest features, as a plain map's or an expert's may be.
+    order = np.argsort(-exact.population(exact.x[None])[0], kind="stable")
+    members = np.isin(np.arange(exact.n_features), order[1 : 2 * size : 2] if size == 8 else order[:size])
+    mask = torch.from_numpy(members)[None]
+    violations = min(violations, k) if violations != "auto" else violations
+    certifier = Certifier(bound=bound, confidence=CONFIDENCE, violations=violations)
+    certified_somewhere = 0
+    for ratio in (0.0, 0.02, 0.1, 0.3, 0.8):
+        radius = ratio * exact.sigma
+        certified = certifier.top_k(smoothed_map, k=k, radius=radius, reference=mask).overlap.numpy()
+        found = exact.adversaries(k, radius, np.random.default_rng(11), members=members)
+        worst = least_overlap(exact.population(found), np.repeat(mask.numpy(), REPETITIONS, axis=0), k)
+        assert_no_more_failures_than_promised(worst < certified, 1 - CONFIDENCE)
+        certified_somewhere += int((certified > 0).sum())
+    if (k, size, violations) == (8, 8, 0):
+        assert certified_somewhere > REPETITIONS, "a bound that certifies nothing would pass this test"
+
+
+@on_ensembles
+@pytest.mark.parametrize(("k", "size"), [(8, 3), (3, 8), (17, 20)])
+def test_overlaps_with_a_reference_set_fall_with_the_radius_and_agree_with_radii(bound, ensemble, k, size):
+    if bound == "theorem2":
+        pytest.skip("it pairs the ranks of one map's own top K")
+    exact, smoothed_map = ENSEMBLES[ensemble](), runs(bound, ensemble)
+    members = np.zeros((1, exact.n_features), dtype=bool)
+    members[0, np.random.default_rng(size).permutation(exact.n_features)[:size]] = True
+    certifier, mask = Certifier(bound=bound), torch.from_numpy(members)
+    radii = [0.0, 1e-9, 0.01, 0.05, 0.2, 0.6]
+    curve = certifier.top_k_curve(smoothed_map, k=k, radii=radii, reference=mask)
+    assert bool((curve.diff(dim=1) <= 0).all())
+    assert bool((curve >= max(0, k + size - exact.n_features)).all())
+    assert bool((curve <= min(k, size)).all())
+    for overlap in (1, min(k, size)):
+        reach = certifier.radius(smoothed_map, k=k, overlap=overlap, reference=mask)
+        for column, radius in enumerate(radii):
+            certified = curve[:, column] >= overlap
+            assert bool((certified <= (reach >= radius * (1 - 1e-8))).all())
+            assert bool(((reach > radius * (1 + 1e-8)) & (reach > 0) <= certified).all())
+
+
+@on_ensembles
 def test_no_adversary_beats_a_certified_rank(bound, ensemble):
     exact, smoothed_map = ENSEMBLES[ensemble](), runs(bound, ensemble)
     informative = 0
