@@ -53,6 +53,9 @@ def run(folder, images, labels):
     report["many_drawn"] = drawn()
     certify(one, folder / "one")
     report["one_drawn"] = drawn()
+    certify(one, folder / "plain", reference="plain")
+    certify(many, folder / "sequential", reference="plain", overlap=0.5)
+    drawn()
     summary = certify(one, folder / "fresh", seed=None)
     report["fresh_seed"] = summary[0].record["seed"]
     report["kept"] = [result.outcome for result in certify(one, folder / "one")]

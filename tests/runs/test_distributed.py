@@ -78,6 +78,14 @@ def test_the_blocks_of_a_single_image_are_shared(reports, tmp_path):
     assert first["nothing_written"] == second["nothing_written"] == summary[0].record["overlap"]
 
 
+def test_references_are_certified_alike_by_several_processes(reports, tmp_path):
+    folder, _, _ = reports
+    certify([digits(1)], tmp_path / "plain", reference="plain")
+    assert contents(folder / "plain") == contents(tmp_path / "plain")
+    certify([digits(3)], tmp_path / "sequential", reference="plain", overlap=0.5)
+    assert contents(folder / "sequential") == contents(tmp_path / "sequential")
+
+
 def test_all_processes_use_the_fresh_seed_of_the_first(reports):
     _, _, (first, second) = reports
     assert first["fresh_seed"] == second["fresh_seed"]
