@@ -106,6 +106,7 @@ def setup_of(explainer: Explainer, declared: DeclaredSettings, request: Sampling
     setup = {
         "class": type(explainer).__name__,
         **explainer.per_draw_map.settings(),
+        **({} if request.sign == "both" else {"sign": request.sign}),
         "method": declared.method,
         "options": declared.options,
         "layers": declared.layers,

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from captum.attr import Attribution
@@ -18,7 +18,10 @@ from captum_certified.maps.feature_layout import check_group_name
 from captum_certified.randomness import fresh_seed
 from captum_certified.sampling import CovarianceRequest, NoiseLaw, PerDrawMap, SamplingPlan, block_draws
 
-__all__ = ["CallSettings", "Explainer", "SamplingRequest", "checked_inputs"]
+__all__ = ["CallSettings", "Explainer", "SamplingRequest", "Sign", "checked_inputs", "checked_sign"]
+
+# Which attributions count: all of them, the positive ones, or the negative ones.
+Sign = Literal["both", "positive", "negative"]
 
 
 class Explainer(Protocol):
@@ -31,6 +34,10 @@ class Explainer(Protocol):
     @property
     def per_draw_map(self) -> PerDrawMap:
         """Map that is averaged."""
+
+    @property
+    def sign(self) -> Sign:
+        """Which attributions count."""
 
     @property
     def noise_law(self) -> NoiseLaw:
@@ -107,6 +114,9 @@ class SamplingRequest:
             CertificationError: An input with noise is an integer tensor.
         """
         tensors = checked_inputs(inputs)
+        signs = sorted({explainer.sign for explainer in explainers})
+        if len(signs) > 1:
+            raise InvalidInputError(f"Expected `explainers` of one `sign`, which share the draws, got {signs}.")
         rows = len(tensors[0])
         samples = checked_integer("nt_samples", settings.nt_samples, at_least=1)
         first = checked_integer("first_draw", settings.first_draw, below=2**31 - samples)
@@ -150,6 +160,11 @@ class SamplingRequest:
         return self.explainers[0].attribution_method
 
     @property
+    def sign(self) -> Sign:
+        """Which attributions count, for all explainers."""
+        return self.explainers[0].sign if self.explainers else "both"
+
+    @property
     def rows(self) -> int:
         """Number of examples N."""
         return len(self.inputs[0])
@@ -181,6 +196,14 @@ def _checked_block(covariance: CovarianceRequest, explainers: Sequence[Explainer
     if isinstance(covariance, str):
         raise InvalidInputError(f"Expected `covariance` to be 'auto', a bool or an integer >= 2, got {covariance!r}.")
     return checked_integer("covariance", covariance, at_least=2)
+
+
+def checked_sign(sign: str) -> Sign:
+    """Return a sign, or raise an InvalidInputError if it is none of the three."""
+    for known in get_args(Sign):
+        if sign == known:
+            return known  # type: ignore[no-any-return]
+    raise InvalidInputError(f"Expected `sign` to be 'both', 'positive' or 'negative', got {sign!r}.")
 
 
 def checked_inputs(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
 from captum_certified._captum import MethodArguments, as_tuple, log_usage
-from captum_certified.attr.request import CallSettings, SamplingRequest
+from captum_certified.attr.request import CallSettings, SamplingRequest, Sign, checked_sign
 from captum_certified.attr.run import SamplingRun
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Groups, Maps, Regions, SmoothedMap
@@ -27,11 +27,12 @@ class SmoothedAttribution(Attribution):
     Args:
         attribution_method: Any Captum attribution of a model in evaluation mode.
         per_draw_map: Map that is averaged.
+        sign: Which attributions count; see :class:`SparsifiedSmoothGrad`.
     """
 
     noise_law: NoiseLaw = "gaussian"
 
-    def __init__(self, attribution_method: Attribution, per_draw_map: PerDrawMap) -> None:
+    def __init__(self, attribution_method: Attribution, per_draw_map: PerDrawMap, *, sign: Sign = "both") -> None:
         if isinstance(attribution_method, type) or not callable(getattr(attribution_method, "attribute", None)):
             raise InvalidInputError(
                 f"Expected `attribution_method` to be a Captum attribution, got {_kind(attribution_method)}."
@@ -39,6 +40,7 @@ class SmoothedAttribution(Attribution):
         super().__init__(attribution_method.forward_func)
         self.attribution_method = attribution_method
         self.per_draw_map = per_draw_map
+        self.sign = checked_sign(sign)
 
     @property
     def multiplies_by_inputs(self) -> bool:

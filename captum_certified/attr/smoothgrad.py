@@ -3,6 +3,7 @@
 from captum.attr import Attribution
 
 from captum_certified.attr.per_draw_maps import Magnitudes, Normalized, Relaxed, Scaled, ScaledQuadratic, Sparsified
+from captum_certified.attr.request import Sign
 from captum_certified.attr.smoothed_attribution import SmoothedAttribution
 from captum_certified.checks import checked_number
 from captum_certified.exceptions import CertificationError, InvalidInputError
@@ -26,6 +27,8 @@ class SparsifiedSmoothGrad(SmoothedAttribution):
     Args:
         attribution_method: Any Captum attribution.
         tau: τ in (0, 1], the fraction of features that are salient in each copy.
+        sign: ``"both"`` takes the magnitudes of all attributions, ``"positive"`` those of positive attributions and
+            ``"negative"`` those of negative attributions. The others count as zero.
 
     Raises:
         InvalidInputError: ``tau`` is not in (0, 1].
@@ -43,8 +46,8 @@ class SparsifiedSmoothGrad(SmoothedAttribution):
         tensor([[0., 1., 1., 0.]])
     """
 
-    def __init__(self, attribution_method: Attribution, tau: float = 0.1) -> None:
-        super().__init__(attribution_method, Sparsified(checked_number("tau", tau, above=0, at_most=1)))
+    def __init__(self, attribution_method: Attribution, tau: float = 0.1, *, sign: Sign = "both") -> None:
+        super().__init__(attribution_method, Sparsified(checked_number("tau", tau, above=0, at_most=1)), sign=sign)
 
     @property
     def tau(self) -> float:
@@ -62,6 +65,7 @@ class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
         attribution_method: Any Captum attribution.
         tau: τ in (0, 1], the fraction of features that count more than 0.
         gamma: γ in [0, τ], the fraction of features that count 1.
+        sign: As in :class:`SparsifiedSmoothGrad`.
 
     Raises:
         InvalidInputError: ``tau`` is not in (0, 1], or ``gamma`` is not in [0, τ].
@@ -79,12 +83,14 @@ class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
         tensor([[0.0000, 1.0000, 1.0000, 0.5000]])
     """
 
-    def __init__(self, attribution_method: Attribution, tau: float = 0.1, gamma: float = 0.01) -> None:
+    def __init__(
+        self, attribution_method: Attribution, tau: float = 0.1, gamma: float = 0.01, *, sign: Sign = "both"
+    ) -> None:
         tau = checked_number("tau", tau, above=0, at_most=1)
         gamma = checked_number("gamma", gamma, at_least=0)
         if gamma > tau:
             raise InvalidInputError(f"Expected `gamma` <= `tau`, got gamma = {gamma} and tau = {tau}.")
-        super().__init__(attribution_method, Relaxed(tau, gamma))
+        super().__init__(attribution_method, Relaxed(tau, gamma), sign=sign)
 
     @property
     def tau(self) -> float:
@@ -105,6 +111,7 @@ class ScaledSmoothGrad(SmoothedAttribution):
 
     Args:
         attribution_method: Any Captum attribution.
+        sign: As in :class:`SparsifiedSmoothGrad`.
 
     Source:
         Levine, Singla and Feizi (2019), section 2.3.
@@ -118,8 +125,8 @@ class ScaledSmoothGrad(SmoothedAttribution):
         tensor([[0.2500, 1.0000]])
     """
 
-    def __init__(self, attribution_method: Attribution) -> None:
-        super().__init__(attribution_method, Scaled())
+    def __init__(self, attribution_method: Attribution, *, sign: Sign = "both") -> None:
+        super().__init__(attribution_method, Scaled(), sign=sign)
 
 
 class ScaledQuadraticSmoothGrad(SmoothedAttribution):
@@ -127,6 +134,7 @@ class ScaledQuadraticSmoothGrad(SmoothedAttribution):
 
     Args:
         attribution_method: Any Captum attribution.
+        sign: As in :class:`SparsifiedSmoothGrad`.
 
     Source:
         Levine, Singla and Feizi (2019), section 2.3.
@@ -140,8 +148,8 @@ class ScaledQuadraticSmoothGrad(SmoothedAttribution):
         tensor([[0.0625, 1.0000]])
     """
 
-    def __init__(self, attribution_method: Attribution) -> None:
-        super().__init__(attribution_method, ScaledQuadratic())
+    def __init__(self, attribution_method: Attribution, *, sign: Sign = "both") -> None:
+        super().__init__(attribution_method, ScaledQuadratic(), sign=sign)
 
 
 class NormalizedSmoothGrad(SmoothedAttribution):
@@ -149,6 +157,7 @@ class NormalizedSmoothGrad(SmoothedAttribution):
 
     Args:
         attribution_method: Any Captum attribution.
+        sign: As in :class:`SparsifiedSmoothGrad`.
 
     Example:
         >>> import torch
@@ -159,8 +168,8 @@ class NormalizedSmoothGrad(SmoothedAttribution):
         tensor([[0.6000, 0.8000]])
     """
 
-    def __init__(self, attribution_method: Attribution) -> None:
-        super().__init__(attribution_method, Normalized())
+    def __init__(self, attribution_method: Attribution, *, sign: Sign = "both") -> None:
+        super().__init__(attribution_method, Normalized(), sign=sign)
 
 
 class UniformGradient(SmoothedAttribution):
@@ -170,6 +179,7 @@ class UniformGradient(SmoothedAttribution):
 
     Args:
         attribution_method: Any Captum attribution.
+        sign: As in :class:`SparsifiedSmoothGrad`.
 
     Source:
         Wang et al. (2020), smoothing with uniform noise.
@@ -185,8 +195,8 @@ class UniformGradient(SmoothedAttribution):
 
     noise_law = "uniform"
 
-    def __init__(self, attribution_method: Attribution) -> None:
-        super().__init__(attribution_method, Magnitudes())
+    def __init__(self, attribution_method: Attribution, *, sign: Sign = "both") -> None:
+        super().__init__(attribution_method, Magnitudes(), sign=sign)
 
     def check_certifiable(self) -> None:
         """Raise a CertificationError, because certificates need Gaussian noise."""

@@ -13,7 +13,7 @@ from captum_certified.attr.fingerprint import BEHAVIOUR_SEED
 from captum_certified.attr.largest_output import is_argmax, is_single_gradient, largest_class, with_largest_output
 from captum_certified.attr.memory import is_out_of_memory, joined, rows_of_draws
 from captum_certified.attr.refusals import check_outputs, shapes_in_errors
-from captum_certified.attr.request import SamplingRequest
+from captum_certified.attr.request import SamplingRequest, Sign
 from captum_certified.attr.row_arguments import expanded_arguments, has_reference_distribution, has_rows
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import same_behaviour
@@ -43,6 +43,7 @@ class WrappedMethod:
         self.seed = request.plan.seed
         self.draw_baseline_from_distrib = request.draw_baseline_from_distrib
         self.keep_graph = keep_graph
+        self.sign = request.sign
         self.deltas: list[Tensor] = []
         self.has_succeeded = False
         self.randomness = IsolatedRandomness(self.inputs[0].device)
@@ -163,7 +164,7 @@ class WrappedMethod:
         if self.returns_delta:
             returned, delta = returned
             self.deltas.append(delta.detach().reshape(len(self.inputs[0]), -1))
-        maps = _checked_maps(returned)
+        maps = _signed(_checked_maps(returned), self.sign)
         if not self.keep_graph:
             maps = tuple(m.detach() for m in maps)
         return Attributions(maps, isinstance(returned, tuple))
@@ -178,6 +179,13 @@ def _checked_maps(returned: object) -> tuple[Tensor, ...]:
             f"Expected the wrapped method to return a tensor or a tuple of tensors, got {type(returned).__name__}."
         )
     return maps
+
+
+def _signed(maps: tuple[Tensor, ...], sign: Sign) -> tuple[Tensor, ...]:
+    """Return the attributions of a sign; the others become zero."""
+    if sign == "both":
+        return maps
+    return tuple((m if sign == "positive" else -m).clamp_min(0) for m in maps)
 
 
 def _check_batch_first(maps: tuple[Tensor, ...], rows: int) -> None:

@@ -286,9 +286,9 @@ def pilot(
 
 def _by_method(explainers: Sequence[SmoothedAttribution]) -> list[list[SmoothedAttribution]]:
     """Return the explainers around each method object, in their order."""
-    together: dict[int, list[SmoothedAttribution]] = {}
+    together: dict[tuple[int, str], list[SmoothedAttribution]] = {}
     for explainer in explainers:
-        together.setdefault(id(explainer.attribution_method), []).append(explainer)
+        together.setdefault((id(explainer.attribution_method), explainer.sign), []).append(explainer)
     return list(together.values())
 
 

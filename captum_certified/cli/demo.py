@@ -73,7 +73,8 @@ def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
         "for the smoothed map from fresh draws.",
         f"Plain, certified: how many of the plain map's top {first.k} are proved to be in the smoothed map's top "
         f"{first.k}, whatever",
-        "is done to the picture. Margin: that minus the most that chance, brightness or random weights reach, in points.",
+        "is done to the picture. Margin: that minus the most that chance, brightness or random weights reach, in "
+        "points.",
         first.held_fixed,
         f"Figures: {report.figure} {report.attacks}",
         f"Results: {directory}/digit-*.json, each with its map in the .npz beside it",

@@ -112,7 +112,7 @@ def moved(model: nn.Module, arguments: argparse.Namespace) -> nn.Module:
 def explainer_of(loaded: LoadedModel, arguments: argparse.Namespace) -> SmoothedAttribution:
     """Return the explanation that the command line names, of a model that is moved by :func:`moved`."""
     method = getattr(captum.attr, arguments.method)(moved(loaded.model, arguments))
-    return SparsifiedSmoothGrad(method, tau=arguments.tau)
+    return SparsifiedSmoothGrad(method, tau=arguments.tau, sign=arguments.sign)
 
 
 def _check_normalisation(mean: Sequence[float], std: Sequence[float], channels: int) -> None:

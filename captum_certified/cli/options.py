@@ -2,10 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from torch import Tensor
 
+from captum_certified.attr.request import Sign
 from captum_certified.cli.arguments import (
     count_or_fraction,
     groups,
@@ -25,6 +26,7 @@ __all__ = [
     "add_exif",
     "add_explanation",
     "add_model",
+    "add_sign",
     "add_verbosity",
     "groups_for",
 ]
@@ -91,6 +93,7 @@ def add_exif(group: Group) -> None:
 def add_explanation(group: Group) -> None:
     """Add the options of the explanation and of its certificate."""
     group.add_argument("--method", choices=METHODS, default="Saliency", help="the attribution that is smoothed")
+    add_sign(group)
     group.add_argument(
         "--target",
         type=target,
@@ -126,6 +129,16 @@ def add_explanation(group: Group) -> None:
     group.add_argument("--bound", default="best", help="the bound that proves it")
     group.add_argument("--batch-size", type=positive_integer, metavar="N", help="draws computed together")
     group.add_argument("--seed", type=seed, metavar="N", help="of the noise; a fresh one by default")
+
+
+def add_sign(group: Group) -> None:
+    """Add the option that says which attributions count."""
+    group.add_argument(
+        "--sign",
+        choices=get_args(Sign),
+        default="both",
+        help="which attributions count, for methods that give signs: all magnitudes, or those of one sign",
+    )
 
 
 def add_verbosity(group: Group) -> None:

@@ -13,7 +13,16 @@ from torch import Tensor
 from captum_certified.attr import SmoothedAttribution
 from captum_certified.cli.arguments import count_or_fraction, groups, numbers, positive_integer, seed
 from captum_certified.cli.image_files import expanded
-from captum_certified.cli.options import METHODS, Commands, Group, add_exif, add_model, add_verbosity, groups_for
+from captum_certified.cli.options import (
+    METHODS,
+    Commands,
+    Group,
+    add_exif,
+    add_model,
+    add_sign,
+    add_verbosity,
+    groups_for,
+)
 from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.storage import atomic_write
@@ -56,6 +65,7 @@ def add_to(commands: Commands) -> None:
 def _add_settings(group: Group) -> None:
     group.add_argument("--radius", type=float, required=True, metavar="N", help="L2 size of the perturbation")
     group.add_argument("--methods", type=_listed(str), default=["Saliency"], metavar="A,B", help=", ".join(METHODS))
+    add_sign(group)
     group.add_argument("--sigmas", type=numbers, default=[0.05, 0.1, 0.2], metavar="N,N", help="noise to try")
     group.add_argument("--taus", type=numbers, default=[0.1, 0.2], metavar="N,N", help="salient fractions to try")
     group.add_argument(
@@ -140,7 +150,7 @@ def _explainers(model: torch.nn.Module, arguments: argparse.Namespace) -> list[S
     from captum_certified.attr import SparsifiedSmoothGrad
 
     methods = [getattr(captum.attr, name)(model) for name in arguments.methods]
-    return [SparsifiedSmoothGrad(method, tau=tau) for method, tau in product(methods, arguments.taus)]
+    return [SparsifiedSmoothGrad(m, tau=tau, sign=arguments.sign) for m, tau in product(methods, arguments.taus)]
 
 
 def _listed(kind: Callable[[str], Value]) -> Callable[[str], Sequence[Value]]:
@@ -161,6 +171,7 @@ def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
     normalisation = (("--mean", arguments.mean), ("--std", arguments.std))
     given += [(option, ",".join(map(str, values))) for option, values in normalisation if values]
     given += [("--method", row.method), ("--sigma", f"{row.sigma:g}"), ("--tau", f"{row.tau:g}")]
+    given += [("--sign", arguments.sign)] if arguments.sign != "both" else []
     given += [("--groups", row.groups), ("--k", arguments.k), ("--radius", f"{arguments.radius:g}")]
     given += [("--samples", arguments.samples)]
     return shlex.join(["captum-certified", "certify", "IMAGES", *(str(part) for pair in given for part in pair)])

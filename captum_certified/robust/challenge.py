@@ -208,6 +208,11 @@ def _check_explanation(certified: SmoothedMap, measured: SmoothedMap) -> None:
     Raises:
         InvalidInputError: The class, the method, the model or an argument differs from the certified explanation.
     """
+    if certified.setup and certified.setup.get("sign") != measured.setup.get("sign"):
+        raise InvalidInputError(
+            "Expected the explanation that was certified, got another sign: "
+            f"{measured.setup.get('sign', 'both')!r} for {certified.setup.get('sign', 'both')!r}."
+        )
     for name in ("class", "tau", "gamma", "method", "model", "target", "arguments"):
         if name in certified.setup and certified.setup[name] != measured.setup.get(name):
             raise InvalidInputError(
