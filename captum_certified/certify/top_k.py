@@ -305,7 +305,7 @@ def prepared(
 
 
 def warned(certificate: TopKCertificate) -> TopKCertificate:
-    """Return a new certificate after a warning about the examples whose certificates may mean little."""
+    """Warn about the examples whose certificates may mean little, and return the certificate."""
     cautions = [certificate.cautions(row) for row in range(len(certificate.map))]
     doubtful = [row for row, sentences in enumerate(cautions) if sentences]
     if doubtful:

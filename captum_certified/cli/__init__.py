@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command line program ``captum-certified``."""
 
 from captum_certified.cli.program import main
 

@@ -1,10 +1,10 @@
-"""The types of command line arguments."""
+"""Parsers of command line arguments. Each raises an error that argparse prints."""
 
 import argparse
 import math
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # it imports torchvision
+if TYPE_CHECKING:  # Framing imports torchvision
     from captum_certified.images.framing import Framing
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def count_or_fraction(text: str) -> float:
-    """Parse a count from 1, such as ``13``, as an int, or a fraction in (0, 1], such as ``0.2``, as a float."""
+    """Parse a count of at least 1, such as ``13``, as an int, or a fraction in (0, 1], such as ``0.2``, as a float."""
     for number in (int, float):
         try:
             value = number(text)
@@ -37,7 +37,7 @@ def count_or_fraction(text: str) -> float:
 
 
 def positive_integer(text: str) -> int:
-    """Parse an integer from 1."""
+    """Parse an integer of at least 1."""
     number = int(text) if text.strip().lstrip("+").isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected an integer from 1, got {text}")
@@ -56,7 +56,7 @@ def positive_number(text: str) -> float:
 
 
 def surrogate(text: str) -> float | str | None:
-    """Parse β of a softplus surrogate, ``auto`` or ``none``."""
+    """Parse the β of a softplus surrogate: a number above 0, ``auto`` or ``none``."""
     if text in ("auto", "none"):
         return None if text == "none" else text
     try:
@@ -82,7 +82,7 @@ def numbers(text: str) -> list[float]:
 
 
 def box(text: str) -> tuple[float, float, float, float]:
-    """Parse X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1."""
+    """Parse the corners of a rectangle, X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1."""
     corners = numbers(text)
     if len(corners) != 4 or not (corners[0] < corners[2] and corners[1] < corners[3]):
         raise argparse.ArgumentTypeError(f"expected X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1, got {text}")
@@ -106,7 +106,7 @@ def groups(text: str) -> str:
 
 
 def size(text: str) -> "Framing":
-    """Parse CROP, or RESIZE,CROP."""
+    """Parse CROP or RESIZE,CROP, in pixels. CROP alone is used for both."""
     from captum_certified.images.framing import Framing
 
     sides = [positive_integer(part) for part in text.split(",")]
@@ -116,7 +116,7 @@ def size(text: str) -> "Framing":
 
 
 def part(text: str) -> tuple[int, int]:
-    """Parse I/N with I from 1 to N."""
+    """Parse I/N, part I of N parts, with I from 1 to N."""
     number, _, total = text.partition("/")
     if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
         raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, got {text}")
@@ -124,7 +124,7 @@ def part(text: str) -> tuple[int, int]:
 
 
 def target(text: str) -> int | str:
-    """Parse a class from 0, ``predicted`` or ``argmax``."""
+    """Parse the number of a class, counted from 0, or ``predicted`` or ``argmax``."""
     if text in ("predicted", "argmax"):
         return text
     if not text.strip().isdecimal():

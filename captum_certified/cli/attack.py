@@ -1,4 +1,4 @@
-"""``captum-certified attack``."""
+"""The command ``captum-certified attack``."""
 
 import argparse
 import traceback
@@ -40,7 +40,7 @@ from captum_certified.randomness import derived_seed, fresh_seed
 from captum_certified.robust import Challenge, InterpretationAttack, Surrogate, challenge_certificate
 from captum_certified.storage import JsonObject, atomic_write
 
-if TYPE_CHECKING:  # it imports torchvision
+if TYPE_CHECKING:  # this import loads torchvision
     from captum_certified.cli.models import LoadedModel
 
 __all__ = ["add_to", "run"]
@@ -53,12 +53,13 @@ def add_to(commands: Commands) -> None:
     """Add the command to the program."""
     parser = commands.add_parser(
         "attack",
-        help="attack the saliency maps of image files, beside their certificates",
-        description="Certify the sparsified SmoothGrad of image files, attack it and the plain map within the same L2 "
-        "radius while the predicted class stays, and show what is left of both. Pixels are in [0, 1].",
+        help="attack the saliency maps of image files, and certify the maps",
+        description="Certify the sparsified SmoothGrad map of image files. Attack this map and the plain map within "
+        "the same L2 radius without changing the predicted class, and show how much of each map's top set is left. "
+        "Pixels are in [0, 1].",
         epilog="What an attack leaves of the smoothed map is measured from as many fresh draws as the certificate has, "
-        "so it has a sampling error; what is certified is about the exact smoothed map, with --confidence for each "
-        f"image and the class of --target held fixed. {ADVICE}",
+        "so this number has a sampling error. The certificate is about the exact smoothed map and holds with "
+        f"--confidence for each image; the class of --target is held fixed. {ADVICE}",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
@@ -72,19 +73,19 @@ def add_to(commands: Commands) -> None:
 
 
 def _add_attack(group: Group) -> None:
-    group.add_argument("--steps", type=positive_integer, default=20, help="steps from each start", metavar="N")
-    group.add_argument("--restarts", type=positive_integer, default=2, help="random starts", metavar="N")
-    group.add_argument("--attack-draws", type=positive_integer, default=16, help="draws of each gradient", metavar="N")
+    group.add_argument("--steps", type=positive_integer, default=20, help="gradient steps from each start", metavar="N")
+    group.add_argument("--restarts", type=positive_integer, default=2, help="number of random starts", metavar="N")
+    group.add_argument("--attack-draws", type=positive_integer, default=16, help="draws for each gradient", metavar="N")
     group.add_argument(
         "--beta",
         type=surrogate,
         default="auto",
         metavar="N",
-        help="of the softplus that stands in for ReLUs in gradients: a number, none, or auto, which is 30 if the model "
-        "has ReLUs",
+        help="β of the softplus that replaces ReLUs in the gradients of the attack: a number, none for no replacement, "
+        "or auto, which is 30 if the model has ReLUs",
     )
     group.add_argument(
-        "--any-class", action="store_true", help="let the predicted class change: the certificate holds then, too"
+        "--any-class", action="store_true", help="allow attacks that change the class; the certificate covers them too"
     )
 
 
@@ -94,14 +95,14 @@ def _add_output(group: Group) -> None:
         type=Path,
         default=Path("captum-certified-attacks"),
         metavar="DIR",
-        help="folder for a JSON and an npz of each certificate, a figure, and the attacked image as an array",
+        help="folder for the results of each image: certificate (.json, .npz), figure (.png), attacked image (.npy)",
     )
     group.add_argument("--json", metavar="FILE", help="write all results as one JSON list; - is standard output")
     add_verbosity(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Attack every image, also after an image that fails."""
+    """Attack every image, and continue after an image that fails."""
     from captum_certified.cli.models import explainer_of, load_model
 
     if arguments.seed is None:
@@ -129,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _attacked(
     path: Path, name: str, explainer: SmoothedAttribution, loaded: "LoadedModel", arguments: argparse.Namespace
 ) -> tuple[JsonObject, str]:
-    """Attack one image, and return its record, or that of its failure, with the line to print."""
+    """Attack one image. Return the record of the result or of the failure, and the line to print."""
     from captum_certified.runs.dataset import FAILURES
 
     try:
@@ -214,7 +215,7 @@ def _attack(
 
 
 class _PlainAttack(NamedTuple):
-    """An attack on the plain map, of which nothing is certified, measured in the features of the certificate."""
+    """An attack on the plain map, which has no certificate. Overlaps count the features of the smoothed map."""
 
     method: str
     perturbed: Tensor
@@ -271,7 +272,7 @@ def _write(stem: Path, challenge: Challenge, plain: _PlainAttack, inputs: Tensor
 
 
 def _figure(challenge: Challenge, plain: _PlainAttack, inputs: Tensor) -> Figure:
-    """Draw two rows: the plain map, of which nothing is certified, and the smoothed map."""
+    """Draw a row for the plain map, which has no certificate, and a row for the smoothed map."""
     from captum_certified.visualization import attack_figure
 
     certificate = challenge.certificate

@@ -1,4 +1,4 @@
-"""``captum-certified certify``."""
+"""The command ``captum-certified certify``."""
 
 import argparse
 import functools
@@ -28,7 +28,7 @@ from captum_certified.cli.output import (
 from captum_certified.cli.process import process_group
 from captum_certified.theory import look_level
 
-if TYPE_CHECKING:  # it imports torchvision
+if TYPE_CHECKING:  # these imports load torchvision
     from captum_certified.runs import ExampleResult
     from captum_certified.runs.job import Job
 
@@ -42,14 +42,13 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "certify",
         help="certify saliency maps of image files",
-        description="Explain image files by sparsified SmoothGrad and certify, with --confidence for each image, how "
-        "much of each smoothed map survives every perturbation of L2 size --radius. Pixels are in [0, 1] and so are "
-        "the units of --sigma and --radius: the model's "
-        "normalisation becomes part of the model. The same command again continues an interrupted run; under torchrun "
-        "all processes share the work.",
-        epilog="A certificate is about the map of the class that --target names, which is held fixed at every "
-        "perturbed image, also where the prediction changes there; with --target argmax it is about the class "
-        f"predicted at each noisy copy, whichever that is. {ADVICE}",
+        description="Explain image files by sparsified SmoothGrad. Certify, with --confidence for each image, how much "
+        "of each smoothed map's top set survives every perturbation of L2 size --radius. Pixels are in [0, 1], and "
+        "--sigma and --radius are in the same units, because the model's normalisation becomes part of the model. To "
+        "continue an interrupted run, run the same command again. Under torchrun all processes share the work.",
+        epilog="A certificate is about the map of the class that --target names. This class is held fixed at every "
+        "perturbed image, even if the prediction changes there. With --target argmax the map explains, at each noisy "
+        f"copy, the class that is predicted there. {ADVICE}",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
@@ -57,8 +56,8 @@ def add_to(commands: Commands) -> None:
         nargs="+",
         type=Path,
         metavar="IMAGE",
-        help="image files, .npy or .pt arrays; folders, whose images at any depth are taken in the order of their "
-        "names and get a summary table and figure",
+        help="image files, .npy or .pt arrays, or folders; images in a folder, at any depth, are taken in the order of "
+        "their names; with a folder, a summary table and figure are written",
     )
     model = parser.add_argument_group("model")
     add_model(model)
@@ -69,15 +68,15 @@ def add_to(commands: Commands) -> None:
         "--overlap",
         type=count_or_fraction,
         metavar="N",
-        help="stop an image once so much of the top set (count or fraction) is certified or out of reach; --samples is "
-        "then the most draws",
+        help="stop sampling an image when this overlap (a count or a fraction of the top set) is certified or, by a "
+        "forecast, out of reach; --samples is then the largest number of draws",
     )
     explanation.add_argument(
         "--region",
         type=box,
         metavar="X0,Y0,X1,Y1",
-        help="pixels of the file as it is stored: certify the mean share of the saliency in them too, with a "
-        "confidence of its own; --exif turns it with the picture",
+        help="also certify the mean fraction of the saliency in this rectangle, as a separate statement with a "
+        "confidence of its own; in pixels of the file as it is stored, and turned with the picture by --exif",
     )
     _add_output(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -89,29 +88,29 @@ def _add_output(group: Group) -> None:
         type=Path,
         metavar="DIR",
         default=argparse.SUPPRESS,
-        help="folder for a JSON, an npz and a PNG of each image (default: captum-certified-results, none with --json)",
+        help="folder for .json, .npz and .png of each image (default: captum-certified-results, or none with --json)",
     )
     group.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep the results in --out whose settings are the same, and continue an unfinished image",
+        help="keep the results in --out that have the same settings, and continue unfinished images",
     )
     group.add_argument(
-        "--shard", type=part, metavar="I/N", help="certify part I of N only, I from 1 to N, for arrays of jobs"
+        "--shard", type=part, metavar="I/N", help="certify only part I of N, for job arrays; I is from 1 to N"
     )
     group.add_argument("--json", metavar="FILE", help="write all results as one JSON list; - is standard output")
     group.add_argument("--csv", action="store_true", help="also write a table of all features of each image")
     group.add_argument(
         "--report",
         action="store_true",
-        help="also write a page for the browser of each image, with a slider over the radius",
+        help="also write an HTML page for each image, with a slider for the radius",
     )
     add_verbosity(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Certify every image, also after an image that fails."""
+    """Certify every image, and continue after an image that fails."""
     with process_group(arguments.device):
         return _run(arguments)
 
@@ -160,7 +159,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 print(f"Results: {arguments.out}", file=stream, flush=True)
             write_json([dict(result.record) for result in summary], arguments.json)
 
-    # All processes wait for this. If one ended with a failure before, torchrun would stop the process that writes.
+    # All processes wait until the first has written, because torchrun stops the first if another exits with a failure.
     everyone.together(conclude)
     return _SOME_FAILED if any(result.failed for result in summary) else _DONE
 
@@ -192,7 +191,7 @@ def _job(explainer: SmoothedAttribution, arguments: argparse.Namespace) -> "Job"
 
 
 def _explained(result: "ExampleResult") -> str:
-    """Name the class that is explained, and the predicted class if it is another."""
+    """Name the explained class, and the predicted class if the two differ."""
     target, prediction = result.record.get("explained"), result.record["prediction"]
     if target in (None, prediction):
         return f"class {prediction}"
@@ -200,7 +199,7 @@ def _explained(result: "ExampleResult") -> str:
 
 
 def _advice(result: "ExampleResult") -> str:
-    """Say what to do if nothing is certified. To choose numbers by looking at these draws would void certificates."""
+    """Say what to do if nothing is certified. Settings chosen by looking at these draws would void certificates."""
     record = result.record
     stdevs, looks = record["stdevs"], record["looks"]
     sigma = next((s for s in stdevs if s > 0), 0.0) if isinstance(stdevs, list) else stdevs

@@ -1,4 +1,4 @@
-"""The image files that a command line names, and the names of their results."""
+"""The image files that the command line names, and the names of their results."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,23 +7,23 @@ from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["check_outputs", "expanded"]
 
-# Suffixes of the images in a folder. A file that is named itself may have any suffix. The suffix .pth is missing,
-# because state dicts usually have it.
+# Suffixes by which files in a folder count as images. A file named on the command line may have any suffix. The suffix
+# .pth is left out, because state dicts usually have it.
 _PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 _SUFFIXES = frozenset({*_PICTURES, ".npy", ".pt"})
 _SUMMARY = "summary"
 
 
 def expanded(paths: Sequence[Path], *, without: Path | None) -> list[tuple[Path, str]]:
-    """Return image files with a name for each; a folder is replaced by the images in it.
+    """Return the image files, each with a name for its results. A folder is replaced by the images in it.
 
     Args:
         paths: Files and folders.
-        without: The folder of results, whose pictures are left out.
+        without: The folder of results; images in this folder are left out. ``None`` leaves out nothing.
 
     Returns:
-        Files and names. A name is the file name without its suffix, after the names of the subfolders that the file is
-        in. A name that is taken gets a number.
+        Pairs of a file and a name. The name joins the subfolders and the file name without its suffix by hyphens. If
+        another file has the name already, a number is appended.
 
     Raises:
         InvalidInputError: A file or folder does not exist, or a folder holds no image.
@@ -43,8 +43,8 @@ def check_outputs(files: Sequence[tuple[Path, str]], out: Path | None, endings: 
 
     Args:
         files: Image files and the names of their results.
-        out: Folder of the results; ``None``: nothing is written.
-        endings: The endings of the files that are written under each name.
+        out: Folder of the results; ``None`` if nothing is written.
+        endings: The endings of the files that are written for each name.
 
     Raises:
         InvalidInputError: A result would overwrite an image.

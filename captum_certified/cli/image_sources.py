@@ -24,7 +24,7 @@ from captum_certified.visualization import certificate_figure, report
 
 __all__ = ["image_sources", "prediction_of", "reference_of", "units_note", "write_pictures"]
 
-_WHOLE = 0.5  # a group is marked if at least this fraction of it is
+_WHOLE = 0.5  # a mask marks a feature if it marks at least this fraction of the feature's entries
 
 
 def image_sources(
@@ -49,7 +49,7 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     prediction = prediction_of(loaded.model, inputs)
     target = prediction if arguments.target == "predicted" else arguments.target
     reference = reference_of(path, image, loaded, arguments)
-    mask = reference if isinstance(reference, Tensor) else None  # the plain map is the reference of the whole run
+    mask = reference if isinstance(reference, Tensor) else None  # "plain" is set for the whole run
     notes: dict[str, Json] = {"prediction": prediction, "explained": target}
     notes["everyday_units"] = units_note(image, arguments.radius)
     return Example(
@@ -63,7 +63,7 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
 
 
 def units_note(image: Tensor, radius: float) -> dict[str, Json]:
-    """Return the sizes of changes that everybody knows, for the record of an image."""
+    """Return the radius in grey levels and the sizes of familiar changes of an image, for its record."""
     units = radius_in_units(radius, image)
     assert units.jpeg is not None  # noqa: S101  for the type checker: framed images are pictures
     assert units.shift is not None  # noqa: S101
@@ -88,7 +88,7 @@ def reference_of(path: Path, image: Tensor, loaded: LoadedModel, arguments: argp
         ``None``, ``"plain"``, or the features that a mask marks, bool, shape (1, n).
 
     Raises:
-        InvalidInputError: The mask is missing, does not fit, or marks no feature.
+        InvalidInputError: The mask is missing, does not fit the image, or marks no feature.
         OSError: A file cannot be opened.
     """
     if arguments.reference in (None, "plain"):
@@ -113,7 +113,7 @@ def reference_of(path: Path, image: Tensor, loaded: LoadedModel, arguments: argp
 
 
 def _mask_file(given: Path, image: Path) -> Path:
-    """Return the mask of an image: a file, or the file of the image's name in a folder."""
+    """Return the mask file of an image: the given file, or the file with the image's name in the given folder."""
     if not given.is_dir():
         return given
     found = sorted(path for path in given.iterdir() if path.stem == image.stem)
@@ -125,15 +125,16 @@ def _mask_file(given: Path, image: Path) -> Path:
 def write_pictures(
     stem: Path, certificate: TopKCertificate, example: Example, new: bool, *, csv: bool, page: bool
 ) -> None:
-    """Write the figure of a certificate, and its table of features and its report if they are wanted.
+    """Write the figure of a certificate and, on request, its table of features and its report.
 
     Args:
         stem: The path of the files without a suffix.
         certificate: The certificate.
         example: The example of the certificate.
-        new: Whether the certificate is new. For a certificate that was kept, existing files are kept too.
-        csv: Whether to write the table. For a new certificate, a table that exists is replaced in any case.
-        page: Whether to write the report. For a new certificate, a report that exists is replaced in any case.
+        new: Whether the certificate is new. For a certificate kept from an earlier run, existing files are kept too.
+        csv: Whether to write the table. For a new certificate an existing table is replaced even if this is ``False``.
+        page: Whether to write the report. For a new certificate an existing report is replaced even if this is
+            ``False``.
     """
     [inputs] = as_tuple(example.inputs)
     image = inputs.float().cpu()

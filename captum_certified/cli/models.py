@@ -1,4 +1,4 @@
-"""The model that a command line names. It takes images in [0, 1]: the normalisation becomes its first layer."""
+"""The model that the command line names. It takes images in [0, 1], because normalisation is its first layer."""
 
 import argparse
 import difflib
@@ -28,16 +28,16 @@ __all__ = ["LoadedModel", "Normalized", "explainer_of", "load_model", "moved", "
 
 _SAVE_IT = "Save one by torch.save(model.state_dict(), FILE)."
 _CONSTANTS = {"True": True, "False": False, "None": None}
-_ZOO: Any = torchvision.models  # its registry of models is public, but not typed
+_ZOO: Any = torchvision.models  # the registry of models is public, but not typed
 
 
 class Normalized(nn.Module):
-    """A network after its normalisation, so that its inputs are pixels in [0, 1].
+    """Normalisation followed by a network, so that the inputs are pixels in [0, 1].
 
     Args:
         model: The network.
-        mean: One number for all channels, or one for each.
-        std: One number for all channels, or one for each.
+        mean: One number for all channels, or one for each channel.
+        std: One number for all channels, or one for each channel.
     """
 
     mean: Tensor
@@ -56,7 +56,7 @@ class Normalized(nn.Module):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode, and how its images are framed."""
+    """A model in evaluation mode, and how images are resized and cropped for it."""
 
     model: nn.Module
     framing: Framing
@@ -110,7 +110,7 @@ def moved(model: nn.Module, arguments: argparse.Namespace) -> nn.Module:
 
 
 def explainer_of(loaded: LoadedModel, arguments: argparse.Namespace) -> SmoothedAttribution:
-    """Return the explanation that the command line names, of a model that is moved by :func:`moved`."""
+    """Move the model by :func:`moved`, and return the smoothed attribution that the command line names."""
     method = getattr(captum.attr, arguments.method)(moved(loaded.model, arguments))
     return SparsifiedSmoothGrad(method, tau=arguments.tau, sign=arguments.sign)
 
@@ -175,7 +175,7 @@ def _from_script(path: Path, model_arguments: Sequence[str]) -> nn.Module:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # newer versions of PyTorch discourage TorchScript
+            warnings.simplefilter("ignore")  # newer versions of PyTorch warn that TorchScript is deprecated
             load: Any = torch.jit.load  # not typed
             network: nn.Module = load(path, map_location="cpu")
     except RuntimeError as error:
@@ -187,7 +187,7 @@ def _from_script(path: Path, model_arguments: Sequence[str]) -> nn.Module:
 
 
 def parsed_arguments(texts: Sequence[str]) -> tuple[list[Json], dict[str, Json]]:
-    """Return positional arguments, and keyword arguments of texts NAME=VALUE.
+    """Return the positional arguments, and as keyword arguments the texts of the form NAME=VALUE.
 
     A value is read as a constant of Python or as JSON, and kept as text if it is neither.
     """
@@ -224,7 +224,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         raise InvalidInputError(
             f"Expected `--weights` {path} to be a state dict of tensors, got something else. {_SAVE_IT}"
         )
-    # Networks trained in parallel carry this prefix.
+    # The weights of networks trained in parallel have this prefix.
     state = {str(name).removeprefix("module."): value for name, value in state.items()}
     try:
         network.load_state_dict(state)
@@ -233,7 +233,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
 
 
 def _diagnosis(path: Path) -> str:
-    """Say what a file is that is not a state dict, and what to do, without executing anything in it."""
+    """Say what a file is instead of a state dict, and what to do about it. Nothing in the file is executed."""
     names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     if any(name.endswith("/constants.pkl") for name in names):
         return "got a TorchScript file. Give it to `--model` instead."

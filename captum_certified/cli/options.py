@@ -34,36 +34,38 @@ __all__ = [
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Group: TypeAlias = argparse._ArgumentGroup
 
-# The advice of every command that certifies, on what to choose when.
+# Printed by every command that certifies: which options must be fixed before looking at the draws.
 ADVICE = (
     "A certificate compares the map that was computed from --samples draws with the exact smoothed map of every "
     "perturbed image, not with another sampled map. Fix the images and all of --samples, --seed, --sigma, --tau, --k, "
-    "--bound, --confidence, --groups, --method, --target and the other options but --radius before looking at anything "
-    "computed from these draws: a map, a forecast or a certificate. Choose with another --seed, on other images if you "
-    "can, then certify once: all images of a seed share its noise. What was chosen by looking at the same draws voids "
-    "their certificates; another --radius does not."
+    "--bound, --confidence, --groups, --method, --target and all other options except --radius before looking at "
+    "anything computed from these draws: a map, a forecast or a certificate. To choose options, use another --seed, "
+    "and other images if you can, because all images of a seed share its noise. Then certify once. Options chosen by "
+    "looking at draws void the certificates from the same draws; another --radius does not."
 )
 METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
-_LARGE, _COARSE, _FINE = 112, 8, 4  # pixels: of the shorter side, and of the cells above and below it
+# In pixels: the shorter side from which an image is large, and the side of a cell in large and in smaller images.
+_LARGE, _COARSE, _FINE = 112, 8, 4
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 def add_model(group: Group, *, required: bool = True) -> None:
-    """Add the options of the model, and of how images are framed for it."""
+    """Add the options for the model, and for resizing and cropping images for it."""
     group.add_argument(
         "--model",
         required=required,
         metavar="NAME",
-        help="a torchvision classifier, which gets the normalisation of its weights; or package.module:callable (also "
-        "in this folder) that returns a module, or a TorchScript file, which get none but --mean and --std",
+        help="a torchvision classifier, package.module:callable that returns a torch.nn.Module (modules in this folder "
+        "count too), or a TorchScript file; a torchvision classifier gets the normalisation of its weights, the others "
+        "only that of --mean and --std",
     )
     group.add_argument(
         "--model-arg",
         action="append",
         default=[],
         metavar="VALUE",
-        help="an argument of the callable, or NAME=VALUE: a number, True, False, None, JSON, or else text; may be "
-        "repeated",
+        help="an argument of the callable, VALUE or NAME=VALUE; VALUE is a number, True, False, None or JSON, and is "
+        "otherwise taken as text; may be repeated",
     )
     group.add_argument(
         "--weights", type=Path, metavar="FILE", help="a state dict to load into the model, as torch.save writes it"
@@ -72,10 +74,11 @@ def add_model(group: Group, *, required: bool = True) -> None:
         "--size",
         type=size,
         metavar="CROP|RESIZE,CROP",
-        help="side of the centre square, after resizing the shorter side; by default the torchvision model's",
+        help="resize the shorter side to RESIZE (or CROP) pixels, then crop the centre square of side CROP; by default "
+        "as the weights of the torchvision model ask",
     )
-    group.add_argument("--mean", type=numbers, metavar="R,G,B", help="normalisation to put into the model")
-    group.add_argument("--std", type=numbers, metavar="R,G,B", help="normalisation to put into the model")
+    group.add_argument("--mean", type=numbers, metavar="R,G,B", help="channel means to normalise with")
+    group.add_argument("--std", type=numbers, metavar="R,G,B", help="channel standard deviations to normalise with")
     group.add_argument("--channels", type=int, choices=(1, 3), default=3, help="channels of the model's images")
     group.add_argument("--device", default="cpu", help="where the model runs")
     group.add_argument("--dtype", choices=_DTYPES, default="float32", help="precision of the model")
@@ -86,19 +89,19 @@ def add_exif(group: Group) -> None:
     group.add_argument(
         "--exif",
         action="store_true",
-        help="turn pictures as their EXIF orientation says; without, they are read as they are stored",
+        help="turn pictures as their EXIF orientation says; without this option they are read as they are stored",
     )
 
 
 def add_explanation(group: Group) -> None:
-    """Add the options of the explanation and of its certificate."""
+    """Add the options for the explanation and its certificate."""
     group.add_argument("--method", choices=METHODS, default="Saliency", help="the attribution that is smoothed")
     add_sign(group)
     group.add_argument(
         "--target",
         type=target,
         default="predicted",
-        help="class explained: predicted (for the clean image), a number from 0, or argmax (of each noisy copy)",
+        help="class to explain: its number, predicted (on the clean image), or argmax (predicted on each noisy copy)",
     )
     group.add_argument(
         "--k", type=count_or_fraction, default=0.2, metavar="N", help="top set: 1 is a count, 1.0 or 0.2 a fraction"
@@ -114,21 +117,21 @@ def add_explanation(group: Group) -> None:
         type=groups,
         default="auto",
         metavar="auto|none|channels|patches:S",
-        help="make the channels of a pixel, or a cell of S × S pixels, one feature; auto: cells of 8 × 8 pixels, or "
-        "4 × 4 where the shorter side has less than 112, or none with --region; none: every colour value of a pixel "
-        "is a feature",
+        help="what counts as one feature. none: a colour value of a pixel; channels: a pixel with all of its channels; "
+        "patches:S: a cell of S × S pixels; auto: none with --region, else patches:8, or patches:4 if the shorter side "
+        "has less than 112 pixels",
     )
     group.add_argument(
         "--reference",
-        metavar="plain|FILE",
-        help="certify how much of this set stays in the top set: of the plain map's top set, or of the pixels that a "
-        "mask marks (an image or array of the size of the file, or a folder with a mask of each image's name); without "
-        "it, both the smoothed map's own top set and the plain map's are certified",
+        metavar="plain|FILE|FOLDER",
+        help="certify how much of this set of features is in the smoothed map's top set: plain is the plain map's top "
+        "set; FILE marks pixels (an image or array of the size of the image file, or a folder with one mask named like "
+        "each image); without this option, both the smoothed map's own and the plain map's top set are certified",
     )
-    group.add_argument("--confidence", type=float, default=0.95, metavar="N", help="for each image")
-    group.add_argument("--bound", default="best", help="the bound that proves it")
+    group.add_argument("--confidence", type=float, default=0.95, metavar="N", help="confidence level for each image")
+    group.add_argument("--bound", default="best", help="name of the bound that proves the certificate")
     group.add_argument("--batch-size", type=positive_integer, metavar="N", help="draws computed together")
-    group.add_argument("--seed", type=seed, metavar="N", help="of the noise; a fresh one by default")
+    group.add_argument("--seed", type=seed, metavar="N", help="seed of the noise; by default a fresh one")
 
 
 def add_sign(group: Group) -> None:
@@ -137,24 +140,24 @@ def add_sign(group: Group) -> None:
         "--sign",
         choices=get_args(Sign),
         default="both",
-        help="which attributions count, for methods that give signs: all magnitudes, or those of one sign",
+        help="which attributions of a signed method count: all of them by their magnitudes, or only those of one sign",
     )
 
 
 def add_verbosity(group: Group) -> None:
-    """Add the options that show less or more than usual."""
+    """Add the options --quiet and --verbose."""
     either = group.add_mutually_exclusive_group()
     either.add_argument("-q", "--quiet", action="store_true", help="show no progress")
-    either.add_argument("-v", "--verbose", action="store_true", help="say why an image failed in full")
+    either.add_argument("-v", "--verbose", action="store_true", help="print the traceback when an image fails")
 
 
 def groups_for(name: str, images: Tensor, *, region: bool = False) -> str | None:
-    """Return the groups that a name of the command line stands for.
+    """Return the groups that ``--groups`` stands for.
 
     Args:
         name: ``"auto"``, ``"none"``, or a name of groups.
-        images: Shape (N, C, H, W).
-        region: Whether a region of pixels is recorded, which cells would cut.
+        images: The images, shape (N, C, H, W).
+        region: Whether a region of pixels is recorded. Then ``"auto"`` forms no cells, which the region would cut.
     """
     if name == "auto" and region:
         return None

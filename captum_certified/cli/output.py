@@ -1,4 +1,4 @@
-"""Output of the commands: early checks of output paths, JSON, and the closing lines about all certificates."""
+"""Output of the commands: early checks of output paths, JSON, and the lines printed after all certificates."""
 
 import json
 import sys
@@ -69,7 +69,7 @@ def text_stream(destination: str | None) -> TextIO:
 
 
 def conditions_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what the certificates hold fixed, each line once.
+    """Return lines that say what the certificates hold fixed, each line once.
 
     Args:
         records: Certificates and failures as JSON values.
@@ -90,10 +90,10 @@ def set_of(record: Mapping[str, Any]) -> str:
 
 
 def compared(record: Mapping[str, Any]) -> str:
-    """Return what the overlap with a reference set is to be compared with, and the margin, in brackets.
+    """Return, in brackets, what chance, brightness and random weights reach of a reference set, and the margin.
 
     Args:
-        record: A certificate of one example, or what it says of the plain map, as JSON values.
+        record: A certificate of one example as JSON values, or its entry ``of_plain``.
     """
     known = (("chance", "chance"), ("brightness", "brightness"), ("randomised", "random weights"))
     others = [f"{ceiled_percent(record[key][0])}% by {name}" for key, name in known if record[key] is not None]
@@ -101,7 +101,7 @@ def compared(record: Mapping[str, Any]) -> str:
 
 
 def units_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line that compares the radius with changes that everybody knows, if the records have their sizes.
+    """Return a line that compares the radius with familiar changes of an image, if the records have their sizes.
 
     Args:
         records: Certificates and failures as JSON values.

@@ -1,4 +1,4 @@
-"""``captum-certified pilot``."""
+"""The command ``captum-certified pilot``."""
 
 import argparse
 import shlex
@@ -25,15 +25,18 @@ from captum_certified.cli.options import (
 )
 from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.randomness import fresh_seed
 from captum_certified.storage import atomic_write
 
-if TYPE_CHECKING:  # it imports torchvision
+if TYPE_CHECKING:  # these imports load torchvision
     from captum_certified.certify.pilot import Pilot, PilotRow
     from captum_certified.cli.models import LoadedModel
 
 __all__ = ["add_to", "run"]
 
 _DONE = 0
+# Options that certify has as well, and their defaults.
+_USUAL = {"channels": 3, "device": "cpu", "dtype": "float32", "confidence": 0.95, "bound": "best"}
 Value = TypeVar("Value")
 
 
@@ -42,12 +45,12 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "pilot",
         help="try settings on a few images, and say which are worth a certificate",
-        description="Try methods, noise, sparsity and groups on a few images, with few draws each, and forecast what "
-        "each setting would certify at --radius from --samples draws: of the smoothed map's own top set and of the "
-        "plain map's, beside chance, brightness and random weights. Prints the command of the best setting of each "
-        "method. It proves nothing.",
-        epilog="Give other images than those to certify: what is chosen by looking at draws voids the certificates of "
-        "these draws. Methods have different plain maps, so they are shown side by side and not ranked.",
+        description="Try methods, noise, sparsity and groups on a few images, with few draws each. Forecast how much "
+        "of the smoothed map's own top set and of the plain map's top set each setting would certify at --radius from "
+        "--samples draws, and compare it with chance, brightness and random weights. Print the command that certifies "
+        "with the best setting of each method. A pilot proves nothing.",
+        epilog="Give other images than those to certify: settings chosen by looking at draws void the certificates of "
+        "these draws. Methods have different plain maps, so methods are shown side by side and not ranked.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
@@ -66,18 +69,18 @@ def _add_settings(group: Group) -> None:
     group.add_argument("--radius", type=float, required=True, metavar="N", help="L2 size of the perturbation")
     group.add_argument("--methods", type=_listed(str), default=["Saliency"], metavar="A,B", help=", ".join(METHODS))
     add_sign(group)
-    group.add_argument("--sigmas", type=numbers, default=[0.05, 0.1, 0.2], metavar="N,N", help="noise to try")
-    group.add_argument("--taus", type=numbers, default=[0.1, 0.2], metavar="N,N", help="salient fractions to try")
+    group.add_argument("--sigmas", type=numbers, default=[0.05, 0.1, 0.2], metavar="N,N", help="noise levels σ to try")
+    group.add_argument("--taus", type=numbers, default=[0.1, 0.2], metavar="N,N", help="values of --tau to try")
     group.add_argument(
         "--groups", type=_listed(groups), default=["auto"], metavar="A,B", help="groups to try: see certify --help"
     )
     group.add_argument("--k", type=count_or_fraction, default=0.2, metavar="N", help="top set, as in certify")
     group.add_argument("--samples", type=positive_integer, default=1024, metavar="N", help="draws to certify with")
     group.add_argument("--pilot-samples", type=positive_integer, default=1024, metavar="N", help="draws of the pilot")
-    group.add_argument("--confidence", type=float, default=0.95, metavar="N", help="for each image")
-    group.add_argument("--bound", default="best", help="the bound to forecast")
+    group.add_argument("--confidence", type=float, default=0.95, metavar="N", help="confidence level for each image")
+    group.add_argument("--bound", default="best", help="name of the bound to forecast")
     group.add_argument("--batch-size", type=positive_integer, metavar="N", help="draws computed together")
-    group.add_argument("--seed", type=seed, metavar="N", help="of the pilot; a fresh one by default")
+    group.add_argument("--seed", type=seed, metavar="N", help="seed of the noise; by default a fresh one")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     from captum_certified.cli.models import load_model, moved
 
     check_json(arguments.json)
+    if arguments.seed is None:
+        arguments.seed = fresh_seed()
     unknown = sorted(set(arguments.methods) - set(METHODS))
     if unknown:
         raise InvalidInputError(f"Expected `--methods` among {', '.join(METHODS)}, got {unknown[0]!r}.")
@@ -105,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = list(dict.fromkeys(groups_for(name, inputs) for name in arguments.groups))
     about = {"k": arguments.k, "radius": arguments.radius, "nt_samples": arguments.samples} | {
         "pilot_samples": arguments.pilot_samples,
-        "seed": arguments.seed or 0,
+        "seed": arguments.seed,
     }
     table = pilot(
         explainers,
@@ -154,7 +159,7 @@ def _explainers(model: torch.nn.Module, arguments: argparse.Namespace) -> list[S
 
 
 def _listed(kind: Callable[[str], Value]) -> Callable[[str], Sequence[Value]]:
-    """Return the type of values separated by commas."""
+    """Return a parser of values separated by commas, each parsed by ``kind``."""
 
     def parse(text: str) -> list[Value]:
         return [kind(part) for part in text.split(",")]
@@ -163,7 +168,7 @@ def _listed(kind: Callable[[str], Value]) -> Callable[[str], Sequence[Value]]:
 
 
 def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
-    """Return the command that certifies with the settings of a row, on a fresh seed."""
+    """Return the command that certifies with the settings of a row and a fresh seed."""
     given = [("--model", arguments.model)]
     given += [("--model-arg", value) for value in arguments.model_arg]
     given += [("--weights", arguments.weights)] if arguments.weights else []
@@ -174,7 +179,10 @@ def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
     given += [("--sign", arguments.sign)] if arguments.sign != "both" else []
     given += [("--groups", row.groups), ("--k", arguments.k), ("--radius", f"{arguments.radius:g}")]
     given += [("--samples", arguments.samples)]
-    return shlex.join(["captum-certified", "certify", "IMAGES", *(str(part) for pair in given for part in pair)])
+    values = {name: getattr(arguments, name) for name in _USUAL}
+    given += [(f"--{name}", value) for name, value in values.items() if value != _USUAL[name]]
+    words = ["captum-certified", "certify", "IMAGES", *(str(part) for pair in given for part in pair)]
+    return shlex.join([*words, *(["--exif"] if arguments.exif else [])])
 
 
 def _write_figure(table: "Pilot", path: Path) -> None:

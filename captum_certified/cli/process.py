@@ -1,4 +1,4 @@
-"""The process of a command: which freed memory it keeps, and the process group that it joins under ``torchrun``."""
+"""Set up the process of a command: let it keep freed memory, and join the process group of ``torchrun``."""
 
 import ctypes
 import os
@@ -12,21 +12,21 @@ from torch import distributed
 
 __all__ = ["keep_freed_memory", "process_group"]
 
-# Parameters of mallopt by the environment variables that set them too (malloc.h of the GNU C library).
+# Parameter and value for mallopt, by the environment variable for the same parameter (malloc.h of the GNU C library).
 _PARAMETERS = {"MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1), "MALLOC_MMAP_THRESHOLD_": (-3, 2**30)}
 
 _VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# Processes wait for the slowest share of the images. If one dies, torchrun ends the others at once.
+# How long a process waits for the slowest one. If a process dies, torchrun ends the others at once.
 _PATIENCE = timedelta(days=30)
 
 
 def keep_freed_memory() -> None:
     """Let the process keep the memory that it frees, because the next pass needs it again.
 
-    By default the GNU C library returns blocks of more than 32 MB to the system when they are freed. The system clears
-    them page by page when they are requested again, in every layer of every pass, which can take longer than the
-    gradients. The peak of memory in use does not change. With another C library, or if the user has set one of the
-    environment variables, this does nothing.
+    By default the GNU C library returns blocks of more than 32 MB to the system when they are freed. Every layer of
+    every pass then requests new blocks, which the system clears page by page; this can take longer than the gradients.
+    The peak of memory in use does not change. A parameter whose environment variable the user has set stays as it is.
+    With another C library this function does nothing.
     """
     if sys.platform != "linux":
         return
@@ -38,7 +38,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def process_group(device: str) -> Iterator[None]:
-    """Join the other processes if ``torchrun`` started this one, and leave them at the end.
+    """Join the process group if ``torchrun`` started this process, and leave the group at the end.
 
     Args:
         device: The device of the model. Each process on a machine takes its own accelerator.
@@ -54,8 +54,8 @@ def process_group(device: str) -> Iterator[None]:
     distributed.init_process_group("nccl" if accelerators >= processes else "gloo", timeout=_PATIENCE)
     try:
         yield
-        # PyTorch 2.3 hangs if a process leaves the group while another is still in the last exchange. If a process is
-        # gone, the barrier raises; that process has failed, and torchrun reports it.
+        # PyTorch 2.3 hangs if a process leaves the group while another is still in the last exchange. If another
+        # process has failed and left, the barrier raises; torchrun reports the failure.
         with suppress(RuntimeError):
             distributed.barrier()
     finally:

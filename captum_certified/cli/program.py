@@ -1,4 +1,4 @@
-"""The program ``captum-certified``: it runs the module of a command, and turns errors into messages and exit codes.
+"""The program ``captum-certified``: run one command, and turn errors into messages and exit codes.
 
 Exit codes: 0 done · 1 done in part: an image failed, a part is missing, or a result does not agree with its map ·
 2 bad call, bad file, or no place to write · 130 interrupted.
@@ -24,12 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: The arguments; by default the arguments of the process.
+        argv: The command line arguments; by default those of the process.
 
     Returns:
         The exit code.
     """
-    if argv is None:  # the process runs this program alone
+    if argv is None:  # the process runs only this program
         keep_freed_memory()
     try:
         arguments = _parser().parse_args(argv)
@@ -60,8 +60,8 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="captum-certified",
-        description="How much of a smoothed saliency map, of one fixed class, survives every perturbation of a given "
-        "L2 size: proved with a confidence that you choose.",
+        description="Prove, at a confidence level that you choose, how much of the smoothed saliency map of one fixed "
+        "class survives every perturbation of a given L2 size.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")

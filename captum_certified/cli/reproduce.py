@@ -1,4 +1,4 @@
-"""``captum-certified reproduce``."""
+"""The command ``captum-certified reproduce``."""
 
 import argparse
 import functools
@@ -26,18 +26,21 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "reproduce",
         help="repeat an experiment of the paper",
-        description="Repeat an experiment of the paper, and write its table, figure and numbers. It goes on where it "
-        "was interrupted, and can be shared out among processes.",
+        description="Repeat an experiment of the paper, and write its table, figure and numbers. Run the same command "
+        "again to continue an interrupted experiment. --shard splits the work among processes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help="the experiment; list names them all")
+    parser.add_argument("name", metavar="NAME", help="name of the experiment, or list to print all names")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of images and networks")
-    add_model(parser.add_argument_group("model of photographs, by default resnet50, or of CIFAR-10"), required=False)
+    add_model(parser.add_argument_group("model for photographs (default: resnet50) or CIFAR-10"), required=False)
     parser.add_argument(
-        "--scale", choices=_SCALES, default="cpu", help="seconds, hours on a few cores, or the size of the paper"
+        "--scale",
+        choices=_SCALES,
+        default="cpu",
+        help="smoke: seconds; cpu: hours on a few cores; paper: the size of the paper",
     )
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="folder of the results")
-    parser.add_argument("--shard", type=part, metavar="I/N", help="compute part I of N only, I from 1")
+    parser.add_argument("--shard", type=part, metavar="I/N", help="compute only part I of N; I is from 1 to N")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""``captum-certified train``."""
+"""The command ``captum-certified train``."""
 
 import argparse
 import dataclasses
@@ -19,7 +19,7 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.randomness import IsolatedRandomness
 from captum_certified.storage import Json, atomic_write
 
-if TYPE_CHECKING:  # both import torchvision
+if TYPE_CHECKING:  # these imports load torchvision
     from captum_certified.images.framing import Framing
     from captum_certified.training import TrainingLoss
 
@@ -49,32 +49,32 @@ def add_to(commands: Commands) -> None:
         "train",
         help="train a classifier for steadier explanations",
         description="Train a classifier of images with one of the losses of captum_certified.training, write its "
-        "weights, and say how many test images it gets right. Interrupted, it goes on with --resume and ends at the "
-        "same weights. Pixels are in [0, 1].",
+        "weights, and print its accuracy on test images. With --resume an interrupted training continues, and ends at "
+        "the same weights. Pixels are in [0, 1].",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    model = parser.add_argument_group("model; --weights are where training begins")
+    model = parser.add_argument_group("model (training starts from --weights)")
     add_model(model)
-    model.add_argument("--from-scratch", action="store_true", help="no weights for a torchvision model")
+    model.add_argument("--from-scratch", action="store_true", help="start a torchvision model from random weights")
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
         required=True,
         metavar="SOURCE",
-        help="an .npz archive, a folder of one folder a class, perhaps below train and test, or mnist, fashion-mnist, "
-        "cifar10, cifar100",
+        help="an .npz archive; a folder with one subfolder for each class, or with such subfolders in train and test; "
+        "or mnist, fashion-mnist, cifar10 or cifar100",
     )
     data.add_argument(
         "--test", metavar="SOURCE", help="another source to test on; by default the test part of --data, if it has one"
     )
-    data.add_argument("--root", type=Path, default=Path("data"), metavar="DIR", help="of torchvision's data sets")
-    data.add_argument("--download", action="store_true", help="let torchvision fetch its data sets")
+    data.add_argument("--root", type=Path, default=Path("data"), metavar="DIR", help="folder of torchvision data sets")
+    data.add_argument("--download", action="store_true", help="let torchvision download its data sets")
     data.add_argument(
-        "--limit", type=positive_integer, help="train on so many images only, drawn at random", metavar="N"
+        "--limit", type=positive_integer, help="train on only this many images, chosen at random", metavar="N"
     )
     add_exif(data)
     training = parser.add_argument_group("training")
-    training.add_argument("--loss", choices=[_PLAIN, *sorted(_LOSSES)], default=_PLAIN, help="what is minimised")
+    training.add_argument("--loss", choices=[_PLAIN, *sorted(_LOSSES)], default=_PLAIN, help="the loss to minimise")
     training.add_argument(
         "--loss-arg",
         action="append",
@@ -85,13 +85,17 @@ def add_to(commands: Commands) -> None:
     training.add_argument("--epochs", type=positive_integer, default=10, help="passes over the images", metavar="N")
     training.add_argument("--batch-size", type=positive_integer, default=64, help="images in a step", metavar="N")
     training.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam", metavar="N")
-    training.add_argument("--seed", type=seed, default=0, help="of order and loss", metavar="N")
+    training.add_argument("--seed", type=seed, default=0, help="seed of initial weights, order and loss", metavar="N")
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="state dict; FILE.checkpoint beside it, to go on from"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="state dict to write; --resume continues from FILE.checkpoint",
     )
-    output.add_argument("--resume", action="store_true", help="go on from the checkpoint, if it is there")
-    output.add_argument("--json", metavar="FILE", help="write what was done as JSON; - is standard output")
+    output.add_argument("--resume", action="store_true", help="continue from the checkpoint, if there is one")
+    output.add_argument("--json", metavar="FILE", help="write a record of the training as JSON; - is standard output")
     output.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run)
 
@@ -148,10 +152,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _data(arguments: argparse.Namespace, framing: "Framing") -> tuple[_Images, _Images, bool]:
-    """Return images to train on, images to measure on, and whether these are others.
+    """Return the images to train on, the images to measure accuracy on, and whether the two differ.
 
     Raises:
-        InvalidInputError: The classes of both parts differ.
+        InvalidInputError: The two have different classes.
     """
     from captum_certified.runs import labelled_images
 
@@ -181,7 +185,7 @@ def _count(images: _Images) -> int:
 
 
 def _same(one: _Images, two: _Images) -> bool:
-    """Return whether both are the same images, as they are if the source has no test part."""
+    """Return whether two data sets hold the same images, as they do if the source has no test part."""
     if hasattr(one, "samples") and hasattr(two, "samples"):
         return bool(one.samples == two.samples)
     return _count(one) == _count(two) and all(bool((one[i][0] == two[i][0]).all()) for i in (0, -1))
@@ -237,7 +241,7 @@ def _loss(arguments: argparse.Namespace) -> _Loss:
 
 
 def _accuracy(model: nn.Module, images: _Images) -> float:
-    """Return the share of images whose class the model predicts."""
+    """Return the fraction of images whose class the model predicts."""
     first = next(model.parameters())
     right = 0
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""``captum-certified verify``."""
+"""The command ``captum-certified verify``."""
 
 import argparse
 import sys
@@ -19,22 +19,22 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "verify",
         help="recompute stored results from their maps and compare",
-        description="Recompute stored results from their saved maps and compare the certificate, the curve and the "
-        "regions. Label, prediction and other notes are not checked, nor are the pictures, tables and pages beside a "
-        "result, nor how its map was sampled. Exit code 0: all agree, 1: some differ, 2: some cannot be read.",
+        description="Recompute stored results from their saved maps, and compare the certificate, the curve and the "
+        "regions. Not checked: label, prediction and other notes; the pictures, tables and pages beside a result; how "
+        "its map was sampled. Exit code 0: all agree, 1: some differ, 2: some cannot be read.",
     )
     parser.add_argument(
         "files",
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="result (.json), certificate (.npz), or a folder of results; records of failures are passed over",
+        help="result (.json), certificate (.npz), or a folder of results; records of failures are skipped",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Verify every file, also after a file that differs or cannot be read."""
+    """Verify every file, and continue after a file that differs or cannot be read."""
     paths = [inner for path in arguments.files for inner in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not paths:
         raise InvalidInputError(f"Expected results in {arguments.files[0]}, got none.")

@@ -30,16 +30,16 @@ class CleanMaps:
         layout: The layout of the features in the map.
     """
 
+    shares: Tensor
+    top_k: Tensor
+    layout: FeatureLayout
+
     def reference_set(self, reference: Reference) -> Tensor:
         """Return the features that a mask marks, shape (N, n), or raise an InvalidInputError if the mask is no set."""
         if not isinstance(reference, (Tensor, tuple)):
             raise InvalidInputError(f"Expected `reference` to be one bool mask, got {type(reference).__name__}.")
         marked = feature_mask(reference, self.layout, len(self.shares), name="reference")
         return marked.expand(len(self.shares), -1).to(self.shares.device)
-
-    shares: Tensor
-    top_k: Tensor
-    layout: FeatureLayout
 
 
 def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Objective:

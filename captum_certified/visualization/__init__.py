@@ -1,7 +1,7 @@
 """Figures and reports of certificates and attacks, in the manner of :mod:`captum.attr.visualization`.
 
-Every figure takes arrays or tensors and returns ``(figure, axes)``. Figures belong to no window and to no
-:mod:`matplotlib.pyplot` state. Their colours are cividis, viridis and the colours of Okabe and Ito.
+Images may be arrays or tensors. Every figure function returns ``(figure, axes)``; the figure opens no window and is not
+registered with :mod:`matplotlib.pyplot`. The colours are cividis, viridis and the palette of Okabe and Ito.
 """
 
 from captum_certified.visualization.attack import attack_figure

@@ -1,4 +1,4 @@
-"""The figure of an attack: image and map before and after it, and how much of the top K stays."""
+"""The figure of an attack: the image and its map before and after the attack, and how much of the top K stays."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ from captum_certified.visualization.panels import (
 
 __all__ = ["attack_figure"]
 
-_ROUNDING = 1e-12  # relative error of a mean of equal numbers
+_ROUNDING = 1e-12  # relative rounding error that a mean of equal numbers may have
 
 
 def attack_figure(
@@ -44,11 +44,11 @@ def attack_figure(
     names: Sequence[str] | None = None,
     groups: Groups = None,
 ) -> tuple[Figure, Panels]:
-    """Draw image and map before and after an attack, one row of panels for each example.
+    """Draw the image and its map before and after an attack, in one row of panels for each example.
 
     The last panel shows the top K over the faded image: blue for features that stay, purple for features that leave,
-    yellow for features that enter. A pixel of several channels has the strongest mark of its channels. Heat maps show
-    sums of magnitudes over channels.
+    yellow for features that enter. If the channels of a pixel differ, the pixel is blue rather than purple, and purple
+    rather than yellow. Heat maps show sums of magnitudes over channels.
 
     Args:
         image: The clean images, grey or RGB, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One
@@ -57,14 +57,14 @@ def attack_figure(
         before: Maps at the clean images, tensor or array of shape (N, …).
         after: Maps at the attacked images, of the same shape.
         k: Size of the top set: an int is a count, a float a fraction of the features, rounded up.
-        certified: Share of the top K that was certified at the radius of the attack, for every example, or ``None`` for
-            an example without a certificate.
-        labels: A title of each image.
-        names: A name of each map.
+        certified: Fraction of the top K that was certified at the radius of the attack, one for each example; ``None``
+            for an example without a certificate.
+        labels: A title for each image.
+        names: A name for each example's map.
         groups: Groups of entries that form one feature, as in
             :meth:`~captum_certified.SmoothedAttribution.attribute`: ``"channels"``, ``"patches:8"`` or integer masks.
-            The maps then have the value of a group in each of its entries, as ``certificate.map.mean`` has; of other
-            maps the mean magnitude of the entries counts. ``None`` for maps whose entries are the features.
+            Each entry of a map should then hold the value of its group, as in ``certificate.map.mean``. If the entries
+            of a group differ, their mean magnitude is used. ``None`` for maps whose entries are the features.
 
     Returns:
         The figure and its axes, shape (N, 5).
@@ -121,7 +121,7 @@ def _group_values(layout: FeatureLayout, entries: Tensor) -> Tensor:
     means, [ids] = layout.group_means([entries]), layout.group_ids
     index = ids.reshape(len(ids), -1).expand(len(entries), -1)
     largest = torch.zeros_like(means).scatter_reduce(1, index, entries.abs().flatten(1), "amax")
-    # The mean of equal entries may differ from them in its last digit, which would break ties between groups.
+    # The mean of equal entries can differ from the entries in the last digit, and equal groups would no longer tie.
     return torch.where((means - largest).abs() <= _ROUNDING * largest, largest, means)
 
 
@@ -131,6 +131,6 @@ def _change(clean: Pixels, attacked: Pixels) -> str:
 
 
 def _statement(stayed: int, k: int, certified: float | None) -> str:
-    # What an attack leaves is an upper bound on the overlap, so it is rounded up.
+    # The overlap after an attack is an upper bound on the overlap that can be guaranteed, so it is rounded up.
     text = f"{-(-100 * stayed // k)} % of the top {k} stay"
     return text if certified is None else f"{text};\n≥ {floored_percent(float(certified), digits=0)} % were certified"

@@ -1,4 +1,4 @@
-"""The figure of named features: a bar for each score, the range of the exact score, and what is certified."""
+"""The figure of named features: each mean score as a bar, the range of the exact score, and what is certified."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ from captum_certified.visualization.titles import reference_named
 
 __all__ = ["bar_figure"]
 
-# Inches.
+# Sizes in inches.
 _BAR = 0.26
 _AROUND_BARS = 1.0
 _FOOT = 0.9
@@ -44,25 +44,27 @@ def bar_figure(
     labels: Sequence[str] | None = None,
     most: int = 20,
 ) -> tuple[Figure, Panels]:
-    """Draw a bar for each named feature, the most salient first, one panel for each example.
+    """Draw a bar for each named feature, the most salient first, in one panel for each example.
 
     A bar is the mean of the feature over the draws. Its whisker is the range in which the exact score certifiably stays
-    under every perturbation within the certificate's radius. The colour says what is certified *of the named feature*:
-    for a top-K certificate whether it stays in the top K, for a selection certificate whether it stays selected or not.
-    For a top-K certificate of another reference set only the features of this set are coloured.
+    under every perturbation within the certificate's radius. The colour says what is certified *about this feature*.
+    For a top-K certificate: whether the feature stays in the top K. For a selection certificate: whether the feature
+    stays selected, stays not selected, or is undecided. If a top-K certificate is about a reference set other than the
+    map's own top K, only the features of this set are coloured.
 
     Args:
         certificate: A certificate of top-K overlap or of selection, for any features: columns of a table, tokens,
             segments.
-        feature_names: Names of the n features. The default is their position in the map.
-        labels: A title of each example.
-        most: The most features to show of each example, a count from 1.
+        feature_names: Names of the n features. By default a feature is named by its position in the map.
+        labels: A title for each example.
+        most: Largest number of features to show for each example, at least 1.
 
     Returns:
         The figure and its axes, shape (N,).
 
     Raises:
-        InvalidInputError: The certificate is of another kind, ``most`` is not a count, or names or labels do not fit.
+        InvalidInputError: The certificate is of another kind, ``most`` is not a positive integer, or the number of
+            names or labels does not fit.
 
     Example:
         >>> import torch
@@ -112,7 +114,7 @@ def bar_figure(
 
 
 def _colours(certificate: TopKCertificate | SelectionCertificate) -> tuple[list[list[str]], dict[str, str]]:
-    """Return the colour of every feature of every example, and what the colours mean."""
+    """Return a colour for each feature of each example, and the meaning of each colour."""
     check_kind(certificate)
     if isinstance(certificate, TopKCertificate):
         radii = radii_in_top_k(certificate)

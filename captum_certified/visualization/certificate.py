@@ -1,4 +1,4 @@
-"""The figure of a certificate: image, plain map, smoothed map, and what is certified."""
+"""The figure of a certificate: the image, the plain map, the smoothed map, and what is certified."""
 
 from collections.abc import Sequence
 
@@ -18,27 +18,28 @@ __all__ = ["certificate_figure", "draw_smoothed"]
 def certificate_figure(
     certificate: TopKCertificate | SelectionCertificate, image: Values, *, labels: Sequence[str] | None = None
 ) -> tuple[Figure, Panels]:
-    """Draw image, plain map, smoothed map and what is certified, one row of panels for each example.
+    """Draw the image, the plain map, the smoothed map and what is certified, in one row of panels for each example.
 
     The last panel marks features on the faded image. For a top-K certificate it shows the top K of the smoothed map:
-    vermillion for features that are certified *by name* to stay in the top K, orange for the other features. The number
-    above the panel is the certified overlap. It is usually larger than the number of named features. Both statements
-    have the certificate's confidence. Above the plain map stands the certificate of *its* top set
-    (:attr:`~captum_certified.TopKCertificate.of_plain`): how much of it is in the top K of the smoothed map, beside the
-    share that a top K chosen by chance has. A certificate of another reference set marks this set in place of the
-    smoothed map's own top K. Cautions stand at the foot of the figure.
+    vermillion for features that are each certified *by name* to stay in the top K, orange for the other features. The
+    title of the panel states the certified overlap, which is usually larger than the number of features certified by
+    name. Both statements have the certificate's confidence. The title of the plain map states how much of the *plain
+    map's* top set certifiably is in the top K of the smoothed map
+    (:attr:`~captum_certified.TopKCertificate.of_plain`), and how much a top K chosen by chance would contain. If the
+    certificate is about another reference set, the last panel marks this set in place of the smoothed map's own top K.
+    Cautions are printed at the foot of the figure.
 
-    For a selection certificate the panel shows features that are certified selected in vermillion and undecided
+    For a selection certificate the last panel shows features that are certified selected in vermillion and undecided
     features in blue. Features that are certified not selected stay unmarked.
 
-    A pixel of several channels has the strongest mark of its channels. Heat maps show sums over channels.
-    The figure belongs to no window and to no :mod:`matplotlib.pyplot` state.
+    If the channels of a pixel differ, vermillion covers the other colours. Heat maps show sums over channels.
+    The figure opens no window and is not registered with :mod:`matplotlib.pyplot`.
 
     Args:
         certificate: A certificate of top-K overlap or of selection, for maps of images.
         image: Grey or RGB images, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be
             given without N. Values outside of [0, 1] are rescaled for display.
-        labels: A title of each image.
+        labels: A title for each image.
 
     Returns:
         The figure and its axes, shape (N, 4).
@@ -74,7 +75,7 @@ def certificate_figure(
 
 
 def draw_smoothed(column: Panels, certificate: Certificate, reading: ImageReading) -> None:
-    """Draw the smoothed map of every example, and write above the first how it was made."""
+    """Draw the smoothed map of every example, and write the number of draws and σ above the first map."""
     smoothed = certificate.map
     column[0].set_title(f"smoothed over {_draws(smoothed.n_samples)} draws\nσ = {smoothed.sigma:g}", fontsize=10)
     draw_heat(column, reading.on_pixels(smoothed.features))
@@ -82,7 +83,7 @@ def draw_smoothed(column: Panels, certificate: Certificate, reading: ImageReadin
 
 def _draw_plain(column: Panels, certificate: Certificate, reading: ImageReading) -> None:
     of_plain = certificate.of_plain if isinstance(certificate, TopKCertificate) else None
-    if of_plain is certificate:  # the last panel says it
+    if of_plain is certificate:  # the title of the last panel already states this certificate
         of_plain = None
     for row, panel in enumerate(column):
         panel.set_title(plain_title(of_plain, row, str(certificate.map.setup.get("method", "map"))), fontsize=10)
@@ -95,7 +96,7 @@ def _draw_plain(column: Panels, certificate: Certificate, reading: ImageReading)
 
 
 def _confidence_title(certificate: Certificate) -> str:
-    # An overlap that allows violations does not hold together with the names, which allow no violations.
+    # If the overlap allows violations, it does not hold together with the named features, which allow none.
     apart = isinstance(certificate, TopKCertificate) and certificate.violations > 0
     what = "image, share and names apart" if apart else "image"
     confidence = written_confidence(certificate.confidence, percent=True)

@@ -1,4 +1,4 @@
-"""What top-K and selection certificates prove of single features, and the panels that mark these features."""
+"""What top-K and selection certificates prove about single features, and the panels that mark these features."""
 
 from matplotlib.patches import Patch
 from torch import Tensor
@@ -24,7 +24,7 @@ def check_kind(certificate: TopKCertificate | SelectionCertificate) -> None:
 
 
 def check_exact(certificate: TopKCertificate) -> None:
-    """Raise InvalidInputError for a certificate about fresh draws: radii and names hold for the exact map only."""
+    """Raise InvalidInputError for a certificate about fresh draws. Radii of features are about the exact map only."""
     if certificate.fresh_draws is not None:
         raise InvalidInputError(
             f"Expected a certificate about the exact map, got one with `fresh_draws`={certificate.fresh_draws}."
@@ -38,9 +38,9 @@ def radii_in_top_k(certificate: TopKCertificate) -> Tensor:
 
 
 def draw_top_k(column: Panels, certificate: TopKCertificate, reading: ImageReading) -> list[Patch]:
-    """Mark the set that the certificate is about over every faded image, and state the certified overlap above it.
+    """Mark the certificate's set of features on every faded image, and state the certified overlap in the title.
 
-    ``column`` has one panel for each example. The result is the entries of the legend.
+    ``column`` has one panel for each example. The function returns the entries of the legend.
     """
     certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound)
     ranks = certifier.rank(certificate.map, radius=certificate.radius, fresh_draws=certificate.fresh_draws)
@@ -58,9 +58,9 @@ def draw_top_k(column: Panels, certificate: TopKCertificate, reading: ImageReadi
 
 
 def draw_selection(column: Panels, certificate: SelectionCertificate, reading: ImageReading) -> list[Patch]:
-    """Mark selected and undecided features over every faded image. Rejected features stay unmarked.
+    """Mark selected and undecided features on every faded image. Rejected features stay unmarked.
 
-    ``column`` has one panel for each example. The result is the entries of the legend.
+    ``column`` has one panel for each example. The function returns the entries of the legend.
     """
     decided = certificate.feature_selected | certificate.feature_rejected
     selected, abstained = (any_channel(reading.on_pixels(m)) for m in (certificate.feature_selected, ~decided))

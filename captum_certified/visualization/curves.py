@@ -1,4 +1,4 @@
-"""The figure of curves: certified overlap over the radius, for several bounds, and the overlap that attacks left."""
+"""The figure of curves: certified overlap against the radius for several bounds, and the overlap after attacks."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,9 @@ from captum_certified.visualization.panels import BOUNDS
 
 __all__ = ["curve_figure"]
 
-_FEW_RADII = 20  # up to so many radii are marked, also the first, whose step lies on the axis
+_FEW_RADII = 20  # up to this many radii get markers; without a marker the first radius would hardly show
 _DASHES = ("-", "--", "-.", ":")
-_WITHOUT_REFERENCE = "theorem2"  # it pairs the ranks of one map's own top K
+_WITHOUT_REFERENCE = "theorem2"  # this bound is about a map's own top K only
 
 
 def curve_figure(
@@ -36,11 +36,12 @@ def curve_figure(
     reference: Reference = None,
     of_plain: bool = False,
 ) -> tuple[Figure, Axes]:
-    """Draw how much of the top K is certified at every radius, one curve for each bound, all from one map.
+    """Draw how much of a map's top K is certified at every radius, one curve for each bound.
 
-    For several examples the curve is their mean. Between two radii it shows the overlap at the larger radius, which
-    holds at both. What lies between a curve and the points of attacks is neither proved nor refuted. Each curve holds
-    with the confidence for each example by itself. The upper envelope of several curves does not.
+    For several examples a curve is the mean of their overlaps. Between two radii a curve shows the overlap at the
+    larger radius, which also holds at smaller radii. An overlap between a curve and the points of attacks is neither
+    proved nor refuted. Each curve by itself holds with the given confidence for each example. The upper envelope of
+    several curves does not.
 
     Args:
         smoothed_map: A map, for instance ``certificate.map``.
@@ -48,21 +49,22 @@ def curve_figure(
         radii: L2 sizes ρ ≥ 0 of the perturbation, in the units of the input.
         bounds: Names of bounds, as in :class:`~captum_certified.Certifier`.
         confidence: Confidence of each certificate.
-        attacked: Fraction of the top K that attacks left, by their radius: a number, or a number for each example.
-        reference: The features whose stay in the top K is drawn, as in :meth:`~captum_certified.Certifier.top_k`. For
-            the set of a certificate give ``"plain"`` or, with its map, ``"recorded"``. Shares are then shares of K, or
-            of the set where that is smaller.
-        of_plain: Whether to draw the curves of the plain map's top K as dashed lines beside those of the map's own.
-            ``"theorem2"`` has no such curve.
+        attacked: Fraction of the top K that attacks left, by the radius of the attack: one number, or one for each
+            example.
+        reference: The set of features whose overlap with the top K is drawn, as in
+            :meth:`~captum_certified.Certifier.top_k`. For the set of a certificate give ``"plain"``, or ``"recorded"``
+            together with ``certificate.map``. Overlaps are then fractions of K, or of the set's size if it is smaller.
+        of_plain: Whether to draw a dashed curve of the plain map's top K beside each curve of the map's own top K.
+            ``"theorem2"`` has no dashed curve.
 
     Returns:
         The figure and its axes.
 
     Raises:
         InvalidInputError: There is no radius or no bound, a bound is unknown or does not allow the ``reference``,
-            ``attacked`` has something else than a fraction for each example, or ``of_plain`` is combined with a
+            ``attacked`` holds a number outside of [0, 1] or a wrong shape, or ``of_plain`` is combined with a
             ``reference``.
-        CertificationError: A bound does not apply to the map, or the plain map is needed and unknown or zero.
+        CertificationError: A bound does not apply to the map, or the plain map is needed but is unknown or zero.
 
     Example:
         >>> import torch
@@ -100,7 +102,7 @@ def curve_figure(
     mean = "" if rows == 1 else f", mean of {rows} examples"
     certified = f"certified at confidence {written_confidence(confidence, percent=True)} %"
     axes.set_title(f"{certified}, each curve by itself{mean}", fontsize=10)
-    # Below the axes the legend hides no curve.
+    # The legend is below the axes, where it hides no curve.
     figure.legend(loc="outside lower center", ncols=2 if of_plain else 3, frameon=False)
     return figure, axes
 
@@ -108,7 +110,7 @@ def curve_figure(
 def _shares(
     certifier: Certifier, smoothed_map: SmoothedMap, k: int, grid: NDArray[np.float64], reference: Reference
 ) -> NDArray[np.float64]:
-    """Return the mean certified share at every radius in percent, of K or of the reference set if that is smaller."""
+    """Return the mean certified overlap at every radius, in percent of K or of a smaller reference set."""
     overlaps = certifier.top_k_curve(smoothed_map, k=k, radii=grid.tolist(), reference=reference)
     members = with_reference(smoothed_map, reference, k).reference
     sizes = torch.tensor(k) if members is None else members.sum(dim=1, keepdim=True).clamp_max(k)
@@ -146,5 +148,7 @@ def _what(k: int, reference: Reference) -> str:
 def _share(left: float | Values, rows: int) -> float:
     shares = as_array(left).astype(np.float64)
     if shares.shape not in ((), (1,), (rows,)) or not ((shares >= 0) & (shares <= 1)).all():
-        raise InvalidInputError(f"Expected `attacked` to be shares in [0, 1], one or {rows} a radius, got {left}.")
+        raise InvalidInputError(
+            f"Expected `attacked` to be fractions in [0, 1], one or {rows} for each radius, got {left}."
+        )
     return float(shares.mean())

@@ -1,4 +1,4 @@
-"""Images and maps of any layout as arrays of shape (rows, height, width, channels)."""
+"""Images and maps of any layout as arrays of shape (examples, height, width, channels)."""
 
 from collections.abc import Iterator
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from captum_certified.maps import FeatureLayout
 
 __all__ = ["ImageReading", "Pixels", "Values", "any_channel", "as_array", "displayable", "is_in_unit_interval"]
 
-# What a caller may give: numbers or booleans of any type.
+# What a caller may pass: numbers or booleans of any type.
 Values: TypeAlias = Tensor | NDArray[np.generic]
 # Numbers or booleans of shape (…, height, width, channels).
 Pixels: TypeAlias = NDArray[np.generic]
@@ -21,7 +21,7 @@ _COLOURS = (1, 3)
 
 
 class ImageReading:
-    """Images as an array, and where the entries of a map lie on them.
+    """A batch of images as an array, and the pixels at which the entries of a map lie.
 
     Args:
         image: Tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be given without N.
@@ -32,7 +32,7 @@ class ImageReading:
         images: The images, shape (N, H, W, C).
 
     Raises:
-        InvalidInputError: The map is not a map of images, or the image does not fit the map.
+        InvalidInputError: The map is not a map of images, or the image is not real and finite or does not fit the map.
     """
 
     def __init__(self, image: Values, layout: FeatureLayout, rows: int) -> None:
@@ -51,13 +51,13 @@ class ImageReading:
         self._map_axis, self.images = _matched(array, (rows, *layout.shapes[0]))
 
     def on_pixels(self, features: Tensor) -> Pixels:
-        """Return features of shape (N, n) as (N, H, W, C). Every entry of a group has the value of the group."""
+        """Return features, shape (N, n), as pixels, shape (N, H, W, C). A group's entries get its value."""
         entries = self._layout.unflatten(features)
         assert isinstance(entries, Tensor)  # noqa: S101  for the type checker: tuples were refused
         return self.entries_on_pixels(entries)
 
     def entries_on_pixels(self, entries: Tensor) -> Pixels:
-        """Return entries of a map, of shape (N, …), as (N, H, W, C)."""
+        """Return entries of a map, shape (N, …), as pixels, shape (N, H, W, C)."""
         return _channels_last(np.asarray(entries), self._map_axis)
 
 
@@ -70,12 +70,12 @@ def as_array(values: float | Values) -> NDArray[np.generic]:
 
 
 def any_channel(entries: Pixels) -> NDArray[np.bool_]:
-    """Mark pixels, shape (N, H, W), that have a marked entry in some channel of ``entries``, shape (N, H, W, C)."""
+    """Return which pixels, shape (N, H, W), have a true entry in any channel of ``entries``, shape (N, H, W, C)."""
     return np.asarray(entries.any(axis=3))
 
 
 def displayable(image: Pixels) -> NDArray[np.float64]:
-    """Bring one image into [0, 1]: divide integers up to 255 by 255, and stretch other values outside of [0, 1]."""
+    """Bring one image into [0, 1]: divide integers in [0, 255] by 255, stretch any other image that exceeds [0, 1]."""
     values = image.astype(np.float64)
     low, high = values.min(), values.max()
     if low >= 0 and high <= 1:
@@ -92,9 +92,9 @@ def is_in_unit_interval(image: Pixels) -> bool:
 
 
 def _matched(image: NDArray[np.generic], shape: tuple[int, ...]) -> tuple[int | None, Pixels]:
-    """Return the channel axis of the map, and the images as (N, H, W, C).
+    """Return the channel axis of the map, and the images as pixels, shape (N, H, W, C).
 
-    Channels come first where both readings fit.
+    If a shape fits with the channels first as well as last, the channels are taken to be first.
     """
     for images in _readings(image, rows=shape[0]):
         for axis in (1, 3) if len(shape) == 4 else (None,):
@@ -104,7 +104,7 @@ def _matched(image: NDArray[np.generic], shape: tuple[int, ...]) -> tuple[int | 
     raise InvalidInputError(
         f"Expected `image` to be {shape[0]} grey or RGB images of the size of the map {shape}, got shape "
         f"{tuple(image.shape)}. Layer methods such as Grad-CAM give maps of the size of the layer; "
-        "captum_certified.Upsampled brings them to that of the input."
+        "captum_certified.Upsampled brings them to the size of the input."
     )
 
 

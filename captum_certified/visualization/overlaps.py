@@ -23,26 +23,26 @@ _PALEST, _DARKEST = 0.25, 0.95
 def overlap_figure(
     overlaps: Values, *, radii: Sequence[float], confidence: float, of_plain: Values | None = None
 ) -> tuple[Figure, Axes]:
-    """Draw the certified overlaps of many examples, for each radius in descending order, and their mean.
+    """Draw the certified overlaps of many examples in descending order and their mean, one line for each radius.
 
-    Each overlap holds with the confidence by itself. Their mean has no confidence of its own. Every line is sorted by
-    itself, so that one place of the axis may show different examples.
+    Each overlap by itself holds with the given confidence. Nothing is certified about the mean. Every line is sorted
+    separately, so the same position on the axis can be another example in another line.
 
-    The figure belongs to no window and to no :mod:`matplotlib.pyplot` state.
+    The figure opens no window and is not registered with :mod:`matplotlib.pyplot`.
 
     Args:
         overlaps: Certified overlaps as fractions of K, shape (examples, radii).
         radii: L2 sizes of the perturbation.
         confidence: Confidence of each certificate.
-        of_plain: Certified overlaps of the plain maps' top sets as fractions, ``of_plain.overlap_fraction`` of each
-            certificate, of the same shape. They are drawn as dashed lines.
+        of_plain: Certified overlaps of the plain maps' top sets, drawn as dashed lines:
+            ``of_plain.overlap_fraction`` of each certificate, in the shape of ``overlaps``.
 
     Returns:
         The figure and its axes.
 
     Raises:
-        InvalidInputError: There is no example, there is not one column for each radius, ``of_plain`` has another shape,
-            or an overlap is not finite.
+        InvalidInputError: ``overlaps`` has no example or not one column for each radius, ``of_plain`` has another
+            shape, or an overlap is not finite.
 
     Example:
         >>> import torch
@@ -73,7 +73,7 @@ def overlap_figure(
     axes.set_ylabel("certified overlap of the top K, %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    # Below the axes the legend hides no curve.
+    # The legend is below the axes, where it hides no curve.
     written = written_confidence(confidence, percent=True)
     title = f"means over {len(shares)} certified, each by itself at confidence {written} %"
     ncols = min(len(radii), 2) if plain is None else 2
@@ -91,7 +91,7 @@ def _finite(name: str, shares: Values) -> NDArray[np.float64]:
 def _draw_sorted(
     axes: Axes, shares: NDArray[np.float64], color: NDArray[np.float64], name: str, *, dashes: str = "-"
 ) -> None:
-    """Draw the shares of all examples in descending order, with their mean in the label."""
+    """Draw the overlaps of all examples in descending order, with their mean in the label."""
     falling = 100 * np.append(np.sort(shares)[::-1], shares.min())
     label = f"{name}: mean {floored_percent(shares.mean())} %"
     axes.step(np.arange(len(falling)), falling, where="post", color=color, linestyle=dashes, label=label)

@@ -1,4 +1,4 @@
-"""What figures are made of: colours, a grid of panels, images, heat maps, marked features, titles and legends."""
+"""Building blocks of the figures: colours, a grid of panels, images, heat maps, marked features and legends."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -45,39 +45,39 @@ Panels: TypeAlias = NDArray[Any]
 STRONG = "#D55E00"  # certified
 FAINT = "#E69F00"  # in the top K or the reference set, but not certified
 OPEN = "#56B4E9"  # undecided
-# Blue, reddish purple and yellow show what an attack did, so that nobody takes it for what is certified.
+# Marks of an attack have other colours (blue, reddish purple, yellow), so that nobody takes them for certificates.
 STAYED = "#0072B2"
 LEFT = "#CC79A7"
 NEW = "#F0E442"
 NOTHING = "#D9D9D9"  # nothing is certified
 
 HEAT = "cividis"
-# Bluish green, black and colours from above. The first is for the certificate.
+# Colours of curves, from the same palette. The first is for certified values.
 CURVES = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
-# A bound has the same colour in every figure, and what is drawn beside a curve is grey.
+# A bound has the same colour in every figure. Lines and bars that a figure adds for comparison are grey (BESIDE).
 _BOUNDS = ("spectral", "best", "clopper_pearson", "theorem2", "kl", "empirical_bernstein", "hoeffding")
 BOUNDS = dict(zip(_BOUNDS, CURVES, strict=True))
 BESIDE = "#999999"
 
-# Inches. The layout is by hand, because Matplotlib's constrained layout clips titles of two lines over square panels.
+# Inches. The layout is set here, because Matplotlib's constrained layout clips titles of two lines over square panels.
 _PANEL = 2.3
 _GAP = 0.12
 _TITLE = 0.5
 _FOOT = 0.62
-_NOTE = 0.19  # a line below the legend
-_OUTLIERS = 0.98  # share of the positive entries of a heat map that its scale spans
+_NOTE = 0.19  # height of a note below the legend
+_OUTLIERS = 0.98  # quantile of a heat map's positive entries at which the colour scale ends
 
 
 def canvas(
     images: Pixels, labels: Sequence[str] | None, *, columns: int, foot: float = _FOOT, notes: int = 0
 ) -> tuple[Figure, Panels]:
-    """Return a grid of panels with the images in its first column.
+    """Return a figure with a grid of panels, and draw the images in its first column.
 
     Titles may have two lines, and the foot has room for a legend of two lines and for notes below it.
 
     Args:
         images: Shape (rows, height, width, channels).
-        labels: A title of each image.
+        labels: A title for each image.
         columns: Panels in a row.
         foot: Inches below the panels.
         notes: Number of lines below the legend.
@@ -118,12 +118,12 @@ def canvas(
 
 
 def literal(text: str) -> str:
-    """Return text that Matplotlib does not read as mathematics."""
+    """Escape dollar signs, so that Matplotlib does not read the text as mathematics."""
     return text.replace("$", r"\$")
 
 
 def checked_labels(labels: Sequence[str] | None, rows: int) -> list[str]:
-    """Return a title of each image, ``"image"`` if ``labels`` is ``None``. Raise unless there is one for each image."""
+    """Return a title for each image, ``"image"`` if ``labels`` is ``None``. Refuse another number of labels."""
     if labels is not None and len(labels) != rows:
         raise InvalidInputError(f"Expected {rows} `labels`, one for each example, got {len(labels)}.")
     return ["image"] * rows if labels is None else [literal(label) for label in labels]
@@ -142,13 +142,13 @@ def draw_heat(column: Panels, maps: Pixels) -> None:
 
 
 def heat_limit(heat: NDArray[np.floating]) -> float:
-    """Return where the scale of a heat map ends. A scale that spans a few outliers would leave the rest dark."""
+    """Return the upper end of a heat map's colour scale. A scale up to a few outliers would leave the rest dark."""
     positive = heat[heat > 0]
     return float(np.quantile(positive, _OUTLIERS)) if positive.size else 1.0
 
 
 def draw_marks(axes: Axes, image: Pixels, marks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Draw marks, pixels of shape (H, W) by colour, over one faded image. Later colours cover earlier colours."""
+    """Mark pixels on one faded image, by a mask of shape (H, W) for each colour. Later colours cover earlier ones."""
     colours = faded(image)
     for colour, marked in marks.items():
         colours[marked] = to_rgb(colour)
@@ -170,7 +170,7 @@ def draw_legend(
     place: Literal["lower center", "outside lower center"] = "lower center",
     notes: Sequence[str] = (),
 ) -> None:
-    """Draw a legend without a frame at the foot of a figure, and notes below it in bold type, one a line."""
+    """Draw a legend without a frame at the foot of a figure, and below it each note on a line in bold type."""
     line = _NOTE / figure.get_size_inches()[1]
     figure.legend(
         handles=handles,

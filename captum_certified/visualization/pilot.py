@@ -1,4 +1,4 @@
-"""The figure of a pilot: what each setting is expected to certify, beside what maps without training reach."""
+"""The figure of a pilot: the overlap that each setting is forecast to certify, beside what untrained maps reach."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,12 +17,13 @@ _WIDTH, _ROW, _HEAD, _FOOT = 6.8, 0.3, 0.5, 1.15  # inches
 def pilot_figure(pilot: Pilot) -> tuple[Figure, Panels]:
     """Draw the forecasts of a pilot, one panel for each method and one line for each setting.
 
-    A filled mark is the certified overlap with the plain map to expect, an open mark that with the map's own top set.
-    The grey bar ends at the largest of chance, brightness and random weights: a filled mark within the bar has no
-    margin. The best setting of each method is in bold.
+    A filled mark is the forecast of the certified overlap of the plain map's top set, an open mark the forecast for the
+    smoothed map's own top set. The grey bar ends at the largest overlap of a top set chosen by chance, by
+    brightness or by random weights. A filled mark within the bar has no margin. The best setting of each method is in
+    bold.
 
     Args:
-        pilot: A pilot.
+        pilot: The pilot to draw.
 
     Returns:
         The figure and its axes, shape (methods, 1).

@@ -18,7 +18,7 @@ from captum_certified.visualization.panels import HEAT, Panels, canvas
 
 __all__ = ["radius_figure"]
 
-# Inches: the foot of the figure, and the height, position and largest width of the scale in it.
+# Inches: the foot of the figure, and the height, position and largest width of the colour scale in the foot.
 _FOOT = 0.78
 _BAR = 0.12
 _BASE = 0.46
@@ -32,21 +32,21 @@ def radius_figure(
     labels: Sequence[str] | None = None,
     largest: float | None = None,
 ) -> tuple[Figure, Panels]:
-    """Draw the certified radius of every feature on one scale for all examples, in the units of the input.
+    """Draw the certified radius of every feature, in the units of the input, on one colour scale for all examples.
 
-    For a top-K certificate this is the radius up to which a feature stays in the top K; for a certificate of another
-    reference set only the features of this set are shown. For a selection certificate one panel shows up to which
-    radius features stay selected, and another up to which radius they stay not selected. White pixels are certified at
-    no radius. All radii of an example hold together, with the certificate's confidence. A pixel of several channels
-    shows the largest radius of its channels.
+    For a top-K certificate this is the radius up to which a feature stays in the top K; if the certificate is about
+    another reference set, only the features of this set are shown. For a selection certificate one panel shows the
+    radius up to which features stay selected, and another panel the radius up to which features stay not selected.
+    White pixels are certified at no radius. All radii of an example hold together, with the certificate's confidence. A
+    pixel of several channels shows the largest radius of its channels.
 
     Args:
         certificate: A certificate of top-K overlap or of selection, for maps of images.
         image: Grey or RGB images, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be
             given without N.
-        labels: A title of each image.
-        largest: Radius at which the scale ends, so that figures can be compared. The default is the largest finite
-            radius. Larger radii have the last colour, and the scale then ends in an arrow.
+        labels: A title for each image.
+        largest: Radius at which the colour scale ends. Figures with the same value can be compared. The default is the
+            largest finite radius. Larger radii have the last colour; the scale then ends in an arrow.
 
     Returns:
         The figure and its axes, shape (N, 2), or (N, 3) for a selection certificate.
@@ -83,7 +83,7 @@ def radius_figure(
 
 
 def _radii(certificate: TopKCertificate | SelectionCertificate) -> dict[str, Tensor]:
-    """Return the radii of the features, shape (N, n), by the statement that holds up to them."""
+    """Return the radii of the features, shape (N, n), by the title that says what holds up to these radii."""
     check_kind(certificate)
     if isinstance(certificate, TopKCertificate):
         radii = radii_in_top_k(certificate)
@@ -91,7 +91,7 @@ def _radii(certificate: TopKCertificate | SelectionCertificate) -> dict[str, Ten
             return {f"stays in the top {certificate.k}\nup to radius": radii}
         whose = "plain map's top" if certificate.reference == "plain" else "reference"
         return {f"{whose}: stays in\nthe top {certificate.k} up to radius": radii.where(certificate.members, 0.0)}
-    # Neither these radii nor the side of a decision depend on the radius of the certificate.
+    # Neither a feature's radius nor whether the feature is selected depends on the certificate's radius.
     selected = certificate.map.features > 0.5
     radii = certificate.feature_radius
     return {

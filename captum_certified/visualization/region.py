@@ -1,4 +1,4 @@
-"""The figure of a region: its outline, and the share of the saliency that certifiably stays in it."""
+"""The figure of a region: its outline, and the fraction of the saliency that certifiably stays in the region."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,13 +24,13 @@ __all__ = ["region_figure"]
 def region_figure(
     certificate: RegionCertificate, image: Values, *, labels: Sequence[str] | None = None
 ) -> tuple[Figure, Panels]:
-    """Draw image and smoothed map with the outline of the region, and the certified share of the saliency as a bar.
+    """Draw image and smoothed map with the region's outline, and a bar of the certified fraction of the saliency.
 
     Args:
         certificate: A certificate of a region, for maps of images.
         image: Grey or RGB images, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One example may be
             given without N.
-        labels: A title of each image.
+        labels: A title for each image.
 
     Returns:
         The figure and its axes, shape (N, 3).
@@ -75,7 +75,7 @@ def region_figure(
 
 
 def _outline(panel: Axes, mask: NDArray[np.bool_]) -> None:
-    """Draw the edges between pixels inside and outside of a region, on black edges that show on bright images."""
+    """Draw the outline of a region along pixel edges. A wider black line below it shows on bright images."""
     framed = np.pad(mask, 1)
     lines = []
     for y, x in np.argwhere(framed[:, 1:] != framed[:, :-1]):
@@ -87,7 +87,7 @@ def _outline(panel: Axes, mask: NDArray[np.bool_]) -> None:
 
 
 def _draw_share(panel: Axes, certificate: RegionCertificate, row: int, *, height: float) -> None:
-    """Draw the certified share over the observed share, over the whole saliency."""
+    """Draw the certified fraction as a bar over the observed fraction, both over a bar of the whole saliency."""
     certified, observed = floored_percent(float(certificate.mass[row]), digits=0), float(certificate.observed_mass[row])
     panel.set(xlim=(-6, 106), ylim=(-1, 1), box_aspect=height)
     draw_bar = partial(panel.barh, y=0, height=0.22)

@@ -53,14 +53,15 @@ def report(
 ) -> None:
     """Write a certificate as one HTML page that loads nothing from the network.
 
-    The page shows the image, its maps, and the top K on the faded image. A slider over the radius fades every feature
-    where its certificate ends, and a selector changes K. Plain words say what is certified and what is not: of the
-    smoothed map's own top K, and of the plain map's top K beside what chance, brightness and random weights reach. The
-    page shows cautions, and compares the radius with changes that everybody knows. All numbers are computed here, by
-    the certificate's bound at its confidence, and the page only looks them up. The page can be used by keyboard alone.
-    It follows the light or dark theme of the browser until the reader chooses a theme.
+    The page shows the image, its maps, and the top K on the faded image. A slider sets the radius; each feature fades
+    beyond the radius up to which it is certified. A selector changes K. Plain words say how much is certified of the
+    smoothed map's own top K and of the plain map's top K, what is not certified, and how much of the plain map's top K
+    chance, brightness and random weights reach. The page shows cautions, and compares the radius with familiar changes
+    of the picture. All numbers are computed beforehand with the bound and the confidence of the certificate; the page
+    only looks them up. The page can be used by keyboard alone. It follows the light or dark theme of the browser until
+    the reader chooses a theme.
 
-    The page of a certificate of another reference set is about this set, and has the certificate's K alone.
+    If the certificate is about another reference set, the page is about this set and offers the certificate's K only.
 
     Args:
         certificate: A certificate of top-K overlap about the exact map, for maps of images.
@@ -70,7 +71,7 @@ def report(
         example: Number of the example in the certificate, from 0.
         label: Title of the page.
         sizes: Sizes of the top set that the reader can choose besides the certificate's own: counts, or fractions of
-            the features. Ignored for a certificate of another reference set.
+            the features. Ignored if the certificate is about another reference set.
 
     Raises:
         InvalidInputError: The certificate is of another kind or not for maps of images, or an argument does not fit it.
@@ -110,7 +111,7 @@ def report(
         "choices": _choices(sets, certificate.k, smoothed_map.layout.n_features),
         "last": str(len(grid) - 1),
         "start": str(grid.index(certificate.radius)),
-        # "</script>" in a text would end the script.
+        # A text with "</script>" would end the script.
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     }
     with atomic_write(path) as file:
@@ -177,7 +178,7 @@ def _set_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float], rea
 
 
 def _plain_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float]) -> JsonObject | None:
-    """Return the same numbers of the plain map's top set beside the map's own, or ``None`` without a certificate."""
+    """Return the certified overlaps of the plain map's top set, or ``None`` if it has no certificate."""
     if one.of_plain is None:
         return None
     size, overlap = int(one.of_plain.reference_size), one.plain_overlap(smoothed_map, grid)
@@ -193,7 +194,7 @@ def _percent(overlap: Sequence[int], most: int) -> list[int]:
 
 
 def _cautions(sentences: Sequence[str]) -> str:
-    """Return a box with the cautions, or nothing if there are none."""
+    """Return an HTML box with the cautions, or an empty text if there are none."""
     if not sentences:
         return ""
     entries = "".join(f"<li>{html.escape(f'{sentence[0].upper()}{sentence[1:]}')}.</li>" for sentence in sentences)
@@ -202,12 +203,12 @@ def _cautions(sentences: Sequence[str]) -> str:
 
 
 def _row(term: str, text: str) -> str:
-    """Return a row of the list for those who check, or nothing without a text."""
+    """Return an entry of the page's list of details, or an empty text if ``text`` is empty."""
     return f"<dt>{term}</dt><dd>{html.escape(text)}</dd>\n" if text else ""
 
 
 def _maps(smoothed_map: SmoothedMap, reading: ImageReading) -> str:
-    """Return the plain map, if it is known, and the smoothed map, as figures of the page."""
+    """Return HTML figures of the plain map, if it is known, and of the smoothed map."""
     method = html.escape(str(smoothed_map.setup.get("method", "map")))
     draws = int(smoothed_map.n_samples[0])
     maps = [(f"plain {method}", f"Heat map of the plain {method}", smoothed_map.plain)]
@@ -224,7 +225,7 @@ def _maps(smoothed_map: SmoothedMap, reading: ImageReading) -> str:
 
 
 def _png(image: NDArray[np.float64]) -> str:
-    """Encode an image of shape (H, W, 1 or 3) in [0, 1] as a data address."""
+    """Encode an image of shape (H, W, 1 or 3) in [0, 1] as a PNG in a data URL."""
     levels = np.round(255 * image).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(levels if levels.shape[2] == 3 else levels[..., 0]).save(file, format="PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""The numbers of a report, for several sets and a grid of radii: overlaps, and where each feature's radius ends."""
+"""The numbers of a report for several sets on a grid of radii: overlaps, and the radius of each feature."""
 
 import math
 from collections.abc import Sequence
@@ -21,17 +21,18 @@ _ROUND_NUMBERS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class TopSet:
-    """The K most salient features of one map, or a reference set, and what is certified about them.
+    """The top K of one map, or a reference set, and what is certified about its features.
 
     Attributes:
-        k: Size K.
-        radii: Radius up to which each feature of the set certifiably is in the top K, float64, shape (n,); 0 outside.
-        top: The set: the top K, or the reference set, bool, shape (n,).
-        farthest: Supremum of the radii at which an overlap of one feature is certified.
-        certifier: Certifier of the overlaps.
-        reference: The reference by which the set is certified; ``None`` for the top K.
-        of_plain: The certificate of the plain map's top K beside the map's own, if there is one.
-        of_set: The certificate of the reference set, ``None`` for the top K.
+        k: Size K of the top K.
+        radii: Radius up to which each feature of the set certifiably is in the top K, float64, shape (n,); 0 for
+            features outside of the set.
+        top: Which features are in the set, bool, shape (n,).
+        farthest: Supremum of the radii at which an overlap of at least one feature is certified.
+        certifier: The certifier that computes the overlaps.
+        reference: The reference set, as :meth:`~captum_certified.Certifier.top_k` takes it; ``None`` for the top K.
+        of_plain: The certificate of the plain map's top K, if there is one; ``None`` for a reference set.
+        of_set: The certificate of the reference set; ``None`` for the top K.
     """
 
     k: int
@@ -62,7 +63,7 @@ class TopSet:
         return overlaps
 
     def reach(self, grid: Sequence[float]) -> NDArray[np.uint8]:
-        """Return 0 for features outside of the set, else 1 plus the number of radii at which they are certified."""
+        """Return 0 for a feature outside of the set, else 1 plus the number of grid radii at which it is certified."""
         reached = np.searchsorted(np.asarray(grid), self.radii, side="right")
         return np.where(self.radii > 0, 1 + reached, self.top).astype(np.uint8)
 
@@ -70,8 +71,9 @@ class TopSet:
 def top_sets(certificate: TopKCertificate, smoothed_map: SmoothedMap, sizes: Sequence[float]) -> list[TopSet]:
     """Return the top set of the certificate and top sets of other sizes, the smallest first.
 
-    All sets are for one row of the certificate's map, and have its confidence, bound and violations. A size is a count,
-    or a fraction of the features. A certificate of a reference set has this set alone.
+    All sets are of the one example in ``smoothed_map``, and are certified with the confidence, bound and violations of
+    ``certificate``. A size is a count, or a fraction of the features. If the certificate is about a reference set,
+    ``sizes`` are ignored, and the result is this reference set alone.
     """
     n = smoothed_map.layout.n_features
     if certificate.reference != "own":
@@ -100,18 +102,18 @@ def _top_set(certificate: TopKCertificate, smoothed_map: SmoothedMap, k: int) ->
 
 
 def radius_grid(sets: Sequence[TopSet], *, radius: float, sigma: float) -> list[float]:
-    """Return radii from 0 to where nothing is certified any more, in round steps, and the radius of the certificate.
+    """Return radii in round steps, from 0 to where nothing is certified any more, and the certificate's radius.
 
     Args:
         sets: The top sets.
         radius: The certificate's radius.
-        sigma: Standard deviation of the noise, where the grid ends if nothing is certified.
+        sigma: Standard deviation of the noise. The grid ends there if ``radius`` is 0 and nothing is certified.
     """
     ends = np.concatenate([np.append(one.radii, one.farthest) for one in sets])
     end = max(1.1 * radius, float(ends[np.isfinite(ends)].max(initial=0.0))) or sigma
     power = 10.0 ** math.floor(math.log10(end / _STEPS))
     step = next(factor * power for factor in _ROUND_NUMBERS if factor * power * _STEPS >= end * (1 - 1e-9))
     grid = [float(f"{index * step:.9g}") for index in range(math.ceil(end / step * (1 - 1e-9)) + 1)]
-    # The certificate's radius replaces a step that equals it up to rounding, but no tiny radius replaces 0.
+    # The certificate's radius replaces a step that equals it up to rounding. A tiny radius does not replace 0.
     others = (one for one in grid if not math.isclose(one, radius, abs_tol=step * 1e-6) or one == 0.0 < radius)
     return sorted([radius, *others])

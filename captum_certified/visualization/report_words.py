@@ -22,12 +22,12 @@ __all__ = ["class_kept", "comparison", "features_named", "others_reach", "subjec
 
 
 def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> dict[str, str]:
-    """Return parts of sentences by the name that the page has for them, as plain text.
+    """Return the texts of the page's placeholders by name, as plain text.
 
     Args:
         certificate: The certificate of all examples.
-        smoothed_map: The map of the example alone.
-        picture: The picture, shape (H, W, C).
+        smoothed_map: The smoothed map of the example that the page shows.
+        picture: The picture of this example, shape (H, W, C).
     """
     height, width, _ = picture.shape
     noun, feature = features_named(smoothed_map, picture)
@@ -64,7 +64,7 @@ def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixe
 
 
 def features_named(smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str]:
-    """Return what a reader calls the features, and what a single feature is."""
+    """Return the noun by which the page calls the features, and a description of a single feature."""
     height, width, _ = picture.shape
     if smoothed_map.layout.n_features == height * width:
         return "pixels", "one pixel"
@@ -74,7 +74,7 @@ def features_named(smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str
 
 
 def subject(one: TopSet, reference: str, noun: str) -> str:
-    """Return what a statement about a set is about, after "of the"."""
+    """Name the features of a set, as the page does after "of the"."""
     count = int(one.top.sum())
     if reference == "own":
         return f"{one.k} most salient {noun} of the smoothed map"
@@ -82,11 +82,11 @@ def subject(one: TopSet, reference: str, noun: str) -> str:
 
 
 def others_reach(one: TopSet, noun: str) -> str:
-    """Return a sentence about how much of a set is in top sets that know nothing of the trained model.
+    """Return a sentence that says how much of a set is in top sets that do not depend on the trained model.
 
     Args:
-        one: The reference set, or a top K beside which the plain map's is certified. For others there is no sentence.
-        noun: What a reader calls the features.
+        one: A reference set, or a top K with a certificate of the plain map's top K. Other sets give an empty text.
+        noun: The noun by which the page calls the features.
     """
     certificate = one.of_plain or one.of_set
     if certificate is None:
@@ -102,7 +102,7 @@ def others_reach(one: TopSet, noun: str) -> str:
 
 
 def comparison(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> str:
-    """Return a sentence about changes of the picture that everybody knows, or nothing for other inputs."""
+    """Return a sentence with the sizes of familiar changes of the picture. Empty if the picture is not the input."""
     if not _is_the_input(smoothed_map, picture):
         return ""
     inputs = torch.from_numpy(np.moveaxis(picture.astype(np.float64), 2, 0)[None].copy())
@@ -116,23 +116,23 @@ def comparison(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture:
 
 
 def units(radius: float, smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str]:
-    """Return the largest change that is equal in every value and within a radius: as it is, and in grey levels.
+    """Return the largest equal change of all values within a radius, in the units of the input and in grey levels.
 
-    Both are rounded down to two digits. There are no grey levels for inputs that are no pictures with values in [0, 1].
+    Both numbers are rounded down to two digits. The grey levels are empty unless the input is a picture in [0, 1].
     """
     even = radius / math.sqrt(values_of_input(smoothed_map, picture))
     return _two_digits(even), _two_digits(255 * even) if _is_the_input(smoothed_map, picture) else ""
 
 
 def values_of_input(smoothed_map: SmoothedMap, picture: Pixels) -> int:
-    """Return the number of values of the input, or, if the map does not record it, of the map or of the picture."""
+    """Return the number of values of the input. If it is not recorded, use the larger one of map and picture."""
     seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
     recorded = smoothed_map.setup.get("input_values")
     return recorded if isinstance(recorded, int) else seen
 
 
 def _is_the_input(smoothed_map: SmoothedMap, picture: Pixels) -> bool:
-    """Return whether the picture has all values of the input, and they are in [0, 1]."""
+    """Return whether the picture has as many values as the input, all in [0, 1]."""
     return is_in_unit_interval(picture) and picture.size == values_of_input(smoothed_map, picture)
 
 
@@ -141,7 +141,7 @@ def _two_digits(value: float) -> str:
 
 
 def _about_set(reference: str, noun: str) -> dict[str, str]:
-    """Return what the page promises, and what its marks and its curve show."""
+    """Return the texts of the page that depend on the set: its promise, and the legends of its marks and curve."""
     if reference == "own":
         return {
             "promise": "how much of the smoothed map is proved to stay",
@@ -158,7 +158,7 @@ def _about_set(reference: str, noun: str) -> dict[str, str]:
 
 
 def class_kept(certificate: TopKCertificate, example: int) -> str:
-    """Return how many noisy copies keep the predicted class, or nothing if it is unknown."""
+    """Return a text that says how many noisy copies keep the predicted class, empty if that is unknown."""
     votes, radii = certificate.map.class_votes, certificate.class_radius
     if votes is None or radii is None:
         return ""

@@ -1,4 +1,4 @@
-"""What figures of top-K certificates say in words: what survives of which set, and cautions."""
+"""Titles, legends and notes of figures of top-K certificates: how much of which set survives, and cautions."""
 
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down
@@ -6,13 +6,13 @@ from captum_certified.visualization.panels import literal
 
 __all__ = ["brief_cautions", "overlap_title", "plain_title", "reference_named"]
 
-# Characters of a method's name in the title of a panel.
+# Lengths of a method's name in a panel's title, in characters. A name above the second length is cut.
 _SHORT_NAME = 11
 _LONGEST_NAME = 19
 
 
 def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
-    """Return the title above the marked features of an example, two lines.
+    """Return the title above the marked features of an example, in two lines.
 
     Args:
         certificate: A certificate about any set of features.
@@ -34,12 +34,12 @@ def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
         return f"nothing is certified of the\nreference's {count} for {size}"
     if count <= k:
         return f"≥ {percent} % of the reference's {count}\nfeatures survive any {size}"
-    # A set larger than K cannot stay in the top K as a whole: its share is one of the top K.
+    # A set larger than K does not fit into the top K, so the percentage is of the top K.
     return f"≥ {percent} % of the top {k} are of the\nreference's {count}, any {size}"
 
 
 def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> str:
-    """Return the title above the plain map of an example, at most two lines. The first example names the method.
+    """Return the title above the plain map of an example, at most two lines. The first title names the method.
 
     Args:
         certificate: The certificate of the plain map's top set, or ``None`` if nothing can be certified about it.
@@ -65,7 +65,7 @@ def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> s
 
 
 def brief_cautions(certificate: TopKCertificate) -> list[str]:
-    """Return one line for each caution, with the numbers of its examples from 1 if there are several examples."""
+    """Return one line for each caution, with the numbers (from 1) of its examples if there are several examples."""
     rows_of: dict[str, list[int]] = {}
     rows = len(certificate.map)
     for row in range(rows):
@@ -78,7 +78,7 @@ def brief_cautions(certificate: TopKCertificate) -> list[str]:
 
 
 def reference_named(certificate: TopKCertificate) -> str:
-    """Return what a legend calls the set that a certificate is about."""
+    """Return the words for a certificate's set of features in a legend."""
     names = {"own": "in the top K", "plain": "in the plain map's top K"}
     return names.get(certificate.reference, "in the reference")
 
@@ -88,7 +88,7 @@ def _percent(certificate: TopKCertificate, row: int) -> str:
 
 
 def _listed(numbers: list[int]) -> str:
-    """Write increasing numbers, with ranges: 1, 3–5."""
+    """Write increasing numbers as text, with ranges, such as ``1, 3–5``."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][-1] + 1:
