@@ -21,8 +21,10 @@
 import os
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
-from captum.attr import Saliency
+from captum.attr import Attribution, Saliency
+from torch.nn import functional
 
 from captum_certified import Certifier, SparsifiedSmoothGrad
 from captum_certified.demo import load_digits, train_classifier
@@ -88,8 +90,8 @@ certificate
 # %% [markdown]
 # Each line is one sentence about one image: of its `k` most salient pixels at least so many are among the `k` most
 # salient at *every* image within an L2 distance of 0.2. The sentence is wrong with probability at most 5 %, over the
-# noise that was drawn. The last number of a line is of another kind: it compares the smoothed map with the plain one,
-# and nothing about it is certified.
+# noise that was drawn. The number after it is of another kind: it compares the smoothed map with the plain one, and
+# nothing about it is certified. The end of the line is a second certificate, of the pixels that the *plain* map marks.
 
 # %%
 figure, _ = certificate_figure(certificate, images)
@@ -131,16 +133,85 @@ frame = certificate.to_frame()
 frame[frame["example"] == 0].sort_values("mean", ascending=False).head(6).round(3)
 
 # %% [markdown]
+# ## Is it worth anything?
+#
+# A map that never moves has a perfect certificate and may say nothing. So look at the second certificate,
+# `certificate.of_plain`: how much of the plain map's top set provably stays. Compare it with maps that know nothing of
+# the trained model: a top set chosen by chance, the brightest pixels, and the same method on re-initialised weights.
+# `margin` is the certified share minus the largest of these three.
+
+
+# %%
+def worth(certificate):
+    numbers = {
+        "certified": certificate.overlap_fraction,
+        "chance": certificate.chance,
+        "brightness": certificate.brightness,
+        "random weights": certificate.randomised,
+        "margin": certificate.margin,
+    }
+    return pd.DataFrame({name: shares.numpy() for name, shares in numbers.items()}).round(2)
+
+
+worth(certificate.of_plain)
+
+# %% [markdown]
+# Now two shams: explainers that look at no model. One shows a bump in the middle, whatever the image. The other shows
+# the edges of the image.
+
+# %%
+ticks = torch.linspace(-1, 1, 8)
+BUMP = torch.exp(-2 * ((ticks - 0.01).square() + (ticks.unsqueeze(1) - 0.02).square()))
+SOBEL = torch.tensor([[1.0, 2.0, 1.0], [0.0, 0.0, 0.0], [-1.0, -2.0, -1.0]])
+
+
+class ConstantMap(Attribution):
+    def attribute(self, inputs, **_):
+        return BUMP.expand_as(inputs)
+
+
+class EdgeDetector(Attribution):
+    def attribute(self, inputs, **_):
+        padded = functional.pad(inputs, (1, 1, 1, 1), mode="replicate")
+        return functional.conv2d(padded, torch.stack([SOBEL, SOBEL.T]).unsqueeze(1)).norm(dim=1, keepdim=True)
+
+
+# %% [markdown]
+# Certify each sham twice: its own top set, and the top set of Saliency's plain map, which is given as a mask. The
+# edges of such small images move under noise, so the radius is smaller here.
+
+# %%
+reference, rows = certificate.of_plain.members, {}
+for name, method in (("Saliency", Saliency), ("constant map", ConstantMap), ("edges", EdgeDetector)):
+    explained = SparsifiedSmoothGrad(method(model), tau=0.2).sample(
+        images, target=labels, nt_samples=DRAWS, stdevs=SIGMA, seed=0
+    )
+    own = certifier.top_k(explained, k=0.2, radius=0.01)
+    shared = certifier.top_k(explained, k=0.2, radius=0.01, reference=reference)
+    rows[name] = {"its own top set": float(own.overlap_fraction.mean()), **worth(shared).mean()}
+pd.DataFrame(rows).T.rename(columns={"certified": "Saliency's top set"}).round(2)
+
+# %% [markdown]
+# The constant map's own top set is certified completely, and most of the edges' too. Neither has a margin. The
+# constant map shares more with Saliency than chance and brightness do, because digits stand in the middle of their
+# images. But new weights do not change it, so the column "random weights" shows the same share, and the margin is zero.
+#
+# The margin has limits. It shows that a map depends on the weights, not that the map is right. And where `randomised`
+# is `None`, because the weights cannot be replaced or the explainer holds no model, the comparison that exposes a sham
+# is missing.
+#
 # ## What it does not say
 #
 # A certificate is about stability, not about truth. A linear model makes the point: its gradient is the same at every
-# image, so its saliency map cannot be moved at all. All of the top set is certified, of a model that was never trained.
+# image, so its saliency map cannot be moved at all. All of the top set is certified, with a large margin, for a model
+# that was never trained.
 
 # %%
 torch.manual_seed(0)
 linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
-untrained = Certifier(SparsifiedSmoothGrad(Saliency(linear), tau=0.2))
-untrained.certify(images, target=labels, k=0.2, radius=RADIUS, nt_samples=512, stdevs=SIGMA, seed=0).overlap_fraction
+untrained = SparsifiedSmoothGrad(Saliency(linear), tau=0.2)
+smoothed = untrained.sample(images, target=labels, nt_samples=512, stdevs=SIGMA, seed=0)
+worth(certifier.top_k(smoothed, k=0.2, radius=RADIUS).of_plain)
 
 # %% [markdown]
 # Nor does it speak of larger changes, of other norms than L2, or of a model that is changed.
