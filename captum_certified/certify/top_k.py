@@ -93,7 +93,10 @@ class TopKCertificate(Certificate):
 
     @property
     def margin(self) -> Tensor:
-        """``overlap_fraction`` minus the largest of ``chance``, ``brightness`` and ``randomised``, shape (N,)."""
+        """``overlap_fraction`` minus the largest known of ``chance``, ``brightness`` and ``randomised``, shape (N,).
+
+        If random weights are unknown, any fixed map can have a margin.
+        """
         known = [worth for worth in (self.chance, self.brightness, self.randomised) if worth is not None]
         return self.overlap_fraction - torch.stack(known).amax(dim=0)
 
@@ -208,8 +211,10 @@ class TopKCertificate(Certificate):
         size = int(self.reference_size[row])
         what = f"the plain map's top {size}" if self.reference == "plain" else f"the {size} features of the reference"
         known = (("chance", self.chance), ("brightness", self.brightness), ("random weights", self.randomised))
-        others = ", ".join(f"{ceiled_percent(float(v[row]))}% by {name}" for name, v in known if v is not None)
-        return f"at least {certified} of {what} ({share}%; {others}) are in the top {self.k}"
+        others = [f"{ceiled_percent(float(v[row]))}% by {name}" for name, v in known if v is not None]
+        if self.randomised is None and self.map.setup:  # a map made from numbers has no model
+            others.append("random weights unknown")
+        return f"at least {certified} of {what} ({share}%; {', '.join(others)}) are in the top {self.k}"
 
     def _asked(self, row: int) -> int | None:
         return self.asked_overlap[row] if isinstance(self.asked_overlap, tuple) else self.asked_overlap

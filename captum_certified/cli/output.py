@@ -97,6 +97,7 @@ def compared(record: Mapping[str, Any]) -> str:
     """
     known = (("chance", "chance"), ("brightness", "brightness"), ("randomised", "random weights"))
     others = [f"{ceiled_percent(record[key][0])}% by {name}" for key, name in known if record[key] is not None]
+    others += ["random weights unknown"] if record["randomised"] is None else []
     return f"({', '.join(others)}: margin {100 * record['margin'][0]:+.1f} points)"
 
 

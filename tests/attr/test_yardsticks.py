@@ -6,7 +6,7 @@ from captum.attr import FeatureAblation, LayerActivation, LayerGradCam, Saliency
 from networks import cnn, images
 from torch import nn
 
-from captum_certified import SmoothedMap, SparsifiedSmoothGrad, Upsampled
+from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, Upsampled
 from captum_certified.attr.reinitialised import can_reinitialise, reinitialised
 
 X = torch.rand(3, 12, generator=torch.Generator().manual_seed(3))
@@ -100,6 +100,8 @@ def test_scripted_models_and_models_without_weights_have_none():
     scripted = torch.jit.trace(network(), X)
     assert not can_reinitialise([scripted])
     assert sampled(scripted).randomised is None
+    [first, *_] = Certifier().top_k(sampled(scripted), k=3, radius=0.01, reference="plain").summaries()
+    assert "% by brightness, random weights unknown) are in the top 3" in first
     assert sampled(lambda x: x.square()).randomised is None
 
 
