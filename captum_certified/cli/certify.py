@@ -240,7 +240,7 @@ def _sentence(result: "ExampleResult") -> str:
         text += f"; {floored_percent(record['class_kept'][0])}% of noisy copies keep the class"
         if record["class_radius"][0]:
             radius = rounded_down(record["class_radius"][0], digits=3)
-            text += f", most of them within L2 radius {radius} with a confidence of its own"
+            text += f" (certified, with a confidence of its own: most copies keep it up to L2 radius {radius})"
     text += "".join(f"; caution: {caution}" for caution in record["cautions"][0])
     if record["stopped"]:
         text += f", {record['stopped'][0]} after {record['n_samples'][0]} draws"

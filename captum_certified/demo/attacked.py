@@ -1,4 +1,4 @@
-"""Attacks on the certified explanations of the demo, and on the plain ones."""
+"""Attacks on the certified smoothed maps of the demo, and on the plain saliency maps."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from captum_certified.robust import Challenge, InterpretationAttack, challenge_c
 
 __all__ = ["AttackedDigit", "attack_digit"]
 
-_DRAWS = 32  # in each gradient: the attack on the smoothed map then costs about as much as its certificate
+_DRAWS = 32  # noise draws for each gradient of the attack, which then costs about as much as the certificate
 _BLACK, _WHITE = 0.0, 1.0
 
 
@@ -20,8 +20,8 @@ class AttackedDigit:
     """The explanations of a digit after attacks within the certified radius.
 
     Attributes:
-        plain: How many of the top K of the plain saliency map stay under the attack on that map.
-        challenge: The attack on the smoothed map, beside its certificate.
+        plain: How many of the top K features of the plain saliency map stay in the top K when that map is attacked.
+        challenge: The attack on the smoothed map, with the certificate of the map.
     """
 
     plain: int
@@ -29,7 +29,7 @@ class AttackedDigit:
 
     @property
     def smoothed(self) -> int:
-        """How many of the top K of the smoothed map stay under the attack on that map."""
+        """How many of the top K features of the smoothed map stay in the top K when that map is attacked."""
         return int(self.challenge.overlap[0])
 
 
@@ -42,7 +42,7 @@ def attack_digit(
     target: int,
     seed: int,
 ) -> AttackedDigit:
-    """Attack the plain and the smoothed map of one digit within the radius of its certificate."""
+    """Attack the plain and the smoothed map of one digit within the radius of the certificate."""
     plain = InterpretationAttack(model, Saliency(model), lower_bound=_BLACK, upper_bound=_WHITE)
     overlap = plain.attack(image, certificate.radius, k=certificate.k, target=target, seed=seed).overlap
     challenge = challenge_certificate(

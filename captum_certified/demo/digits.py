@@ -18,7 +18,7 @@ _BATCH = 64
 
 
 class Digits(NamedTuple):
-    """1797 images of 8 × 8 grey pixels in [0, 1], split at random with a fixed seed.
+    """1797 images of 8 × 8 grey pixels in [0, 1], split at random into training and test images with a fixed seed.
 
     Attributes:
         train_images: Shape (1500, 1, 8, 8).
@@ -55,12 +55,13 @@ def load_digits() -> Digits:
 
 
 def train_classifier(digits: Digits, *, sigma: float, seed: int, show_progress: bool = False) -> nn.Module:
-    """Train a small convolutional network on noisy copies, so that it classifies digits under noise.
+    """Train a small convolutional network on noisy digits, so that the network is accurate under noise.
 
     Args:
         digits: The images and their labels.
         sigma: Standard deviation of the noise.
-        seed: Seed of weights, order and noise. The global random generators are untouched.
+        seed: Seed of the initial weights, the order of the images, and the noise. The global random generators are
+            untouched.
         show_progress: Show a progress bar on stderr.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The run of the demo: it trains, explains, certifies, attacks, draws, and writes results."""
+"""Run the demo: train a classifier, certify and attack its explanations, and write figures and results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class DemoSettings:
 
     Attributes:
         images: Number of test digits.
-        samples: Number of draws of each digit.
+        samples: Number of noise draws for each digit.
         sigma: Standard deviation σ of the noise; pixels are in [0, 1].
         tau: Fraction τ of the pixels that are salient in each draw.
         k: Size of the top set, a count or a fraction.
@@ -52,12 +52,12 @@ class DigitResult:
     """The result of one digit.
 
     Attributes:
-        label: The digit.
+        label: The true digit.
         prediction: The predicted class, which is explained.
-        paper: Certified overlap by the paper's Theorem 2.
-        certificate: The certificate of the sharpest bound.
+        paper: Overlap certified by the paper's Theorem 2, a count.
+        certificate: The certificate by the default bound ``"best"``.
         attacked: The plain and the smoothed map after attacks within the certified radius.
-        path: The JSON file.
+        path: The JSON file of this result.
     """
 
     label: int
@@ -73,10 +73,10 @@ class DemoReport:
     """The results and the files of the demo.
 
     Attributes:
-        accuracy: Share of the test digits that the classifier gets right.
+        accuracy: Fraction of the test digits that the classifier gets right.
         results: A result for each digit.
-        figure: The file of the figure of certificates.
-        attacks: The file of the figure of attacks.
+        figure: The file with the figure of all certificates.
+        attacks: The file with the figure of all attacks.
     """
 
     accuracy: float
@@ -86,11 +86,11 @@ class DemoReport:
 
 
 def run_demo(settings: DemoSettings, directory: Path, *, show_progress: bool = False) -> DemoReport:
-    """Certify a few digits, attack their explanations, and write two figures and one result for each.
+    """Certify a few digits, attack their explanations, and write a JSON file for each digit and two figures.
 
     Args:
         settings: The settings.
-        directory: Folder of the files, made if needed.
+        directory: Folder for the files. It is created if it does not exist.
         show_progress: Show progress on stderr.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The experiments of the paper and of this package, and the function that runs them in parts."""
+"""All experiments, those of the paper and our own, and the function that runs an experiment part by part."""
 
 from captum_certified.reproduce.certified_pixels import CertifiedPixels
 from captum_certified.reproduce.draws import DrawsNeeded
@@ -21,7 +21,7 @@ from captum_certified.reproduce.transfer import TransferOfAttacks
 
 __all__ = ["EXPERIMENTS", "Experiment", "Material", "Part", "run_experiment"]
 
-# All experiments by their names on the command line, in the order of `captum-certified reproduce list`.
+# All experiments by name on the command line, in the order of `captum-certified reproduce list`.
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (

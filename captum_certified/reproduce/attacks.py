@@ -1,4 +1,4 @@
-"""The attack figures on CIFAR-10: their parts, and means and differences of the overlap that attacks leave."""
+"""What the attack figures on CIFAR-10 share: the split into parts, and means and differences of overlaps."""
 
 import functools
 import statistics
@@ -13,7 +13,7 @@ from captum_certified.reproduce.networks_and_images import Material
 
 __all__ = ["BATCH", "AttackExperiment", "AttackSize", "differences", "mean_and_interval", "means_by_radius"]
 
-BATCH = 16
+BATCH = 16  # images that are attacked together
 
 
 class AttackSize(NamedTuple):
@@ -21,16 +21,16 @@ class AttackSize(NamedTuple):
 
     images: int
     radii: tuple[float, ...]
-    steps: int  # P of Algorithm 1
-    restarts: int  # T of Algorithm 1
-    sign_steps: int  # of the attack of Ghorbani et al.
+    steps: int  # P, the steps of Algorithm 1
+    restarts: int  # T, the starts of Algorithm 1
+    sign_steps: int  # steps of the attack of Ghorbani et al.
 
 
 class AttackExperiment(Experiment):
-    """An attack experiment. It has a part for each batch of images and each radius.
+    """An attack experiment with a part for each batch of images and each radius.
 
     Attributes:
-        sizes: The size at each scale.
+        sizes: The number of images, and the radii and steps, at each scale.
     """
 
     uses = ("network", "cifar")
@@ -38,7 +38,7 @@ class AttackExperiment(Experiment):
 
     @abstractmethod
     def rows(self, material: Material, size: AttackSize, first: int, radius: float) -> list[Row]:
-        """Compute the rows of the batch that begins with image number ``first``."""
+        """Attack the batch that begins with image number ``first`` within a radius, and return the table rows."""
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each batch of images and each radius."""
@@ -51,15 +51,16 @@ class AttackExperiment(Experiment):
 
 
 def mean_and_interval(values: Sequence[float]) -> list[float]:
-    """Return the mean with its 95 % bootstrap interval."""
+    """Return the mean, and the two ends of its 95 % bootstrap interval."""
     means = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
     return [statistics.fmean(values), *(float(bound) for bound in np.quantile(means, [0.025, 0.975]))]
 
 
 def differences(rows: Sequence[Row], by: str, measure: str, *, than: str) -> dict[str, dict[str, list[float]]]:
-    """Return by how much a measure exceeds that of the group ``than`` on the same image, by group and radius.
+    """Return by how much a measure is larger in each group than in the group ``than``, by group and radius.
 
-    Each number is a mean with its interval. The column ``by`` names the group.
+    Differences are taken on the same image. Each entry is the mean difference with its 95 % interval. The column
+    ``by`` names the group.
     """
     others = {(row["image"], row["radius"]): number(row, measure) for row in rows if row[by] == than}
     gains: dict[str, dict[str, list[float]]] = {}

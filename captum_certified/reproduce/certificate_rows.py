@@ -1,4 +1,4 @@
-"""The rows of the certificate experiments: which rows a figure shows, and how it draws them."""
+"""What the certificate figures do with the rows of their tables: select rows, take percentiles, and plot curves."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def overlap_column(radius: float) -> str:
-    """Return the column with the certified overlap at a radius."""
+    """Return the name of the column with the certified overlap at a radius."""
     return f"overlap_{radius:g}"
 
 
@@ -30,7 +30,7 @@ AT_RADIUS = overlap_column(RADIUS)
 
 
 class OneMapExperiment(CertificateExperiment):
-    """An experiment on one kind of map.
+    """An experiment on certificates of one kind of map.
 
     Attributes:
         kind: The kind of map, a value of the column ``map``.
@@ -41,14 +41,14 @@ class OneMapExperiment(CertificateExperiment):
     bounds: tuple[str, ...]
 
     def own(self, rows: Sequence[Row]) -> list[Row]:
-        """Return one row for each photograph, σ, τ, number of draws and bound, without repetitions."""
+        """Select the rows of this kind of map, one for each photograph, σ, τ, number of draws and shown bound."""
         columns = ("image", "sigma", "tau", "draws", "bound")
         found = {tuple(row[column] for column in columns): row for row in where(rows, map=self.kind)}
         return [row for row in found.values() if row["bound"] in self.bounds]
 
 
 def reached(values: Sequence[float], share: float = 0.6) -> float:
-    """Return the largest value that at least a share of all values reach; the paper's text plots it for 60 %."""
+    """Return the largest number that at least a fraction ``share`` of the values reach. The paper plots it for 60 %."""
     return sorted(values, reverse=True)[fraction_to_count(share, len(values)) - 1]
 
 
@@ -63,12 +63,12 @@ def peak_rows(rows: Sequence[Row], bound: str) -> list[Row]:
 
 
 def draw_over_radius(axes: Axes, rows: Sequence[Row], color: str, label: str) -> None:
-    """Draw the curve of what 60 % of images reach."""
+    """Plot the certified overlap that 60 % of images reach, over the radius."""
     axes.plot(RADII, [reached_at(rows, radius) for radius in RADII], "o-", color=color, label=label)
 
 
 def finish_over_radius(axes: Axes, title: str) -> None:
-    """Add labels, title and legend to curves over the radius."""
+    """Add axis labels, title and legend to a plot over the radius."""
     axes.set_xlabel("radius ρ")
     axes.set_ylabel("certified overlap that 60 % of images reach")
     axes.set_ylim(bottom=-0.02, top=1)
@@ -78,7 +78,7 @@ def finish_over_radius(axes: Axes, title: str) -> None:
 
 
 def finish_over_values(axes: Axes, values: Sequence[float], label: str, title: str, *, base: int = 10) -> None:
-    """Add a logarithmic axis with a tick at every value, its label, and the title."""
+    """Make the x axis logarithmic with a tick at every value, and add the axis label and the title."""
     axes.set_xscale("log", base=base)
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()

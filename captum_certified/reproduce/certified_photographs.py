@@ -1,4 +1,4 @@
-"""What the certificate figures share: maps of photographs at many τ, γ and σ, and all bounds of each map."""
+"""What the certificate figures share: maps of photographs for many τ, γ and σ, and every bound for each map."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -28,14 +28,14 @@ from captum_certified.theory import fraction_to_count, lecuyer_overlap
 
 __all__ = ["PEAK_SIGMA", "PEAK_TAU", "RADII", "RADIUS", "TAUS", "CertificateExperiment"]
 
-K = 0.2
+K = 0.2  # size of the top set, as a fraction of all features
 CONFIDENCE = 0.95
 TAUS = (0.02, 0.05, 0.1, 0.2, 0.5)
 GAMMA = 0.01
-PEAK_SIGMA, PEAK_TAU = 0.2, 0.1
-RADIUS = 0.03
+PEAK_SIGMA, PEAK_TAU = 0.2, 0.1  # where the paper certifies most
+RADIUS = 0.03  # ρ at which maps are compared
 RADII = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2)
-HALF = 0.5
+HALF = 0.5  # fraction of the top K that is certified up to the radius in the column half_radius
 _BATCH = 64
 _SEED = 0
 _FIXED: JsonObject = {
@@ -51,14 +51,14 @@ _FIXED: JsonObject = {
 
 
 class _Map(NamedTuple):
-    """A kind of map with its parameters, as in the columns ``map``, ``tau`` and ``gamma`` of the rows."""
+    """A kind of map with its parameters. The fields are the columns ``map``, ``tau`` and ``gamma`` of the table."""
 
     map: str
     tau: float | None = None
     gamma: float | None = None
 
     def explainer(self, method: Saliency) -> SmoothedAttribution:
-        """Return the attribution that computes the map."""
+        """Return the attribution method that computes the map."""
         if self.tau is None:
             return ScaledSmoothGrad(method) if self.map == "scaled" else ScaledQuadraticSmoothGrad(method)
         if self.gamma is None:
@@ -69,22 +69,22 @@ class _Map(NamedTuple):
 _SPARSIFIED = [_Map("sparsified", tau) for tau in TAUS]
 _RELAXED = [_Map("relaxed", tau, GAMMA) for tau in TAUS]
 _PEAKS = [_Map("sparsified", PEAK_TAU), _Map("relaxed", PEAK_TAU, GAMMA)]
-# The draws of these maps are divided by their largest gradient.
+# Maps without clipping: the values of each draw are divided by the largest value of that draw.
 _UNCLIPPED = [*(_Map("unclipped", tau, 0.0) for tau in TAUS), _Map("scaled"), _Map("quadratic")]
 
 
 class _Size(NamedTuple):
-    """The number of photographs, and the draws of the peak and of the sweep over τ and σ.
+    """The number of photographs, and the settings of two samplings: at the peak, and in a sweep over τ and σ.
 
-    Small blocks of the covariance take less time and memory. They make the spectral bound a little weaker, because the
-    top eigenvalue of a block exceeds that of the covariance by more.
+    Smaller covariance blocks take less time and memory. They make the spectral bound a little weaker, because the top
+    eigenvalue of a smaller block exceeds the top eigenvalue of the exact covariance by more.
     """
 
     images: int
-    draws: int  # of the sparsified and the relaxed map with τ = 0.1 at σ = 0.2
-    fewer: tuple[int, ...]  # smaller numbers of draws of the sparsified map
+    draws: int  # at the peak: the sparsified and the relaxed map with τ = 0.1 at σ = 0.2
+    fewer: tuple[int, ...]  # smaller numbers of draws at the peak, for the sparsified map
     sweep_draws: int
-    sweep_block: int  # draws in a block of the covariance
+    sweep_block: int  # draws in each covariance block
     sigmas: tuple[float, ...]
 
 
@@ -104,9 +104,9 @@ _SIZES: Mapping[Scale, _Size] = {
 
 
 class _Sampling(NamedTuple):
-    """Maps that are sampled together, and how."""
+    """Maps that are sampled from the same draws, and the settings of the sampling."""
 
-    kind: str  # the beginning of the names of the parts
+    kind: str  # prefix of the part names
     sigma: float
     draws: int
     covariance: CovarianceRequest
@@ -117,8 +117,8 @@ class CertificateExperiment(Experiment):
     """An experiment on certificates of photographs. All such experiments share their parts.
 
     Attributes:
-        needs: The parts that it is made of: ``"peak"``, ``"fewer"``, ``"sweep"`` or ``"unclipped"``.
-        only_sigma: The only σ that it shows; ``None``: all.
+        needs: The samplings that the experiment uses: ``"peak"``, ``"fewer"``, ``"sweep"`` or ``"unclipped"``.
+        only_sigma: The only σ that the experiment shows. ``None`` means all σ.
     """
 
     store = "certificates"
@@ -156,7 +156,7 @@ class CertificateExperiment(Experiment):
 
 
 def _samplings(size: _Size) -> dict[str, list[_Sampling]]:
-    """Return what is sampled for each of the ``needs`` of an experiment."""
+    """Return the samplings for each value that ``needs`` of an experiment may contain."""
     peak = functools.partial(_Sampling, sigma=PEAK_SIGMA, covariance="auto")
     sweep = functools.partial(_Sampling, draws=size.sweep_draws, covariance=size.sweep_block)
     return {
@@ -168,7 +168,7 @@ def _samplings(size: _Size) -> dict[str, list[_Sampling]]:
 
 
 def _rows(material: Material, name: str, path: Path, sampling: _Sampling) -> list[Row]:
-    """Sample all maps of one photograph, and compute all their bounds."""
+    """Sample all maps of one photograph, and compute every bound for each map."""
     model, image = material.photograph(path)
     method = Saliency(model)
     smoothed_maps = sample_many(
@@ -190,7 +190,7 @@ def _rows(material: Material, name: str, path: Path, sampling: _Sampling) -> lis
 
 
 def _bounds(smoothed_map: SmoothedMap) -> list[Row]:
-    """Compute, for each bound, the certified overlap at all radii and the radius of half the overlap."""
+    """Compute for each bound the certified overlap at all radii, and the radius that certifies half of the top K."""
     k = fraction_to_count(K, smoothed_map.layout.n_features)
     names = ["theorem2", "clopper_pearson" if smoothed_map.binary else "empirical_bernstein", "spectral", "best"]
     rows = []
@@ -210,7 +210,7 @@ def _row(bound: str, overlaps: Tensor, half: float | None) -> Row:
 
 
 def _lecuyer(smoothed_map: SmoothedMap, k: int) -> Tensor:
-    """Compute the overlap certified by Appendix K, from the same intervals as Theorem 2."""
+    """Compute the overlap that the bound of Appendix K certifies from the intervals that Theorem 2 uses."""
     means, draws = smoothed_map.features.numpy(), int(smoothed_map.n_samples[0])
     width = np.sqrt(np.log(2 * means.shape[1] / (1 - CONFIDENCE)) / (2 * draws))
     counts = [

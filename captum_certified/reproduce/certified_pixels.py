@@ -21,11 +21,11 @@ from captum_certified.visualization.panels import CURVES
 
 __all__ = ["CertifiedPixels", "holm_decided"]
 
-_SHARES = (0.5, 0.3, 0.1, 0.05)  # of the pixels, salient in each draw
+_SHARES = (0.5, 0.3, 0.1, 0.05)  # fractions of the pixels that are salient in each draw
 _SIGMAS = (0.15, 0.25, 0.33)
-_THRESHOLD = 0.75  # share of draws that a decision must exceed at the input itself
-_ALPHA = 0.001
-_GUESSES = 10  # draws that decide which answer is then tested on other draws
+_THRESHOLD = 0.75  # a decision must hold in more than this fraction of all possible draws at the input
+_ALPHA = 0.001  # probability that any decision on an image is wrong
+_GUESSES = 10  # draws that choose, for each pixel, the answer that is tested on other draws
 _BATCH = 25
 
 
@@ -37,7 +37,7 @@ class _Size(NamedTuple):
 
 
 class CertifiedPixels(Experiment):
-    """Beyond the paper: the share of pixels that are certified salient or not salient, as in Anani et al. (2025)."""
+    """Beyond the paper: fraction of pixels that are certified salient or not salient, as in Anani et al. (2025)."""
 
     name = "pixels"
     uses = ("network",)
@@ -51,7 +51,7 @@ class CertifiedPixels(Experiment):
     }
 
     def settings(self, scale: Scale) -> JsonObject:
-        """Return the sizes, the levels and the noise."""
+        """Return the sizes, the noise levels, and the settings of the test."""
         levels = {"shares": _SHARES, "sigmas": _SIGMAS, "threshold": _THRESHOLD, "alpha": _ALPHA, "guesses": _GUESSES}
         return {**self._sizes[scale]._asdict(), **levels}
 
@@ -67,7 +67,7 @@ class CertifiedPixels(Experiment):
         ]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the mean share of certified pixels by method, number of draws, σ and share of salient pixels."""
+        """Return the mean fraction of certified pixels by method, number of draws, σ and fraction of salient pixels."""
         groups: dict[str, list[float]] = {}
         for row in rows:
             sigma, percent = number(row, "sigma"), 100 * number(row, "share")
@@ -76,7 +76,7 @@ class CertifiedPixels(Experiment):
         return {name: statistics.fmean(values) for name, values in groups.items()}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw a panel for each σ: certified pixels over the share of salient pixels; the test is dashed."""
+        """Plot the fraction of certified pixels, a panel for each σ. Dashed curves show the test of Anani et al."""
         figure = Figure(figsize=(11.0, 4.0), layout="constrained")
         for axes, sigma in zip(figure.subplots(1, len(_SIGMAS), sharey=True), _SIGMAS, strict=True):
             for color, draws in zip(CURVES, distinct(rows, "draws"), strict=False):
@@ -96,16 +96,16 @@ class CertifiedPixels(Experiment):
 def holm_decided(
     counts: NDArray[np.int64], n_samples: int, guesses: NDArray[np.bool_], *, alpha: float
 ) -> NDArray[np.bool_]:
-    """Test which guesses hold in more than three quarters of all draws, as Anani et al. do, with Holm's correction.
+    """Test which guesses hold in more than 3/4 of all possible draws, as Anani et al. do, with Holm's correction.
 
     Args:
         counts: Number of draws in which each pixel is salient, shape (n,).
-        n_samples: Number of these draws.
-        guesses: Whether each pixel is expected to be salient, from other draws, shape (n,).
-        alpha: Probability that any decision is wrong.
+        n_samples: Number of draws that were counted.
+        guesses: Whether each pixel is expected to be salient, shape (n,). The guesses must come from other draws.
+        alpha: Largest probability that any decision is wrong.
 
     Returns:
-        Which pixels are decided, shape (n,).
+        Mask of the pixels whose guess is confirmed, shape (n,).
     """
     agreeing = np.where(guesses, counts, n_samples - counts)
     p_values = stats.binom.sf(agreeing - 1, n_samples, _THRESHOLD)
@@ -141,7 +141,7 @@ def _rows(material: Material, name: str, path: Path, sigma: float, draws: Sequen
 
 
 def _decided(smoothed_map: SmoothedMap, guess: SmoothedMap, draws: int, sigma: float) -> dict[str, float]:
-    """Return the share of pixels that are decided, by each method."""
+    """Return the fraction of pixels that each method certifies as salient or not salient."""
     radius = float(sigma * stats.norm.ppf(_THRESHOLD))
     certifier = Certifier(confidence=1 - _ALPHA, bound="clopper_pearson")
     ours = float(certifier.selection(smoothed_map, radius=radius).certified_fraction[0])

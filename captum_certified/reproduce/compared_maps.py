@@ -1,4 +1,4 @@
-"""The maps of CIFAR-10 that the attack figures compare, how they are attacked, and how they are measured afterwards."""
+"""The explanations that the attack figures compare on CIFAR-10, the attack, and the measurement after the attack."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -20,13 +20,13 @@ from captum_certified.storage import JsonObject
 
 __all__ = ["BETA", "SETTINGS", "SIGMA", "TAU", "Explanation", "K", "attacked", "explanations", "measured_map"]
 
-K = 0.25
-BETA = 20.0  # of the softplus surrogate, for all gradients
+K = 0.25  # size of the top set, as a fraction of all features
+BETA = 20.0  # of the softplus that replaces ReLU in the gradients of every attack
 SIGMA = 0.1
-TAU = 0.3  # above K, so that more features than the top K are salient in some draw and can be ranked
+TAU = 0.3  # larger than K, so that more features than the top K are salient in some draw and can be ranked
 _GAMMA = 0.1
-_DRAWS = 16  # in each gradient of an attack
-_MEASURED_DRAWS = 128
+_DRAWS = 16  # noise draws for each gradient of an attack
+_MEASURED_DRAWS = 128  # noise draws for each map before or after an attack
 _ATTACK_SEED, _MEASUREMENT_SEED = 0, 1
 
 # The settings that are the same at every scale.
@@ -53,10 +53,11 @@ class Explanation(NamedTuple):
 
 
 def explanations(method: Saliency, targets: Tensor) -> dict[str, Explanation]:
-    """Return the compared explanations by name, SmoothGrad first, because the attack on it is tried on all others.
+    """Return the compared explanations by name.
 
-    SmoothGrad is the magnitude of the mean gradient, as in its authors' work and in the paper. NoiseTunnel around
-    Captum's Saliency with its default arguments gives the mean magnitude.
+    SmoothGrad is first, because the attack on SmoothGrad is also tried on all other explanations. SmoothGrad is the
+    magnitude of the mean gradient, as in the SmoothGrad paper and in the paper reproduced here. Captum's NoiseTunnel
+    around Saliency gives the mean magnitude by default.
     """
     smooth: MethodArguments = {"target": targets, "nt_samples": _DRAWS, "stdevs": SIGMA}
     return {
@@ -80,7 +81,7 @@ def attacked(
     objective: str = "top_k",
     keep_class: bool = True,
 ) -> AttackResult:
-    """Attack an explanation by Algorithm 1 within an L2 radius, with its own or another objective."""
+    """Attack an explanation by Algorithm 1 within an L2 radius, with the top-K objective or another one."""
     attack = InterpretationAttack(model, explanation.explainer, objective=objective, surrogate_beta=BETA, **PIXEL_RANGE)
     arguments = dict(explanation.arguments)
     return attack.attack(
@@ -97,7 +98,7 @@ def attacked(
 
 
 def measured_map(explanation: Explanation, images: Tensor) -> Tensor:
-    """Compute a map from draws that the attack has not seen, with the same noise before and after the attack."""
+    """Compute a map from noise that no attack has seen. Every call uses the same noise, before and after an attack."""
     explainer, arguments = explanation
     if isinstance(explainer, Saliency):
         gradient: Tensor = explainer.attribute(images.clone().requires_grad_(), **arguments)

@@ -20,7 +20,7 @@ __all__ = ["DrawsNeeded"]
 
 
 class DrawsNeeded(OneMapExperiment):
-    """Beyond the paper: how few draws certify as much as Theorem 2 does from all of them."""
+    """Beyond the paper: how few draws each bound needs to certify what Theorem 2 certifies from all draws."""
 
     name = "draws"
     title = "Draws needed for what Theorem 2 certifies from all draws"
@@ -29,10 +29,11 @@ class DrawsNeeded(OneMapExperiment):
     bounds = ("spectral", "best", "clopper_pearson", "theorem2")
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the overlap that 60 % of images reach at ρ = 0.03 by number of draws, and the draws each image needs.
+        """Return, for each bound, the overlap that 60 % of images reach at ρ = 0.03, and the draws that images need.
 
-        An image needs the fewest draws from which a bound certifies what Theorem 2 certifies from all draws. Images of
-        which Theorem 2 certifies nothing are left out.
+        The overlap is given for every number of draws. An image needs the smallest number of draws from which the bound
+        certifies at least what Theorem 2 certifies from all draws. Images for which Theorem 2 certifies nothing are
+        left out.
         """
         at_all_draws = {str(row["image"]): number(row, AT_RADIUS) for row in peak_rows(rows, "theorem2")}
         goal = {image: overlap for image, overlap in at_all_draws.items() if overlap > 0}
@@ -58,7 +59,7 @@ class DrawsNeeded(OneMapExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw a curve over the draws for each bound, and a line at what Theorem 2 certifies from all draws."""
+        """Plot overlap over number of draws for each bound, and a line at what Theorem 2 certifies from all draws."""
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         draws = distinct(rows, "draws")

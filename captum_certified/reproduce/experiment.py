@@ -1,4 +1,4 @@
-"""An experiment: parts that are computed separately, and the summary and the figure that are made of their rows."""
+"""The base class of experiments: parts are computed separately, and their rows give a table, summary and figure."""
 
 import statistics
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ Row: TypeAlias = Mapping[str, Value]
 
 
 def where(rows: Sequence[Row], **values: Value) -> list[Row]:
-    """Return the rows that have all given values."""
+    """Return the rows whose columns have the given values."""
     return [row for row in rows if all(row[column] == value for column, value in values.items())]
 
 
@@ -46,7 +46,7 @@ def mean(rows: Sequence[Row], column: str) -> float:
 
 
 def distinct(rows: Sequence[Row], column: str) -> list[float]:
-    """Return the different numbers in a column, the smallest first."""
+    """Return the distinct numbers in a column, in ascending order."""
     return sorted(set(numbers(rows, column)))
 
 
@@ -59,9 +59,9 @@ class Part:
 
     Attributes:
         name: A file name without suffix, unique in the experiment.
-        compute: Returns the rows of the part.
-        about: What the rows depend on beside settings and network, such as the digest of an image.
-        settings: The settings that the rows depend on; ``None``: all settings of the experiment, and the scale.
+        compute: Function that returns the table rows of the part.
+        about: What else the rows depend on, besides settings, network and data set, such as the digest of a photograph.
+        settings: The settings that the rows depend on. ``None`` means all settings of the experiment and the scale.
     """
 
     name: str
@@ -71,15 +71,16 @@ class Part:
 
 
 class Experiment(ABC):
-    """A figure or a table of the paper, or an experiment of ours.
+    """An experiment that repeats a figure or a table of the paper, or goes beyond the paper.
 
     Attributes:
         name: The name on the command line.
-        store: The name under which parts are stored; experiments with the same name share their parts.
-        uses: The material that the rows depend on, beside photographs: ``"mnist"``, ``"cifar"``, ``"network"``.
-        default_model: The torchvision model to use if none is named.
+        store: The name under which parts are stored, by default ``name``. Experiments with the same ``store`` share
+            their parts.
+        uses: Which of ``"mnist"``, ``"cifar"`` and ``"network"`` the rows depend on. Photographs are not named here.
+        default_model: The torchvision model that is used if the command line names no model.
         title: What the experiment shows, in one line.
-        claim: What the paper says about it.
+        claim: What the paper says about the result. Our own claims begin with ``Ours:``.
     """
 
     name: str
@@ -98,13 +99,13 @@ class Experiment(ABC):
         """Return the parts to compute."""
 
     def own(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows that this experiment shows, each once, from all rows of its parts."""
+        """Select the rows that this experiment shows from all rows of its parts, without repetitions."""
         return list(rows)
 
     @abstractmethod
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the numbers that answer the claim."""
+        """Return the numbers to compare with the claim."""
 
     @abstractmethod
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw the figure."""
+        """Plot the figure."""

@@ -1,4 +1,4 @@
-"""Figure 12: maps that are not clipped are hardly certified, over τ and over σ."""
+"""Figure 12: certified overlap of maps that are not clipped, over τ and over σ."""
 
 from collections.abc import Sequence
 
@@ -26,14 +26,14 @@ class UnclippedOverTau(OverlapOverTau):
 
 
 class ScaledMapsOverSigma(AllMapsExperiment):
-    """Certified overlap of scaled and quadratic SmoothGrad over σ, beside other maps; also part of Figure 12."""
+    """Another part of Figure 12: certified overlap of scaled and quadratic SmoothGrad over σ, beside other maps."""
 
     name = "scaled"
     title = "Figure 12: certified overlap of scaled and quadratic maps over σ"
     claim = "Quadratic maps are certified .001 at most, scaled ones nothing, at every σ."
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the overlap that 60 % of images reach at ρ = 0.03 by σ, and the largest of any image and radius."""
+        """Return what overlap 60 % of images reach at ρ = 0.03 by σ, and the largest overlap at any radius."""
         return {
             bound: {
                 name: {
@@ -46,7 +46,7 @@ class ScaledMapsOverSigma(AllMapsExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw a panel for each kind of bound, with one curve over σ for each map."""
+        """Plot a panel for each kind of bound, with one curve over σ for each map."""
         groups, sigmas = maps_by_bound(rows), distinct(rows, "sigma")
         figure = Figure(figsize=(12.0, 4.4), layout="constrained")
         panels = figure.subplots(1, len(groups), sharey=True)

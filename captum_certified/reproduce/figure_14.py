@@ -24,19 +24,19 @@ __all__ = ["CertifiedAndAttacked", "shared_top"]
 
 _BOUNDS = ("spectral", "best", "clopper_pearson", "theorem2")
 _MEASURED = ("remeasured", "own", "transferred", "attacked")
-_ATTACK_DRAWS = 64  # with fewer draws of zeros and ones many features are tied
-_PASS = 128  # noisy copies in a pass
-_ERROR = 1e-6  # probability that the measurement of an attack is wrong
+_ATTACK_DRAWS = 64  # with fewer draws of zeros and ones, many features of the smoothed map are tied
+_PASS = 128  # noisy copies in a forward pass
+_ERROR = 1e-6  # probability that the intervals around a measured map miss the exact map
 
 
 class _Size(NamedTuple):
     """The number of images and of draws, and the L2 radii and steps of the attacks."""
 
     images: int
-    draws: int  # of the certificate, and of the measurement of the attack
+    draws: int  # for the certificate, and for each map that is measured under attack
     radii: tuple[float, ...]
-    steps: int  # P of Algorithm 1
-    restarts: int  # T of Algorithm 1
+    steps: int  # P, the steps of Algorithm 1
+    restarts: int  # T, the starts of Algorithm 1
 
 
 _SIZES: Mapping[Scale, _Size] = {
@@ -47,12 +47,12 @@ _SIZES: Mapping[Scale, _Size] = {
 
 
 class CertifiedAndAttacked(Experiment):
-    """Figure 14. The certificate of the sparsified map and the overlap that attacks leave, on CIFAR-10.
+    """Figure 14. The certified overlap of the sparsified map, and the overlap that attacks leave, on CIFAR-10.
 
-    The attacks are Algorithm 1 on the map itself and on SmoothGrad. They may change the class, because certificates
-    hold at such inputs too. A certificate is about the exact smoothed map, but an attack is measured from finitely many
-    draws. So an attack refutes a certificate only if no map within exact intervals of these draws keeps the certified
-    overlap.
+    One attack is Algorithm 1 on the sparsified map, the other is Algorithm 1 on SmoothGrad. Both attacks may change the
+    predicted class, because certificates also hold where the class changes. A certificate is about the exact smoothed
+    map, but the map under attack is measured from finitely many draws. So an attack refutes a certificate only if every
+    map within the exact confidence intervals of these draws has less than the certified overlap.
     """
 
     name = "headroom"
@@ -72,10 +72,10 @@ class CertifiedAndAttacked(Experiment):
         ]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return mean overlaps by radius, the certified share of the attacked overlap, and the refuted certificates.
+        """Return mean overlaps by radius, certified overlap over attacked overlap, and counts of refuted certificates.
 
-        ``remeasured`` is the overlap of the map with fresh draws at the input itself. An attack that leaves more cannot
-        be told from no attack.
+        ``remeasured`` is the overlap with a map of fresh draws at the unperturbed input. An attack that leaves a larger
+        overlap has no measurable effect.
         """
         means = {name: _by_radius(rows, name) for name in (*_MEASURED, *_BOUNDS)}
         shares = {
@@ -86,7 +86,7 @@ class CertifiedAndAttacked(Experiment):
         return {"mean": means, "certified_of_attacked": shares, "cases": len(rows), "refuted": refuted}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw mean overlaps over the radius: left by the worse of both attacks, and certified by each bound."""
+        """Plot mean overlaps over the radius: after the worse of both attacks, and as certified by each bound."""
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         radii = distinct(rows, "radius")
@@ -166,15 +166,16 @@ def _rows(material: Material, size: _Size, first: int) -> list[Row]:
 def shared_top(
     members: NDArray[np.bool_], measured: SmoothedMap, k: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of the top K that another map has too: as measured, and the largest within exact intervals.
+    """Return the overlap of a top K with the top K of another map: as measured, and the largest possible.
 
     Args:
-        members: The top K, shape (N, n).
-        measured: The other map, of draws of zeros and ones.
-        k: K.
+        members: Mask of the top K, shape (N, n).
+        measured: The other map, averaged over draws of zeros and ones.
+        k: The number K.
 
     Returns:
-        Both shares, shape (N,).
+        Both overlaps as fractions of K, shape (N,). The largest possible overlap is that of the map within the exact
+        confidence intervals of ``measured`` that keeps most of the top K.
     """
     draws = int(measured.n_samples[0])
     counts = np.rint(measured.features.numpy() * draws).astype(np.int64)

@@ -20,7 +20,7 @@ __all__ = ["LecuyerComparison"]
 
 
 class LecuyerComparison(OneMapExperiment):
-    """Figure 15. The shift of Theorem 1, in Theorem 2, beside the bound of Lecuyer et al. of Appendix K."""
+    """Figure 15. Theorem 2, which uses the shift of Theorem 1, beside the bound of Lecuyer et al. from Appendix K."""
 
     name = "lecuyer"
     title = "Figure 15: Theorem 1 beside the bound of Lecuyer et al."
@@ -29,9 +29,9 @@ class LecuyerComparison(OneMapExperiment):
     bounds = ("theorem2", "lecuyer")
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return mean overlaps by radius, and how often each bound certifies more.
+        """Return mean overlaps by radius at σ = 0.2 and τ = 0.1, and in how many cases each bound certifies more.
 
-        A case is a photograph with a σ, a τ, a number of draws and a radius.
+        A case is a combination of photograph, σ, τ, number of draws and radius.
         """
         pairs = [
             (number(ours, overlap_column(radius)), number(theirs, overlap_column(radius)))
@@ -51,7 +51,7 @@ class LecuyerComparison(OneMapExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw both curves at σ = 0.2, τ = 0.1 and the largest number of draws."""
+        """Plot the curves of both bounds at σ = 0.2, τ = 0.1 and the largest number of draws."""
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         draw_over_radius(axes, peak_rows(rows, "theorem2"), BOUNDS["theorem2"], "theorem2")

@@ -12,7 +12,7 @@ from captum_certified.visualization.panels import CURVES
 
 __all__ = ["AllMapsExperiment", "ScaledMaps", "maps_by_bound"]
 
-# The sharper intervals of maps of zeros and ones have another name than those of all other maps.
+# The bound with sharper intervals is empirical_bernstein; for maps of zeros and ones it is clopper_pearson.
 _BOUNDS = {
     "theorem2": ("theorem2",),
     "sharper intervals": ("empirical_bernstein", "clopper_pearson"),
@@ -21,18 +21,18 @@ _BOUNDS = {
 
 
 class AllMapsExperiment(CertificateExperiment):
-    """An experiment on all maps with τ = 0.1, and on the maps without a τ."""
+    """An experiment on all kinds of maps. Maps with a parameter τ are shown at τ = 0.1."""
 
     needs = ("sweep", "unclipped")
 
     def own(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows of these maps and of the bounds that are shown."""
+        """Select the rows of these maps and of the bounds that the figure shows."""
         bounds = {bound for some in _BOUNDS.values() for bound in some}
         return [row for row in rows if row["tau"] in (None, PEAK_TAU) and row["bound"] in bounds]
 
 
 class ScaledMaps(AllMapsExperiment):
-    """Figure 1(c). Certified overlap of scaled SmoothGrad and all other maps beside the sparsified one."""
+    """Figure 1(c). Certified overlap of all kinds of maps: sparsified, relaxed, scaled and quadratic."""
 
     name = "maps"
     title = "Figure 1(c): certified overlap of sparsified, relaxed, scaled and quadratic maps"
@@ -40,14 +40,14 @@ class ScaledMaps(AllMapsExperiment):
     only_sigma = PEAK_SIGMA
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the overlap that 60 % of images reach at ρ = 0.03 for every map, by the paper's bound and by ours."""
+        """Return the overlap that 60 % of images reach at ρ = 0.03, for every map, by the paper's and by our bounds."""
         return {
             bound: {name: reached_at(group) for name, group in maps.items()}
             for bound, maps in maps_by_bound(rows).items()
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw a panel for each kind of bound, with one curve over the radius for each map."""
+        """Plot a panel for each kind of bound, with one curve over the radius for each map."""
         figure = Figure(figsize=(12.0, 4.4), layout="constrained")
         panels = figure.subplots(1, len(_BOUNDS), sharey=True)
         for axes, (bound, maps) in zip(panels, maps_by_bound(rows).items(), strict=True):
@@ -59,7 +59,7 @@ class ScaledMaps(AllMapsExperiment):
 
 
 def maps_by_bound(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
-    """Return the rows by kind of bound and by map; the name of a map has its parameters."""
+    """Group the rows by kind of bound and by map. The name of a map contains its τ and γ."""
     groups: dict[str, dict[str, list[Row]]] = {kind: {} for kind in _BOUNDS}
     for kind, bounds in _BOUNDS.items():
         for row in rows:

@@ -17,9 +17,10 @@ class OverlapOverTau(OneMapExperiment):
     """Certified overlap of one kind of map over τ, for every σ."""
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the overlap that 60 % of images reach at every σ and τ, by each bound.
+        """Return, for each bound, the overlap that 60 % of images reach at every σ and τ.
 
-        The map at the peak, σ = 0.2 and τ = 0.1, has an entry of its own, because it may have more draws.
+        If the experiment samples the peak, σ = 0.2 and τ = 0.1, with a separate number of draws, the peak has an
+        additional entry.
         """
         has_peak = "peak" in self.needs
         return {
@@ -35,7 +36,7 @@ class OverlapOverTau(OneMapExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw a panel for each bound, with one curve for each σ."""
+        """Plot a panel for each bound, with one curve over τ for each σ."""
         figure = Figure(figsize=(12.0, 4.8), layout="constrained")
         panels, draws = figure.subplots(1, len(self.bounds), sharey=True), distinct(rows, "draws")
         for axes, bound in zip(panels, self.bounds, strict=True):
@@ -76,6 +77,6 @@ class RelaxedOverTau(OverlapOverTau):
 
 
 def _over_tau(rows: Sequence[Row], sigma: float, bound: str) -> dict[str, float]:
-    """Return the overlap of the maps of the sweep, which have the fewest draws, by τ."""
+    """Return the overlap that 60 % of images reach, by τ. The maps of the sweep are those with the fewest draws."""
     sweep = where(rows, bound=bound, sigma=sigma, draws=distinct(rows, "draws")[0])
     return {f"{tau:g}": reached_at(where(sweep, tau=tau)) for tau in TAUS}

@@ -23,7 +23,7 @@ _PERTURBATIONS = ("own", "transferred", "worst", "random")
 
 
 class MapsUnderAttack(AttackExperiment):
-    """Figure 4. Which maps are harder to attack, each by the attack on it and by that on SmoothGrad."""
+    """Figure 4. How much of each map is left by an attack on that map, and by the attack on SmoothGrad."""
 
     name = "robustness"
     title = "Figure 4: smoothed maps under Algorithm 1, each under its own attack and that on SmoothGrad"
@@ -39,7 +39,7 @@ class MapsUnderAttack(AttackExperiment):
         return {**self.sizes[scale]._asdict(), **SETTINGS}
 
     def rows(self, material: Material, size: AttackSize, first: int, radius: float) -> list[Row]:
-        """Attack every map of a batch, and measure what its own attack, that on SmoothGrad, and noise leave."""
+        """Attack every map of a batch. Measure the overlap after this attack, the attack on SmoothGrad, and noise."""
         model, images = material.small_images(first, min(BATCH, size.images - first))
         attack = functools.partial(attacked, model, radius=radius, steps=size.steps, restarts=size.restarts)
         rows: list[Row] = []
@@ -70,8 +70,9 @@ class MapsUnderAttack(AttackExperiment):
     def summary(self, rows: Sequence[Row]) -> JsonObject:
         """Return mean overlaps of each map at each radius, and how much more each map keeps than SmoothGrad.
 
-        The overlaps are those after the map's own attack, the attack on SmoothGrad, the worse of both, and random
-        noise. Differences are taken on the same image. An attack that finds no point leaves an overlap of 1.
+        Overlaps are measured after the attack on the map itself, the attack on SmoothGrad, the worse of both, and
+        random noise. Differences are taken on the same image. If an attack finds no point that keeps the predicted
+        class, the overlap is 1.
         """
         return {
             **{kind: means_by_radius(rows, "map", kind) for kind in _PERTURBATIONS},
@@ -80,7 +81,7 @@ class MapsUnderAttack(AttackExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw a panel for each radius, with what the worse of both attacks and random noise leave of each map."""
+        """Plot, in a panel for each radius, the overlap after the worse of both attacks and after random noise."""
         worst, random = (means_by_radius(rows, "map", kind) for kind in ("worst", "random"))
         names, radii = list(worst), list(next(iter(worst.values())))
         figure = Figure(figsize=(4.4 * len(radii) + 0.8, 3.4), layout="constrained")

@@ -33,7 +33,7 @@ class AttacksOnGradients(AttackExperiment):
         return {**self.sizes[scale]._asdict(), "k": K, "beta": BETA}
 
     def rows(self, material: Material, size: AttackSize, first: int, radius: float) -> list[Row]:
-        """Attack a batch by all three attacks."""
+        """Attack a batch with all three attacks, and return the table rows."""
         model, images = material.small_images(first, min(BATCH, size.images - first))
         method = Saliency(model)
         ascent = InterpretationAttack(model, method, surrogate_beta=BETA, **PIXEL_RANGE)
@@ -51,9 +51,10 @@ class AttacksOnGradients(AttackExperiment):
         ]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the mean overlap that each attack leaves at each radius, and differences on the same image.
+        """Return the mean overlap that each attack leaves at each radius, and how much more than noise and Algorithm 1.
 
-        An attack that finds no point leaves an overlap of 1.
+        Differences are taken on the same image. If an attack finds no point that keeps the predicted class, the overlap
+        is 1.
         """
         return {
             "left": means_by_radius(rows, "attack", "overlap"),
@@ -63,7 +64,7 @@ class AttacksOnGradients(AttackExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw one curve over the radius for each attack."""
+        """Plot one curve over the radius for each attack."""
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for color, (name, curve) in zip(CURVES, means_by_radius(rows, "attack", "overlap").items(), strict=False):

@@ -27,12 +27,12 @@ _MEASURES = ("overlap", "accuracy", "attacks_that_succeeded")
 
 
 class _Size(NamedTuple):
-    """The weights of the networks, and on how many test images they are measured."""
+    """The weights λ with which networks are trained, the numbers of test images, and the steps of the attack."""
 
-    weights: tuple[float, ...]  # the authors take the mean over 784 pixels, so their 200 is 0.255 here
-    tested: int  # for the accuracy
-    attacked: int  # by Algorithm 1
-    steps: int  # P of Algorithm 1
+    weights: tuple[float, ...]  # of a sum over 784 pixels; the authors take the mean, so their weight 200 is 0.255
+    tested: int  # images for the accuracy
+    attacked: int  # images attacked by Algorithm 1
+    steps: int  # P, the steps of Algorithm 1
 
 
 _SIZES: Mapping[Scale, _Size] = {
@@ -43,7 +43,7 @@ _SIZES: Mapping[Scale, _Size] = {
 
 
 class SaliencyWeights(Experiment):
-    """Figure 7. Overlap and accuracy over the weight λ of Appendix D.1."""
+    """Figure 7. Overlap under attack and accuracy over the weight λ of the saliency loss of Appendix D.1."""
 
     name = "weights"
     uses = ("mnist",)
@@ -60,11 +60,11 @@ class SaliencyWeights(Experiment):
         return [Part(f"weight-{weight:g}", functools.partial(_rows, weight, scale, material)) for weight in weights]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return all measures by weight. An attack that finds no point leaves an overlap of 1."""
+        """Return all measures by weight. If an attack finds no point that keeps the class, the overlap is 1."""
         return {f"{number(row, 'weight'):g}": {name: row[name] for name in _MEASURES} for row in rows}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw a panel for each measure. The accuracy axis does not start at 0, where the curve would look flat."""
+        """Plot overlap and accuracy over λ. The accuracy axis does not start at 0, so that small changes show."""
         figure = Figure(figsize=(9.6, 4.0), layout="constrained")
         panels, weights = figure.subplots(1, 2), numbers(rows, "weight")
         labels = {"overlap": f"overlap under attack, ρ = {DIGIT_RADIUS}", "accuracy": "accuracy"}

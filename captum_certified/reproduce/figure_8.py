@@ -16,7 +16,7 @@ from captum_certified.storage import JsonObject
 
 __all__ = ["DigitGallery"]
 
-_WEIGHTS = (0.0, 1.0)  # of the saliency training
+_WEIGHTS = (0.0, 1.0)  # λ of the saliency loss
 
 
 class _Size(NamedTuple):

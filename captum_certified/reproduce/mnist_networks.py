@@ -1,4 +1,4 @@
-"""The networks for MNIST that experiments train, and the attack on their saliency maps."""
+"""The MNIST networks that experiments train, and the attack on the saliency maps of these networks."""
 
 import copy
 import functools
@@ -32,16 +32,16 @@ __all__ = [
     "trained_network",
 ]
 
-K = 0.25
-DIGIT_RADIUS = 3.08  # ten standard deviations of a pixel of MNIST
+K = 0.25  # size of the top set, as a fraction of all features
+DIGIT_RADIUS = 3.08  # ten times the standard deviation of the pixel values of MNIST
 _BATCH = 128
-_FIRST_RATE = 1e-3  # of Adam in the plain training
-_RATE, _DECAY = 2e-3, 0.4  # of Adam in the training by a loss, and its factor after every epoch
-_STEPS = 5  # of the attack in saliency training
+_FIRST_RATE = 1e-3  # learning rate of Adam in the plain training
+_RATE, _DECAY = 2e-3, 0.4  # learning rate in the training with a loss, and its factor after every epoch
+_STEPS = 5  # steps of the attack inside the saliency loss
 
 
 class _Schedule(NamedTuple):
-    """Images and epochs of the plain training, with which every training begins, and of the training by a loss."""
+    """Numbers of images and epochs: ``first_…`` for the plain training, the others for the training with a loss."""
 
     first_images: int
     first_epochs: int
@@ -63,12 +63,12 @@ def fixed_settings(scale: Scale) -> JsonObject:
 
 
 def plain_loss(seed: int) -> GaussianAugmentationLoss:
-    """Return the cross-entropy alone."""
+    """Return a loss that is the cross-entropy alone."""
     return GaussianAugmentationLoss(stdev=0.0, seed=seed)
 
 
 def saliency_loss(weight: float, seed: int) -> SaliencyAdversarialLoss:
-    """Return the loss of Appendix D.1 with a weight λ."""
+    """Return the saliency loss of Appendix D.1 with weight λ."""
     return SaliencyAdversarialLoss(
         radius=DIGIT_RADIUS, weight=weight, k=K, step_num=_STEPS, surrogate_beta=None, **PIXEL_RANGE, seed=seed
     )
@@ -76,7 +76,7 @@ def saliency_loss(weight: float, seed: int) -> SaliencyAdversarialLoss:
 
 @functools.lru_cache(maxsize=1)
 def _plain_network(seed: int, scale: Scale, material: Material) -> nn.Module:
-    """Train the network with which every training with this seed begins. It is shared and must not be changed."""
+    """Train the network from which ``trained_network`` starts. Callers share this network and must not change it."""
     schedule = _SCHEDULES[scale]
     model = mnist_network(seed=seed)
     images, classes = material.mnist(train=True)
@@ -93,7 +93,7 @@ def _plain_network(seed: int, scale: Scale, material: Material) -> nn.Module:
 
 
 def trained_network(loss: TrainingLoss, seed: int, scale: Scale, material: Material) -> nn.Module:
-    """Train a plainly trained network by a loss, and return it in evaluation mode with its parameters frozen."""
+    """Train a network with cross-entropy, then with ``loss``. Return it in evaluation mode with frozen parameters."""
     schedule = _SCHEDULES[scale]
     model = copy.deepcopy(_plain_network(seed, scale, material))
     images, classes = material.mnist(train=True)
@@ -113,11 +113,11 @@ def trained_network(loss: TrainingLoss, seed: int, scale: Scale, material: Mater
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
-    """Return the share of images whose class is predicted."""
+    """Return the fraction of images that the model classifies correctly."""
     return float((model(images).argmax(dim=1) == classes).double().mean())
 
 
 def attack_digits(model: nn.Module, images: Tensor, *, steps: int, objective: str = "top_k") -> AttackResult:
-    """Attack the top quarter of the saliency maps by Algorithm 1, with its own or another objective."""
+    """Attack the top quarter of the saliency maps by Algorithm 1, with the top-K objective or another one."""
     attack = InterpretationAttack(model, Saliency(model), objective=objective, surrogate_beta=None, **PIXEL_RANGE)
     return attack.attack(images, DIGIT_RADIUS, k=K, step_num=steps, seed=0)

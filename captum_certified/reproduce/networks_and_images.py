@@ -19,17 +19,17 @@ __all__ = ["PIXEL_RANGE", "Material"]
 
 
 class _PixelRange(TypedDict):
-    """The bounds of an attack, as keyword arguments."""
+    """The smallest and largest pixel value that an attack may set, as keyword arguments."""
 
     lower_bound: float
     upper_bound: float
 
 
-# All images have their pixels in [0, 1], and an attack keeps them there.
+# All images have pixels in [0, 1], and every attack keeps pixels in this range.
 PIXEL_RANGE: _PixelRange = {"lower_bound": 0.0, "upper_bound": 1.0}
 
 _PHOTOGRAPHS = ("imagenet", "imagenet64")
-_IDENTIFYING_IMAGES = 64  # hashed to tell one data set from another
+_IDENTIFYING_IMAGES = 64  # number of images that are hashed to identify CIFAR-10
 _SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 Images = Dataset[tuple[Tensor, int]]
@@ -41,16 +41,16 @@ class Material:
 
     Attributes:
         data: Folder with ``mnist.npz`` and ``cifar10_test.npz``, or torchvision's files of these data sets, and with
-            a folder ``imagenet`` or ``imagenet64`` of photographs.
-        classifier: Loads the network of an experiment that does not train its own, and how photographs are framed
-            for it.
+            a subfolder ``imagenet`` or ``imagenet64`` of photographs.
+        classifier: Function that loads the network of an experiment that does not train its own. The function also
+            returns how photographs are resized and cropped for this network.
     """
 
     data: Path
     classifier: Callable[[], tuple[nn.Module, Framing]] | None = None
 
     def identity(self, uses: Sequence[str]) -> dict[str, str]:
-        """Return digests of what an experiment uses. Stored parts are used again only if these are the same."""
+        """Return digests of the material in ``uses``. A stored part is reused only if these digests are unchanged."""
         digests: dict[str, Callable[[], str]] = {
             "mnist": lambda: digest([self.mnist(train=train) for train in (True, False)]),
             "cifar": self._digest_of_cifar,
@@ -67,7 +67,7 @@ class Material:
         return _stacked(self._data_set("mnist.npz", "mnist", train=train))
 
     def small_images(self, first: int, number: int) -> tuple[nn.Module, Tensor]:
-        """Return the network, and consecutive test images of CIFAR-10, shape (number, 3, 32, 32) in [0, 1].
+        """Return the network, and test images of CIFAR-10 from index ``first``, shape (number, 3, 32, 32) in [0, 1].
 
         Raises:
             InvalidInputError: There is no network, or CIFAR-10 is not in the folder.
@@ -77,10 +77,10 @@ class Material:
         return model, pixels.to(next(model.parameters()))
 
     def photographs(self, number: int) -> list[tuple[str, Path]]:
-        """Return names and files of photographs, taken at even steps through the sorted folder.
+        """Return names and files of photographs that are evenly spaced in the sorted list of all photographs.
 
         Raises:
-            InvalidInputError: The folder has fewer photographs.
+            InvalidInputError: The folder has fewer than ``number`` photographs.
         """
         folders = [self.data / name for name in _PHOTOGRAPHS if (self.data / name).is_dir()]
         files = sorted(path for path in folders[0].rglob("*") if path.suffix.lower() in _SUFFIXES) if folders else []
@@ -93,12 +93,12 @@ class Material:
         return [("-".join(path.relative_to(folders[0]).with_suffix("").parts), path) for path in chosen]
 
     def photograph(self, path: Path) -> tuple[nn.Module, Tensor]:
-        """Return the network, and a photograph framed for it, shape (1, 3, H, W) in [0, 1].
+        """Return the network, and a photograph resized and cropped for this network, shape (1, 3, H, W) in [0, 1].
 
         Raises:
             InvalidInputError: There is no network.
         """
-        # With channels last in memory a draw takes half the time on a processor, and less time on an accelerator.
+        # The channels-last memory format halves the time of a draw on a CPU, and also saves time on an accelerator.
         last = torch.channels_last
         model, framing = self._loaded()
         image = load_image(path, framing)[0].to(next(model.parameters()))
@@ -117,7 +117,7 @@ class Material:
         return self._data_set("cifar10_test.npz", "cifar10", train=False)
 
     def _data_set(self, archive: str, name: str, *, train: bool) -> Images:
-        """Return a local archive, or torchvision's data set if there is no archive."""
+        """Load a data set from its npz archive, or from torchvision's files if there is no archive."""
         path = self.data / archive
         if path.is_file():
             return labelled_images(path, train=train)
@@ -130,7 +130,7 @@ class Material:
 
 
 def _length(images: Images) -> int:
-    """Return the number of images. Every data set of ``labelled_images`` has a length."""
+    """Return the number of images. All data sets of ``labelled_images`` have a length; the check is for mypy."""
     return len(images) if isinstance(images, Sized) else 0
 
 

@@ -1,4 +1,4 @@
-"""Pictures of images and of their maps before and after an attack, stored in the rows of a table."""
+"""Galleries of images and their maps before and after an attack. Table rows store the pictures as text."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -17,27 +17,30 @@ from captum_certified.visualization.panels import HEAT
 
 __all__ = ["Gallery", "picture_rows"]
 
-_PANEL = 1.25  # inches
+_PANEL = 1.25  # side of a picture, in inches
 
 
 class Gallery(Experiment):
-    """A line of pictures for each image: the image, and the map of each explanation before and after the attack.
+    """An experiment whose figure shows images, and the map of each explanation before and after an attack.
 
     Attributes:
-        labels: The text above the maps of each explanation; its keys are the values of the column ``explanation``.
+        labels: The text above the maps of each explanation, by the value of the column ``explanation``.
     """
 
     labels: Mapping[str, str]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the overlap of the top sets before and after the attack, by explanation and image."""
+        """Return the overlap between the top sets before and after the attack, by explanation and image."""
         return {
             column: {f"{row['image']}": row["overlap"] for row in where(rows, explanation=column)}
             for column in self.labels
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw each image, the image attacked for the first explanation, and each map before and after its attack."""
+        """Plot a line of pictures for each image: the image, the attacked image, and all maps before and after attack.
+
+        Every map is attacked separately. The attacked image is that of the first explanation.
+        """
         images = list(dict.fromkeys(row["image"] for row in rows))
         width = 2 + 2 * len(self.labels)
         figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.3), layout="constrained")
@@ -56,9 +59,9 @@ class Gallery(Experiment):
 
 
 def picture_rows(name: str, explanation: Explanation, images: Tensor, perturbed: Tensor) -> list[Row]:
-    """Return a row for each image, with the overlap after an attack, and pictures of image and map before and after it.
+    """Return a table row for each image: the overlap after an attack, and pictures of image and map before and after.
 
-    The images have the shape (N, C, H, W), and pixels in [0, 1].
+    ``images`` and ``perturbed`` have the shape (N, C, H, W), and pixels in [0, 1].
     """
     before, after = (measured_map(explanation, pixels) for pixels in (images, perturbed))
     overlaps = top_k_intersection(before, after, k=K)
@@ -77,13 +80,13 @@ def picture_rows(name: str, explanation: Explanation, images: Tensor, perturbed:
 
 
 def _heat(attribution: Tensor) -> Tensor:
-    """Sum the magnitudes of a map of shape (C, H, W) over its channels, and scale them to [0, 1], shape (1, H, W)."""
+    """Sum the magnitudes of a map, shape (C, H, W), over channels, and scale the sums to [0, 1], shape (1, H, W)."""
     heat = attribution.detach().abs().sum(dim=0, keepdim=True)
     return heat / heat.max().clamp_min(1e-30)
 
 
 def _packed(picture: Tensor) -> str:
-    """Write a square picture of shape (C, H, W) in [0, 1] as text: the channels, and 8 bits a value in base64."""
+    """Encode a square picture of shape (C, H, W) in [0, 1] as text: number of channels, and base64 of 8-bit values."""
     values = (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return f"{values.shape[2]}:{base64.b64encode(values.tobytes()).decode()}"
 

@@ -43,7 +43,7 @@ _EPSILON = 0.3
 _STEP = 0.01
 _TOP = 100
 
-# The losses by name, as functions of the seed.
+# The losses by name. Each entry is a function that makes the loss from a seed.
 _LOSSES: dict[str, Callable[[int], TrainingLoss]] = {
     "plain": plain_loss,
     "Gaussian noise": lambda seed: GaussianAugmentationLoss(stdev=0.3, seed=seed),
@@ -70,14 +70,14 @@ _MEASURES = {
 
 
 class _Size(NamedTuple):
-    """How many networks are trained, and on how many test images they are measured."""
+    """The numbers of trained networks and of test images, and the steps of the attacks."""
 
     seeds: int  # networks for each loss
     tested: int  # images for the accuracy
     attacked: int  # images attacked by Algorithm 1
-    steps: int  # P of Algorithm 1; T and Q are 5 and 100
+    steps: int  # P, the steps of Algorithm 1; T = 5 and Q = 100
     integrated: int  # images whose integrated gradients are attacked
-    sign_steps: int  # of the attack on integrated gradients
+    sign_steps: int  # steps of the attack on integrated gradients
 
 
 _SIZES: Mapping[Scale, _Size] = {
@@ -88,9 +88,9 @@ _SIZES: Mapping[Scale, _Size] = {
 
 
 class RobustTraining(Experiment):
-    """Figure 5. Overlap under attack after training against attacks on classes, on explanations, and plain training.
+    """Figure 5. Overlap under attack after plain training, adversarial training, and training for robust explanations.
 
-    Every loss continues the same plainly trained network, for the same number of epochs.
+    For each seed, every loss continues the same plainly trained network for the same number of epochs.
     """
 
     name = "training"
@@ -112,7 +112,7 @@ class RobustTraining(Experiment):
         ]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return mean and range over the seeds of every measure, and the mean change from the plain training."""
+        """Return the mean and range of every measure over the seeds, and the mean change from plain training."""
         plain = {row["seed"]: row for row in where(rows, loss="plain")}
 
         def over_seeds(own: Sequence[Row], measure: str) -> dict[str, float]:
@@ -125,7 +125,7 @@ class RobustTraining(Experiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw a panel for each measure, with a dot for each network and a line at the plain training."""
+        """Plot a panel for each measure, with a dot for each network and a line at the mean of plain training."""
         figure = Figure(figsize=(9.0, 7.0), layout="constrained")
         panels = figure.subplots(2, 3, sharey=True).flatten()
         names = list(_LOSSES)
@@ -147,7 +147,7 @@ class RobustTraining(Experiment):
 
 
 def _rows(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
-    """Train a network by a loss, and compute all its measures."""
+    """Train a network with a loss, and compute all measures of this network."""
     size = _SIZES[scale]
     model = trained_network(_LOSSES[name](seed), seed, scale, material)
     images, classes = material.mnist(train=False)
@@ -168,7 +168,10 @@ def _rows(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
 
 
 def _integrated_gradients_under_attack(model: nn.Module, images: Tensor, step_num: int) -> tuple[float, float]:
-    """Return IN and CC of integrated gradients under the top-k attack of Ghorbani et al., as in Chen et al."""
+    """Return the means of IN and CC of integrated gradients under the top-k attack of Ghorbani et al.
+
+    IN is the top-k intersection, and CC is Kendall's rank correlation, as in Chen et al.
+    """
     method: Attribution = IntegratedGradients(model)
     targets = model(images).argmax(dim=1)
     perturbed = GhorbaniAttack(model, method, norm="Linf", surrogate_beta=None, **PIXEL_RANGE).perturb(

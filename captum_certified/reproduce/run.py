@@ -1,4 +1,4 @@
-"""Compute the missing parts of an experiment, and write its table, figure and record once all parts are there."""
+"""Compute the missing parts of an experiment. Once all parts are stored, write the table, figure and record."""
 
 import csv
 import io
@@ -31,23 +31,25 @@ def run_experiment(
     shard: tuple[int, int] | None = None,
     show_progress: bool = False,
 ) -> JsonObject | None:
-    """Run an experiment, or continue it.
+    """Run an experiment, or continue an interrupted run.
 
     Args:
         experiment: The experiment.
-        material: Its networks and images.
-        scale: How large it is.
-        out: Folder of its results: ``NAME.csv`` with all rows, ``NAME.png``, ``NAME.json`` with everything else, and
-            one JSON file for each part. A stored part is used again as long as the settings, the network, the images
-            and the version of this package are the same.
-        shard: (I, N): compute part I of N only, I from 1. The process that finds all parts stored writes the results.
+        material: The networks and images that the experiment uses.
+        scale: The size of the run.
+        out: Folder for the results: ``NAME.csv`` with all table rows, ``NAME.png`` with the figure, ``NAME.json`` with
+            everything else, and one JSON file for each part. A stored part is reused as long as the settings, the
+            network, the images and the version of this package have not changed.
+        shard: (I, N) with I from 1 to N: compute only every N-th part, beginning with part I. A process that finds all
+            parts stored writes the results.
         show_progress: Show a progress bar on stderr.
 
     Returns:
-        The record that is also written as ``NAME.json``; ``None`` while parts are missing.
+        The record that is also written as ``NAME.json``; ``None`` if parts are still missing.
 
     Raises:
-        InvalidInputError: ``shard`` is not (I, N) with I from 1 to N, or the material is missing.
+        InvalidInputError: ``shard`` is not (I, N) with I from 1 to N, a network or data set is missing, or two parts
+            have the same name.
         FileFormatError: A stored part cannot be read.
     """
     index, shards = checked_shard(shard)
@@ -94,7 +96,7 @@ def run_experiment(
 
 
 class _StoredPart(NamedTuple):
-    """A part on disk: its rows, how long they took, and the versions and the machine that computed them."""
+    """A part read from disk: the rows, the seconds of computing time, and the versions and the machine used."""
 
     rows: Sequence[Row]
     seconds: float
@@ -114,7 +116,7 @@ def _compute(folder: Path, part: Part, key: str) -> None:
 
 
 def _stored(folder: Path, part: Part, key: str) -> _StoredPart | None:
-    """Return the part on disk; ``None`` if it is missing or has other settings."""
+    """Read a part from disk; return ``None`` if the file is missing or was computed with other settings."""
     path = folder / f"{part.name}.json"
     if not path.exists():
         return None
@@ -140,7 +142,7 @@ def _checked_row(row: Json, path: Path) -> Row:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    """Return the rows as CSV, with all columns in the order of their first row."""
+    """Return the rows as CSV text, with the columns of all rows in order of first appearance."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -15,7 +15,7 @@ __all__ = ["SpectralRadii"]
 
 
 class SpectralRadii(OneMapExperiment):
-    """Beyond the paper: the radius at which half of the top K is certified, image by image."""
+    """Beyond the paper: for each image, the largest radius at which half of the top K is certified."""
 
     name = "spectral"
     title = "Spectral certificates: the radius at which half of the top fifth is certified"
@@ -23,7 +23,7 @@ class SpectralRadii(OneMapExperiment):
     bounds = ("spectral", "best", "clopper_pearson", "theorem2")
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return both radii of every image and their ratio, and the median ratio."""
+        """Return the radii of Theorem 2 and the spectral bound for every image, their ratio, and the median ratio."""
         images, paper, spectral = _half_radii(rows)
         ratios = [ours / theirs if theirs else None for theirs, ours in zip(paper, spectral, strict=True)]
         known = [ratio for ratio in ratios if ratio is not None]
@@ -37,7 +37,7 @@ class SpectralRadii(OneMapExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw the overlap over the radius on the left, and both radii of every image on the right."""
+        """Plot overlap over radius on the left, and the radii of Theorem 2 and the spectral bound on the right."""
         figure = Figure(figsize=(10.0, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         for bound in self.bounds:
@@ -57,6 +57,6 @@ class SpectralRadii(OneMapExperiment):
 
 
 def _half_radii(rows: Sequence[Row]) -> tuple[list[str], list[float], list[float]]:
-    """Return the images, and the radii at which Theorem 2 and the spectral bound certify half of their top K."""
+    """Return image names, and the radii at which Theorem 2 and the spectral bound certify half of the top K."""
     paper, spectral = (where(rows, bound=bound, tau=PEAK_TAU) for bound in ("theorem2", "spectral"))
     return [str(row["image"]) for row in paper], numbers(paper, "half_radius"), numbers(spectral, "half_radius")

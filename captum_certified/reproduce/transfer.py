@@ -1,4 +1,4 @@
-"""Beyond the paper: whether an attack on the saliency maps of one network works on another, on MNIST."""
+"""Beyond the paper: whether an attack on the saliency maps of one network works on another network, on MNIST."""
 
 import functools
 import itertools
@@ -29,7 +29,7 @@ from captum_certified.visualization.panels import HEAT
 
 __all__ = ["TransferOfAttacks"]
 
-_WEIGHT = 0.7  # of the training against attacks
+_WEIGHT = 0.7  # λ of the saliency loss
 _NOISE = "random noise"
 
 
@@ -48,7 +48,7 @@ _SIZES: Mapping[Scale, _Size] = {
 
 
 class TransferOfAttacks(Experiment):
-    """Beyond the paper: saliency maps of networks at inputs that attack the maps of another network."""
+    """Beyond the paper: how much of a network's saliency maps is left by attacks on the maps of another network."""
 
     name = "transfer"
     uses = ("mnist",)
@@ -60,18 +60,18 @@ class TransferOfAttacks(Experiment):
         return {**_SIZES[scale]._asdict(), "weight": _WEIGHT, **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """Return a single part, because every network is measured at the attacked inputs of every other."""
+        """Return a single part, because every network is measured at the attacked inputs of every other network."""
         return [Part("networks", functools.partial(_rows, scale, material))]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the mean overlap by attacked and by explained network, and the mean L2 norm of the perturbations.
+        """Return mean overlaps by attacked and by explained network, and the mean L2 norm of the perturbations.
 
-        All means are over the images for which every attack found a point.
+        All means are over the images for which every attack found a point that keeps the predicted class.
         """
         return {"overlap": _overlap(rows), "norm": _norm(rows), "images": len({row["image"] for row in rows})}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Draw the table of overlaps, coloured."""
+        """Plot the table of overlaps as a heat map."""
         table, norms = _overlap(rows), _norm(rows)
         columns = list(next(iter(table.values())))
         values = np.array([[of[name] for name in columns] for of in table.values()])
@@ -122,7 +122,7 @@ def _rows(scale: Scale, material: Material) -> list[Row]:
         [perturbed] = as_tuple(result.perturbed)
         norms = (perturbed - images).flatten(1).norm(dim=1)
         for explained, model in networks.items():
-            # The class that the network predicts at the clean image is explained.
+            # Explain the class that this network predicts at the clean image.
             explanation = Explanation(Saliency(model), {"target": model(images).argmax(dim=1)})
             before, after = (measured_map(explanation, pixels) for pixels in (images, perturbed))
             overlaps = top_k_intersection(before, after, k=K)

@@ -171,13 +171,17 @@ class DatasetSummary(Sequence[ExampleResult]):
         text = f"{len(self)} examples" + (f" ({', '.join(told)})" if told else "")
         if mean is None:
             return text
+        kinds = {result.record["reference"] for result in self.certified}
+        named = {"own": "", "plain": " of the plain map's top set", "mask": " of the reference"}
+        of_set = named[kinds.pop()] if len(kinds) == 1 else ""
         text = (
-            f"{text}: mean certified overlap {floored_percent(mean)}% at L2 radius {rounded_down(self.radius)}, over "
-            f"the {len(self.certified)} certified, each at confidence {written_confidence(self.confidence)}"
+            f"{text}: mean certified overlap{of_set} {floored_percent(mean)}% at L2 radius "
+            f"{rounded_down(self.radius)}, over the {len(self.certified)} certified, each at confidence {written_confidence(self.confidence)}"
         )
         plain, margin = self.of_plain("overlap_fraction"), self.of_plain("margin")
         if plain is not None and margin is not None:
-            text += f"; of the plain map's top set {floored_percent(plain)}%, mean margin {100 * margin:+.1f} points"
+            of_plain = "" if of_set == named["plain"] else f" of the plain map's top set {floored_percent(plain)}%,"
+            text += f";{of_plain} mean margin {100 * margin:+.1f} points"
         doubtful = sum(bool(result.record["cautions"][0]) for result in self.certified)
         return text + (f"; {doubtful} with a caution" if doubtful else "")
 
