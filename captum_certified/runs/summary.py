@@ -176,7 +176,8 @@ class DatasetSummary(Sequence[ExampleResult]):
         of_set = named[kinds.pop()] if len(kinds) == 1 else ""
         text = (
             f"{text}: mean certified overlap{of_set} {floored_percent(mean)}% at L2 radius "
-            f"{rounded_down(self.radius)}, over the {len(self.certified)} certified, each at confidence {written_confidence(self.confidence)}"
+            f"{rounded_down(self.radius)}, over the {len(self.certified)} certified, each at confidence "
+            f"{written_confidence(self.confidence)}"
         )
         plain, margin = self.of_plain("overlap_fraction"), self.of_plain("margin")
         if plain is not None and margin is not None:
