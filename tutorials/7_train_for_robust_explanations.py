@@ -145,4 +145,5 @@ for name, model in networks.items():
 
 # %% [markdown]
 # An attack that finds little is a hope; the certified number is what holds. Use both: the attack to compare trainings
-# quickly, the certificate for what you publish. And train under the noise that you certify with, or the network is blind.
+# quickly, the certificate for what you publish. And train under the noise that you certify with: otherwise the network
+# hardly sees the noisy copies.
