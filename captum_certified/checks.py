@@ -49,7 +49,7 @@ def checked_number(
         return float(value)
     low = f"> {above:g}" if above > -math.inf else f">= {at_least:g}"
     high = f" and <= {at_most:g}" if at_most < math.inf else f" and < {below:g}" if below < math.inf else ""
-    raise InvalidInputError(f"Expected `{name}` to be a finite number {low}{high}, got {value!r}.")
+    raise InvalidInputError(f"Expected `{name}` to be a finite number {low}{high}, got {value!r:.80}.")
 
 
 def checked_stdev(stdev: Unchecked) -> float:

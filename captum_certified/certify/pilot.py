@@ -117,13 +117,22 @@ class Pilot:
     @property
     def verdict(self) -> str:
         """What the table says, in one sentence."""
-        hopeful = [row.method for row in self.best.values() if row.margin > 0]
-        if not hopeful:
+        best = list(self.best.values())
+        hopeful = [row for row in best if row.margin > 0]
+        if hopeful:
+            unsure = any(row.margin <= 2 * (row.margin_error or 0.0) for row in hopeful)
+            expected = "A margin, though hardly beyond its error," if unsure else "A margin"
+            methods = " and ".join(row.method for row in hopeful)
+            return f"{expected} is to be expected for {methods}. Certify once, with another seed."
+        if any(row.is_seen for row in best):
             return (
-                "No setting has a margin: this model does not survive this noise at this radius. Train it under noise, "
-                "put a denoiser in front of it, or ask for a smaller radius."
+                "No setting has a margin at this radius, although the model sees its class through the noise: chance, "
+                "brightness or random weights reach as much. Ask for a smaller radius, or train the model under noise."
             )
-        return f"A margin is to be expected for {' and '.join(hopeful)}. Certify once, with another seed."
+        return (
+            "No setting has a margin: most noisy copies lose their class. Train the model under noise, put a denoiser "
+            "in front of it, or try less noise and a smaller radius."
+        )
 
     def __repr__(self) -> str:
         """Return the table, the best row of every method marked by *."""
@@ -148,7 +157,8 @@ class Pilot:
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
         about = (
             f"Pilot of {self.pilot_samples} draws: percent of the top set to expect at L2 radius {self.radius:g} from "
-            f"{self.nt_samples} draws, mean of {self.rows[0].examples} examples. It proves nothing."
+            f"{self.nt_samples} draws, mean of {self.rows[0].examples} examples (± its standard error). It proves "
+            "nothing."
         )
         return "\n".join([about, *lines, self.verdict])
 

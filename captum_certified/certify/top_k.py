@@ -211,10 +211,12 @@ class TopKCertificate(Certificate):
         size = int(self.reference_size[row])
         what = f"the plain map's top {size}" if self.reference == "plain" else f"the {size} features of the reference"
         known = (("chance", self.chance), ("brightness", self.brightness), ("random weights", self.randomised))
-        others = [f"{ceiled_percent(float(v[row]))}% by {name}" for name, v in known if v is not None]
+        # Rounded at first, because a mean of five fractions may exceed their exact mean by an ulp.
+        others = [f"{ceiled_percent(round(float(v[row]), 12))}% by {name}" for name, v in known if v is not None]
         if self.randomised is None and self.map.setup:  # a map made from numbers has no model
             others.append("random weights unknown")
-        return f"at least {certified} of {what} ({share}%; {', '.join(others)}) are in the top {self.k}"
+        margin = f": margin {100 * float(self.margin[row]):+.1f} points"
+        return f"at least {certified} of {what} ({share}%; {', '.join(others)}{margin}) are in the top {self.k}"
 
     def _asked(self, row: int) -> int | None:
         return self.asked_overlap[row] if isinstance(self.asked_overlap, tuple) else self.asked_overlap

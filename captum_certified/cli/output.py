@@ -96,7 +96,8 @@ def compared(record: Mapping[str, Any]) -> str:
         record: A certificate of one example as JSON values, or its entry ``of_plain``.
     """
     known = (("chance", "chance"), ("brightness", "brightness"), ("randomised", "random weights"))
-    others = [f"{ceiled_percent(record[key][0])}% by {name}" for key, name in known if record[key] is not None]
+    reached = {name: round(record[key][0], 12) for key, name in known if record[key] is not None}
+    others = [f"{ceiled_percent(share)}% by {name}" for name, share in reached.items()]
     others += ["random weights unknown"] if record["randomised"] is None else []
     return f"({', '.join(others)}: margin {100 * record['margin'][0]:+.1f} points)"
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ class DatasetSummary(Sequence[ExampleResult]):
         The mean has no confidence, because each of its terms is a statement with its own confidence.
         """
         fractions = [float(result.record["overlap_fraction"][0]) for result in self.certified]
-        return sum(fractions) / len(fractions) if fractions else None
+        return math.fsum(fractions) / len(fractions) if fractions else None
 
     def of_plain(self, name: str) -> float | None:
         """Return the mean of a number about the plain maps' top sets, over the examples that did not fail.

@@ -60,9 +60,13 @@ def test_the_best_row_has_the_largest_margin_where_the_model_still_sees(table):
 
 def test_it_says_when_no_row_has_a_margin(table):
     hopeless = replace(table, rows=tuple(replace(row, margin=-0.1) for row in table.rows))
-    assert hopeless.verdict.startswith("No setting has a margin: this model does not survive this noise")
-    hopeful = replace(table, rows=(replace(table.rows[0], margin=0.1, class_kept=0.9), *hopeless.rows[1:]))
-    assert hopeful.verdict == "A margin is to be expected for Saliency. Certify once, with another seed."
+    assert hopeless.verdict.startswith("No setting has a margin at this radius, although the model sees its class")
+    blind = replace(hopeless, rows=tuple(replace(row, class_kept=0.2) for row in hopeless.rows))
+    assert blind.verdict.startswith("No setting has a margin: most noisy copies lose their class.")
+    for error, words in ((0.01, "A margin"), (0.09, "A margin, though hardly beyond its error,")):
+        first = replace(table.rows[0], margin=0.1, margin_error=error, class_kept=0.9)
+        hopeful = replace(table, rows=(first, *hopeless.rows[1:]))
+        assert hopeful.verdict == f"{words} is to be expected for Saliency. Certify once, with another seed."
     assert "It proves nothing." in repr(table)
     assert repr(table).count("\n*") == 2
 
