@@ -22,6 +22,7 @@ from captum_certified.attr.run import SamplingRun
 from captum_certified.certify.certifier import Certifier
 from captum_certified.certify.goal import Goal
 from captum_certified.certify.top_k import TopKCertificate
+from captum_certified.certify.written_numbers import rounded_down
 from captum_certified.checks import checked_integer
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import Groups, SmoothedMap
@@ -156,9 +157,9 @@ class Pilot:
         widths = [max(len(row[column]) for row in cells) for column in range(len(head) + 2)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
         about = (
-            f"Pilot of {self.pilot_samples} draws: percent of the top set to expect at L2 radius {self.radius:g} from "
-            f"{self.nt_samples} draws, mean of {self.rows[0].examples} examples (± its standard error). It proves "
-            "nothing."
+            f"Pilot of {self.pilot_samples} draws: percent of the top set to expect from {self.nt_samples} draws at L2 "
+            f"radius {rounded_down(self.radius)}, mean of {self.rows[0].examples} examples (± its standard error). It "
+            "proves nothing."
         )
         return "\n".join([about, *lines, self.verdict])
 
@@ -166,12 +167,7 @@ class Pilot:
         """Return the pilot as JSON values."""
         return {
             "kind": "pilot",
-            "k": self.k,
-            "radius": self.radius,
-            "nt_samples": self.nt_samples,
-            "pilot_samples": self.pilot_samples,
-            "seed": self.seed,
-            "rows": [asdict(row) for row in self.rows],
+            **asdict(self),
             "best": {method: asdict(row) for method, row in self.best.items()},
             "verdict": self.verdict,
         }
@@ -286,7 +282,7 @@ def pilot(
             seconds = (time.perf_counter() - begun) / len(maps[0]) * nt_samples / samples
             for explainer, smoothed_map in zip(together, maps, strict=True):
                 certificate = certifier.top_k(smoothed_map.as_if_of(nt_samples), k=goal.k, radius=goal.radius)
-                rows.append(_row(explainer, smoothed_map, certificate, _group_name(group), sigma, seconds))
+                rows.append(_row(explainer, smoothed_map, certificate, group, sigma, seconds))
                 if on_row is not None:
                     on_row(rows[-1])
     return Pilot(
@@ -302,15 +298,11 @@ def _by_method(explainers: Sequence[SmoothedAttribution]) -> list[list[SmoothedA
     return list(together.values())
 
 
-def _group_name(groups: Groups) -> str:
-    return groups if isinstance(groups, str) else "none" if groups is None else "mask"
-
-
 def _row(
     explainer: SmoothedAttribution,
     smoothed_map: SmoothedMap,
     own: TopKCertificate,
-    groups: str,
+    groups: Groups,
     sigma: float,
     seconds: float,
 ) -> PilotRow:
@@ -321,14 +313,12 @@ def _row(
             f"{own.bound!r}."
         )
     margins = plain.margin
-    several = len(margins) > 1
-    tau = explainer.per_draw_map.settings().get("tau")
     return PilotRow(
         method=str(smoothed_map.setup["method"]),
         map=type(explainer).__name__,
-        tau=tau,
+        tau=explainer.per_draw_map.settings().get("tau"),
         sigma=sigma,
-        groups=groups,
+        groups=groups if isinstance(groups, str) else "none" if groups is None else "mask",
         n_features=smoothed_map.layout.n_features,
         examples=len(margins),
         class_kept=_mean(own.class_kept),
@@ -339,7 +329,7 @@ def _row(
         forecast_own=float(own.overlap_fraction.mean()),
         forecast_plain=float(plain.overlap_fraction.mean()),
         margin=float(margins.mean()),
-        margin_error=float(margins.std()) / math.sqrt(len(margins)) if several else None,
+        margin_error=float(margins.std()) / math.sqrt(len(margins)) if len(margins) > 1 else None,
         seconds=seconds,
     )
 

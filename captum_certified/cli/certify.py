@@ -47,8 +47,8 @@ def add_to(commands: Commands) -> None:
         "--sigma and --radius are in the same units, because the model's normalisation becomes part of the model. To "
         "continue an interrupted run, run the same command again. Under torchrun all processes share the work.",
         epilog="A certificate is about the map of the class that --target names. This class is held fixed at every "
-        "perturbed image, even if the prediction changes there. With --target argmax the map explains, at each noisy "
-        f"copy, the class that is predicted there. {ADVICE}",
+        "perturbed image, also where the prediction changes. With --target argmax the certificate is about the class "
+        f"predicted at each noisy copy, whichever that is. {ADVICE}",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(

@@ -177,7 +177,7 @@ def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
     given += [(option, ",".join(map(str, values))) for option, values in normalisation if values]
     given += [("--method", row.method), ("--sigma", f"{row.sigma:g}"), ("--tau", f"{row.tau:g}")]
     given += [("--sign", arguments.sign)] if arguments.sign != "both" else []
-    given += [("--groups", row.groups), ("--k", arguments.k), ("--radius", f"{arguments.radius:g}")]
+    given += [("--groups", row.groups), ("--k", arguments.k), ("--radius", arguments.radius)]
     given += [("--samples", arguments.samples)]
     values = {name: getattr(arguments, name) for name in _USUAL}
     given += [(f"--{name}", value) for name, value in values.items() if value != _USUAL[name]]

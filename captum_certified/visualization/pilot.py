@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from captum_certified.certify.pilot import Pilot, PilotRow
+from captum_certified.certify.written_numbers import rounded_down
 from captum_certified.visualization.panels import BESIDE, STAYED, STRONG, Panels, literal
 
 __all__ = ["pilot_figure"]
@@ -49,7 +50,9 @@ def pilot_figure(pilot: Pilot) -> tuple[Figure, Panels]:
     for [panel], (method, rows) in zip(axes, methods.items(), strict=True):
         panel.set_title(literal(method), fontsize=10, loc="left")
         _draw_rows(panel, rows, best=pilot.best[method])
-    axes[-1, 0].set_xlabel(f"certified to expect, %\n({pilot.nt_samples} draws, L2 radius {pilot.radius:g})")
+    axes[-1, 0].set_xlabel(
+        f"certified to expect, %\n({pilot.nt_samples} draws, L2 radius {rounded_down(pilot.radius)})"
+    )
     handles = [
         Line2D([], [], marker="o", linestyle="", color=STRONG, label="of the plain map's top set"),
         Line2D([], [], marker="o", linestyle="", color=STAYED, fillstyle="none", label="of the smoothed map's own"),

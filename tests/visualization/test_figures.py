@@ -108,8 +108,8 @@ def test_curves_are_those_of_the_certifier():
         ({"radii": []}, "Expected a radius and a bound, got 0 `radii` and 2 `bounds`"),
         ({"bounds": []}, "Expected a radius and a bound, got 1 `radii` and 0 `bounds`"),
         ({"bounds": ["none"]}, "`bound` to be one of"),
-        ({"attacked": {0.1: [0.5, 0.5]}}, "shares in \\[0, 1\\], one or 1 a radius"),
-        ({"attacked": {0.1: 50}}, "shares in \\[0, 1\\]"),
+        ({"attacked": {0.1: [0.5, 0.5]}}, "fractions in \\[0, 1\\], one or 1 for each radius"),
+        ({"attacked": {0.1: 50}}, "fractions in \\[0, 1\\]"),
     ],
 )
 def test_curves_that_cannot_be_drawn_are_refused(settings, match):
