@@ -637,7 +637,7 @@ def test_conditions_are_printed_once_for_each_kind_of_target():
     argmax = {"setup": {"target": ["argmax"]}, "stdevs": 0.2}
     lines = conditions_of([of, {"error": "broken"}, argmax, of, {"setup": {}, "stdevs": [0.0, 0.2]}])
     assert [line.split()[0] for line in lines] == ["Target,", "It", "Target,"]
-    assert lines[2] == f"{lines[0]} So is input tensor 0, of σ = 0."
+    assert lines[2] == f"{lines[0]} Input tensor 0 is held fixed too, because its σ is 0."
     assert conditions_of([{"error": "broken"}]) == []
 
 

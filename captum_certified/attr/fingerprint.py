@@ -1,8 +1,9 @@
 """The fingerprint of an explanation: its declared settings, and its behaviour at the inputs.
 
 Two maps count as maps of one explanation if and only if their declared settings are equal and their behaviour is alike.
-The behaviour is the plain map and the map of one probe draw, both computed under a seed that is the same for all runs.
-Settings alone do not suffice, because neither weights nor closures show what the code of a model computes.
+The behaviour is two maps: the plain map, of the clean input, and the map of the probe draw, which is one noisy copy of
+the input. Both are computed under a seed that is the same for all runs. Settings alone do not suffice: two models may
+have equal weights and options although their code computes different functions.
 """
 
 import json
@@ -36,7 +37,8 @@ __all__ = [
     "setup_of",
 ]
 
-# In all runs, the seed of the probe draw's noise, and of random methods at the probe draw and the clean input.
+# The same seed in all runs. It makes the noise of the probe draw, and it seeds random methods when they explain the
+# probe draw or the clean input.
 BEHAVIOUR_SEED = derived_seed(0x5EED, 2**31 - 2)
 
 
@@ -101,7 +103,7 @@ def options_of(method: object) -> list[JsonObject]:
 
 
 def setup_of(explainer: Explainer, declared: DeclaredSettings, request: SamplingRequest) -> dict[str, Json]:
-    """Return JSON values that identify the explanation of a call and say how it was computed."""
+    """Return JSON values that identify the explanation that a call computes, and say how it is computed."""
     arguments = {key: _identified(value) for key, value in request.arguments.items() if key != "target"}
     setup = {
         "class": type(explainer).__name__,
@@ -162,7 +164,7 @@ def _stored_tensors(model: nn.Module, state: frozenset[int]) -> list[Tensor]:
 
 
 def _is_option(value: object) -> bool:
-    """Return whether an attribute is an option, unlike a list of hooks or another object."""
+    """Return whether an attribute is an option: a number, a text, ``None``, a tensor, or a list or tuple of these."""
     if isinstance(value, (list, tuple)):
         return all(_is_option(item) for item in value)
     return isinstance(value, (bool, int, float, str, type(None), Tensor))
@@ -178,7 +180,10 @@ def _layer_name(method: object) -> str | None:
 
 
 def _identified(value: Any) -> Any:
-    """Return an argument in the form that is hashed, in which a shared tensor differs from the same tensor unmarked."""
+    """Return an argument in the form that is hashed.
+
+    A tensor marked as :class:`Shared` gets another digest than the same tensor without the mark.
+    """
     if isinstance(value, tuple):
         return tuple(_identified(item) for item in value)
     return ("shared", value.tensor) if isinstance(value, Shared) else value

@@ -28,16 +28,18 @@ def held_fixed(target: Json, stdevs: float | Sequence[float]) -> str:
         )
     else:
         text = f"Target, {arguments} are held fixed at every perturbed input, also where the prediction changes."
-    if still:
-        text += f" So {'is input tensor' if len(still) == 1 else 'are the input tensors'} {', '.join(still)}, of σ = 0."
+    if len(still) == 1:
+        text += f" Input tensor {still[0]} is held fixed too, because its σ is 0."
+    elif still:
+        text += f" Input tensors {', '.join(still)} are held fixed too, because their σ is 0."
     if len({stdev for stdev in several if stdev > 0}) > 1:
         first = next(stdev for stdev in several if stdev > 0)
-        text += f" The radius is the length of the change with each tensor divided by its σ, times {first:g}."
+        text += f" The radius is the L2 length of the change, with each tensor divided by its σ, times {first:g}."
     return text
 
 
 def compared_with(fresh_draws: int | None) -> str:
-    """Name the map at the perturbed input that a statement is about.
+    """Return words for the map that a statement is about, which is a map at the perturbed input.
 
     Example:
         >>> compared_with(None), compared_with(50)[:22]
@@ -52,9 +54,9 @@ def compared_with(fresh_draws: int | None) -> str:
 
 
 def fresh_draws_conditions(fresh_draws: int | None) -> tuple[str, ...]:
-    """Return the condition on the confidence of a statement about fresh draws, or no condition if there are none."""
+    """Return a sentence on the confidence of a statement about fresh draws, or none if ``fresh_draws`` is ``None``."""
     if fresh_draws is None:
         return ()
     return (
-        "It spends an error probability of its own: it does not hold together with other statements from this map.",
+        "The confidence is that of this statement alone, not that it and other statements from this map are all true.",
     )

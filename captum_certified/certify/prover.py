@@ -1,4 +1,4 @@
-"""The prover of certificates: a confidence, a bound, and how many intervals may miss."""
+"""The prover of certificates: a confidence, a bound, and how many intervals may miss the score they are about."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Prover:
         count = resolved_count("k", k, smoothed_map.layout.n_features)
         if smoothed_map.reference is not None and bound.name == "theorem2":
             raise InvalidInputError(
-                "Expected another `bound` for a `reference`, got 'theorem2': it pairs the ranks of one map's own top K."
+                "Expected another `bound` for a `reference`, got 'theorem2': it is only about the map's own top K."
             )
         if not bound.allows_violations:
             return bound, count, 0
@@ -108,7 +108,10 @@ class Prover:
         return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
 
     def by_row(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], NDArray[Scalar]]) -> Tensor:
-        """Return the numbers that a statement gives for every row, at the level of the row."""
+        """Return what ``statement`` computes for each row.
+
+        The level is α, or lower for a row whose draws ended at a look of a sequential run.
+        """
         return torch.from_numpy(by_level(smoothed_map, self.alpha, statement))
 
     def proved(self, smoothed_map: SmoothedMap, radius: float, bound: str, violations: int = 0) -> Proved:
@@ -123,10 +126,10 @@ class Prover:
 
 
 def check_norm(smoothed_map: SmoothedMap) -> None:
-    """Refuse a map whose draws are negative, or without a valid bound on their norm.
+    """Refuse a map with a negative mean, or with no valid bound on the norm of its draws.
 
     Raises:
-        CertificationError: The draws are negative, or no valid bound on their norm is known.
+        CertificationError: A mean is negative, or no valid bound on their norm is known.
     """
     refusal = norm_refusal(smoothed_map)
     if refusal is not None:
@@ -138,7 +141,7 @@ def check_draws(n_samples: int, *, of: str = "") -> None:
 
     Args:
         n_samples: Number of draws.
-        of: The name of the argument, for the message.
+        of: Words before "at least 2 draws" in the message, such as "`nt_samples` of ".
 
     Raises:
         CertificationError: There are fewer than two draws.

@@ -1,4 +1,4 @@
-"""Figure 5 and Appendix D.1: training losses against attacks on explanations, on MNIST."""
+"""Figure 5 and Appendix D.1: how well training with each loss protects explanations from attacks, on MNIST."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence

@@ -36,12 +36,12 @@ class ExampleFiles:
 
     @property
     def stem(self) -> Path:
-        """Path of the files without a suffix."""
+        """The path that the files share, without a suffix."""
         return self.folder / self.name
 
     @property
     def checkpoint(self) -> Path:
-        """Path of the file with the map of the first draws and the settings of sampling."""
+        """Path of the checkpoint, which holds the map of the draws made so far, the first draws, and their settings."""
         return self.folder / f"{self.name}.checkpoint"
 
     def write_result(self, certificate: Certificate, inputs: Tensor | tuple[Tensor, ...], notes: JsonObject) -> None:
@@ -63,7 +63,8 @@ class ExampleFiles:
         """Read the map of the first draws, and their settings.
 
         Args:
-            blocks: All blocks of the run. The draws of the map must be the first of these blocks.
+            blocks: The ranges of draws into which the run is divided, in order. The draws of the map must be exactly
+                the first one or more of these blocks.
 
         Raises:
             FileFormatError: The file is corrupt, or the draws of the map are not whole blocks.
@@ -86,7 +87,10 @@ class ExampleFiles:
 
 
 def leftovers(folder: Path) -> dict[str, list[Path]]:
-    """Return the temporary files that killed processes left behind, by the names of their examples."""
+    """Return the temporary files left behind by processes that were killed.
+
+    They are listed by the names, without suffix, of the files that they were to become.
+    """
     found: dict[str, list[Path]] = {}
     for path in folder.iterdir():
         match = _TEMPORARY.fullmatch(path.name)

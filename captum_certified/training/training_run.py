@@ -69,7 +69,8 @@ class TrainingRun:
         self.seed = fresh_seed() if self.given_seed is None else self.given_seed
         first = next(self.model.parameters(), None)
         if first is None:
-            raise InvalidInputError(f"Expected `model` to have parameters, got {type(self.model).__name__} without.")
+            kind = type(self.model).__name__
+            raise InvalidInputError(f"Expected `model` to have parameters, got {kind} without parameters.")
         self.device, self.dtype = first.device, first.dtype
         # These are recorded now, because the scheduler changes settings during training.
         self.optimizer_settings = optimizer_settings(self.optimizer)
@@ -216,7 +217,7 @@ def loss_settings(loss: Loss) -> str:
 
 
 def layer_name(loss: Loss, model: nn.Module) -> str | None:
-    """Return the name, within the model, of the layer that the loss explains; ``None`` if the loss has no layer."""
+    """Return the name, within the model, of ``loss.layer``; ``None`` without a layer or if it is not in the model."""
     layer = getattr(loss, "layer", None)
     return next((name for name, module in model.named_modules() if module is layer), None)
 

@@ -1,4 +1,7 @@
-"""Titles, legends and notes of figures of top-K certificates: how much of which set survives, and cautions."""
+"""Titles, legends and notes for figures of top-K certificates.
+
+They name the certified set of features, and say how much of it survives and what to be careful about.
+"""
 
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down
@@ -17,7 +20,7 @@ def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
     Args:
         certificate: A certificate about any set of features.
         row: Number of the example.
-        named: How many of the features are certified by name.
+        named: How many features are certified one by one, so that it is known which of them stay.
     """
     size, k = f"‖δ‖₂ ≤ {rounded_down(certificate.radius)}", certificate.k
     nothing, percent = int(certificate.overlap[row]) == 0, _percent(certificate, row)
@@ -65,7 +68,10 @@ def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> s
 
 
 def brief_cautions(certificate: TopKCertificate) -> list[str]:
-    """Return one line for each caution, with the numbers (from 1) of its examples if there are several examples."""
+    """Return one line for each caution.
+
+    If the certificate has several examples, the line lists those that the caution is about, numbered from 1.
+    """
     rows_of: dict[str, list[int]] = {}
     rows = len(certificate.map)
     for row in range(rows):

@@ -169,7 +169,7 @@ def test_certificates_about_fresh_draws_state_it(kind):
     ]
     exact, fresh = statement(radius=0.0), statement(radius=0.0, fresh_draws=50)
     chosen = "of 50 fresh draws at any one perturbed input chosen without seeing those draws"
-    own = "It spends an error probability of its own: it does not hold together with other statements from this map."
+    own = "The confidence is that of this statement alone, not that it and other statements from this map are all true."
     assert "the exact smoothed map" in exact.summaries()[0]
     assert "fresh" not in repr(exact)
     assert exact.conditions == (FIXED,)
@@ -186,12 +186,12 @@ def test_certificates_state_that_inputs_without_noise_are_held_fixed():
         smoothed_map = SmoothedMap.from_counts(maps, n_samples=1000, stdevs=stdevs)
         return Certifier().top_k(smoothed_map, k=1, radius=0.0).held_fixed.removeprefix(FIXED)
 
-    weighed = " The radius is the length of the change with each tensor divided by its σ, times 0.2."
+    weighed = " The radius is the L2 length of the change, with each tensor divided by its σ, times 0.2."
     assert of(0.2, 0.2) == ""
-    assert of(0.0, 0.2) == " So is input tensor 0, of σ = 0."
-    assert of(0.2, 0.0, 0.0) == " So are the input tensors 1, 2, of σ = 0."
+    assert of(0.0, 0.2) == " Input tensor 0 is held fixed too, because its σ is 0."
+    assert of(0.2, 0.0, 0.0) == " Input tensors 1, 2 are held fixed too, because their σ is 0."
     assert of(0.2, 0.4) == weighed
-    assert of(0.0, 0.2, 0.4) == " So is input tensor 0, of σ = 0." + weighed
+    assert of(0.0, 0.2, 0.4) == " Input tensor 0 is held fixed too, because its σ is 0." + weighed
 
 
 def test_repr_of_rank():
