@@ -35,7 +35,7 @@ class Certificate(ABC):
 
     The statement about each example is wrong with probability at most 1 − ``confidence`` over the noise that was drawn.
     A certificate compares the smoothed map that was computed with the exact smoothed map at the perturbed input. With
-    ``fresh_draws`` it compares with a map sampled at one perturbed input, which must be chosen without seeing those
+    ``fresh_draws`` it compares with a map sampled at one perturbed input, which must be chosen without seeing the fresh
     draws. A certificate does not tell how well the map explains the model.
 
     Attributes:
@@ -43,7 +43,7 @@ class Certificate(ABC):
         at_radius: L2 size ρ of the perturbation, in the units of the input.
         confidence: The statement about each example holds with at least this probability, over the draws.
         bound: Name of the bound that proves the statement.
-        violations: How many intervals were allowed to miss.
+        violations: How many intervals were allowed to miss their scores.
     """
 
     kind: ClassVar[str]
@@ -56,7 +56,7 @@ class Certificate(ABC):
 
     @property
     def radius(self) -> Any:
-        """L2 size ρ of the perturbation; in a selection certificate the largest ρ for each feature."""
+        """L2 size ρ of the perturbation; in a selection certificate the largest ρ for each decision."""
         return self.at_radius
 
     @property
@@ -105,7 +105,7 @@ class Certificate(ABC):
         return f"L2 radius={radius}, confidence={confidence}, bound={self.bound!r}{allowed}"
 
     def _too_few_draws(self, row: int, *, of_counts: bool = False) -> str:
-        """Return the sentence of :func:`too_few_draws` about an example after a semicolon, or an empty text."""
+        """Return "; " and the sentence of :func:`too_few_draws` about an example, or an empty string."""
         sentence = too_few_draws(
             self.bound,
             n_samples=int(self.n_samples[row]),
@@ -160,8 +160,8 @@ class Certificate(ABC):
         Returns:
             Columns ``example``, ``feature`` and ``mean``, and columns that depend on the kind of certificate. Most
             kinds have ``lower`` and ``upper``, which bound the exact score at every perturbed input; with
-            ``fresh_draws`` they bound the score of the map of fresh draws. These statements about named features allow
-            no violations. For each example they hold together with the certificate's confidence.
+            ``fresh_draws`` they bound the score of the map of fresh draws. These statements allow no violations. With a
+            probability of at least ``confidence`` all statements about one example are true.
 
         Raises:
             InvalidInputError: The number of names is not n.
@@ -172,7 +172,7 @@ class Certificate(ABC):
         return pd.DataFrame(self.columns(feature_names=feature_names))
 
     def to_csv(self, path: str | os.PathLike[str], *, feature_names: Sequence[str] | None = None) -> None:
-        """Write the rows of :meth:`to_frame` as a CSV file, whole or not at all. This does not need pandas.
+        """Atomically write the table of :meth:`to_frame` as a CSV file. pandas is not needed.
 
         Raises:
             InvalidInputError: The number of names is not n.
@@ -205,7 +205,7 @@ class Certificate(ABC):
     # -- on disk -------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the certificate and its map as a compressed npz archive, whole or not at all."""
+        """Atomically write the certificate and its map as a compressed npz archive."""
         header, arrays = parts_of(self.map)
         scalars = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "map"}
         tensors = {name: scalars.pop(name) for name in self._tensors()}
@@ -219,7 +219,7 @@ class Certificate(ABC):
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> "Certificate":
-        """Read a certificate, of whatever kind, from a file that :meth:`save` wrote. No code in the file is executed.
+        """Read a certificate of any kind from a file that :meth:`save` wrote. No code in the file is executed.
 
         Raises:
             FileFormatError: The file is corrupt, truncated, or of a newer version.

@@ -1,4 +1,4 @@
-"""The certifier: samples a map, or takes a map that was sampled before, and certifies it."""
+"""The certifier, which certifies a smoothed map that it samples itself or that was sampled before."""
 
 import contextlib
 from collections.abc import Sequence
@@ -32,31 +32,31 @@ class Certifier:
     """Certifies smoothed attributions.
 
     Sampling is the only expensive step. :meth:`certify` samples and certifies. The other methods certify the map of a
-    certificate, or a map from ``sample``, and need no new draws. They certify each example of a sequential run at the
-    level of the look at which the example stopped.
+    certificate, or a map from ``sample``, and need no new draws. After a sequential run they certify each example
+    with the error probability of the interim look at which sampling of the example stopped.
 
-    A certificate holds for the target, the baselines and the further arguments that were given. They are held fixed at
-    every perturbed input, even if the prediction changes there. With ``target="argmax"`` each noisy copy is explained
-    for the class that is predicted at this copy.
+    A certificate holds for the given target, baselines and further arguments, which are the same at every perturbed
+    input, even if the prediction changes there. With ``target="argmax"`` each noisy copy is explained for the class
+    that is predicted at this copy.
 
     Every method raises :class:`InvalidInputError` if an argument is invalid, and :class:`CertificationError` if the
     bound does not apply to the map or the guarantee would be unsound.
 
     With ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
-    together with the confidence. Some statements spend an error probability of their own and do not hold together with
-    others. These are statements about ``fresh_draws``, the statements of :meth:`region`, those of :meth:`distance`
-    unless the bound is ``"spectral"``, and those of :meth:`median_rank` unless it is ``"theorem2"`` or ``"hoeffding"``.
+    together: with a probability of at least ``confidence`` all of them are true. Exceptions have a separate error
+    probability: statements about ``fresh_draws``, of :meth:`region`, of :meth:`distance` unless ``bound="spectral"``,
+    and of :meth:`median_rank` unless ``bound`` is ``"theorem2"`` or ``"hoeffding"``.
 
     Args:
         attribution_method: A smoothed attribution; needed by :meth:`certify` only.
         confidence: In (0, 1). A certificate holds for each example with at least this probability, over the draws.
-        bound: ``"theorem2"``: exactly the paper. ``"hoeffding"``: the same interval, the sharp pairing.
+        bound: ``"theorem2"``: exactly as in the paper. ``"hoeffding"``: the paper's intervals, with sharper overlaps.
             ``"clopper_pearson"``: exact intervals for 0/1 maps. ``"kl"``: Chernoff–Hoeffding intervals.
-            ``"empirical_bernstein"``: intervals from the variance of the draws. ``"spectral"``: from the covariance of
-            the draws. ``"best"``: the better of the sharpest intervals and the spectral bound, each at half the level;
-            the intervals alone for a map without a covariance.
-        violations: How many intervals may miss in statements about overlap *counts*: an int is a number, a float
-            a fraction of K, ``"auto"`` ⌊K/200⌋. Always 0 for ``theorem2`` and for claims about named features.
+            ``"empirical_bernstein"``: intervals from the variance of the draws. ``"spectral"``: a bound from the
+            covariance of the draws. ``"best"``: the better of the sharpest intervals and the spectral bound, each with
+            half the error probability; the intervals alone for a map without a covariance.
+        violations: How many intervals may miss their scores in statements about overlap *counts*: an int is a number,
+            a float a fraction of K, ``"auto"`` ⌊K/200⌋. Always 0 for ``theorem2`` and for claims about single features.
 
     Example:
         >>> import torch
@@ -119,28 +119,29 @@ class Certifier:
         Args:
             inputs: Tensor of shape (N, …), or a tuple of such tensors.
             k: Size K of the top set: an int is a number of features, a float a fraction of all features, rounded up.
-            radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``. With a tuple of ``stdevs`` it is
-                ‖δ/σ‖₂ times the first positive σ.
-            nt_samples: Number of draws, at least 2; with ``overlap`` the most draws.
+            radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``. With a tuple of ``stdevs`` the size
+                of a perturbation δ is ‖δ/σ‖₂ times the first positive σ.
+            nt_samples: Number of draws of each example, at least 2; with ``overlap`` the largest number.
             stdevs: Standard deviation of the noise, in the units of ``inputs``.
-            nt_samples_batch_size: Draws computed together; by default as many as keep a pass at 64 rows or fewer.
+            nt_samples_batch_size: Draws in a forward pass; by default the largest number that gives at most 64 rows.
             groups: Groups of entries that form one feature; see :meth:`SmoothedAttribution.attribute`.
             covariance: Whether to take the covariance of the draws, which spectral certificates need. ``"auto"`` takes
                 it if one block of draws of all examples fits into 1 GB, and warns otherwise.
-            region: A region, or several by name, whose share of every draw is recorded for :meth:`region`.
-            overlap: Certify sequentially: look after 1, 2, 4, … blocks of draws and after the last draw, and stop
-                sampling an example once this overlap is certified or out of reach. An int is a number of features, a
-                float a fraction of K, rounded up. Every certificate from look j, also a later one from the map, has the
-                level α/(j(j+1)), so that looking costs no confidence.
+            region: The mask of a region, or a dictionary of masks, to certify later by :meth:`region`.
+            overlap: Certify sequentially, at interim looks after 1, 2, 4, … blocks of draws and after the last draw.
+                Stop sampling an example once this overlap is certified or out of reach. An int is a number of features,
+                a float a fraction of K, rounded up. An example that stops at look j is certified with the error
+                probability (1 − ``confidence``)/(j(j+1)), now and in all later certificates from the map, so that the
+                looks do not lower the confidence.
             reference: Certify how many features of this set stay in the top K; see :meth:`top_k`.
-            attribution_kwargs: Arguments of the wrapped method whose names :meth:`certify` uses itself.
+            attribution_kwargs: Arguments of the wrapped method whose names are also arguments of :meth:`certify`.
             seed: Seed of the noise; ``None`` draws a fresh seed and records it.
             show_progress: Show a progress bar on stderr, and a forecast after the first look.
             **kwargs: Arguments of the wrapped method, such as ``target``.
 
         Returns:
-            The certificate of all examples. Its ``map`` can be certified for any other k, radius or kind. With
-            ``overlap``, ``stopped`` tells why the draws of each example ended, and ``n_samples`` after how many.
+            One certificate for all examples. Its ``map`` can be certified again, for another k, radius or kind. With
+            ``overlap``, ``stopped`` tells why sampling of each example stopped, and ``n_samples`` after how many draws.
 
         Example:
             >>> import torch
@@ -180,7 +181,7 @@ class Certifier:
         if overlap is not None:
             return warned(certify_in_looks(self.prover, run, goal))
         with contextlib.closing(run.maps()) as maps:
-            for [smoothed_map] in maps:  # stop at the first map, before all draws are made, if no bound applies
+            for [smoothed_map] in maps:  # raises after the first block of draws if no bound applies
                 self.check(smoothed_map, k=k)
         return warned(self.top_k(smoothed_map, k=k, radius=radius, reference=reference))
 
@@ -193,18 +194,18 @@ class Certifier:
         fresh_draws: int | None = None,
         reference: Reference = None,
     ) -> TopKCertificate:
-        """Certify how much of the top K of a map survives.
+        """Certify how much of the top K of a map survives every perturbation of L2 size ``radius``.
 
         Args:
             smoothed_map: A map, for instance ``certificate.map``.
             k: Size K of the top set.
             radius: L2 size ρ ≥ 0 of the perturbation.
-            fresh_draws: Compare with a map of so many fresh draws at the perturbed input, not with the exact map. The
+            fresh_draws: Compare with a map of this many fresh draws at the perturbed input, not with the exact map. The
                 statement is weaker, and allows no violations. The perturbed input must be chosen without seeing the
                 fresh draws. The statement does not hold together with other statements.
             reference: The features whose stay in the top K is certified: the map's own top K for ``None``, the positive
                 entries among the top K of the plain attribution for ``"plain"``, or a boolean mask structured like the
-                map, first dimension 1 or N. It is not recomputed at the perturbed input.
+                map, first dimension 1 or N. This set is not recomputed at the perturbed input.
         """
         return certify_top_k(
             self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws, reference=reference
@@ -213,7 +214,7 @@ class Certifier:
     def top_k_curve(
         self, smoothed_map: SmoothedMap, *, k: float, radii: Sequence[float] | Tensor, reference: Reference = None
     ) -> Tensor:
-        """Certify overlaps at several radii from one map. For each example they hold together.
+        """Certify overlaps at several radii from one map. All overlaps of one example hold together.
 
         Args:
             smoothed_map: A map.
@@ -227,7 +228,7 @@ class Certifier:
         return certified_curve(self.prover, smoothed_map, k=k, radii=radii, reference=reference)
 
     def rank(self, smoothed_map: SmoothedMap, *, radius: float, fresh_draws: int | None = None) -> RankCertificate:
-        """Certify the worst rank that each feature can have. For each example all ranks hold together.
+        """Certify the worst rank that each feature can have. All ranks of one example hold together.
 
         Args:
             smoothed_map: A map.
@@ -243,7 +244,7 @@ class Certifier:
             smoothed_map: A map.
             k: Size K of the top set.
             overlap: Overlap to certify: an int is a number of features, a float a fraction of K.
-            reference: As in :meth:`top_k`; a fraction is then one of K, or of the set where that is smaller.
+            reference: As in :meth:`top_k`. For a set of L features, a float ``overlap`` is a fraction of min(K, L).
 
         Returns:
             The supremum of the radii at which :meth:`top_k` certifies the overlap, rounded down by 1 in 10⁹, in the
@@ -269,7 +270,7 @@ class Certifier:
     def selection(self, smoothed_map: SmoothedMap, *, radius: float) -> SelectionCertificate:
         """Certify for each feature whether most noisy copies select it. Abstain where nothing is proved.
 
-        For each example all decisions hold together, at all radii.
+        All decisions about one example hold together, at all radii.
 
         Args:
             smoothed_map: A map of zeros and ones.
@@ -278,20 +279,20 @@ class Certifier:
         return certify_selection(self.prover, smoothed_map, radius=radius)
 
     def region(self, smoothed_map: SmoothedMap, *, name: str | None = None, radius: float) -> RegionCertificate:
-        """Certify the mean share of a noisy copy's saliency that stays in a region given when the map was sampled.
+        """Certify the fraction of the saliency that stays in a region, on average over noisy copies.
 
-        The certificate is the largest of three bounds, whatever the ``bound`` of the certifier. The certificate of one
-        region holds with the certifier's confidence. Certificates of several regions do not hold together.
+        The certified fraction is the largest of three lower bounds; the ``bound`` of the certifier has no effect. The
+        certificate of one region holds with the certifier's confidence. Those of several regions do not hold together.
 
         Args:
             smoothed_map: A map sampled with ``region``.
-            name: Name of the region, if several were given.
+            name: Name of the region. It can be left out if the map has only one region.
             radius: L2 size ρ ≥ 0 of the perturbation.
         """
         return certify_region(self.prover, smoothed_map, name=name, radius=radius)
 
     def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
-        """Certify the distance that the whole map can move, and its cosine similarity with the present map.
+        """Bound the distance and the cosine similarity between this map and the exact map at any perturbed input.
 
         The certificate spends the whole error probability, so it holds together with other statements only under
         ``"spectral"``.
@@ -308,7 +309,7 @@ class Certifier:
     def forecast(
         self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int, reference: Reference = None
     ) -> Tensor:
-        """Return the overlaps, shape (N,), to expect from more draws if the present means are exact; no certificate.
+        """Forecast the overlaps from more draws, shape (N,), as if the present means were exact. This proves nothing.
 
         Args:
             smoothed_map: A map, for instance of a few hundred draws.
@@ -320,7 +321,7 @@ class Certifier:
         return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius, reference=reference).overlap
 
     def check(self, smoothed_map: SmoothedMap, *, k: float) -> None:
-        """Refuse a map whose top K cannot be certified, however many draws follow.
+        """Raise an error if the top K of a map cannot be certified, however many draws follow.
 
         Args:
             smoothed_map: A map of some of the draws.
@@ -345,5 +346,5 @@ class Certifier:
 
     @property
     def prover(self) -> Prover:
-        """Confidence, bound and violations, which prove the certificates."""
+        """The prover, which has the confidence, the bound and the violations of this certifier."""
         return Prover(self.confidence, self.bound, self.violations)

@@ -15,7 +15,7 @@ __all__ = ["feature_names_of", "feature_ranks", "score_range", "top_k_radii"]
 
 
 def feature_names_of(layout: FeatureLayout) -> list[str]:
-    """Name each feature by its position in the map, after the number of its tensor in a tuple, or by its group."""
+    """Name each feature by its group number, or by its position: the tensor number for a tuple, then the indices."""
     if layout.group_ids is not None:
         return [str(group) for group in range(layout.n_features)]
     return [
@@ -28,7 +28,7 @@ def feature_names_of(layout: FeatureLayout) -> list[str]:
 def score_range(
     smoothed_map: SmoothedMap, bound: str, radius: float, alpha: float, fresh_draws: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return bounds on the exact scores within the radius, or on the scores of fresh draws, each of shape (N, n)."""
+    """Return lower and upper bounds on exact scores within the radius, or on scores of fresh draws, shape (N, n)."""
     named, ratio = bound_named(bound, smoothed_map), radius / smoothed_map.sigma
 
     def ends(part: SmoothedMap, level: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The sentence of a certificate that certifies nothing because every map would need more draws."""
+"""The sentence in a certificate that certifies nothing, because no map of so few draws can be certified."""
 
 import math
 
@@ -30,9 +30,9 @@ def too_few_draws(
     violations: int = 0,
     of_counts: bool = False,
 ) -> str | None:
-    """Return a sentence that no map of so few draws can be certified, or ``None`` if some map can.
+    """Return a sentence if no map of so few draws can be certified, or ``None`` if some map can.
 
-    The sentence depends on no draw. A new run with the number of draws that the sentence names is therefore valid.
+    The sentence does not depend on the draws. A new run with the number of draws that it names is therefore valid.
 
     Args:
         bound: Name of the bound.
@@ -40,8 +40,8 @@ def too_few_draws(
         n_features: Number n of features.
         ratio: ρ/σ.
         level: Probability that a statement about the example may fail.
-        violations: How many intervals may miss.
-        of_counts: Whether the statement is an overlap. An overlap is at least 2K − n without any draw.
+        violations: How many intervals may miss their scores.
+        of_counts: Whether the statement is about an overlap, which is at least 2K − n without any draws.
 
     Example:
         >>> too_few_draws("best", n_samples=10, n_features=150528, ratio=0.5, level=0.05)[19:]

@@ -13,17 +13,17 @@ __all__ = ["Forecast", "forecast_of_looks"]
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Overlap and time to expect from the draws that are left.
+    """The overlap to expect from all draws, and the time for the draws that are left.
 
     Attributes:
         draws: Draws so far.
         most_draws: The largest number of draws.
-        least: Smallest fraction of the top set that any row is expected to keep at ``most_draws``.
-        most: Largest such fraction.
+        least: Smallest fraction of the top set that any example is expected to keep at ``most_draws``.
+        most: Largest fraction of the top set that any example is expected to keep at ``most_draws``.
         seconds_left: Time for the draws that are left.
         asked: The fraction that was asked for; ``None`` if the number of draws is fixed.
-        draws_left: Draws that all rows together still need; ``None`` if unknown.
-        at_most: Whether the time is an upper limit.
+        draws_left: Draws that all examples together still need; ``None`` if unknown.
+        at_most: Whether ``seconds_left`` is an upper limit.
     """
 
     draws: int
@@ -47,13 +47,13 @@ class Forecast:
 def forecast_of_looks(smoothed_map: SmoothedMap, rule: StoppingRule, *, seconds: float, rows: int) -> Forecast:
     """Forecast the rest of a sequential run after its first look.
 
-    Each row is expected to stop at the first look at which the forecast reaches the overlap that was asked for.
+    Each example is expected to stop at the first look at which its forecast reaches the overlap that was asked for.
 
     Args:
-        smoothed_map: The rows that are still running.
+        smoothed_map: The map of the examples that are still running.
         rule: The stopping rule.
         seconds: How long the draws so far took.
-        rows: How many rows were sampled so far.
+        rows: How many examples were sampled so far.
     """
     draws, asked, most = rule.sizes[0], rule.asked_overlaps(smoothed_map), rule.most_overlaps(smoothed_map).double()
     needed = torch.full_like(smoothed_map.n_samples, rule.sizes[-1])

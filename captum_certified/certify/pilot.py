@@ -1,7 +1,6 @@
-"""The pilot: a few draws for many settings, and a table that says which setting is worth a certificate.
+"""The pilot, which tries many settings with few draws each, and tabulates which setting is worth a certificate.
 
-A pilot proves nothing. It chooses the settings, on inputs and seeds of its own, so that a certificate with these
-settings on a fresh seed is valid.
+A pilot proves nothing. It has its own seed, so a later certificate with the chosen settings and another seed is valid.
 """
 
 import json
@@ -31,31 +30,33 @@ from captum_certified.randomness import derived_seed, fresh_seed
 __all__ = ["Pilot", "PilotRow", "pilot"]
 
 _FEWEST = 256
-_SEEN = 0.5  # settings under which fewer noisy copies keep the class are chosen only if there are no others
+_SEEN = 0.5  # a row with a smaller `class_kept` is chosen only if its method has no other row
 
 
 @dataclass(frozen=True, kw_only=True)
 class PilotRow:
-    """One setting of a pilot: means over its examples.
+    """The results of one setting, as means over the examples of the pilot.
 
     Attributes:
         method: Class of the explained method, with the classes it wraps.
         map: Class of the smoothed attribution.
         tau: Fraction of features that are salient in a draw; ``None`` for a map without such a fraction.
         sigma: Standard deviation of the noise.
-        groups: Name of the groups; ``"none"`` or ``"mask"`` where they have no name.
+        groups: The ``groups`` if they are a string; ``"none"`` without groups, ``"mask"`` for a mask.
         n_features: Number n of features.
         examples: Number of examples.
-        class_kept: Fraction of noisy copies that keep the predicted class; ``None`` if outputs are no classes.
-        plain_overlap: Fraction of the smoothed map's top K that is in the plain map's.
-        chance: Overlap fraction with the plain map's top K of a top K chosen by chance.
-        brightness: The same for the brightest features; ``None`` if the map is not structured like the input.
-        randomised: The same for the method on re-initialised weights; ``None`` if these cannot be replaced.
-        forecast_own: Certified fraction of the map's own top K to expect at the asked number of draws.
-        forecast_plain: Certified fraction of the plain map's top K to expect.
-        margin: ``forecast_plain`` minus the largest of the three, mean of the examples' margins.
+        class_kept: Fraction of noisy copies that keep the predicted class; ``None`` if the outputs are no class scores.
+        plain_overlap: Fraction of the smoothed map's top K that is in the plain map's top K.
+        chance: Fraction of the plain map's top K in a random top K.
+        brightness: Fraction of the plain map's top K among the K brightest features; ``None`` if the map is not
+            structured like the input.
+        randomised: Fraction of the plain map's top K in the top K under random weights; ``None`` if the weights cannot
+            be replaced.
+        forecast_own: Forecast of the certified fraction of the map's own top K, from ``nt_samples`` draws.
+        forecast_plain: Forecast of the certified fraction of the plain map's top K, from ``nt_samples`` draws.
+        margin: ``forecast_plain`` minus the largest of ``chance``, ``brightness`` and ``randomised`` in each example.
         margin_error: Standard error of ``margin`` over the examples; ``None`` for one example.
-        seconds: Seconds for each example at the asked number of draws, by the pace of the pilot.
+        seconds: Estimated seconds for ``nt_samples`` draws of one example.
     """
 
     method: str
@@ -78,13 +79,13 @@ class PilotRow:
 
     @property
     def is_seen(self) -> bool:
-        """Whether at least half of the noisy copies keep the predicted class, or outputs are no classes."""
+        """Whether at least half of the noisy copies keep the predicted class, or the outputs are no class scores."""
         return self.class_kept is None or self.class_kept >= _SEEN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pilot:
-    """A table of settings, which proves nothing.
+    """The table of a pilot, with one row for each setting. It proves nothing.
 
     Attributes:
         rows: The settings.
@@ -104,9 +105,9 @@ class Pilot:
 
     @property
     def best(self) -> dict[str, PilotRow]:
-        """The row with the largest margin for every method, among the rows under which the model still sees the input.
+        """The row of every method with the largest margin, among rows with ``is_seen`` if the method has such rows.
 
-        Methods have different plain maps, so their rows are shown side by side and are no ranking of methods.
+        Methods have different plain maps, so their margins do not rank the methods.
         """
         chosen: dict[str, PilotRow] = {}
         for row in self.rows:
@@ -117,7 +118,7 @@ class Pilot:
 
     @property
     def verdict(self) -> str:
-        """What the table says, in one sentence."""
+        """What the table says, and what to do next."""
         best = list(self.best.values())
         hopeful = [row for row in best if row.margin > 0]
         if hopeful:
@@ -136,7 +137,7 @@ class Pilot:
         )
 
     def __repr__(self) -> str:
-        """Return the table, the best row of every method marked by *."""
+        """Return the table, with ``*`` before the best row of every method."""
         best = list(self.best.values())
         head = ("", "method", "tau", "sigma", "groups", "class kept", "plain overlap", *_COMPARED, "own", "plain")
         cells: list[tuple[str, ...]] = [(*head, "margin", "s/example")]
@@ -209,13 +210,13 @@ def pilot(
     on_row: Callable[[PilotRow], None] | None = None,
     **kwargs: Any,
 ) -> Pilot:
-    """Try settings on a few examples, and forecast what each would certify. A pilot proves nothing.
+    """Try settings on a few examples, and forecast what each setting would certify. A pilot proves nothing.
 
-    Give examples other than those to certify, or at least another seed: what is chosen by looking at draws voids the
-    certificates of these draws.
+    Certify later with another seed, if possible on other examples. A certificate is invalid if its settings were chosen
+    by looking at its draws.
 
     Args:
-        explainers: Smoothed attributions. Those around one method object share every draw.
+        explainers: Smoothed attributions. Attributions with the same method object and ``sign`` share every draw.
         inputs: Tensor of shape (N, …), or a tuple of such tensors.
         k: Size of the top set: an int is a number of features, a float a fraction of all features.
         radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``.
@@ -227,13 +228,13 @@ def pilot(
         confidence: Confidence of the certificates to forecast.
         bound: Bound of the certificates to forecast.
         nt_samples_batch_size: Draws computed together.
-        seed: Seed of the pilot; every σ and every groups have a seed derived from it. ``None`` draws a fresh one.
+        seed: Seed from which every setting derives its own seed. ``None`` draws a fresh seed.
         show_progress: Show a progress bar on stderr.
         on_row: Called with every row as soon as it is known.
         **kwargs: Arguments of the wrapped methods.
 
     Returns:
-        One row for every explainer, σ and groups.
+        A table with one row for every combination of explainer, σ and groups.
 
     Raises:
         InvalidInputError: An argument is invalid.
@@ -278,7 +279,7 @@ def pilot(
             begun = time.perf_counter()
             run = SamplingRun(SamplingRequest.checked(together, inputs, call), on_pass=partial(advance_progress, bar))
             maps = run.last()
-            # Explainers that share the draws share the time.
+            # The explainers share these draws, so every one of their rows shows the whole time.
             seconds = (time.perf_counter() - begun) / len(maps[0]) * nt_samples / samples
             for explainer, smoothed_map in zip(together, maps, strict=True):
                 certificate = certifier.top_k(smoothed_map.as_if_of(nt_samples), k=goal.k, radius=goal.radius)
@@ -291,7 +292,7 @@ def pilot(
 
 
 def _by_method(explainers: Sequence[SmoothedAttribution]) -> list[list[SmoothedAttribution]]:
-    """Return the explainers around each method object, in their order."""
+    """Group the explainers by their method object and sign, in their order."""
     together: dict[tuple[int, str], list[SmoothedAttribution]] = {}
     for explainer in explainers:
         together.setdefault((id(explainer.attribution_method), explainer.sign), []).append(explainer)

@@ -1,4 +1,4 @@
-"""The prover of certificates: a confidence, a bound, and how many intervals may miss the score they are about."""
+"""The prover of certificates: a confidence, a bound, and how many intervals may miss their scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 fea
 
 
 class Proved(TypedDict):
-    """The fields of every certificate."""
+    """The fields that all kinds of certificates have."""
 
     map: SmoothedMap
     at_radius: float
@@ -57,7 +57,7 @@ class Prover:
         return 1 - self.confidence
 
     def prepared(self, smoothed_map: SmoothedMap, k: float) -> tuple[Bound, int, int]:
-        """Return the bound for a map, K as a number of features, and how many intervals may miss.
+        """Return the bound for a map, K as a number of features, and how many intervals may miss their scores.
 
         Raises:
             InvalidInputError: There are fewer than K features, or more than K violations are allowed.
@@ -90,7 +90,7 @@ class Prover:
 
     @staticmethod
     def check_map(smoothed_map: SmoothedMap) -> None:
-        """Refuse anything but a map of at least two noisy draws.
+        """Raise an error unless the argument is a map of at least two noisy draws.
 
         Raises:
             InvalidInputError: ``smoothed_map`` is not a SmoothedMap.
@@ -108,14 +108,14 @@ class Prover:
         return checked_number("radius", radius, at_least=0) / smoothed_map.sigma
 
     def by_row(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], NDArray[Scalar]]) -> Tensor:
-        """Return what ``statement`` computes for each row.
+        """Return what ``statement`` computes for each example.
 
-        The level is α, or lower for a row whose draws ended at a look of a sequential run.
+        The level is α, or lower for an example that a sequential run stopped at an interim look.
         """
         return torch.from_numpy(by_level(smoothed_map, self.alpha, statement))
 
     def proved(self, smoothed_map: SmoothedMap, radius: float, bound: str, violations: int = 0) -> Proved:
-        """Return the fields of every certificate."""
+        """Return the fields that all kinds of certificates have."""
         return {
             "map": smoothed_map,
             "at_radius": float(radius),
@@ -129,7 +129,7 @@ def check_norm(smoothed_map: SmoothedMap) -> None:
     """Refuse a map with a negative mean, or with no valid bound on the norm of its draws.
 
     Raises:
-        CertificationError: A mean is negative, or no valid bound on their norm is known.
+        CertificationError: A mean is negative, or no valid bound on the norm of the draws is known.
     """
     refusal = norm_refusal(smoothed_map)
     if refusal is not None:
@@ -137,7 +137,7 @@ def check_norm(smoothed_map: SmoothedMap) -> None:
 
 
 def check_draws(n_samples: int, *, of: str = "") -> None:
-    """Refuse a single draw.
+    """Raise an error if there are fewer than two draws.
 
     Args:
         n_samples: Number of draws.

@@ -21,18 +21,18 @@ from captum_certified.storage import Json
 __all__ = ["THEOREM3", "RankCertificate", "certify_median_ranks", "certify_ranks"]
 
 THEOREM3 = "theorem3"  # the bound of Certifier.median_rank
-_AS_PRINTED = frozenset({"theorem2", THEOREM3})
+_AS_PRINTED = frozenset({"theorem2", THEOREM3})  # their ranks are the numbers of Definition 3.1
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RankCertificate(Certificate):
     """The worst rank that each feature can have in the exact smoothed map.
 
-    For each example all ranks hold together.
+    All ranks of one example hold together.
 
     Attributes:
         fresh_draws: ``None`` for a statement about the exact map at every perturbed input. A number for a statement
-            about a map of so many fresh draws, at one perturbed input chosen without seeing these draws.
+            about a map of this many fresh draws, at one perturbed input chosen without seeing these draws.
         feature_rank: Certified rank of each feature, int64, shape (N, n).
     """
 
@@ -45,7 +45,7 @@ class RankCertificate(Certificate):
     def rank(self) -> Tensor | tuple[Tensor, ...]:
         """Certified rank of every entry, structured like ``map.mean``; n + 1 means that nothing is certified.
 
-        Under the bounds ``theorem2`` and ``theorem3`` it is the number of Definition 3.1, which counts the feature
+        Under the bounds ``theorem2`` and ``theorem3`` the number is the one of Definition 3.1, which counts the feature
         itself. Subtract one to get the guaranteed rank.
         """
         return self.map.layout.unflatten(self.feature_rank)
@@ -85,7 +85,7 @@ class RankCertificate(Certificate):
         return {"fresh_draws": self.fresh_draws, "best_rank": self._guaranteed().amin(dim=1).tolist()}
 
     def _guaranteed(self) -> Tensor:
-        """Return the ranks that are proved. Definition 3.1 counts the feature itself."""
+        """Return the proved ranks. A number of Definition 3.1 is one larger, because it counts the feature itself."""
         return self.feature_rank - 1 if self.bound in _AS_PRINTED else self.feature_rank
 
     def _feature_tables(self) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from captum_certified.theory import top_k_mask
 
 __all__ = ["RECORDED", "Reference", "recorded_reference", "reference_kind", "with_reference"]
 
-RECORDED: Literal["recorded"] = "recorded"  # the set that the map has from an earlier call
+RECORDED: Literal["recorded"] = "recorded"  # the set that is stored in the map
 Reference = Literal["plain", "recorded"] | Mask | None
 
 
@@ -22,12 +22,13 @@ def with_reference(smoothed_map: SmoothedMap, reference: Reference, k: int) -> S
 
     Args:
         smoothed_map: A map.
-        reference: ``None``: the map's own top K. ``"plain"``: the top K of the plain attribution at the clean input, of
-            its positive entries. A boolean mask: structured like the map, or of shape (1 or N, n) for grouped features.
+        reference: ``None``: the map's own top K. ``"plain"``: the positive entries among the top K of the plain
+            attribution at the clean input. ``"recorded"``: the set in the map. Or a boolean mask, structured like the
+            map, or of shape (1 or N, n) for grouped features.
         k: Size K of the top set.
 
     Raises:
-        InvalidInputError: The mask does not fit the map, or there is no such reference.
+        InvalidInputError: The mask does not fit the map, or the word is unknown.
         CertificationError: The plain attribution is unknown, or zero everywhere.
     """
     if reference is None:
@@ -45,14 +46,14 @@ def with_reference(smoothed_map: SmoothedMap, reference: Reference, k: int) -> S
 
 
 def reference_kind(reference: Reference) -> str:
-    """Return what a certificate calls a reference: own, plain or mask."""
+    """Return the word for a reference in a certificate: ``"own"``, ``"plain"`` or ``"mask"``."""
     if reference is None:
         return "own"
     return reference if isinstance(reference, str) else "mask"
 
 
 def recorded_reference(kind: str) -> Reference:
-    """Return the reference by which the map of a certificate of this kind is certified again."""
+    """Return the ``reference`` that certifies the map again, given the certificate's word for its reference."""
     if kind == "plain":
         return "plain"
     return None if kind == "own" else RECORDED

@@ -1,4 +1,4 @@
-"""The certificate of a region's share of the saliency."""
+"""The certificate of the fraction of the saliency that lies in a region."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,10 +21,10 @@ __all__ = ["RegionCertificate", "certify_region"]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RegionCertificate(Certificate):
-    """Lower bound on the mean share of a noisy copy's saliency that lies in a region of the input.
+    """Lower bound on the fraction of a noisy copy's saliency that lies in a region, on average over noisy copies.
 
-    The mean share is the region's share of the smoothed map if the maps of all copies have the same sum, as sparsified
-    maps do. A copy without saliency has a share of 0.
+    The average equals the fraction of the smoothed map in the region if the maps of all copies have the same sum, as
+    sparsified maps do. A copy without saliency counts as a fraction of 0.
 
     Attributes:
         name: Name of the region.
@@ -43,7 +43,7 @@ class RegionCertificate(Certificate):
 
     @property
     def observed_mass(self) -> Tensor:
-        """The mean share over the draws at the observed input, float64, shape (N,)."""
+        """The mean fraction over the draws at the observed input, float64, shape (N,)."""
         return self.map.regions[self.name][1].nanmean(dim=1)
 
     def summaries(self) -> list[str]:
@@ -55,7 +55,7 @@ class RegionCertificate(Certificate):
         ]
 
     def results(self) -> dict[str, Json]:
-        """Return the certified and the observed share."""
+        """Return the certified and the observed fraction."""
         return {"name": self.name, "mass": self.mass.tolist(), "observed_mass": self.observed_mass.tolist()}
 
     def _feature_tables(self) -> dict[str, Tensor]:
@@ -63,7 +63,7 @@ class RegionCertificate(Certificate):
 
 
 def certify_region(prover: Prover, smoothed_map: SmoothedMap, *, name: str | None, radius: float) -> RegionCertificate:
-    """Certify the share of the saliency that stays in a region; see :meth:`~captum_certified.Certifier.region`."""
+    """Certify the fraction of the saliency in a region; see :meth:`~captum_certified.Certifier.region`."""
     prover.check_map(smoothed_map)
     known = sorted(smoothed_map.regions)
     if name is None and len(known) == 1:

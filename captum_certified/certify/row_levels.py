@@ -1,4 +1,4 @@
-"""The level at which each row of a map is certified. Rows of a sequential run have the level of their last look."""
+"""The level at which each example of a map is certified. It is lower if a sequential run sampled the example."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,7 +16,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def levels(smoothed_map: SmoothedMap, alpha: float) -> list[float]:
-    """Return the level of every row: α, or α/(j(j+1)) if the draws of the row ended at look j of a sequential run."""
+    """Return the level of every example: α, or α/(j(j+1)) if a sequential run stopped it at interim look j."""
     if smoothed_map.looks is None:
         return [alpha] * len(smoothed_map)
     return [look_level(alpha, look) if look else alpha for look in smoothed_map.looks.tolist()]
@@ -25,12 +25,12 @@ def levels(smoothed_map: SmoothedMap, alpha: float) -> list[float]:
 def by_level(
     smoothed_map: SmoothedMap, alpha: float, statement: Callable[[SmoothedMap, float], NDArray[Scalar]]
 ) -> NDArray[Scalar]:
-    """Return the array of a statement about all rows, each computed at the level of its row.
+    """Compute a statement about every example at the level of the example, and return the results in one array.
 
     Args:
-        smoothed_map: A map of N rows.
-        alpha: Probability that a statement about a row may fail.
-        statement: Computes an array, whose first dimension is the rows, from a map and the level of all its rows.
+        smoothed_map: A map of N examples.
+        alpha: Probability that a statement about an example may fail.
+        statement: Computes an array, with the examples as first dimension, from a map and one level for all of them.
     """
     each = levels(smoothed_map, alpha)
     if len(set(each)) == 1:

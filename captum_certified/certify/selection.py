@@ -1,4 +1,4 @@
-"""The certificate of selection, which decides for each feature or abstains."""
+"""The certificate of selection, which says for each feature whether most noisy copies select it, or abstains."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,14 +23,14 @@ Maps = Tensor | tuple[Tensor, ...]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionCertificate(Certificate):
-    """Decisions about each feature: most noisy copies of every perturbed input select it, or do not, or it is open.
+    """Decisions for each feature whether most noisy copies of every perturbed input select it, where that is proved.
 
-    For each example all decisions hold together, each up to its radius.
+    All decisions about one example hold together, each up to its own radius.
 
     Attributes:
-        feature_selected: Selected by most copies of every perturbed input, bool, shape (N, n).
-        feature_rejected: Not selected by most copies of any perturbed input, bool, shape (N, n).
-        feature_radius: Radius up to which the decision about each feature holds, float64, shape (N, n); 0 if open.
+        feature_selected: Whether most noisy copies of every perturbed input select the feature, bool, shape (N, n).
+        feature_rejected: Whether most noisy copies of every perturbed input do not select it, bool, shape (N, n).
+        feature_radius: Radius up to which the decision about each feature holds, float64, shape (N, n); 0 if undecided.
     """
 
     kind: ClassVar[str] = "selection"
@@ -84,7 +84,7 @@ class SelectionCertificate(Certificate):
         ]
 
     def results(self) -> dict[str, Json]:
-        """Return how many features are selected and rejected."""
+        """Return how many features are selected and rejected, and the fraction with a decision."""
         return {
             "selected": self.feature_selected.sum(1).tolist(),
             "rejected": self.feature_rejected.sum(1).tolist(),

@@ -1,4 +1,4 @@
-"""Sequential certification: certify at several looks, and stop sampling the rows that are done."""
+"""Sequential certification: certify at several interim looks, and stop sampling the examples that are done."""
 
 import sys
 import time
@@ -27,20 +27,20 @@ class SampleUntil(Protocol):
 
         Args:
             present: The map of the draws so far, or ``None``.
-            stop: The number after the last draw.
-            rows: The rows that are still running, as numbers in the whole batch.
+            stop: Number of draws of the returned map.
+            rows: Indices, in the whole batch, of the examples that are still running.
         """
 
 
 class RemainingRows:
-    """Samples more draws for the rows of a batch that are still running.
+    """Samples more draws for the examples of a batch that are still running.
 
-    Their draws equal the draws of a run of all rows: the seed, the pass size and the choice about the covariance are
-    kept from the first range of draws. If the maps of some rows depend on the rest of the batch, all rows are sampled
-    until the last row stops.
+    The draws equal those of a run of the whole batch, because the seed, the pass size and the choice about the
+    covariance stay the same. If the maps of some examples depend on the rest of the batch, the whole batch is sampled
+    until its last example stops.
 
     Args:
-        run: The run of all rows.
+        run: The run of the whole batch.
     """
 
     def __init__(self, run: SamplingRun) -> None:
@@ -60,13 +60,13 @@ class RemainingRows:
         if part is not None:
             [smoothed] = part.last(draws)
             self.run.check_later()
-            if not part.rows_belong_together:  # known only afterwards, if a method draws random numbers in some passes
+            if not part.rows_belong_together:  # a method may use random numbers in some passes only
                 return smoothed
         return select_rows(self.run.last(draws)[0], rows)
 
 
 def certify_in_looks(prover: Prover, run: SamplingRun, goal: Goal) -> TopKCertificate:
-    """Sample until every row is done, and certify each row at the level of the look at which it stopped."""
+    """Sample until every example is done, and certify each example at the level of the look that stopped it."""
     rule = StoppingRule.of(prover, goal, run.request.plan)
     return rule.certificate(
         sample_in_looks(RemainingRows(run), rule, rows=run.request.rows, show_forecast=run.request.show_progress)
@@ -82,25 +82,25 @@ def sample_in_looks(
     decide: Callable[[SmoothedMap], Tensor] | None = None,
     show_forecast: bool = False,
 ) -> SmoothedMap:
-    """Sample until every row is certified, hopeless, or at the cap. No draws are made for rows that are done.
+    """Sample until every example is certified, hopeless, or at the largest number of draws. Skip finished examples.
 
     Args:
         sample_until: Samples more draws.
         rule: The stopping rule.
-        rows: Number of rows.
+        rows: Number of examples.
         start: The map of the first draws, if an earlier run has sampled them.
-        decide: Decides which rows are done at a look; by default :meth:`StoppingRule.done`.
+        decide: Returns which examples are done at a look; by default :meth:`StoppingRule.done`.
         show_forecast: Write a forecast of time and overlap to stderr after the first look.
 
     Returns:
-        The map of all rows in their order. Its ``looks`` record at which look each row stopped.
+        The map of all examples in the order of the batch. Its ``looks`` record at which look each example stopped.
     """
     begun, begun_looking = time.perf_counter(), False
     present, running = start, torch.arange(rows, device="cpu")
     stopped: list[tuple[Tensor, SmoothedMap]] = []
     for look, size in enumerate(rule.sizes, start=1):
         if present is not None and int(present.n_samples[0]) > size:
-            continue  # an earlier run has looked here and went on
+            continue  # an earlier run did not stop at this look
         present = sample_until(present, size, running)
         if not begun_looking:
             rule, present = rule.begin(present)

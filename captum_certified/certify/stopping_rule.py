@@ -1,4 +1,4 @@
-"""The stopping rule of sequential runs: when to look, and which rows are done."""
+"""The stopping rule of sequential runs: the interim looks, and which examples need no more draws after a look."""
 
 import math
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ from captum_certified.theory import look_sizes
 
 __all__ = ["StoppingRule", "at_look"]
 
-# With this many times the largest number of draws, the means of a forecast are as good as exact.
+# A forecast for this many times the largest number of draws takes the means as practically exact.
 _EXACT = 100
-# The radius of the forecast is reduced by 4σ/√q: about three standard errors of a score of one half.
+# A forecast reduces the radius by 4σ/√q for q draws: about three standard errors of a score of one half.
 _ALLOWANCE = 4.0
 
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """Decides at every look which rows are done.
+    """Decides at every interim look which examples are done, that is, need no more draws.
 
     Attributes:
         prover: Confidence, bound and violations.
         goal: The overlap to certify, with its top set and radius.
-        sizes: Numbers of draws at which to look.
+        sizes: Numbers of draws after which to look.
     """
 
     prover: Prover
@@ -44,10 +44,10 @@ class StoppingRule:
         return cls(prover, goal, look_sizes(plan.block, plan.n_samples))
 
     def begin(self, smoothed_map: SmoothedMap) -> tuple["StoppingRule", SmoothedMap]:
-        """Fix what no later draw may decide: the reference set, and how many intervals may miss.
+        """Fix the reference set and how many intervals may miss their scores, so that later draws cannot change them.
 
         Args:
-            smoothed_map: The map of the first draws, of all rows.
+            smoothed_map: The map of the first draws of all examples.
 
         Returns:
             The rule for all looks, and the map with its reference set.
@@ -60,16 +60,16 @@ class StoppingRule:
         return replace(self, prover=replace(self.prover, violations=violations)), smoothed_map
 
     def asked_overlaps(self, smoothed_map: SmoothedMap) -> Tensor:
-        """Return the overlap asked for, as a number of features of each row, shape (N,)."""
+        """Return the overlap to certify, as a number of features of each example, shape (N,)."""
         asked = 0.0 if self.goal.overlap is None else self.goal.overlap
         return torch.from_numpy(asked_overlaps(smoothed_map, asked, self.goal.top_set(smoothed_map.layout.n_features)))
 
     def most_overlaps(self, smoothed_map: SmoothedMap) -> Tensor:
-        """Return the largest overlap there can be, min(K, L), shape (N,)."""
+        """Return the largest possible overlap, min(K, L) for a reference set of L features, shape (N,)."""
         return torch.from_numpy(asked_overlaps(smoothed_map, 1.0, self.goal.top_set(smoothed_map.layout.n_features)))
 
     def certificate(self, smoothed_map: SmoothedMap) -> TopKCertificate:
-        """Return the certificate of a map whose rows are all done."""
+        """Return the certificate of a map whose examples are all done."""
         asked = self.asked_overlaps(smoothed_map).tolist()
         return replace(
             self._top_k(smoothed_map, self.goal.radius),
@@ -83,22 +83,22 @@ class StoppingRule:
         return certify_top_k(self.prover, smoothed_map, k=self.goal.k, radius=radius, reference=recorded)
 
     def done(self, smoothed_map: SmoothedMap) -> Tensor:
-        """Return which rows need no more draws than they have at this look, bool, shape (N,)."""
+        """Return which examples need no more draws after this look, bool, shape (N,)."""
         if int(smoothed_map.n_samples.max()) >= self.sizes[-1]:
             return torch.ones(len(smoothed_map), dtype=torch.bool, device="cpu")
         done = self.certified(smoothed_map)
         return done if bool(done.all()) else done | self.hopeless(smoothed_map)
 
     def certified(self, smoothed_map: SmoothedMap) -> Tensor:
-        """Return which rows are certified at their looks, bool, shape (N,)."""
+        """Return for which examples the overlap is certified at this look, bool, shape (N,)."""
         overlap = self._top_k(smoothed_map, self.goal.radius).overlap
         return overlap >= self.asked_overlaps(smoothed_map)
 
     def hopeless(self, smoothed_map: SmoothedMap) -> Tensor:
-        """Return which rows more draws would hardly certify, bool, shape (N,).
+        """Return for which examples more draws would hardly certify the overlap, bool, shape (N,).
 
-        The forecast favours the row: it assumes exact means, full confidence, and a radius reduced by 4σ/√q. No row is
-        given up if this radius is not positive. No certificate depends on the forecast.
+        This is a forecast in favour of the example: it assumes exact means, the whole level α, and a radius reduced by
+        4σ/√q. If the reduced radius is not positive, no example is hopeless. No certificate depends on the forecast.
         """
         draws = int(smoothed_map.n_samples.min())
         radius = self.goal.radius - _ALLOWANCE * smoothed_map.sigma / math.sqrt(draws)
@@ -117,5 +117,5 @@ class StoppingRule:
 
 
 def at_look(smoothed_map: SmoothedMap, look: int) -> SmoothedMap:
-    """Return the map with the look at which its draws ended, so that it is certified at the level of this look."""
+    """Return the map marked as stopped at a look, so that it is certified at the level of this look."""
     return replace(smoothed_map, looks=torch.full_like(smoothed_map.n_samples, look))

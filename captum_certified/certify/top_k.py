@@ -42,8 +42,8 @@ class TopKCertificate(Certificate):
         overlap: Certified number of features that stay, int64, shape (N,).
         asked_overlap: The overlap that a sequential run was asked to certify, or ``None``.
         most_draws: The most draws that a sequential run was allowed, or ``None``.
-        reference: Whose stay is certified: ``"own"``, the map's own top K; ``"plain"``, the top K of the plain
-            attribution at the clean input; ``"mask"``, a set that was given.
+        reference: The set whose overlap is certified: ``"own"``, the map's own top K; ``"plain"``, the positive entries
+            among the top K of the plain attribution at the clean input; ``"mask"``, a set that was given as a mask.
     """
 
     kind: ClassVar[str] = "top_k"
@@ -57,7 +57,7 @@ class TopKCertificate(Certificate):
 
     @property
     def members(self) -> Tensor:
-        """The features whose stay is certified, bool, shape (N, n): the map's own top K, or the reference set."""
+        """The features whose stay in the top K is certified, bool, shape (N, n): the own top K or the reference set."""
         return self.top_k if self.reference == "own" else self._reference_set
 
     @property
@@ -72,20 +72,20 @@ class TopKCertificate(Certificate):
 
     @property
     def chance(self) -> Tensor:
-        """The overlap fraction of a top K chosen by chance, float64, shape (N,)."""
+        """The overlap fraction of a random top K, float64, shape (N,)."""
         return torch.from_numpy(chance_overlap(self.members.numpy(), self.k))
 
     @property
     def brightness(self) -> Tensor | None:
-        """The overlap fraction of the brightest features, those of the largest |input|, float64, shape (N,).
+        """The overlap fraction of the K brightest features, those with the largest |input|, float64, shape (N,).
 
-        It needs no model. ``None`` if the map is not structured like the input.
+        This comparison needs no model. ``None`` if the map is not structured like the input.
         """
         return shared_fraction(self.map.brightness, self.members, self.k)
 
     @property
     def randomised(self) -> Tensor | None:
-        """The overlap fraction of the method on re-initialised weights, mean of five copies, float64, shape (N,).
+        """The overlap fraction of the plain map under re-initialised weights, mean of five copies, float64, shape (N,).
 
         It needs no training (Adebayo et al., 2018). ``None`` if the weights of the model cannot be replaced.
         """
@@ -95,7 +95,7 @@ class TopKCertificate(Certificate):
     def margin(self) -> Tensor:
         """``overlap_fraction`` minus the largest known of ``chance``, ``brightness`` and ``randomised``, shape (N,).
 
-        If random weights are unknown, any fixed map can have a margin.
+        If ``randomised`` is unknown, even a map that ignores the model can have a positive margin.
         """
         known = [worth for worth in (self.chance, self.brightness, self.randomised) if worth is not None]
         return self.overlap_fraction - torch.stack(known).amax(dim=0)
@@ -110,15 +110,15 @@ class TopKCertificate(Certificate):
         """L2 radius within which most noisy copies keep the predicted class of the clean input, shape (N,).
 
         This is the certificate of Cohen et al. (2019) from the noisy copies of :attr:`class_kept`. It has the same
-        confidence, and it does not hold together with the overlap: each spends an error probability of its own.
+        confidence as the overlap but a separate error probability, so the two statements do not hold together.
         """
         return certified_class_radius(self.map, 1 - self.confidence)
 
     @cached_property
     def of_plain(self) -> "TopKCertificate | None":
-        """The certificate of the plain map's top K from the same map, bound and violations: both hold together.
+        """The certificate of the plain map's top K, from the same map, bound and violations. Both hold together.
 
-        ``None`` if the plain map is unknown or zero, or if the bound proves nothing about it.
+        ``None`` if the plain map is unknown, or zero for an example, or if the bound is ``"theorem2"``.
         """
         if self.reference == "plain":
             return self
@@ -136,7 +136,7 @@ class TopKCertificate(Certificate):
         )
 
     def cautions(self, row: int) -> list[str]:
-        """Return sentences about an example whose certificate may mean little although it holds."""
+        """Return the reasons why the certificate of an example may mean little although it holds, as sentences."""
         kept, plain = self.class_kept, self.plain_overlap
         sentences = [] if kept is None else [class_caution(float(kept[row]))]
         if plain is not None and bool(near_chance(plain, self._plain_set, self.k)[row]):
@@ -147,7 +147,7 @@ class TopKCertificate(Certificate):
     def _plain_set(self) -> Tensor:
         """The positive entries among the top K of the plain map, bool, shape (N, n)."""
         plain = self.map.plain
-        assert plain is not None  # noqa: S101  for the type checker: the callers have asked
+        assert plain is not None  # noqa: S101  for the type checker: callers check this
         return torch.from_numpy(top_k_mask(plain.numpy(), self.k)[0]) & (plain > 0)
 
     @property
@@ -157,10 +157,10 @@ class TopKCertificate(Certificate):
 
     @property
     def stopped(self) -> tuple[str, ...] | None:
-        """Why a sequential run ended the draws of each example: N words, or ``None`` after any other run.
+        """Why a sequential run stopped sampling each example: N words, or ``None`` after any other run.
 
-        ``"certified"``: the overlap that was asked for is certified. ``"hopeless"``: by a forecast, more draws would
-        hardly have certified it. ``"cap"``: the example has as many draws as allowed.
+        ``"certified"``: the overlap that was asked for is certified. ``"hopeless"``: a forecast found that more draws
+        would hardly certify this overlap. ``"cap"``: the example has the largest number of draws.
         """
         asked, most = self.asked_overlap, self.most_draws
         if asked is None or most is None:
@@ -180,7 +180,7 @@ class TopKCertificate(Certificate):
     def plain_overlap(self) -> Tensor | None:
         """How many of :attr:`top_k` are among the K most salient features of the plain attribution, shape (N,).
 
-        ``None`` if the plain attribution is unknown. This measures fidelity, which no certificate covers.
+        ``None`` if the plain attribution is unknown. The number measures fidelity, which no certificate covers.
         """
         return None if self.map.plain is None else (self._plain_set & self.top_k).sum(dim=1)
 
@@ -204,14 +204,14 @@ class TopKCertificate(Certificate):
         ]
 
     def headline(self, row: int) -> str:
-        """Return what is certified about an example, and what the overlap is to be compared with."""
+        """Return what is certified about an example, beside the overlaps of maps that do not use the trained model."""
         certified, share = int(self.overlap[row]), floored_percent(float(self.overlap_fraction[row]))
         if self.reference == "own":
             return f"at least {certified} of the top {self.k} features ({share}%) stay in the top {self.k}"
         size = int(self.reference_size[row])
         what = f"the plain map's top {size}" if self.reference == "plain" else f"the {size} features of the reference"
         known = (("chance", self.chance), ("brightness", self.brightness), ("random weights", self.randomised))
-        # Rounded at first, because a mean of five fractions may exceed their exact mean by an ulp.
+        # Rounded to 12 digits first, because a floating-point mean of five fractions may exceed their exact mean.
         others = [f"{ceiled_percent(round(float(v[row]), 12))}% by {name}" for name, v in known if v is not None]
         if self.randomised is None and self.map.setup:  # a map made from numbers has no model
             others.append("random weights unknown")
@@ -243,7 +243,7 @@ class TopKCertificate(Certificate):
         }
 
     def _about_reference(self) -> dict[str, Json]:
-        """Return the overlap with the reference set, and what it is to be compared with."""
+        """Return the overlap with the reference set, beside the overlaps of maps that do not use the trained model."""
         return {
             "reference_size": self.reference_size.tolist(),
             "overlap": self.overlap.tolist(),
@@ -257,7 +257,7 @@ class TopKCertificate(Certificate):
     def _feature_tables(self) -> dict[str, Tensor]:
         alpha = 1 - self.confidence
         lower, upper = score_range(self.map, self.bound, self.at_radius, alpha, self.fresh_draws)
-        if self.fresh_draws is not None:  # no radius is known up to which a map of fresh draws keeps a feature
+        if self.fresh_draws is not None:  # no radius is certified for fresh draws
             ranks = ranks_from_bounds(lower.numpy(), upper.numpy())
             return {"lower": lower, "upper": upper, "rank": torch.from_numpy(ranks)}
         return {
@@ -304,7 +304,7 @@ def certify_top_k(
 def prepared(
     prover: Prover, smoothed_map: SmoothedMap, k: float, reference: Reference
 ) -> tuple[SmoothedMap, Bound, int, int]:
-    """Return the map with its reference set, the bound, K, and how many intervals may miss."""
+    """Return the map with its reference set, the bound, K, and how many intervals may miss their scores."""
     prover.check_map(smoothed_map)
     count = resolved_count("k", k, smoothed_map.layout.n_features)
     smoothed_map = with_reference(smoothed_map, reference, count)

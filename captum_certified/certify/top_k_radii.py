@@ -1,4 +1,4 @@
-"""Top-K overlaps at several radii, and the largest radius of an overlap."""
+"""Certify top-K overlaps at several radii, and find the largest radius at which an overlap is certified."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def certified_curve(
 def certified_radius(
     prover: Prover, smoothed_map: SmoothedMap, *, k: float, overlap: float, reference: Reference = None
 ) -> Tensor:
-    """Certify how far an overlap holds; see :meth:`~captum_certified.Certifier.radius`."""
+    """Return the radius up to which an overlap is certified; see :meth:`~captum_certified.Certifier.radius`."""
     smoothed_map, bound, count, violations = prepared(prover, smoothed_map, k, reference)
 
     def ratios(part: SmoothedMap, level: float) -> Floats:
@@ -42,10 +42,10 @@ def certified_radius(
 
 
 def asked_overlaps(smoothed_map: SmoothedMap, overlap: float, k: int) -> Integers:
-    """Return an overlap that is asked for, as a number of features of each example, shape (N,).
+    """Convert the overlap that a user asks for to a number of features of each example, shape (N,).
 
     Raises:
-        InvalidInputError: An example's reference set, or K, is smaller.
+        InvalidInputError: The overlap is larger than K or than an example's reference set.
     """
     if smoothed_map.reference is None:
         return np.full(len(smoothed_map), resolved_count("overlap", overlap, k), dtype=np.int64)

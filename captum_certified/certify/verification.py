@@ -17,12 +17,12 @@ from captum_certified.storage import Json
 
 __all__ = ["agrees", "certifier_of", "curve_of", "recompute"]
 
-# Bounds that belong to one kind of certificate. A certifier cannot choose them.
+# Bounds of a single kind of certificate, which are no values of ``Certifier(bound=…)``.
 _OF_ONE_KIND = frozenset({THEOREM3, "region"})
 
 
 def recompute(certificate: Certificate) -> Certificate:
-    """Return the certificate, of the same kind, that the map and the settings of a certificate give now."""
+    """Compute a certificate again, from its map and its settings."""
     certifier, smoothed_map, radius = certifier_of(certificate), certificate.map, certificate.at_radius
     if isinstance(certificate, TopKCertificate):
         fresh = certifier.top_k(
@@ -32,7 +32,7 @@ def recompute(certificate: Certificate) -> Certificate:
             fresh_draws=certificate.fresh_draws,
             reference=recorded_reference(certificate.reference),
         )
-        # The goal of a sequential run is copied, because it is no result. The looks are in the map.
+        # The goal of a sequential run is not computed but copied. The map records the looks.
         return replace(
             fresh,
             asked_overlap=certificate.asked_overlap,
@@ -57,7 +57,7 @@ def certifier_of(certificate: Certificate) -> Certifier:
 
 
 def curve_of(certificate: TopKCertificate, radii: Sequence[float]) -> list[Json]:
-    """Return the overlaps of a certificate of one example at several radii, by its bound, confidence and violations."""
+    """Certify the overlap of one example at several radii, with the settings of its certificate."""
     reference = recorded_reference(certificate.reference)
     overlaps = certifier_of(certificate).top_k_curve(certificate.map, k=certificate.k, radii=radii, reference=reference)
     return list(overlaps[0].tolist())

@@ -1,4 +1,4 @@
-"""What a certified overlap is worth: the overlap of maps that know nothing of the trained model, and cautions."""
+"""Measure what a certified overlap is worth: the overlaps of maps that do not use the trained model, and cautions."""
 
 import math
 
@@ -16,11 +16,11 @@ _STANDARD_ERRORS = 2.0
 
 
 def shared_fraction(table: Tensor | None, members: Tensor, k: int) -> Tensor | None:
-    """Return the overlap of a map with a reference set, as a fraction of min(K, L), float64, shape (N,).
+    """Return the overlap of a map's top K with a reference set, as a fraction of min(K, L), float64, shape (N,).
 
     Args:
         table: Magnitudes of a map, shape (N, n), or ``None`` if it is unknown. Only positive entries count.
-        members: The reference set, bool, shape (N, n).
+        members: The reference set of L features, bool, shape (N, n).
         k: Size K of the top set.
 
     Example:
@@ -35,17 +35,17 @@ def shared_fraction(table: Tensor | None, members: Tensor, k: int) -> Tensor | N
 
 
 def shared_with_each(tables: Tensor | None, members: Tensor, k: int) -> Tensor | None:
-    """Return the mean over several maps, shape (N, maps, n), of their overlap with a reference set, shape (N,)."""
+    """Return the mean of :func:`shared_fraction` over several maps, shape (N,). ``tables`` has shape (N, maps, n)."""
     if tables is None:
         return None
     rows, copies, n = tables.shape
     each = shared_fraction(tables.reshape(rows * copies, n), members.repeat_interleave(copies, dim=0), k)
-    assert each is not None  # noqa: S101  for the type checker: the maps are known
+    assert each is not None  # noqa: S101  for the type checker: ``tables`` is known
     return each.reshape(rows, copies).mean(dim=1)
 
 
 def certified_class_radius(smoothed_map: SmoothedMap, alpha: float) -> Tensor | None:
-    """Return the L2 radius within which most noisy copies keep the clean input's class, float64, shape (N,)."""
+    """Return the L2 radius within which most noisy copies keep the clean input's class, shape (N,), or ``None``."""
     if smoothed_map.class_votes is None:
         return None
     kept, copies = smoothed_map.class_votes.numpy().T
@@ -53,7 +53,7 @@ def certified_class_radius(smoothed_map: SmoothedMap, alpha: float) -> Tensor | 
 
 
 def near_chance(overlap: Tensor, members: Tensor, k: int) -> Tensor:
-    """Return whether an overlap is within two standard errors of that of a top K chosen by chance, bool, shape (N,).
+    """Return whether an overlap is at most two standard errors above that of a random top K, bool, shape (N,).
 
     Args:
         overlap: Number of members in the top K, shape (N,).
@@ -67,7 +67,7 @@ def near_chance(overlap: Tensor, members: Tensor, k: int) -> Tensor:
 
 
 def class_caution(class_kept: float) -> str | None:
-    """Return a sentence if most noisy copies have another predicted class than the clean input."""
+    """Return a sentence if most noisy copies have another predicted class than the clean input, else ``None``."""
     if math.isnan(class_kept) or class_kept >= _FEW_KEPT:
         return None
     percent = np.floor(1000 * class_kept) / 10

@@ -1,4 +1,4 @@
-"""Proved numbers as text, rounded to the side on which they stay proved.
+"""Write proved numbers as text, rounded in the direction in which they stay true.
 
 Lower bounds, radii and confidences are rounded down. Upper bounds and probabilities of error are rounded up. The
 functions round the shortest decimal that denotes a float, so that 0.29 is 29 %.
@@ -17,13 +17,13 @@ __all__ = [
     "written_error",
 ]
 
-# Numbers with these exponents are written without an exponent, because few readers know that notation.
+# Numbers with these decimal exponents are written in full, because few readers know notation such as 1e-05.
 _PLAIN = range(-10, 16)
-_DIGITS = 3  # of a confidence or an error
+_DIGITS = 3  # significant digits of a confidence or an error
 
 
 def floored_percent(share: float, digits: int = 1) -> str:
-    """Write a share in [0, 1] in percent, rounded down to ``digits`` digits after the point.
+    """Write a fraction in [0, 1] in percent, rounded down to ``digits`` digits after the point.
 
     Example:
         >>> floored_percent(3999 / 4000), floored_percent(0.29), floored_percent(0.629, digits=0)
@@ -33,7 +33,7 @@ def floored_percent(share: float, digits: int = 1) -> str:
 
 
 def ceiled_percent(share: float, digits: int = 1) -> str:
-    """Write a share in [0, 1] in percent, rounded up, for instance the share that an attack keeps.
+    """Write a fraction in [0, 1] in percent, rounded up, for instance the overlap that an attack leaves.
 
     Example:
         >>> ceiled_percent(1 / 4000), ceiled_percent(0.29), ceiled_percent(0.621, digits=0)
@@ -73,9 +73,9 @@ def rounded_up(value: float, digits: int = 4) -> str:
 
 
 def written_confidence(confidence: float, *, percent: bool = False) -> str:
-    """Write a confidence in (0, 1), rounded down. With ``percent`` it is in percent, without the sign.
+    """Write a confidence in (0, 1), rounded down; with ``percent`` in percent, without the % sign.
 
-    Three significant digits are kept, of the confidence below 0.5 and otherwise of its difference from 1.
+    A confidence below 0.5 keeps three significant digits. Otherwise 1 − ``confidence`` keeps three significant digits.
 
     Example:
         >>> written_confidence(0.95), written_confidence(1 - 1e-9), written_confidence(1 - 0.05 / 3, percent=True)
@@ -90,7 +90,7 @@ def written_confidence(confidence: float, *, percent: bool = False) -> str:
 
 
 def written_error(confidence: float) -> str:
-    """Write the probability of error 1 − ``confidence`` in percent without the sign, rounded up.
+    """Write the probability of error 1 − ``confidence`` in percent, without the % sign, rounded up.
 
     Example:
         >>> written_error(0.95), written_error(1 - 0.05 / 3)

@@ -1,4 +1,4 @@
-"""A radius beside changes that everybody knows: grey levels, rounding to 8 bits, JPEG, a shift by one pixel."""
+"""Compare a radius with familiar changes of a picture: grey levels, rounding to 8 bits, JPEG, a shift by one pixel."""
 
 import io
 import math
@@ -20,15 +20,15 @@ _QUALITY = 95
 
 @dataclass(frozen=True)
 class EverydayUnits:
-    """How large a radius is.
+    """The sizes of a radius and of familiar changes, for comparison.
 
     Attributes:
         radius: L2 size ρ of the perturbation.
-        grey_levels: The change of every value, in levels of 8 bits, if all values change by the same amount.
-        rounding: L2 size of rounding a picture of this many values to 8 bits: each rounding error is uniform.
-        jpeg: L2 size of what JPEG of quality 95 changes in each picture, shape (N,); ``None`` if they are no pictures.
-        shift: L2 size of the smallest shift by one pixel, to the left, right, up or down, shape (N,); ``None`` if they
-            are no pictures.
+        grey_levels: The change of each value, in 8-bit levels, if the perturbation changes all values equally.
+        rounding: L2 size (root mean square) of rounding one input to 8 bits, if each error is uniformly distributed.
+        jpeg: L2 size of the change by JPEG of quality 95 in each picture, shape (N,); ``None`` for other inputs.
+        shift: L2 size of the change by a shift of one pixel, the smallest of left, right, up and down, in each picture,
+            shape (N,); ``None`` for other inputs.
     """
 
     radius: float
@@ -45,17 +45,17 @@ class EverydayUnits:
 
 
 def radius_in_units(radius: float, inputs: Tensor) -> EverydayUnits:
-    """Compare a radius with changes that everybody knows.
+    """Compare a radius with familiar changes of a picture.
 
     Args:
         radius: L2 size ρ ≥ 0 of the perturbation.
-        inputs: Inputs with values in [0, 1], shape (N, …). They are pictures if the shape is (N, 1 or 3, H, W).
+        inputs: Inputs with values in [0, 1], shape (N, …). Inputs of shape (N, 1 or 3, H, W) are pictures.
 
     Returns:
-        The sizes of these changes, in the units of the inputs.
+        The sizes of the changes, in the units of the inputs.
 
     Raises:
-        InvalidInputError: The radius is negative, or the inputs are no tensor with values in [0, 1].
+        InvalidInputError: The radius is negative, or ``inputs`` is not a tensor with values in [0, 1].
 
     Example:
         >>> picture = torch.linspace(0, 1, 3 * 224 * 224).reshape(1, 3, 224, 224)
@@ -82,7 +82,7 @@ def radius_in_units(radius: float, inputs: Tensor) -> EverydayUnits:
 
 
 def _jpeg_change(picture: Tensor) -> Tensor:
-    """What JPEG changes in a picture of shape (C, H, W), beyond rounding it to 8 bits."""
+    """Return the L2 size of what JPEG changes in a picture of shape (C, H, W) apart from rounding to 8 bits."""
     levels = (picture * _LEVELS).round().to(torch.uint8).permute(1, 2, 0).squeeze(2).numpy()
     file = io.BytesIO()
     Image.fromarray(levels).save(file, format="JPEG", quality=_QUALITY)
@@ -91,7 +91,7 @@ def _jpeg_change(picture: Tensor) -> Tensor:
 
 
 def _shift_change(picture: Tensor) -> Tensor:
-    """What the least of the four shifts by one pixel changes, the border repeated."""
+    """Return the L2 size of the smallest change by a shift of one pixel; the border is repeated."""
     padded = torch.nn.functional.pad(picture.unsqueeze(0), (1, 1, 1, 1), mode="replicate")[0]
     height, width = picture.shape[1:]
     moved = [padded[:, y : y + height, x : x + width] for y, x in ((0, 1), (2, 1), (1, 0), (1, 2))]

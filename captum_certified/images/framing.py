@@ -1,4 +1,4 @@
-"""Image files as tensors in [0, 1], resized and cropped for a model, and regions of these images."""
+"""Read image files as tensors in [0, 1], resized and cropped for a model, and find regions in these images."""
 
 import os
 import warnings
@@ -20,12 +20,12 @@ _MARKED = 0.5
 
 @dataclass(frozen=True)
 class Framing:
-    """How an image becomes a model's input: its shorter side is resized, then its centre is cropped.
+    """How an image is fitted to a model: the shorter side is resized, then the centre is cropped.
 
     Args:
-        resize: Size of the shorter side. ``None`` keeps the size.
-        crop: Side of the centre square. ``None`` keeps everything.
-        interpolation: As in torchvision.
+        resize: New length of the shorter side, in pixels. ``None`` does not resize.
+        crop: Side of the central square, in pixels. ``None`` does not crop.
+        interpolation: A value of torchvision's ``InterpolationMode``.
 
     Example:
         >>> from captum_certified.runs import Framing
@@ -46,14 +46,14 @@ class Framing:
         return int(self.resize * height / width), self.resize
 
     def offsets(self, height: int, width: int) -> tuple[int, int]:
-        """Return where the crop begins in the resized image. Offsets are negative where the image is padded."""
+        """Return the top and left offset of the crop in the resized image; negative where the image is padded."""
         if self.crop is None:
             return 0, 0
         return _offset(height, self.crop), _offset(width, self.crop)
 
 
 def _offset(length: int, crop: int) -> int:
-    """Round as torchvision does: padding towards the beginning, a cut to the nearest and to even."""
+    """Return the offset of a centre crop, rounded as in torchvision: padding down, a cut half to even."""
     return -((crop - length) // 2) if length < crop else round((length - crop) / 2.0)
 
 
@@ -63,19 +63,19 @@ def load_image(
     """Read an image and frame it.
 
     Args:
-        path: A file of any format that Pillow reads, including greys of 16 bits and floats, or a .npy or .pt array of
+        path: A file of any format that Pillow reads, including 16-bit and float greyscale, or a .npy or .pt array of
             shape (H, W), (H, W, C) or (C, H, W). Booleans and unsigned integers of 8 or 16 bits are divided by the
             largest value of their type. Floats must be in [0, 1]. Transparency is dropped.
         framing: Resize and crop.
         channels: 1 or 3.
-        exif: Whether to turn the picture as its EXIF orientation says. If not, it is read as it is stored, with a
-            warning if viewers show it turned. (Pillow itself turns a TIFF in any case.)
+        exif: Whether to turn the picture as its EXIF orientation says. Otherwise it is read as it is stored, with a
+            warning if viewers show it turned. (Pillow turns a TIFF in either case.)
 
     Returns:
-        The image in [0, 1], float32 of shape (1, channels, height, width), and height and width of the file.
+        The image in [0, 1], float32 of shape (1, channels, height, width), and (height, width) of the file as stored.
 
     Raises:
-        InvalidInputError: The file holds no image, or an image whose scale it does not say.
+        InvalidInputError: The file holds no image, or an image whose scale is unknown.
         OSError: The file cannot be opened.
     """
     stored = read_picture(path, channels=channels)
@@ -90,17 +90,17 @@ def load_image_and_region(
     channels: int = 3,
     exif: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Read and frame an image, and find a region of its file in it.
+    """Read and frame an image, and find a region of the file in the framed image.
 
     Args:
         path: File, as in :func:`load_image`.
         framing: Resize and crop.
         box: X0, Y0, X1, Y1 in pixels of the file as it is stored, or ``None`` for no region.
         channels: 1 or 3.
-        exif: Whether to turn the picture, and the region with it.
+        exif: Whether to turn the picture and the region as the EXIF orientation says.
 
     Returns:
-        The image, and the region as booleans of shape (1, channels, height, width), or ``None``.
+        The image as in :func:`load_image`, and the region as booleans of the same shape, or ``None``.
 
     Raises:
         InvalidInputError: The file holds no image, or no pixel of the box is in the framed image.
@@ -125,18 +125,18 @@ def load_mask(
     """Read a mask of an image and frame it as the image is framed.
 
     Args:
-        path: File of the mask, as in :func:`load_image`, of the size of the image's file as it is stored. Pixels of at
-            least half of the largest value are marked.
+        path: File of the mask, as in :func:`load_image`. It must have the size of the image as the image is stored.
+            Pixels of at least half of the largest value are marked.
         framing: Resize and crop.
         image: File of the image.
         channels: 1 or 3.
-        exif: Whether to turn the mask with the picture.
+        exif: Whether to turn the mask as the EXIF orientation of the image says.
 
     Returns:
-        Booleans of shape (1, channels, height, width). A pixel that resizing mixes is marked if at least half of it is.
+        Booleans of shape (1, channels, height, width). After resizing, values of at least ½ are marked.
 
     Raises:
-        InvalidInputError: The file holds no image, or one of another size, or no marked pixel is in the framed image.
+        InvalidInputError: The mask is no image or has another size, or no marked pixel is in the framed image.
         OSError: A file cannot be opened.
     """
     mask, picture = read_picture(path, channels=1), read_picture(image, channels=channels)

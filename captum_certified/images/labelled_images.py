@@ -1,4 +1,4 @@
-"""Data sets of images with their classes, from archives, folders, or torchvision's data sets."""
+"""Load images with their classes, from an archive, a folder, or a data set of torchvision."""
 
 import os
 import warnings
@@ -49,12 +49,12 @@ def labelled_images(
             - An archive has the arrays ``train_images`` and ``train_labels``, ``test_images`` and ``test_labels``, or,
               without a split, ``images`` and ``labels``. Images are unsigned integers of 8 or 16 bits, or floats in
               [0, 1], of shape (N, H, W), (N, C, H, W) or (N, H, W, C). Labels are integers from 0.
-            - A folder has one folder of image files for each class, or such folders in ``train`` and in ``test`` or
-              ``val``.
+            - A folder has one folder of image files for each class, or folders ``train``, and ``test`` or ``val``, each
+              with one folder for each class.
             - The names are ``mnist``, ``fashion-mnist``, ``cifar10`` and ``cifar100``.
-        train: Whether to return the part to train on or the part to test on. A source without a split is both.
-        root: Folder of torchvision's data sets.
-        download: Whether torchvision may download them.
+        train: Whether to return the training part or the test part. Without a split all images are returned.
+        root: Folder in which torchvision stores its data sets.
+        download: Whether torchvision may download a data set that is not in ``root``.
         framing: How to resize and crop the images of a folder.
         channels: Channels of the images of a folder, 1 or 3.
         exif: Whether to turn the images of a folder as their EXIF orientation says.
@@ -63,7 +63,7 @@ def labelled_images(
         A data set with a length.
 
     Raises:
-        InvalidInputError: ``source`` is none of these, or a data set of torchvision that is not in ``root``.
+        InvalidInputError: ``source`` is none of the above, or names a data set that is not in ``root``.
         FileFormatError: An archive is corrupt, or holds other arrays.
         OSError: A file cannot be opened.
 
@@ -127,7 +127,7 @@ def _pixels(images: np.ndarray, path: Path) -> Tensor:
 
 
 def _channels_first(pixels: Tensor, path: Path) -> Tensor:
-    """Bring (N, H, W), or 1 or 3 channels first or last, to the shape (N, C, H, W)."""
+    """Return pixels of shape (N, H, W), (N, C, H, W) or (N, H, W, C), with 1 or 3 channels, in shape (N, C, H, W)."""
     if pixels.dim() == 3:
         return pixels.unsqueeze(1)
     if pixels.dim() == 4 and pixels.shape[1] in _CHANNELS:
@@ -144,7 +144,7 @@ def _folder(path: Path, framing: Framing, channels: int, exif: bool) -> datasets
     def load(name: str) -> Tensor:
         stored = read_picture(name, channels=channels)
         if not exif and stored.orientation != UPRIGHT:
-            # The message omits the file's name, so that Python shows it once and not for each of thousands of photos.
+            # The message omits the name of the file, so that Python shows the warning once and not for every photo.
             warnings.warn(
                 f"Images in {path} have an EXIF orientation, but are read as they are stored, not as viewers show "
                 "them. Give `--exif` (`exif=True`) to turn them upright.",

@@ -1,4 +1,4 @@
-"""EXIF orientations: how to turn a stored picture upright, and a box of its pixels with it."""
+"""Turn a stored picture upright by its EXIF orientation, and turn a box of its pixels in the same way."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ __all__ = ["UPRIGHT", "Box", "turned", "turned_box"]
 Box = tuple[float, float, float, float]
 
 UPRIGHT = 1
-# Whether rows and columns are swapped, and whether rows and columns are reversed after that.
+# For each orientation: whether to swap rows and columns, then whether to reverse the rows, and the columns.
 _TURNS = {
     1: (False, False, False),
     2: (False, False, True),
@@ -28,7 +28,7 @@ def turned(pixels: Tensor, orientation: int) -> Tensor:
 
 
 def turned_box(box: Box, size: tuple[int, int], orientation: int) -> tuple[Box, tuple[int, int]]:
-    """Turn a box X0, Y0, X1, Y1 of a stored picture upright, and the picture's height and width with it."""
+    """Return a box X0, Y0, X1, Y1 of a stored picture after turning it upright, and the new height and width."""
     transposed, rows, columns = _TURNS[orientation]
     x0, y0, x1, y1 = box
     height, width = size

@@ -1,4 +1,4 @@
-"""Image files of every kind as pixels in [0, 1]. A refusal says what is wrong and how to mend it."""
+"""Read image files of every kind as pixels in [0, 1]. An error message says what is wrong and how to mend it."""
 
 import math
 import os
@@ -20,18 +20,18 @@ from captum_certified.storage import load_array, load_tensors
 
 __all__ = ["StoredPicture", "native", "read_picture", "transforms", "unit_interval"]
 
-transforms: Any = functional  # its functions take pictures as well, but only tensors are annotated
+transforms: Any = functional  # the functions also take Pillow images, but are annotated for tensors
 _ARRAYS = frozenset({".npy", ".pt", ".pth"})
-_MOST_BYTES = 480_000_000  # for a decoded file and its copy in another mode
+_MOST_BYTES = 480_000_000  # for a decoded file together with a converted copy
 _LARGEST = {torch.bool: 1, torch.uint8: 2**8 - 1, torch.uint16: 2**16 - 1}
-# The formats in which each mode of Pillow holds unsigned integers of 16 bits. The scale of other formats is unknown:
+# For each mode of Pillow, the formats in which the mode means unsigned 16-bit integers. In others the scale is unknown:
 # "I" may hold signed integers or integers of 32 bits, and FITS and MCIDAS keep signed integers in "I;16".
 _SIXTEEN_BIT = {
     "I": frozenset({"PNG", "PPM"}),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), frozenset({"PNG", "PPM", "TIFF", "JPEG2000"})),
 }
 _FLOAT = "F"
-# What decoders raise. MemoryError belongs here, because a file of a few bytes can claim enormous tiles.
+# Errors that decoders raise. MemoryError is one of them, because a file of a few bytes can claim enormous tiles.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -51,9 +51,9 @@ class StoredPicture:
     """The pixels of a file as they are stored.
 
     Args:
-        pixels: An 8-bit picture, which torchvision resizes by Pillow, or floats in [0, 1] of shape
+        pixels: An 8-bit Pillow image, which torchvision resizes by Pillow, or a tensor of floats in [0, 1] of shape
             (channels, height, width).
-        orientation: EXIF's number, from 1 (upright) to 8, for the turn that brings the picture upright.
+        orientation: EXIF's number, from 1 (upright) to 8, which tells how to turn the picture upright.
     """
 
     pixels: "Image.Image | Tensor" = field(repr=False)
@@ -84,7 +84,7 @@ def read_picture(path: str | os.PathLike[str], *, channels: int) -> StoredPictur
         channels: 1 or 3.
 
     Raises:
-        InvalidInputError: The file holds no image, or an image whose scale it does not say.
+        InvalidInputError: The file holds no image, or an image whose scale is unknown.
         OSError: The file cannot be opened.
     """
     source = Path(path)
@@ -94,7 +94,7 @@ def read_picture(path: str | os.PathLike[str], *, channels: int) -> StoredPictur
     if suffix in _ARRAYS:
         return StoredPicture(_with_channels(_array(source), channels, source))
     picture = _opened(source)
-    orientation = _orientation(picture)  # read after loading, when Pillow has turned a TIFF and reset its tag
+    orientation = _orientation(picture)  # after loading, because loading turns a TIFF and resets its tag
     if picture.mode in _SIXTEEN_BIT or picture.mode == _FLOAT:
         return StoredPicture(_with_channels(_deep(picture, source), channels, source), orientation)
     return StoredPicture(_eight_bit(picture, channels, source), orientation)
@@ -109,7 +109,7 @@ def unit_interval(pixels: Tensor, path: Path, error: type[CaptumCertifiedError] 
         error: Class of the exception to raise.
 
     Raises:
-        CaptumCertifiedError: There are no pixels, their type does not say their scale, or they are not in [0, 1].
+        CaptumCertifiedError: There are no pixels, their type has no known scale, or floats are not in [0, 1].
     """
     if pixels.layout is not torch.strided or pixels.is_nested or pixels.is_meta or pixels.is_quantized:
         raise error(f"Expected {path} to hold a plain dense array, got a tensor of another layout. Save its values.")
@@ -160,12 +160,12 @@ def _orientation(picture: "Image.Image") -> int:
     try:
         found = picture.getexif().get(_ORIENTATION, UPRIGHT)
     except (*_UNREADABLE, struct.error, KeyError, TypeError):
-        return UPRIGHT  # corrupt metadata are no reason to refuse a picture
+        return UPRIGHT  # a picture with corrupt metadata is still readable
     return found if found in range(1, 9) else UPRIGHT
 
 
 def _deep(picture: "Image.Image", path: Path) -> Tensor:
-    """Return greys of 16 bits, or floats, as floats in [0, 1] of shape (1, height, width)."""
+    """Return a 16-bit or float greyscale picture as floats in [0, 1] of shape (1, height, width)."""
     pixels = np.asarray(picture).astype(np.float32)
     if picture.mode == _FLOAT:
         image = unit_interval(torch.from_numpy(pixels), path)
@@ -174,12 +174,12 @@ def _deep(picture: "Image.Image", path: Path) -> Tensor:
         image = torch.from_numpy(pixels) / (2**bits - 1)
     else:
         raise _no_scale(path, picture)
-    # Pillow itself inverts pictures whose white is zero, but only pictures of 8 bits.
+    # If zero means white, the picture must be inverted. Pillow does this only for pictures of 8 bits.
     return (1 - image if _WHITE_IS_ZERO in _tiff_tag(picture, _PHOTOMETRIC) else image).unsqueeze(0)
 
 
 def _tiff_tag(picture: "Image.Image", tag: int) -> tuple[int, ...]:
-    """Return the values of a TIFF tag, and no values for other formats."""
+    """Return the values of a TIFF tag, or an empty tuple for other formats."""
     found = getattr(picture, "tag_v2", {}).get(tag, ())
     return found if isinstance(found, tuple) else (found,)
 
@@ -209,7 +209,7 @@ def _eight_bit(picture: "Image.Image", channels: int, path: Path) -> "Image.Imag
 
 def _array(path: Path) -> Tensor:
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch warns about kinds of tensors that are refused below
+        warnings.simplefilter("ignore")  # PyTorch warns about some tensors that are refused below
         try:
             array = native(load_array(file)) if path.suffix.lower() == ".npy" else load_tensors(file)
         except (FileFormatError, TypeError) as error:

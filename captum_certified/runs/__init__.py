@@ -1,4 +1,4 @@
-"""Runs over data sets: sampling that resumes and is shared by processes, results on disk, and their verification."""
+"""Runs over data sets: sampling that can be resumed and split over processes, stored results, and verification."""
 
 from captum_certified.images.framing import Framing
 from captum_certified.images.labelled_images import labelled_images

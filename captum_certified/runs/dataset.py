@@ -31,7 +31,7 @@ __all__ = ["FAILURES", "certify_dataset", "run_job"]
 
 Numbered = tuple[int, Source]
 
-# Errors of a bad file, of a model that does not fit the inputs, or of a full disk.
+# Errors that a bad file, a model that does not fit the inputs, or a full disk can raise.
 FAILURES = (
     *(CaptumCertifiedError, OSError, RuntimeError, AssertionError),
     *(TypeError, ValueError, IndexError, KeyError),
@@ -65,17 +65,17 @@ def certify_dataset(
     show_progress: bool = False,
     **kwargs: Any,
 ) -> DatasetSummary:
-    """Certify every example of a data set. A run can be stopped at any time, and continues with the same call.
+    """Certify every example of a data set. A run can be stopped at any time, and resumed by the same call.
 
-    :func:`write_result` writes a JSON file and an npz file with the map of every example. After every block of draws
-    the map so far is saved. The same call later keeps results with equal settings, continues unfinished results, and
-    redoes all others. It reuses the draws if only ``k``, the radii or the certifier changed (with ``overlap`` only if
-    the radii changed, because the other settings decide how many draws are made). A warning tells what changed. The
-    results of a run that was interrupted equal the results of an uninterrupted run, bit for bit.
+    :func:`write_result` writes a JSON file and an npz file for every example. A checkpoint is saved after every block
+    of draws. A repeated call keeps results with equal settings, continues from checkpoints, and redoes all other
+    results. If only ``k``, the radii or the certifier changed, it certifies the stored map without new draws (with
+    ``overlap`` only if the radii changed, because the other settings decide how many draws are made). A warning tells
+    what changed. The results of an interrupted run equal those of an uninterrupted run, bit for bit.
 
-    Processes of an initialised ``torch.distributed`` share the work if all of them make this same call. They share out
-    the examples, or the blocks of draws of each example if there are fewer examples than processes. All processes
-    return the same results, which equal the results of a single process.
+    If ``torch.distributed`` is initialised and all processes make the same call, the processes split the examples. If
+    there are fewer examples than processes, they split the blocks of draws of each example. All processes return the
+    same results, which equal the results of a single process.
 
     Args:
         certifier: A certifier with a smoothed attribution, or the attribution alone.
@@ -84,7 +84,7 @@ def certify_dataset(
             is the class with the largest output at each noisy input.
         k: Size K of the top set: an int is a number of features, a float a fraction of all features.
         radius: L2 size ρ ≥ 0 of the perturbation, in the units of the inputs.
-        nt_samples: Draws of each example; with ``overlap`` the most draws.
+        nt_samples: Number of draws of each example; with ``overlap`` the largest number.
         stdevs: Standard deviation of the noise, in the units of the inputs.
         out: Folder of the results, made if needed; ``None`` writes nothing. At the end ``summary.csv`` and
             ``summary.png`` are written there.
@@ -93,21 +93,21 @@ def certify_dataset(
         reference: Certify how many features of this set stay in the top K; see :meth:`Certifier.top_k`. A mask's first
             dimension is 1.
         radii: More radii for the summary; by default half of ``radius`` and twice ``radius``.
-        names: Names of the examples' files; by default their positions in ``data``.
+        names: Names of the examples' files; by default the positions of the examples in ``data``.
         resume: Use the results and checkpoints in ``out``. ``False`` redoes everything.
         shard: (I, N) certifies only part I of N, that is every N-th example, with I from 1 to N. When all parts are
             done, a run without ``shard`` makes the summary of all examples.
         on_failure: ``"raise"`` ends the run at an example that cannot be certified. ``"record"`` writes the reason
-            as the result and goes on. The next run tries the example again.
-        nt_samples_batch_size: Draws computed together.
+            as the result and goes on. The next run tries such an example again.
+        nt_samples_batch_size: Draws in a forward pass.
         groups: Groups of entries that form one feature.
         covariance: Whether to take the covariance of the draws, or the number of draws in a block of the covariance.
         region: Regions to certify, one mask or several by name, for all examples.
-        attribution_kwargs: Arguments of the wrapped method whose names this function uses itself.
+        attribution_kwargs: Arguments of the wrapped method whose names are also arguments of this function.
         draw_baseline_from_distrib: As in NoiseTunnel.
         check_rows: As in :meth:`SmoothedAttribution.sample`.
         seed: Seed of the noise of every example. ``None`` draws and records a fresh seed for each example, and keeps
-            results of any seed.
+            stored results whatever their seed is.
         show_progress: Show a progress bar on stderr, with the time left and the mean overlap so far.
         **kwargs: Arguments of the wrapped method, for every example.
 
@@ -179,7 +179,7 @@ def run_job(
         total: Number of examples, if it is known.
         shard: (I, N) for part I of N.
         show_progress: Show a progress bar.
-        summary_files: Write the table and the figure at the end.
+        summary_files: Write the table and the figure of the summary at the end.
         on_result: Called with every result, in the process that writes it.
     """
     part, parts = checked_shard(shard)
@@ -210,9 +210,10 @@ def run_job(
 
 
 def _shared_out(chosen: Iterator[Numbered], everyone: Processes) -> tuple[Iterator[Numbered], Processes]:
-    """Return the examples of this process, and the processes that share each example.
+    """Return the examples of this process, and the processes that sample each example together.
 
-    Each process takes examples of its own if there are enough for all processes. Their total number may be unknown.
+    If there are at least as many examples as processes, each process takes different examples and samples them alone.
+    The total number of examples may be unknown.
     """
     first = list(islice(chosen, everyone.size))
     if len(first) < everyone.size or everyone.size == 1:
@@ -261,7 +262,7 @@ def _failure(job: Job, source: Source, error: Exception, *, write: bool) -> Exam
 
 
 def _holds_result(path: Path) -> bool:
-    """Return whether the file is a complete result. A failed run must not replace such a file."""
+    """Return whether the file is a complete result, which the record of a failure must not replace."""
     try:
         return read_result(path) is not None
     except (OSError, FileFormatError):

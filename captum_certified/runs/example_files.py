@@ -41,7 +41,7 @@ class ExampleFiles:
 
     @property
     def checkpoint(self) -> Path:
-        """Path of the checkpoint, which holds the map of the draws made so far, the first draws, and their settings."""
+        """Path of the checkpoint, which holds the map of the draws made so far, and the settings of the draws."""
         return self.folder / f"{self.name}.checkpoint"
 
     def write_result(self, certificate: Certificate, inputs: Tensor | tuple[Tensor, ...], notes: JsonObject) -> None:
@@ -53,14 +53,14 @@ class ExampleFiles:
         self.checkpoint.unlink(missing_ok=True)
 
     def write_checkpoint(self, smoothed_map: SmoothedMap, settings: JsonObject) -> None:
-        """Write the map of the first draws with their settings, whole or not at all."""
+        """Write the map of the draws made so far, and their settings, atomically."""
         header, arrays = parts_of(smoothed_map)
         contents: dict[str, Json] = {"settings": dict(settings), "map": header}
         header_with_digest = {**contents, "digest": _digest(contents, arrays)}
         write_archive(self.checkpoint, kind=_KIND, header=header_with_digest, arrays=arrays)
 
     def read_checkpoint(self, blocks: Sequence[range]) -> tuple[SmoothedMap, JsonObject]:
-        """Read the map of the first draws, and their settings.
+        """Read the map of the draws made so far, and their settings.
 
         Args:
             blocks: The ranges of draws into which the run is divided, in order. The draws of the map must be exactly

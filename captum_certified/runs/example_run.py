@@ -1,4 +1,4 @@
-"""The run of one example: its result is found, continued from a checkpoint, or sampled, and then written."""
+"""The run of one example: find its stored result, or sample its draws, if possible from a checkpoint, and write it."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ class ExampleRun:
     Args:
         state: The job, and the state that all examples of the run share.
         source: The example.
-        workers: The processes that share the draws. The first process reads and writes the files.
+        workers: The processes that split the draws. The first process reads and writes the files.
         progress: The progress bar of the run.
     """
 
@@ -73,13 +73,13 @@ class ExampleRun:
         return cast(Value, self.workers.together(lambda: step() if self.workers.is_first else None)[0])
 
     def _begin(self) -> StartingPoint | None:
-        example = self.example  # all processes read it, so that an example that cannot be read fails in all of them
+        example = self.example  # read in all processes, so that an unreadable example fails in all of them
         if not self.workers.is_first:
             return None
         return starting_point(self.state, example, self.files, self._run_of)
 
     def _run_of(self, seed: int | None) -> SamplingRun:
-        """Return the run that samples the draws of a seed. One run samples all of them, so that it can compare them."""
+        """Return the run that samples the draws of a seed. One run samples all draws, so that it can compare them."""
         if self._run is None or self._run.request.plan.seed != seed:
             request = self.job.request(self.example, seed=seed)
             self._run = SamplingRun(request, on_pass=self.progress.add, declared=self.state.declared)
@@ -88,7 +88,7 @@ class ExampleRun:
     def _sampled(self, start: StartingPoint) -> SmoothedMap:
         """Sample all draws that are needed, and return their map.
 
-        Every block is sampled as a map of its own, and these maps are merged in the order of their draws. The sums are
+        Every block is sampled as a separate map, and the maps are merged in the order of the draws. The sums are
         therefore equal bit for bit, no matter which process samples a block and when.
         """
         run = self._run_of(start.seed)
@@ -120,7 +120,7 @@ class ExampleRun:
             for part in parts:
                 if part is not None:
                     so_far = part if so_far is None else so_far.merge(part)
-            assert so_far is not None  # noqa: S101  for the type checker: the first process has made a block
+            assert so_far is not None  # noqa: S101  for the type checker: the first process has sampled a block
             self.progress.reach(shared[-1].stop)
             self._in_first(functools.partial(self._save, run, so_far))
             self.job.certifier.check(so_far, k=self.job.goal.k)
@@ -138,7 +138,7 @@ class ExampleRun:
         return float(certificate.overlap_fraction[0])
 
     def _block(self, run: SamplingRun, blocks: list[range]) -> SmoothedMap | None:
-        """Return the map of the block that this process samples in a round, or ``None`` without such a block."""
+        """Sample this process's block of a round, and return its map, or ``None`` if the process has no block."""
         if self.workers.rank >= len(blocks):
             return None
         [smoothed] = run.last(blocks[self.workers.rank], check_later=False)
@@ -169,7 +169,7 @@ class ExampleRun:
         job, files, outcome = self.job, self.files, start.outcome
         run = self._run_of(smoothed_map.seed)
         rule = job.stopping_rule(run.request)
-        if smoothed_map.class_votes is None:  # not from an earlier result
+        if smoothed_map.class_votes is None:  # the map of an earlier result has votes already
             [smoothed_map] = run.yardsticks.add_to([smoothed_map])
         if rule is None:
             certificate = job.certifier.top_k(
@@ -204,7 +204,7 @@ class ExampleRun:
         }
 
     def _region_notes(self, smoothed_map: SmoothedMap) -> dict[str, Json]:
-        """Return the certificate of a single mask, or the certificates of the regions by name."""
+        """Return the certificate of a region given as one mask, or the certificates of named regions by name."""
         job, region = self.job, self.example.region
         given = job.sampling.region if region is None else region
         certified = {

@@ -1,4 +1,4 @@
-"""The examples of a data set, one at a time, each with a name."""
+"""The examples of a data set, read one at a time, each with a name."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from captum_certified.storage import JsonObject
 
 __all__ = ["SUMMARY", "Example", "Source", "sources_of"]
 
-SUMMARY = "summary"  # name of the files about all examples
+SUMMARY = "summary"  # name of the files about the whole data set; no example may have it
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -41,7 +41,7 @@ class Example:
         region: Regions to record for this example only.
         reference: A reference set of this example only.
         groups: Groups of entries of this example only.
-        notes: Entries for the result.
+        notes: More entries for the JSON file of the result.
     """
 
     inputs: Inputs
@@ -54,12 +54,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Source:
-    """An example that is read only if it is needed.
+    """An example that is read only when it is needed.
 
     Attributes:
-        name: Name of the files.
+        name: Name of the example's files, without a suffix.
         load: Reads the example.
-        notes: Entries for the result, even if the example cannot be read.
+        notes: Entries for the JSON file, which is also written if the example cannot be read.
     """
 
     name: str
@@ -118,7 +118,7 @@ def _check_order(data: Iterable[Any]) -> None:
     if isinstance(data, DataLoader) and isinstance(sampler, _SHUFFLED):
         raise InvalidInputError(
             f"Expected `data` whole and in a fixed order, got a DataLoader with a {type(sampler).__name__}: examples "
-            "are known by their positions, and shared out here."
+            "are identified by their positions, and are split over processes by certify_dataset itself."
         )
     if not _is_indexed(data) and not isinstance(data, Iterable):
         raise InvalidInputError(
@@ -128,7 +128,7 @@ def _check_order(data: Iterable[Any]) -> None:
 
 
 class _Indexed(Protocol):
-    """A map-style data set."""
+    """A map-style data set, of which examples are read by index."""
 
     def __getitem__(self, index: int) -> Any:
         """Return one item."""
@@ -190,7 +190,7 @@ def _map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
 
 
 def _target_of(targets: Target, row: int, rows: int) -> Target:
-    """Return the target of one row of a batch, with integers of Python instead of tensors."""
+    """Return the target of one example of a batch, with Python integers instead of tensors."""
     if isinstance(targets, Tensor):
         of_each = targets.dim() > 0 and len(targets) == rows
         values: list[int] = (targets[row] if of_each else targets).reshape(-1).tolist()

@@ -25,18 +25,18 @@ OnFailure = Literal["raise", "record"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """The settings of a run. They are checked as far as possible without an example.
+    """The settings of a run over a data set, checked as far as possible without an example.
 
     Attributes:
         certifier: The certifier, with the explainer to sample from.
         goal: The top set, the radius and the overlap.
         sampling: The arguments of sampling that all examples share.
-        radii: More radii to certify, for the summary; by default half of the goal's radius and twice this radius.
+        radii: More radii to certify, for the summary; by default half and twice the radius of the goal.
         out: Folder of the results.
         resume: Whether results and checkpoints in ``out`` are used.
-        on_failure: Whether to raise or to record the error of an example that cannot be certified.
-        beside: Writes further files of an example before its JSON file. The arguments are the path of the files without
-            a suffix, the certificate, the example, and whether the result is new.
+        on_failure: What to do with the error of an example that cannot be certified: ``"raise"`` or ``"record"`` it.
+        beside: Writes further files of an example before the JSON file is written. Its arguments are the path of the
+            files without a suffix, the certificate, the example, and whether the result is new.
     """
 
     certifier: Certifier
@@ -76,7 +76,7 @@ class Job:
 
     @property
     def certificate_settings(self) -> dict[str, Json]:
-        """Settings that need no new draws when they change. Most of them must be chosen before looking at a result."""
+        """Settings whose change needs no new draws. Most of them must be chosen before seeing any result."""
         reference = self.goal.reference
         named = reference if reference is None or isinstance(reference, str) else digest(reference)[:32]
         return {
@@ -106,7 +106,7 @@ class Job:
         return None if self.goal.overlap is None else StoppingRule.of(self.certifier.prover, self.goal, request.plan)
 
     def sampling_settings(self, run: SamplingRun) -> dict[str, Json]:
-        """Return the settings that determine the draws. In a sequential run the goal is one of these settings."""
+        """Return the settings that determine the draws, among them the goal of a sequential run."""
         settings = sampling_settings(run.setups[0], run.request)
         if self.goal.overlap is not None:
             asked = {name: value for name, value in self.certificate_settings.items() if name != "radii"}

@@ -1,4 +1,4 @@
-"""The processes of a ``torch.distributed`` run, which exchange values and failures."""
+"""The processes of a ``torch.distributed`` run, which exchange the values and the failures of their steps."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Item = TypeVar("Item")
 
 
 class LostProcessError(CaptumCertifiedError):
-    """Another process has ended. The present example did not cause this."""
+    """Another process has ended, which the present example did not cause."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that run the same program; by default this process alone.
+    """The processes that work on the same run; by default this process alone.
 
     Attributes:
         rank: Number of this process.
@@ -45,7 +45,7 @@ class Processes:
     def together(self, step: Callable[[], Value]) -> list[Value]:
         """Run a step in every process, and return the values of all processes in the order of ranks.
 
-        A process whose step fails still takes part in the exchange, so that no process waits for it for ever.
+        A process whose step fails still takes part in the exchange, so that the other processes do not wait for ever.
 
         Raises:
             Exception: The step failed in this process.
@@ -58,7 +58,7 @@ class Processes:
         failure = None
         try:
             values.append(step())
-        except Exception as error:  # noqa: BLE001  raised again below, after the other processes know of it
+        except Exception as error:  # noqa: BLE001  raised again below, after the other processes were told
             failure = error
         text = None if failure is None else f"{type(failure).__name__}: {failure}"
         try:
@@ -84,7 +84,7 @@ class Processes:
 
 
 def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
-    """Return part I of N, with I from 1, as (I − 1, N). ``None`` is a single part with all examples.
+    """Convert part I of N, with I from 1, to (I − 1, N). ``None`` means (0, 1), one part with all examples.
 
     Raises:
         InvalidInputError: ``shard`` is not a pair (I, N) of integers with I from 1 to N.
@@ -101,7 +101,7 @@ def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def belongs_to(position: int, part: int, parts: int) -> bool:
-    """Return whether an example is in a part, which has every ``parts``-th example, beginning with number ``part``."""
+    """Return whether an example is in a part. A part has every ``parts``-th example, from position ``part`` on."""
     return position % parts == part
 
 

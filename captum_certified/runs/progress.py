@@ -1,4 +1,4 @@
-"""The progress of a run: draws, and the mean overlap certified so far."""
+"""The progress of a run: the number of draws, and the mean of the overlaps certified so far."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ __all__ = ["RunProgress", "run_progress"]
 
 
 class RunProgress:
-    """Counts draws and certified overlaps.
+    """Shows the number of draws and the mean certified overlap.
 
     Args:
         bar: The progress bar over all draws.
-        nt_samples: Draws of one example.
+        nt_samples: Number of draws of one example.
         show: Whether anything is shown.
     """
 
@@ -54,7 +54,7 @@ class RunProgress:
             sys.stderr.write(f"{name}: {forecast}\n")
 
     def finish(self, overlap_fraction: float | None) -> None:
-        """Finish the present example. ``overlap_fraction`` is ``None`` if it failed."""
+        """Finish the present example. ``overlap_fraction`` is ``None`` if the example failed."""
         self.reach(self.nt_samples)
         self.drawn = 0
         self.begun = time.perf_counter()
@@ -66,7 +66,7 @@ class RunProgress:
 
 @contextmanager
 def run_progress(*, examples: int | None, nt_samples: int, show: bool) -> Iterator[RunProgress]:
-    """Show the progress over a number of examples, which is ``None`` if it is unknown."""
+    """Show the progress of a run over ``examples`` examples, or over an unknown number if that is ``None``."""
     total = None if examples is None else examples * nt_samples
     with progress_bar(total=total, description="certifying", show=show) as bar:
         yield RunProgress(bar, nt_samples, show=show)

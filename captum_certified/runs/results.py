@@ -1,4 +1,4 @@
-"""Results on disk: a JSON file, and an npz file with the certificate and its map."""
+"""Results on disk: for each example a JSON file, and an npz file with the certificate and its map."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def input_digest(example: Tensor | tuple[Tensor, ...]) -> str:
     """Return the SHA-256 of the dtype, the shape and the bytes of each tensor of one example.
 
     Args:
-        example: A row of the input, without the batch dimension, or a tuple of such rows.
+        example: A tensor of one example without the batch dimension, or a tuple of such tensors.
 
     Returns:
         64 hexadecimal digits. The first 32 are in ``SmoothedMap.setup["inputs"]``.
@@ -55,10 +55,10 @@ def write_result(
     *,
     notes: JsonObject | None = None,
 ) -> Path:
-    """Write the certificate of one example as a JSON file, and with its map as an npz file of the same name.
+    """Write the certificate of one example to a JSON file, and the certificate with its map to an npz file beside it.
 
     The JSON file holds ``certificate.to_dict()``, ``input_digest``, ``map_file`` and ``map_digest`` (the name and the
-    SHA-256 of the npz file), ``versions``, and the notes. It is written last, so a JSON file that exists is complete.
+    SHA-256 of the npz file), ``versions``, and the notes. It is written atomically, after the npz file.
 
     Args:
         path: The JSON file.
@@ -145,7 +145,7 @@ class StoredResult:
 
 
 def with_notes_digest(notes: JsonObject) -> dict[str, Json]:
-    """Return notes with their digest, which :func:`read_result` checks."""
+    """Return the notes of a run over a data set with their digest, which :func:`read_result` checks."""
     return {**notes, _NOTES_DIGEST: json_digest(notes)}
 
 
@@ -157,7 +157,7 @@ def is_of_dataset_run(record: JsonObject) -> bool:
 def read_result(path: Path) -> StoredResult | None:
     """Read a stored result by its JSON file, or return ``None`` if the file records a failure.
 
-    The files are checked by their digests. Unlike :func:`verify`, this function does not recompute the result.
+    The files are checked by their digests. Unlike :func:`verify`, this function does not recompute the certificate.
 
     Raises:
         FileFormatError: A file is corrupt or missing, or was not written by a run over a data set.

@@ -29,18 +29,18 @@ __all__ = [
 
 _CHOSEN = 3
 LOOKED_BEFORE = "looked_before"
-# Settings that change the draws of the same explanation.
+# Settings that change the draws but not what is explained and how.
 _OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
-# Settings that decide for which draws a certificate of a map is wrong. K is such a setting if intervals may miss.
+# Settings that decide for which draws a certificate is wrong. K is one of them if intervals may miss their scores.
 _OF_THE_EVENT = ("bound", "confidence", "violations")
 
 
 class KeptResults:
-    """Decides which results of a folder are compared with the explainer before they are kept.
+    """Decides which stored results of a folder are compared with the explainer before they are kept.
 
     Settings do not include the code of a network or of a closure, so results with equal settings may come from another
-    model. The first result that would be kept, the last result and three others are compared with the maps that the
-    explainer computes now. As soon as one of them differs, all further results are compared.
+    model. Up to five results are compared with maps that the explainer computes now: the first result that could be
+    kept, the last result, and three others. As soon as one result differs, all further results are compared.
 
     Args:
         folder: The folder of the results, or ``None``.
@@ -55,7 +55,7 @@ class KeptResults:
         self.on_trust: list[str] = []
 
     def must_compare(self, name: str) -> bool:
-        """Return whether a result is compared. A result that is not compared is kept on trust."""
+        """Return whether a result must be compared. The others are kept on trust, that is, by their settings alone."""
         compared = self.doubted or not self.first_seen or name in self.chosen
         self.first_seen = True
         return compared
@@ -65,7 +65,7 @@ def check_trust(kept: Sequence[KeptResults]) -> None:
     """Refuse results that were kept without a comparison if other results came from another explainer.
 
     Args:
-        kept: The results that each process has kept.
+        kept: The decisions of each process.
 
     Raises:
         CertificationError: Some results came from another explainer, and some were not compared.
@@ -85,9 +85,9 @@ class RunState:
 
     Attributes:
         job: The settings of the run.
-        kept: Decides which results are compared before they are kept.
-        notices: The reasons that were already given for files that are not used.
-        declared: The settings of the explainer, known after the first example, so that all weights are hashed once.
+        kept: Decides which stored results are compared before they are kept.
+        notices: The reasons in earlier warnings, which are not repeated for further examples.
+        declared: The settings of the explainer, kept from the first example so that the weights are hashed only once.
     """
 
     job: Job
@@ -96,7 +96,7 @@ class RunState:
     declared: DeclaredSettings | None = None
 
     def sampling_settings(self, job: Job, run: SamplingRun) -> dict[str, Json]:
-        """Return the settings that determine the draws of a run for one example."""
+        """Return the settings that determine the draws of one example's run."""
         settings = job.sampling_settings(run)
         self.declared = run.declared
         return settings
@@ -104,14 +104,14 @@ class RunState:
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """The state of an example before its run.
+    """The state from which the run of an example starts.
 
     Attributes:
         seed: Seed of the draws.
-        outcome: The outcome to report in the result.
-        smoothed_map: The map of the first draws, or of all draws.
-        finished: A stored result that can be kept.
-        looked_before: Whether the settings may have been chosen by looking at an earlier result of the same input.
+        outcome: The outcome that the result will report.
+        smoothed_map: The map of the first draws, or of all draws; ``None`` if nothing can be used.
+        finished: A stored result that can be kept, or ``None``.
+        looked_before: Whether the settings may have been chosen after seeing an earlier result of the same input.
     """
 
     seed: int
@@ -124,12 +124,12 @@ class StartingPoint:
 def starting_point(
     state: RunState, example: Example, files: ExampleFiles | None, run_of: Callable[[int], SamplingRun]
 ) -> StartingPoint:
-    """Return the starting point of an example.
+    """Find the starting point of an example in its earlier files.
 
     Args:
         state: The state that all examples of the run share.
         example: The example.
-        files: The files of the example, or ``None`` if results are not written.
+        files: The files of the example; ``None`` if results are not written.
         run_of: Returns the run that samples the draws of a seed.
     """
     job = state.job.for_example(example)
@@ -167,7 +167,7 @@ class _EarlierFiles:
             return None
 
     def result(self) -> StartingPoint | None:
-        """Return the starting point from a stored result, which is kept or certified anew, or ``None``."""
+        """Return the starting point if a stored result can be kept or certified anew, else ``None``."""
         stored = self.stored
         if stored is None:
             return None
@@ -184,7 +184,7 @@ class _EarlierFiles:
         return StartingPoint(smoothed_map.seed or 0, "recertified", smoothed_map)
 
     def checkpoint(self, blocks: list[range]) -> StartingPoint | None:
-        """Return the starting point from a checkpoint, or ``None``."""
+        """Return the starting point if a checkpoint can be continued, else ``None``."""
         try:
             smoothed_map, settings = self.files.read_checkpoint(blocks)
         except FileNotFoundError:
@@ -197,12 +197,12 @@ class _EarlierFiles:
         return StartingPoint(smoothed_map.seed or 0, "continued", smoothed_map)
 
     def was_looked_at(self, start: StartingPoint) -> bool:
-        """Return whether the present settings may have been chosen by looking at the result that is replaced.
+        """Return whether the present settings may have been chosen after seeing the stored result of the same input.
 
-        Settings of new draws count as chosen if the number of draws, σ or the goal of a sequential run has changed, or
-        if another explanation has the same seed. Settings of a new certificate of the same map count as chosen if the
-        bound, the confidence or the violations have changed, or K where intervals may miss. Radii never count, because
-        the statements at all radii hold together.
+        For new draws this is so if the number of draws, σ or the goal of a sequential run has changed, or if the seed
+        is equal but the explanation is not. For a new certificate of the same map it is so if the bound, the confidence
+        or the violations have changed, or if K or the reference has changed and intervals may miss their scores. Radii
+        do not matter, because the statements at all radii hold together.
         """
         if self.stored is None:
             return False
@@ -220,7 +220,7 @@ class _EarlierFiles:
         return looked
 
     def _other_events(self, stored: StoredResult) -> bool:
-        """Return whether the new certificate of the same map can be wrong for other draws than the replaced one."""
+        """Return whether the new certificate of the same map can be wrong for draws for which the stored one is not."""
         now, then = self.job.certificate_settings, stored.certificate_settings
         looked = any(now[name] != then.get(name) for name in _OF_THE_EVENT)
         if not looked and any(now.get(name) != then.get(name) for name in ("k", "reference")):
@@ -250,14 +250,14 @@ class _EarlierFiles:
 
 
 def _other_seed(job: Job, smoothed_map: SmoothedMap) -> list[str]:
-    """Return the difference between the seeds in words. Any seed is accepted if the run has no seed."""
+    """Return the difference between the seeds in words. A run without a seed accepts any seed."""
     if job.sampling.seed is None or smoothed_map.seed == job.sampling.seed:
         return []
     return [f"seed was {smoothed_map.seed} and is {job.sampling.seed}"]
 
 
 class _Notices:
-    """Warns about files that are not used. Each reason is given once for all examples."""
+    """Warns about earlier files that are not used as they are. Each reason is given only once in a run."""
 
     def __init__(self, files: ExampleFiles, said: set[str]) -> None:
         self.files = files

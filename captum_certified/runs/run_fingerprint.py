@@ -15,7 +15,7 @@ _DIGEST = re.compile(r"[0-9a-f]{16,}")
 
 
 def sampling_settings(setup: Setup, request: SamplingRequest) -> dict[str, Json]:
-    """Return everything but the seed that determines the draws of one example.
+    """Return all settings that determine the draws of one example, except the seed.
 
     Versions of packages and the pass size are left out, because a result stays valid when they change.
 
@@ -36,12 +36,12 @@ def sampling_settings(setup: Setup, request: SamplingRequest) -> dict[str, Json]
 
 
 def differences(stored: Json, wanted: Json, name: str = "") -> Iterator[str]:
-    """Yield a few words for every setting that differs.
+    """Yield a phrase for every setting that differs.
 
     Args:
-        stored: Settings of a file, which may have been written by another version.
+        stored: Settings read from a file, which another version of the package may have written.
         wanted: Settings of this run.
-        name: Name of the setting whose values are compared.
+        name: Name of the setting whose values are ``stored`` and ``wanted``; empty for whole sets of settings.
     """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         for key in sorted(stored.keys() | wanted.keys()):

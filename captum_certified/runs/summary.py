@@ -1,4 +1,4 @@
-"""The summary of a run: its results, their mean, a table and a figure."""
+"""The summary of a run: the results of its examples, their mean, a table and a figure."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from captum_certified.visualization import overlap_figure
 
 __all__ = ["DatasetSummary", "ExampleResult", "Outcome"]
 
-# Columns about the plain map's top set. "plain_overlap" is the name of another number.
+# Columns about the plain map's top set, with the prefix "plain_". "plain_overlap" is another number: fidelity.
 _OF_PLAIN = ("overlap_fraction", "chance", "brightness", "randomised", "margin")
 
 Outcome = Literal["sampled", "continued", "recertified", "kept", "failed"]
@@ -34,8 +34,8 @@ class ExampleResult:
     Attributes:
         name: Name of the example.
         record: The contents of the JSON file; after a failure they hold the reason.
-        outcome: ``"sampled"`` now, ``"continued"`` from a checkpoint, ``"recertified"`` from the map of an earlier
-            result, ``"kept"`` from an earlier run, or ``"failed"``.
+        outcome: ``"sampled"`` in this run, ``"continued"`` from a checkpoint, ``"recertified"`` from the map of an
+            earlier result, ``"kept"`` from an earlier run, or ``"failed"``.
         path: The JSON file, if results are written.
         traceback: The traceback of a failure.
     """
@@ -53,12 +53,12 @@ class ExampleResult:
 
     @property
     def overlap(self) -> int | None:
-        """Certified number of the top K features that stay; ``None`` after a failure."""
+        """Certified number of features that stay in the top K; ``None`` after a failure."""
         return None if self.failed else int(self.record["overlap"][0])
 
     @property
     def overlap_fraction(self) -> float | None:
-        """``overlap`` as a fraction of K; ``None`` after a failure."""
+        """``overlap`` as a fraction of K, or of a smaller reference set; ``None`` after a failure."""
         return None if self.failed else float(self.record["overlap_fraction"][0])
 
     @property
@@ -91,7 +91,7 @@ class DatasetSummary(Sequence[ExampleResult]):
         results: One result for every example.
         radius: L2 size of the perturbation.
         radii: All radii that were certified.
-        confidence: Confidence of each example by itself, for all radii together. A mean over examples has none.
+        confidence: Confidence of the statements about one example, at all radii together. A mean has no confidence.
     """
 
     results: tuple[ExampleResult, ...]
@@ -121,9 +121,9 @@ class DatasetSummary(Sequence[ExampleResult]):
 
     @property
     def mean_overlap_fraction(self) -> float | None:
-        """Mean certified overlap, as a fraction of K, over the examples that did not fail.
+        """Mean of :attr:`ExampleResult.overlap_fraction` over the examples that did not fail.
 
-        The mean has no confidence, because each of its terms is a statement with its own confidence.
+        The mean has no confidence, because the confidence is that of each example by itself.
         """
         fractions = [float(result.record["overlap_fraction"][0]) for result in self.certified]
         return math.fsum(fractions) / len(fractions) if fractions else None
@@ -149,14 +149,14 @@ class DatasetSummary(Sequence[ExampleResult]):
 
     @property
     def plain_curves(self) -> Tensor | None:
-        """Certified overlap fractions of the plain maps' top sets, as :attr:`curves`, or ``None`` if one is unknown."""
+        """Certified overlap fractions of the plain maps' top sets, like :attr:`curves`; ``None`` if any is unknown."""
         rows = [(result.record["plain_curve"], result.record["of_plain"]) for result in self.certified]
         if any(counts is None or plain is None for counts, plain in rows):
             return None
         return self._fractions([(c, {**p, "k": r.record["k"]}) for (c, p), r in zip(rows, self.certified, strict=True)])
 
     def _fractions(self, rows: Sequence[tuple[Sequence[int], Mapping[str, Any]]]) -> Tensor:
-        """Return counts as fractions of K, or of the reference set where that is smaller."""
+        """Return counts as fractions of K, or of the size of the reference set if that is smaller than K."""
         fractions = [
             [count / min(about["k"], about["reference_size"][0]) for count in counts] for counts, about in rows
         ]
@@ -188,7 +188,7 @@ class DatasetSummary(Sequence[ExampleResult]):
         return text + (f"; {doubtful} with a caution" if doubtful else "")
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file with one line for each example, whole or not at all."""
+        """Atomically write a CSV file with one line for each example."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         at_radii = [f"overlap_at_{radius!r}" for radius in self.radii]
@@ -204,7 +204,7 @@ class DatasetSummary(Sequence[ExampleResult]):
             file.write(text.getvalue().encode())
 
     def figure(self) -> Figure:
-        """Draw one curve of the sorted overlaps of the certified examples for each radius, with its mean.
+        """Plot, for each radius, the sorted overlaps of the certified examples as a curve, with their mean.
 
         Raises:
             InvalidInputError: All examples failed.

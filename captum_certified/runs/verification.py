@@ -1,4 +1,4 @@
-"""Verification of a stored result: recompute it from its map, and compare."""
+"""Verification of a stored result: recompute the result from its map, and compare the two."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from captum_certified.storage import Json, JsonObject, read_json
 
 __all__ = ["Verification", "verify"]
 
-_SHOWN = 5  # differences; a damaged file may differ in 150 528 ranks
+_SHOWN = 5  # differences reported; a damaged file may differ in 150 528 ranks
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Verification:
 
 
 def verify(path: str | os.PathLike[str]) -> Verification:
-    """Recompute a stored result from its map, and compare.
+    """Recompute a stored result from its map, and compare the two.
 
     For a JSON file every entry of ``certificate.to_dict()`` is compared, as well as the digest of the npz file, the
     digest of the input at which the map was sampled, and the curve and the regions of a run over a data set. Label,
     prediction and other notes are not verified, nor are the pictures, tables and pages in the same folder. The files
-    cannot prove that the map belongs to its seed; sample again with this seed to check that. Nothing can prove that
-    the seed and the settings were chosen before anybody looked.
+    cannot prove that the map belongs to its seed; to check this, sample again with the seed. Nothing can prove that
+    the seed and the settings were chosen before anybody saw results.
 
     Args:
         path: A JSON file of :func:`write_result`, or a certificate saved as an npz file.
@@ -70,15 +70,15 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     differences += _about_files(record, map_file, verified.certificate)
     expected = json.loads(verified.certificate.to_json())
     expected |= _of_a_run(record, verified.certificate)
-    # The recomputed entries alone: the record also holds digests, versions and notes.
+    # Only entries that can be recomputed are compared; the record also holds digests, versions and notes.
     found = {name: record[name] for name in expected if name in record}
     return Verification(source, verified.certificate, (*differences, *_limited(_between(found, expected))))
 
 
 def _of_a_run(record: JsonObject, certificate: Certificate) -> dict[str, Json]:
-    """Return the notes of a run over a data set that follow from the map: the curve, and the certificates of regions.
+    """Recompute the notes of a run over a data set that follow from the map: curves, and certificates of regions.
 
-    Notes with these names in other results are included only if they have the same form.
+    In other results, notes with these names are recomputed only if they have the same form.
     """
     if not isinstance(certificate, TopKCertificate):
         return {}
@@ -109,7 +109,7 @@ def _values(note: Json) -> list[Json]:
 
 
 def _radii(curve: Json) -> list[float]:
-    """Return the radii of a stored curve, or no radii if the note is not a curve."""
+    """Return the radii of a stored curve, or an empty list if the note is not a curve."""
     radii = curve.get("radii") if isinstance(curve, dict) else None
     if not isinstance(radii, list):
         return []
@@ -138,13 +138,13 @@ def _about_files(record: JsonObject, map_file: Path, certificate: Certificate) -
 
 
 def _contents(certificate: Certificate) -> dict[str, Json]:
-    """Return all fields of a certificate but its map, as JSON values."""
+    """Return all fields of a certificate except its map, as JSON values."""
     values = {field.name: getattr(certificate, field.name) for field in fields(certificate) if field.name != "map"}
     return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
 def _between(stored: Json, fresh: Json, name: str = "") -> Iterator[str]:
-    """Yield one sentence for every value that differs."""
+    """Yield one sentence for every value that differs between two JSON values."""
     if isinstance(stored, dict) and isinstance(fresh, dict):
         for key in sorted(stored.keys() | fresh.keys()):
             where = f"{name}.{key}" if name else key

@@ -12,7 +12,7 @@ from captum_certified.maps import SmoothedMap
 
 __all__ = ["INTERVAL_BOUNDS", "Bound", "IntervalBound", "Theorem2Bound", "half_width", "members_of"]
 
-_ROUNDING = 1e-9  # by which a mean square may exceed the mean of values in [0, 1]
+_ROUNDING = 1e-9  # by rounding, the mean square of values in [0, 1] may exceed their mean by this much
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,10 +27,10 @@ class Bound(Protocol):
 
     @property
     def allows_violations(self) -> bool:
-        """Whether statements about counts may allow some intervals to miss."""
+        """Whether some intervals may miss their scores in statements about overlap counts."""
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Say what was expected of the map and what was got, or return ``None`` if the bound applies."""
+        """Return what was expected of the map and what was got, or ``None`` if the bound applies."""
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
         """Return simultaneous intervals of the scores at the observed input: lower and upper ends, shape (N, n)."""
@@ -61,11 +61,11 @@ class Theorem2Bound:
     allows_violations: bool = False
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Refuse a map with values outside [0, 1]."""
+        """Return a reason if the map has values outside [0, 1], else ``None``."""
         return _outside_unit_interval(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """Return ĥ ± c."""
+        """Return Hoeffding's intervals ĥ ± c."""
         return _hoeffding(smoothed_map, _tail(smoothed_map, alpha))
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:  # noqa: ARG002
@@ -83,7 +83,7 @@ class Theorem2Bound:
     ) -> Floats:
         """Solve Theorem 2 for the ratio."""
         ladder = self._ladder(smoothed_map, k, alpha)
-        # Two sets of K features share at least 2K − n. Theorem 2 as printed does not use this.
+        # Two sets of K features share at least 2K − n. Theorem 2 as printed ignores this, so pass 2n to disable it.
         return theory.ratio_from_ladder(ladder, int(overlap[0]), n_features=2 * smoothed_map.layout.n_features)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
@@ -110,7 +110,7 @@ class IntervalBound:
     Args:
         name: Name of the interval.
         interval: Computes lower and upper ends of shape (N, n) from a map and the level of one side of one interval.
-        requires: Says what was expected of a map without such an interval and what was got.
+        requires: Returns what was expected of a map and what was got, or ``None`` if the interval can be computed.
     """
 
     name: str
@@ -119,22 +119,22 @@ class IntervalBound:
     allows_violations: bool = True
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Refuse a map with values outside [0, 1], or without the statistics of the interval."""
+        """Return a reason if the map has values outside [0, 1] or lacks statistics of the interval, else ``None``."""
         return _outside_unit_interval(smoothed_map) or self.requires(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """Return intervals that hold together."""
+        """Return the intervals of all features, which hold together at level α."""
         return self.interval(smoothed_map, _tail(smoothed_map, alpha))
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
-        """Return the exact optimum for interval information at every ratio."""
+        """Return the largest overlaps that follow from intervals, at every ratio."""
         ladder, floor = self._ladder(smoothed_map, k, alpha, violations)
         return theory.reference_overlap_from_ladder(ladder, ratios, floor=floor, violations=violations)
 
     def overlap_ratio(
         self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
     ) -> Floats:
-        """Solve the exact optimum for the ratio."""
+        """Solve :meth:`overlaps` for the ratio."""
         ladder, floor = self._ladder(smoothed_map, k, alpha, violations)
         return theory.reference_ratio_from_ladder(ladder, overlap, floor=floor, violations=violations)
 
@@ -159,7 +159,7 @@ class IntervalBound:
         return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
 
     def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float, violations: int) -> tuple[Floats, Integers]:
-        """Return the ladder of the overlaps, and the overlap that holds at every ratio."""
+        """Return the ladder of the overlaps, and the overlap that holds at every ratio without any draws."""
         lower, upper = self.interval(smoothed_map, _tail(smoothed_map, alpha * (violations + 1)))
         members = members_of(smoothed_map, k)
         return theory.reference_ladder(lower, upper, members, k), theory.reference_floor(members, k)
@@ -182,7 +182,7 @@ def half_width(smoothed_map: SmoothedMap, alpha: float) -> Floats:
 
 
 def _tail(smoothed_map: SmoothedMap, alpha: float) -> float:
-    """Return the level of one side of one of n intervals."""
+    """Return α/(2n), the level of one side of one of the n intervals."""
     return alpha / (2 * smoothed_map.layout.n_features)
 
 
@@ -201,7 +201,7 @@ def _kl(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Floats]:
 
 def _clopper_pearson(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Floats]:
     counts = smoothed_map.feature_counts
-    assert counts is not None  # noqa: S101  for the type checker: refused otherwise
+    assert counts is not None  # noqa: S101  for the type checker: a map without counts was refused
     return theory.clopper_pearson_interval(counts.numpy(), _draws(smoothed_map), tail=tail)
 
 

@@ -1,4 +1,4 @@
-"""The bounds by name."""
+"""The bounds by name, and the best bound for a map."""
 
 from captum_certified.certify.bounds.intervals import INTERVAL_BOUNDS, Bound, IntervalBound, Theorem2Bound
 from captum_certified.certify.bounds.spectral import BestBound, SpectralBound
@@ -14,9 +14,9 @@ BOUNDS = {bound.name: bound for bound in _ALL}
 
 
 def bound_named(name: str, smoothed_map: SmoothedMap) -> Bound:
-    """Return the bound of that name.
+    """Return the bound of the given name, after checking that it applies to the map.
 
-    ``"best"`` is S4 for a map with a covariance, and otherwise the first interval bound that applies.
+    ``"best"`` is S4 if the spectral bound and an interval bound apply, otherwise the first bound that applies.
 
     Raises:
         InvalidInputError: No bound has that name.

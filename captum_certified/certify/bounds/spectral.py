@@ -13,7 +13,7 @@ __all__ = ["OUTWARD", "BestBound", "SpectralBound", "displacement_of", "distance
 
 # The largest relative error of the cost of an exchange; see theory.exchange.
 _SLACK = 1e-8
-# A bound that a few operations compute is multiplied by this factor, which exceeds their rounding errors.
+# Bounds are multiplied by this factor, which is larger than the rounding errors of the few operations in a bound.
 OUTWARD = 1.0 + 1e-13
 
 
@@ -25,7 +25,7 @@ class SpectralBound:
     allows_violations: bool = False
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Refuse a map without a covariance or without a bound on the norm of its draws."""
+        """Return a reason if the map has no covariance, or no bound on the norm of its draws, else ``None``."""
         if smoothed_map.covariance is None or smoothed_map.trace is None:
             return "a map with `covariance` and a trace, got one without"
         return norm_refusal(smoothed_map)
@@ -36,7 +36,7 @@ class SpectralBound:
         return np.clip(mean - error, 0.0, 1.0), np.clip(mean + error, 0.0, 1.0)
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:  # noqa: ARG002
-        """Return the overlaps of S2 at every ratio. There are no intervals that could miss."""
+        """Return the overlaps of S2 at every ratio. There are no intervals, so ``violations`` is not used."""
         squared = displacement_of(smoothed_map, alpha).squared(ratios)
         rows = zip(smoothed_map.features.numpy(), members_of(smoothed_map, k), squared, strict=True)
         return np.stack([theory.spectral_reference_overlap(mean, inside, k, budget) for mean, inside, budget in rows])
@@ -49,14 +49,14 @@ class SpectralBound:
         alpha: float,
         violations: int,  # noqa: ARG002
     ) -> Floats:
-        """Return the ratio at which the displacement lets k − overlap + 1 features enter the top k."""
+        """Return the ratio at which the displacement suffices for k − overlap + 1 features to enter the top k."""
         members = members_of(smoothed_map, k)
         costs = np.full(len(smoothed_map), np.inf)
         for row, (mean, inside) in enumerate(zip(smoothed_map.features.numpy(), members, strict=True)):
             entering = k - int(overlap[row]) + 1
             if entering <= len(mean) - int(inside.sum()):
                 costs[row] = theory.reference_costs(mean, inside, k, np.array(entering)).item()
-        # Where no more can enter than may, the overlap holds at every ratio.
+        # The cost stays infinite where fewer features exist that could enter. There the overlap holds at every ratio.
         finite = np.where(np.isinf(costs), 0.0, costs)
         ratios = displacement_of(smoothed_map, alpha).ratio_below(finite * (1.0 - 2.0 * _SLACK))
         return np.where(np.isinf(costs), np.inf, ratios)
@@ -74,7 +74,7 @@ class SpectralBound:
         return np.maximum(mean - reach, 0.0), mean + reach
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
-        """Return the ratios at which the displacement can push each feature out of the top k."""
+        """Return the ratios at which the displacement is large enough to push each feature out of the top k."""
         costs = np.stack([theory.staying_costs(mean, k) for mean in smoothed_map.features.numpy()])
         return displacement_of(smoothed_map, alpha).ratio_below(costs * (1.0 - 2.0 * _SLACK))
 
@@ -89,11 +89,11 @@ class BestBound:
     allows_violations: bool = True
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Refuse a map to which either bound does not apply."""
+        """Return a reason if one of the two bounds does not apply to the map, else ``None``."""
         return self.interval_bound.refusal(smoothed_map) or self.spectral.refusal(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """Return intervals at half the level, so that they hold together with all other statements."""
+        """Return the interval bound's intervals at level α/2, so that they hold together with all other statements."""
         return self.interval_bound.intervals(smoothed_map, alpha / 2)
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
@@ -128,7 +128,7 @@ class BestBound:
 def displacement_of(smoothed_map: SmoothedMap, alpha: float) -> theory.Displacement:
     """Return the displacement of a map with a covariance: the full form if F̂ and κ̂ are known, else the short form."""
     summary, trace = smoothed_map.covariance, smoothed_map.trace
-    assert summary is not None  # noqa: S101  for the type checker: refused otherwise
+    assert summary is not None  # noqa: S101  for the type checker: a map without these was refused
     assert trace is not None  # noqa: S101
     common = {
         "n_samples": smoothed_map.n_samples.double().numpy(),
@@ -149,7 +149,7 @@ def displacement_of(smoothed_map: SmoothedMap, alpha: float) -> theory.Displacem
 
 
 def norm_refusal(smoothed_map: SmoothedMap) -> str | None:
-    """Say what was expected and what was got, unless every draw is known to be ≥ 0 with ‖f‖² ≤ s."""
+    """Return what was expected and what was got, or ``None`` if every draw is known to be ≥ 0 with ‖f‖² ≤ s."""
     low, high = float(smoothed_map.features.min()), float(smoothed_map.features.max())
     if low < 0:
         return f"a map of draws >= 0, got means from {low:g}"
@@ -166,9 +166,9 @@ def norm_refusal(smoothed_map: SmoothedMap) -> str | None:
 def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Floats:
     """Return the distance of S5, a bound on ‖h(x̃) − ĥ‖₂, shape (N,). A covariance is used if the map has one.
 
-    The mean of a map ≥ 0 of norm at most sqrt(s) differs between two Gaussians at distance r by at most sqrt(2s) times
-    their total variation 2Φ(r/2) − 1. Without a covariance the error of ĥ is at most sqrt(s/q)(1 + sqrt(ln(1/α))), by
-    the inequality of bounded differences.
+    A map that is ≥ 0 and has norm at most sqrt(s) has a mean under each of two Gaussians at distance r. These means
+    differ by at most sqrt(2s) times the total variation 2Φ(r/2) − 1 of the Gaussians. Without a covariance the error of
+    ĥ is at most sqrt(s/q)(1 + sqrt(ln(1/α))), by the inequality of bounded differences.
     """
     squared_norm = _squared_norm(smoothed_map)
     moved = math.sqrt(2.0 * squared_norm) * (2.0 * float(theory.shift(0.5, ratio / 2)) - 1.0)
@@ -181,5 +181,5 @@ def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Flo
 
 
 def _squared_norm(smoothed_map: SmoothedMap) -> float:
-    """Return s. The squared norm of a map with values in [0, 1] is at most the number of its features."""
+    """Return s, or n if s is unknown: values in [0, 1] have a squared norm of at most the number of features."""
     return smoothed_map.max_squared_norm or float(smoothed_map.layout.n_features)
