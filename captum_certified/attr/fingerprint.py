@@ -1,8 +1,8 @@
 """The fingerprint of an explanation: its declared settings, and its behaviour at the inputs.
 
 Two maps count as maps of one explanation if and only if their declared settings are equal and their behaviour is alike.
-The behaviour is two maps: the plain map, of the clean input, and the map of the probe draw, which is one noisy copy of
-the input. Both are computed under a seed that is the same for all runs. Settings alone do not suffice: two models may
+Behaviour is what the method returns for the clean input (the plain map) and for one noisy copy of it (the probe draw).
+Both are computed under a seed that is the same for all runs. Settings alone do not suffice: two models may
 have equal weights and options although their code computes different functions.
 """
 

@@ -126,7 +126,7 @@ class Prover:
 
 
 def check_norm(smoothed_map: SmoothedMap) -> None:
-    """Refuse a map with a negative mean, or with no valid bound on the norm of its draws.
+    """Refuse a map that has a negative entry, or no valid bound on the norm of its draws.
 
     Raises:
         CertificationError: A mean is negative, or no valid bound on the norm of the draws is known.
@@ -151,5 +151,5 @@ def check_draws(n_samples: int, *, of: str = "") -> None:
 
 
 def checked_fresh_draws(fresh_draws: int | None) -> int | None:
-    """Return a checked number of fresh draws, or ``None``."""
+    """Check a number of fresh draws at the perturbed input; ``None`` stands for the exact smoothed map."""
     return None if fresh_draws is None else int(checked_samples("fresh_draws", fresh_draws, 1))

@@ -63,8 +63,8 @@ class ExampleFiles:
         """Read the map of the draws made so far, and their settings.
 
         Args:
-            blocks: The ranges of draws into which the run is divided, in order. The draws of the map must be exactly
-                the first one or more of these blocks.
+            blocks: The ranges of draws into which the run is divided, in order. The draws of the map must fill
+                the blocks from the first one up to some block.
 
         Raises:
             FileFormatError: The file is corrupt, or the draws of the map are not whole blocks.
@@ -89,7 +89,7 @@ class ExampleFiles:
 def leftovers(folder: Path) -> dict[str, list[Path]]:
     """Return the temporary files left behind by processes that were killed.
 
-    They are listed by the names, without suffix, of the files that they were to become.
+    The keys are the names, without suffix, of the files that they were to become.
     """
     found: dict[str, list[Path]] = {}
     for path in folder.iterdir():

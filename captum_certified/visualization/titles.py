@@ -18,7 +18,7 @@ def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
     """Return the title above the marked features of an example, in two lines.
 
     Args:
-        certificate: A certificate about any set of features.
+        certificate: The certificate. Its set may be the own top K, the plain map's, or a reference.
         row: Number of the example.
         named: How many features are certified one by one, so that it is known which of them stay.
     """
@@ -42,7 +42,9 @@ def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
 
 
 def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> str:
-    """Return the title above the plain map of an example, at most two lines. The first title names the method.
+    """Return the title above the plain map of an example, at most two lines.
+
+    Only the title of example 0 always names the method.
 
     Args:
         certificate: The certificate of the plain map's top set, or ``None`` if nothing can be certified about it.
