@@ -11,7 +11,7 @@ from captum_certified.maps import SmoothedMap
 from captum_certified.maps.regions import Mask, feature_mask
 from captum_certified.theory import top_k_mask
 
-__all__ = ["RECORDED", "Reference", "recorded_reference", "reference_kind", "with_reference"]
+__all__ = ["RECORDED", "Reference", "positive_top", "recorded_reference", "reference_kind", "with_reference"]
 
 RECORDED: Literal["recorded"] = "recorded"  # the set that is stored in the map
 Reference = Literal["plain", "recorded"] | Mask | None
@@ -45,6 +45,11 @@ def with_reference(smoothed_map: SmoothedMap, reference: Reference, k: int) -> S
     return replace(smoothed_map, reference=features.expand(rows, n).clone())
 
 
+def positive_top(table: Tensor, k: int) -> Tensor:
+    """Return the positive entries among the top K of every row, bool, in the shape (rows, n) of ``table``."""
+    return torch.from_numpy(top_k_mask(table.numpy(), k)[0]) & (table > 0)
+
+
 def reference_kind(reference: Reference) -> str:
     """Return the word for a reference in a certificate: ``"own"``, ``"plain"`` or ``"mask"``."""
     if reference is None:
@@ -69,4 +74,4 @@ def _named(smoothed_map: SmoothedMap, reference: str, k: int) -> SmoothedMap:
         raise CertificationError("Expected a map with its plain attribution for `reference`='plain', got one without.")
     if not bool((plain > 0).any(dim=1).all()):
         raise CertificationError("Expected a plain attribution that is positive somewhere for `reference`='plain'.")
-    return replace(smoothed_map, reference=torch.from_numpy(top_k_mask(plain.numpy(), k)[0]) & (plain > 0))
+    return replace(smoothed_map, reference=positive_top(plain, k))

@@ -15,7 +15,7 @@ from captum_certified.certify.certificate import Certificate
 from captum_certified.certify.conditions import compared_with, fresh_draws_conditions
 from captum_certified.certify.feature_table import feature_ranks, score_range, top_k_radii
 from captum_certified.certify.prover import Prover, checked_fresh_draws
-from captum_certified.certify.reference import Reference, reference_kind, with_reference
+from captum_certified.certify.reference import Reference, positive_top, reference_kind, with_reference
 from captum_certified.certify.worth import (
     certified_class_radius,
     class_caution,
@@ -55,12 +55,12 @@ class TopKCertificate(Certificate):
     most_draws: int | None = None
     reference: str = "own"
 
-    @property
+    @cached_property
     def members(self) -> Tensor:
         """The features whose stay in the top K is certified, bool, shape (N, n): the own top K or the reference set."""
         return self.top_k if self.reference == "own" else self._reference_set
 
-    @property
+    @cached_property
     def reference_size(self) -> Tensor:
         """How many features the reference set has, int64, shape (N,)."""
         return self.members.sum(dim=1)
@@ -70,12 +70,12 @@ class TopKCertificate(Certificate):
         """``overlap`` as a fraction of K, or of the reference set where that is smaller, float64, shape (N,)."""
         return self.overlap.double() / self.reference_size.clamp_max(self.k)
 
-    @property
+    @cached_property
     def chance(self) -> Tensor:
         """The overlap fraction of a random top K, float64, shape (N,)."""
         return torch.from_numpy(chance_overlap(self.members.numpy(), self.k))
 
-    @property
+    @cached_property
     def brightness(self) -> Tensor | None:
         """The overlap fraction of the K brightest features, those with the largest |input|, float64, shape (N,).
 
@@ -83,7 +83,7 @@ class TopKCertificate(Certificate):
         """
         return shared_fraction(self.map.brightness, self.members, self.k)
 
-    @property
+    @cached_property
     def randomised(self) -> Tensor | None:
         """The overlap fraction of the plain map under re-initialised weights, mean of five copies, float64, shape (N,).
 
@@ -91,7 +91,7 @@ class TopKCertificate(Certificate):
         """
         return shared_with_each(self.map.randomised, self.members, self.k)
 
-    @property
+    @cached_property
     def margin(self) -> Tensor:
         """``overlap_fraction`` minus the largest known of ``chance``, ``brightness`` and ``randomised``, shape (N,).
 
@@ -105,7 +105,7 @@ class TopKCertificate(Certificate):
         """Fraction of noisy copies that keep the predicted class of the clean input; see :class:`SmoothedMap`."""
         return self.map.class_kept
 
-    @property
+    @cached_property
     def class_radius(self) -> Tensor | None:
         """L2 radius within which most noisy copies keep the predicted class of the clean input, shape (N,).
 
@@ -139,16 +139,22 @@ class TopKCertificate(Certificate):
         """Return the reasons why the certificate of an example may mean little although it holds, as sentences."""
         kept, plain = self.class_kept, self.plain_overlap
         sentences = [] if kept is None else [class_caution(float(kept[row]))]
-        if plain is not None and bool(near_chance(plain, self._plain_set, self.k)[row]):
+        if plain is not None and bool(self._near_chance[row]):
             sentences.append("the smoothed map shares no more with the plain map than chance would")
         return [sentence for sentence in sentences if sentence is not None]
 
-    @property
+    @cached_property
+    def _near_chance(self) -> Tensor:
+        """Whether the smoothed map shares about as much with the plain map as chance would, bool, shape (N,)."""
+        assert self.plain_overlap is not None  # noqa: S101  for the type checker: the caller has asked
+        return near_chance(self.plain_overlap, self._plain_set, self.k)
+
+    @cached_property
     def _plain_set(self) -> Tensor:
         """The positive entries among the top K of the plain map, bool, shape (N, n)."""
         plain = self.map.plain
         assert plain is not None  # noqa: S101  for the type checker: callers check this
-        return torch.from_numpy(top_k_mask(plain.numpy(), self.k)[0]) & (plain > 0)
+        return positive_top(plain, self.k)
 
     @property
     def _reference_set(self) -> Tensor:
@@ -171,12 +177,12 @@ class TopKCertificate(Certificate):
             for overlap, draws, least in zip(self.overlap.tolist(), self.n_samples.tolist(), each, strict=True)
         )
 
-    @property
+    @cached_property
     def top_k(self) -> Tensor:
         """The K most salient features of the smoothed map, bool, shape (N, n); ties by lower index."""
         return torch.from_numpy(top_k_mask(self.map.features.numpy(), self.k)[0])
 
-    @property
+    @cached_property
     def plain_overlap(self) -> Tensor | None:
         """How many of :attr:`top_k` are among the K most salient features of the plain attribution, shape (N,).
 

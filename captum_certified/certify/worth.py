@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_certified.certify.reference import positive_top
 from captum_certified.maps import SmoothedMap
-from captum_certified.theory import class_ratio, top_k_mask
+from captum_certified.theory import class_ratio
 
 __all__ = ["certified_class_radius", "class_caution", "near_chance", "shared_fraction", "shared_with_each"]
 
@@ -30,8 +31,7 @@ def shared_fraction(table: Tensor | None, members: Tensor, k: int) -> Tensor | N
     """
     if table is None:
         return None
-    top = torch.from_numpy(top_k_mask(table.numpy(), k)[0]) & (table > 0)
-    return (top & members).sum(dim=1).double() / members.sum(dim=1).clamp_max(k)
+    return (positive_top(table, k) & members).sum(dim=1).double() / members.sum(dim=1).clamp_max(k)
 
 
 def shared_with_each(tables: Tensor | None, members: Tensor, k: int) -> Tensor | None:
