@@ -1,8 +1,8 @@
 """Models with re-initialised weights, for the randomisation test of Adebayo et al. (2018)."""
 
+import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ def can_reinitialise(models: Sequence[nn.Module]) -> bool:
     return any(True for model in models for _ in model.parameters())
 
 
-@contextmanager
+@contextlib.contextmanager
 def reinitialised(models: Sequence[nn.Module], *, seed: int) -> Iterator[None]:
     """Give models new random weights while a block of code runs, and put the old tensors back afterwards.
 
@@ -66,7 +66,7 @@ def reinitialised(models: Sequence[nn.Module], *, seed: int) -> Iterator[None]:
 def _own_tensors(part: nn.Module) -> list[tuple[str, Tensor]]:
     """Return the parameters of a layer, and its buffers if it has ``reset_parameters``, which may change them."""
     parameters: list[tuple[str, Tensor]] = list(part.named_parameters(recurse=False, remove_duplicate=False))
-    if not _can_reset(part):
+    if _reset_of(part) is None:
         return parameters
     return parameters + list(part.named_buffers(recurse=False, remove_duplicate=False))
 
@@ -76,19 +76,19 @@ def _copied(tensor: Tensor) -> Tensor:
     return nn.Parameter(copy, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
 
 
-def _can_reset(part: nn.Module) -> bool:
-    return callable(getattr(part, "reset_parameters", None))
+def _reset_of(part: nn.Module) -> Callable[[], object] | None:
+    reset = getattr(part, "reset_parameters", None)
+    return reset if callable(reset) else None
 
 
 def _initialise(part: nn.Module) -> None:
-    reset = getattr(part, "reset_parameters", None)
-    if callable(reset):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # warnings about tensors without entries
-                reset()
-        except (TypeError, RuntimeError, ValueError):  # reset() needs arguments, or does not fit the tensors
-            return
+    reset = _reset_of(part)
+    if reset is None:
+        return
+    # It may need arguments, or not fit the tensors; it may warn about tensors without entries.
+    with contextlib.suppress(TypeError, RuntimeError, ValueError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reset()
 
 
 def _shuffle_unchanged(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -101,31 +101,31 @@ def run(arguments: argparse.Namespace) -> int:
     targets = torch.tensor([prediction_of(model, one[None]) for one in inputs], device=inputs.device)
     stream, done = text_stream(arguments.json), list["PilotRow"]()
 
+    explainers = _explainers(model, arguments)
+    chosen = list(dict.fromkeys(groups_for(name, inputs) for name in arguments.groups))
+    about: dict[str, Any] = {
+        "k": arguments.k,
+        "radius": arguments.radius,
+        "nt_samples": arguments.samples,
+        "pilot_samples": arguments.pilot_samples,
+        "seed": arguments.seed,
+    }
+
     def keep(row: "PilotRow") -> None:
         done.append(row)
         if arguments.json not in (None, "-"):
             write_json(Pilot(rows=tuple(done), **about).to_dict(), arguments.json)
 
-    explainers = _explainers(model, arguments)
-    chosen = list(dict.fromkeys(groups_for(name, inputs) for name in arguments.groups))
-    about = {"k": arguments.k, "radius": arguments.radius, "nt_samples": arguments.samples} | {
-        "pilot_samples": arguments.pilot_samples,
-        "seed": arguments.seed,
-    }
     table = pilot(
         explainers,
         inputs,
-        k=arguments.k,
-        radius=arguments.radius,
-        nt_samples=arguments.samples,
+        **about,
         stdevs=arguments.sigmas,
         groups=chosen,
-        pilot_samples=arguments.pilot_samples,
         target=targets,
         confidence=arguments.confidence,
         bound=arguments.bound,
         nt_samples_batch_size=arguments.batch_size,
-        seed=arguments.seed,
         show_progress=not arguments.quiet,
         on_row=keep,
     )
