@@ -20,6 +20,7 @@ from captum_certified.cli.options import (
     ADVICE,
     Commands,
     Group,
+    add_denoiser,
     add_exif,
     add_explanation,
     add_model,
@@ -65,6 +66,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
     model = parser.add_argument_group("model")
     add_model(model)
+    add_denoiser(model)
     add_exif(model)
     add_explanation(parser.add_argument_group("explanation and certificate"))
     _add_attack(parser.add_argument_group("attack"))
@@ -188,6 +190,7 @@ def _attack(
         "image": str(path),
         "prediction": prediction,
         "everyday_units": units_note(image, arguments.radius),
+        **({} if arguments.denoiser is None else {"denoiser": arguments.denoiser}),
         "attack": {
             "overlap_fraction": challenge.overlap_fraction.tolist(),
             "plain_overlap_fraction": [plain.overlap_fraction],

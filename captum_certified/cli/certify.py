@@ -14,7 +14,16 @@ from captum_certified.certify.goal import Goal
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
 from captum_certified.cli.image_files import check_outputs, expanded
-from captum_certified.cli.options import ADVICE, Commands, Group, add_exif, add_explanation, add_model, add_verbosity
+from captum_certified.cli.options import (
+    ADVICE,
+    Commands,
+    Group,
+    add_denoiser,
+    add_exif,
+    add_explanation,
+    add_model,
+    add_verbosity,
+)
 from captum_certified.cli.output import (
     check_folder,
     check_json,
@@ -61,6 +70,7 @@ def add_to(commands: Commands) -> None:
     )
     model = parser.add_argument_group("model")
     add_model(model)
+    add_denoiser(model)
     add_exif(model)
     explanation = parser.add_argument_group("explanation and certificate")
     add_explanation(explanation)

@@ -35,7 +35,8 @@ def image_sources(
     Args:
         files: Image files with their names.
         loaded: The model.
-        arguments: ``target``, ``region``, ``reference``, ``groups``, ``channels``, ``exif``, ``device``, ``dtype``.
+        arguments: ``target``, ``region``, ``reference``, ``groups``, ``channels``, ``exif``, ``device``, ``dtype``,
+            ``denoiser``.
     """
     for path, name in files:
         yield Source(name, functools.partial(_example, path, loaded, arguments), notes={"image": str(path)})
@@ -52,6 +53,7 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     mask = reference if isinstance(reference, Tensor) else None  # "plain" is set for the whole run
     notes: dict[str, Json] = {"prediction": prediction, "explained": target}
     notes["everyday_units"] = units_note(image, arguments.radius)
+    notes |= {} if arguments.denoiser is None else {"denoiser": arguments.denoiser}
     return Example(
         inputs=inputs,
         target=target,

@@ -2,11 +2,7 @@
 
 import argparse
 import difflib
-import importlib
-import json
 import math
-import re
-import sys
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -20,14 +16,16 @@ import torchvision
 from torch import Tensor, nn
 
 from captum_certified.attr import SmoothedAttribution, SparsifiedSmoothGrad
+from captum_certified.cli.callables import module_from_callable, parsed_arguments
+from captum_certified.cli.denoisers import load_denoiser
+from captum_certified.denoising import Denoised
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.images.framing import Framing
 from captum_certified.storage import Json, load_tensors
 
-__all__ = ["LoadedModel", "Normalized", "explainer_of", "load_model", "moved", "parsed_arguments"]
+__all__ = ["LoadedModel", "Normalized", "explainer_of", "load_model", "moved"]
 
 _SAVE_IT = "Save one by torch.save(model.state_dict(), FILE)."
-_CONSTANTS = {"True": True, "False": False, "None": None}
 _ZOO: Any = torchvision.models  # the registry of models is public, but not typed
 
 
@@ -66,10 +64,10 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
     """Load the model that the command line names.
 
     Args:
-        arguments: ``model``, ``model_arg``, ``weights``, ``size``, ``mean``, ``std``, ``channels``.
+        arguments: ``model``, ``model_arg``, ``weights``, ``size``, ``mean``, ``std``, ``channels``, ``denoiser``.
 
     Returns:
-        The model with its normalisation, and the framing of its images.
+        The model with its normalisation, behind its denoiser if there is one, and the framing of its images.
 
     Raises:
         InvalidInputError: The model cannot be loaded, or its weights or its normalisation do not fit.
@@ -80,7 +78,7 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
     if arguments.model not in known and Path(arguments.model).is_file():
         network = _from_script(Path(arguments.model), arguments.model_arg)
     elif ":" in arguments.model:
-        network = _from_callable(arguments.model, positional, named)
+        network = module_from_callable("--model", arguments.model, positional, named)
     else:
         unweighted = arguments.weights is not None or getattr(arguments, "from_scratch", False)
         network, framing, mean, std = _from_torchvision(arguments.model, positional, named, unweighted)
@@ -92,6 +90,8 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
     if mean is not None and std is not None:
         _check_normalisation(mean, std, arguments.channels)
         network = Normalized(network, mean, std)
+    if getattr(arguments, "denoiser", None) is not None:
+        network = Denoised(load_denoiser(arguments.denoiser), network)
     for parameter in network.parameters():  # scripted modules refuse requires_grad_
         parameter.requires_grad_(False)
     return LoadedModel(network.eval(), arguments.size or framing)
@@ -151,23 +151,6 @@ def _from_torchvision(
     return network, framing, list(preset.mean), list(preset.std)
 
 
-def _from_callable(name: str, positional: list[Json], named: dict[str, Json]) -> nn.Module:
-    module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-        network = found if isinstance(found, nn.Module) else found(*positional, **named)
-    except Exception as error:
-        raise InvalidInputError(f"Expected `--model` {name} to load, got {type(error).__name__}: {error}") from error
-    if not isinstance(network, nn.Module):
-        raise InvalidInputError(f"Expected `--model` {name} to return a torch.nn.Module, got {type(network).__name__}.")
-    return network
-
-
 def _from_script(path: Path, model_arguments: Sequence[str]) -> nn.Module:
     if model_arguments:
         raise InvalidInputError(
@@ -184,32 +167,6 @@ def _from_script(path: Path, model_arguments: Sequence[str]) -> nn.Module:
             "`--model` then says which network it is of."
         ) from error
     return network
-
-
-def parsed_arguments(texts: Sequence[str]) -> tuple[list[Json], dict[str, Json]]:
-    """Return the positional arguments, and as keyword arguments the texts of the form NAME=VALUE.
-
-    A value is read as a constant of Python or as JSON, and kept as text if it is neither.
-    """
-    positional: list[Json] = []
-    named: dict[str, Json] = {}
-    for text in texts:
-        keyword = re.match(r"([A-Za-z_]\w*)=(.*)$", text, re.DOTALL)
-        if keyword:
-            named[keyword[1]] = _value(keyword[2])
-        else:
-            positional.append(_value(text))
-    return positional, named
-
-
-def _value(text: str) -> Json:
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
-    try:
-        value: Json = json.loads(text)
-    except ValueError:
-        return text
-    return value
 
 
 def _load_weights(network: nn.Module, path: Path) -> None:

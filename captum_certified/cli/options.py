@@ -23,6 +23,7 @@ __all__ = [
     "METHODS",
     "Commands",
     "Group",
+    "add_denoiser",
     "add_exif",
     "add_explanation",
     "add_model",
@@ -82,6 +83,17 @@ def add_model(group: Group, *, required: bool = True) -> None:
     group.add_argument("--channels", type=int, choices=(1, 3), default=3, help="channels of the model's images")
     group.add_argument("--device", default="cpu", help="where the model runs")
     group.add_argument("--dtype", choices=_DTYPES, default="float32", help="precision of the model")
+
+
+def add_denoiser(group: Group) -> None:
+    """Add the option for a denoiser in front of the model."""
+    group.add_argument(
+        "--denoiser",
+        metavar="FILE|NAME",
+        help="denoise images in [0, 1] before the model gets them: a file that train-denoiser wrote, or "
+        "package.module:callable that returns a torch.nn.Module; the explanation, the attack and the certificate are "
+        "then about denoiser and model together",
+    )
 
 
 def add_exif(group: Group) -> None:

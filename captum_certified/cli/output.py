@@ -69,13 +69,20 @@ def text_stream(destination: str | None) -> TextIO:
 
 
 def conditions_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return lines that say what the certificates hold fixed, each line once.
+    """Return lines that say what the certificates hold fixed and which denoiser they are about, each line once.
 
     Args:
         records: Certificates and failures as JSON values.
     """
     certified = [record for record in records if "error" not in record]
-    return list(dict.fromkeys(held_fixed(record["setup"].get("target"), record["stdevs"]) for record in certified))
+    fixed = [held_fixed(record["setup"].get("target"), record["stdevs"]) for record in certified]
+    behind = [
+        f"Explained is the model behind the denoiser {record['denoiser']}, both as one function. Nothing is certified "
+        "about the model without it."
+        for record in certified
+        if "denoiser" in record
+    ]
+    return list(dict.fromkeys(fixed + behind))
 
 
 def set_of(record: Mapping[str, Any]) -> str:

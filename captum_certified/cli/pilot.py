@@ -17,6 +17,7 @@ from captum_certified.cli.options import (
     METHODS,
     Commands,
     Group,
+    add_denoiser,
     add_exif,
     add_model,
     add_sign,
@@ -56,6 +57,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
     model = parser.add_argument_group("model")
     add_model(model)
+    add_denoiser(model)
     add_exif(model)
     _add_settings(parser.add_argument_group("settings to try"))
     output = parser.add_argument_group("output")
@@ -172,6 +174,7 @@ def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
     given = [("--model", arguments.model)]
     given += [("--model-arg", value) for value in arguments.model_arg]
     given += [("--weights", arguments.weights)] if arguments.weights else []
+    given += [("--denoiser", arguments.denoiser)] if arguments.denoiser else []
     given += [("--size", f"{arguments.size.resize},{arguments.size.crop}")] if arguments.size else []
     normalisation = (("--mean", arguments.mean), ("--std", arguments.std))
     given += [(option, ",".join(map(str, values))) for option, values in normalisation if values]

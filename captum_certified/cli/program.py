@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Sequence
 
 from captum_certified import __version__
-from captum_certified.cli import attack, certify, demo, pilot, reproduce, train, verify
+from captum_certified.cli import attack, certify, demo, pilot, reproduce, train, train_denoiser, verify
 from captum_certified.cli.process import keep_freed_memory
 from captum_certified.exceptions import CaptumCertifiedError
 
 __all__ = ["main"]
 
-_COMMANDS = (demo, pilot, certify, attack, train, verify, reproduce)
+_COMMANDS = (demo, pilot, certify, attack, train, train_denoiser, verify, reproduce)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -221,7 +221,7 @@ def _loss(arguments: argparse.Namespace) -> _Loss:
         InvalidInputError: An argument of the loss is unknown, or a required argument is missing.
     """
     from captum_certified import training
-    from captum_certified.cli.models import parsed_arguments
+    from captum_certified.cli.callables import parsed_arguments
 
     if arguments.loss == _PLAIN:
         return _cross_entropy

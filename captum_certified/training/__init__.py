@@ -4,6 +4,7 @@ from captum_certified.training.adversarial import AdversarialLoss
 from captum_certified.training.attribution_regularization import IGNormLoss, IGSumNormLoss
 from captum_certified.training.curvature import CurvatureLoss, SmoothSurfaceLoss, top_hessian_eigenvalue
 from captum_certified.training.ddn import DDNLoss
+from captum_certified.training.denoising import DenoisingLoss
 from captum_certified.training.fit import FitResult, fit
 from captum_certified.training.gaussian import GaussianAugmentationLoss
 from captum_certified.training.integrated_gradients import loss_integrated_gradients
@@ -16,6 +17,7 @@ __all__ = [
     "AdversarialLoss",
     "CurvatureLoss",
     "DDNLoss",
+    "DenoisingLoss",
     "FitResult",
     "GaussianAugmentationLoss",
     "IGNormLoss",

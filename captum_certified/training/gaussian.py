@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from captum_certified.checks import checked_integer, checked_number
-from captum_certified.sampling import make_noise
-from captum_certified.training.loss import TrainingLoss, cross_entropies
+from captum_certified.training.loss import TrainingLoss, cross_entropies, with_noise
 
 __all__ = ["GaussianAugmentationLoss"]
 
@@ -49,14 +47,5 @@ class GaussianAugmentationLoss(TrainingLoss):
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
         """Return the mean cross-entropy over all copies, each of which has its own noise."""
-        copies = inputs.repeat_interleave(self.nt_samples, dim=0)
-        noise = make_noise(
-            tuple(inputs.shape[1:]),
-            seed=seed,
-            draws=range(len(copies)),
-            tensor=0,
-            dtype=torch.float64 if inputs.dtype == torch.float64 else torch.float32,
-            device=inputs.device,
-        )
-        noisy = (copies + self.stdev * noise).to(inputs.dtype)
+        noisy = with_noise(inputs.repeat_interleave(self.nt_samples, dim=0), self.stdev, seed)
         return cross_entropies(model, noisy, targets.repeat_interleave(self.nt_samples)).mean()

@@ -12,8 +12,9 @@ from torch.nn import functional
 from captum_certified.checks import checked_integer
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.randomness import derived_seed, fresh_seed
+from captum_certified.sampling import make_noise
 
-__all__ = ["TrainingLoss", "at_least_single", "cross_entropies", "evaluation_mode"]
+__all__ = ["TrainingLoss", "at_least_single", "cross_entropies", "evaluation_mode", "with_noise"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -82,6 +83,19 @@ def cross_entropies(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
     if low < 0 or high >= logits.shape[1]:
         raise InvalidInputError(f"Expected `targets` from 0 to {logits.shape[1] - 1}, got {low} to {high}.")
     return functional.cross_entropy(logits, targets, reduction="none")
+
+
+def with_noise(inputs: Tensor, stdev: float, seed: int) -> Tensor:
+    """Add Gaussian noise of standard deviation ``stdev`` to inputs of shape (N, …), every example its own."""
+    noise = make_noise(
+        tuple(inputs.shape[1:]),
+        seed=seed,
+        draws=range(len(inputs)),
+        tensor=0,
+        dtype=torch.float64 if inputs.dtype == torch.float64 else torch.float32,
+        device=inputs.device,
+    )
+    return (inputs + stdev * noise).to(inputs.dtype)
 
 
 def at_least_single(values: Tensor) -> Tensor:

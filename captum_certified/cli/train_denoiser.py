@@ -1,0 +1,188 @@
+"""The command ``captum-certified train-denoiser``."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from captum_certified.checks import checked_number
+from captum_certified.cli.arguments import positive_integer, positive_number, seed
+from captum_certified.cli.image_files import expanded
+from captum_certified.cli.options import Commands, add_exif, add_model
+from captum_certified.cli.output import check_json, text_stream, write_json
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.randomness import derived_seed
+from captum_certified.storage import Json
+
+if TYPE_CHECKING:  # these imports load torchvision
+    from captum_certified.cli.models import LoadedModel
+
+__all__ = ["add_to", "run"]
+
+_HELD_OUT = 10  # every tenth image
+_NOISY_COPIES = 4  # of each held-out image
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the program."""
+    parser = commands.add_parser(
+        "train-denoiser",
+        help="train a denoiser to put in front of a model",
+        description="Train a small denoiser on image files for noise of --sigma, write its weights, and print how many "
+        "noisy copies of held-out images keep their class with and without the denoiser. The other commands put the "
+        "denoiser in front of their model by --denoiser FILE. With --model, the denoiser also learns to keep the "
+        "model's output. With --resume an interrupted training continues, and ends at the same weights.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    data = parser.add_argument_group("images")
+    data.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
+    data.add_argument(
+        "--crop", type=positive_integer, metavar="S", help="train on random squares of S × S pixels of the images"
+    )
+    add_exif(data)
+    model = parser.add_argument_group("model (optional)")
+    add_model(model, required=False)
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--sigma", type=positive_number, default=0.2, metavar="N", help="standard deviation of the noise to remove"
+    )
+    training.add_argument(
+        "--stability", type=float, default=1.0, metavar="N", help="weight of the change of the model's output"
+    )
+    training.add_argument(
+        "--width", type=positive_integer, default=64, metavar="N", help="channels of the denoiser: larger is slower"
+    )
+    training.add_argument("--depth", type=positive_integer, default=3, metavar="N", help="blocks of the denoiser")
+    training.add_argument("--epochs", type=positive_integer, default=60, metavar="N", help="passes over the images")
+    training.add_argument("--batch-size", type=positive_integer, default=16, metavar="N", help="images in a step")
+    training.add_argument("--lr", type=float, default=1e-3, metavar="N", help="learning rate of Adam, at first")
+    training.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of everything random")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="weights to write; --resume reads FILE.checkpoint"
+    )
+    output.add_argument("--resume", action="store_true", help="continue from the checkpoint, if there is one")
+    output.add_argument("--json", metavar="FILE", help="write a record of the training as JSON; - is standard output")
+    output.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train a denoiser, write its weights, and measure it on every tenth image, which it has not seen."""
+    from captum_certified.cli.denoisers import save_denoiser
+    from captum_certified.cli.models import moved
+    from captum_certified.denoising import small_denoiser
+    from captum_certified.images.random_crops import RandomCrops
+    from captum_certified.training import DenoisingLoss, fit
+
+    rate = checked_number("--lr", arguments.lr, above=0)
+    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
+        raise InvalidInputError(f"Expected `--out` to be a file in a folder that exists, got {arguments.out}.")
+    check_json(arguments.json)
+    loaded = _loaded(arguments)
+    seen, tested = _files(arguments)
+    denoiser = small_denoiser(arguments.channels, width=arguments.width, depth=arguments.depth, seed=arguments.seed)
+    denoiser = moved(denoiser, arguments)
+    optimizer = torch.optim.Adam(denoiser.parameters(), lr=rate)
+    result = fit(
+        denoiser,
+        RandomCrops(seen, loaded.framing, arguments.crop, channels=arguments.channels, exif=arguments.exif),
+        DenoisingLoss(
+            stdev=arguments.sigma,
+            classifier=None if arguments.model is None else loaded.model,
+            stability=arguments.stability,
+            seed=arguments.seed,
+        ),
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, arguments.epochs),
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        checkpoint=arguments.out.with_name(f"{arguments.out.name}.checkpoint"),
+        resume=arguments.resume,
+        show_progress=not arguments.quiet,
+    )
+    save_denoiser(denoiser, arguments.out)
+    measured = _measured(denoiser, loaded, tested, arguments)
+    record: dict[str, Json] = {
+        "sigma": arguments.sigma,
+        "losses": result.losses,
+        "steps": result.steps,
+        "images": len(seen),
+        "measured": len(tested),
+        **measured,
+        "seed": result.seed,
+        "weights": str(arguments.out),
+    }
+    write_json(record, arguments.json)
+    print(_sentence(record), file=text_stream(arguments.json))
+    return 0
+
+
+def _loaded(arguments: argparse.Namespace) -> "LoadedModel":
+    """Return the model on its device. Without ``--model`` it is the identity, with the framing of ``--size``."""
+    from captum_certified.cli.models import LoadedModel, load_model, moved
+    from captum_certified.images.framing import Framing
+
+    if arguments.model is None:
+        return LoadedModel(nn.Identity(), arguments.size or Framing())
+    loaded = load_model(arguments)
+    return LoadedModel(moved(loaded.model, arguments), loaded.framing)
+
+
+def _files(arguments: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """Return the image files to train on, and those to measure with: every tenth."""
+    files = [path for path, _ in expanded(arguments.images, without=None)]
+    seen = [path for number, path in enumerate(files) if number % _HELD_OUT]
+    if not seen:
+        raise InvalidInputError(f"Expected at least 2 images, got {len(files)}: every tenth is held out to measure.")
+    return seen, files[::_HELD_OUT]
+
+
+def _measured(
+    denoiser: nn.Module, loaded: "LoadedModel", files: Sequence[Path], arguments: argparse.Namespace
+) -> dict[str, Json]:
+    """Measure the error of the denoiser, and the share of noisy copies that keep the class of the clean image.
+
+    Returns:
+        The mean square error in units of σ², and, with a model, the shares without and with the denoiser.
+    """
+    from captum_certified.images.framing import load_image
+    from captum_certified.training.loss import with_noise
+
+    errors: list[float] = []
+    kept: list[tuple[float, float]] = []
+    with torch.no_grad():
+        for number, path in enumerate(files):
+            image, _ = load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)
+            image = image.to(arguments.device, getattr(torch, arguments.dtype))
+            copies = image.expand(_NOISY_COPIES, -1, -1, -1)
+            noisy = with_noise(copies, arguments.sigma, derived_seed(arguments.seed, number))
+            restored = denoiser(noisy)
+            errors.append(float((restored - copies).square().mean()) / arguments.sigma**2)
+            if arguments.model is not None:
+                clean = loaded.model(image).argmax(dim=1)
+                before, after = (
+                    float((loaded.model(x).argmax(dim=1) == clean).double().mean()) for x in (noisy, restored)
+                )
+                kept.append((before, after))
+    measured: dict[str, Json] = {"error": sum(errors) / len(errors)}
+    for position, name in enumerate(("kept_without", "kept_with") if kept else ()):
+        measured[name] = sum(shares[position] for shares in kept) / len(kept)
+    return measured
+
+
+def _sentence(record: Mapping[str, Json]) -> str:
+    text = (
+        f"On {record['measured']} held-out images the denoiser leaves {record['error']:.1%} of the variance of the "
+        f"noise."
+    )
+    if "kept_with" in record:
+        text += (
+            f" {record['kept_with']:.1%} of their noisy copies keep the class of the clean image, and "
+            f"{record['kept_without']:.1%} without the denoiser."
+        )
+    return f"{text} Weights: {record['weights']}"

@@ -1,0 +1,6 @@
+"""Denoisers in front of a model, so that the model recognises noisy inputs."""
+
+from captum_certified.denoising.denoised import Denoised
+from captum_certified.denoising.small_denoiser import small_denoiser
+
+__all__ = ["Denoised", "small_denoiser"]

@@ -1,0 +1,84 @@
+"""Training of a denoiser: it must restore images, and the class that a classifier gives them."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from captum_certified.checks import checked_number
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.storage import digest
+from captum_certified.training.loss import TrainingLoss, evaluation_mode, with_noise
+
+__all__ = ["DenoisingLoss"]
+
+
+@dataclass(kw_only=True, eq=False)
+class DenoisingLoss(TrainingLoss):
+    """Loss of a denoiser D at noisy copies x + σε of images: mean square error, and the stability of a classifier F.
+
+    MSE(D(x + σε), x) / σ² + ``stability`` · KL(softmax F(x) ‖ softmax F(D(x + σε))).
+
+    The first term is 1 for a denoiser that returns its input. The second term keeps the classifier's output; without it
+    a denoiser removes texture that the classifier needs. Call the loss, or :func:`~captum_certified.training.fit`, with
+    the denoiser in place of the model. Classes of the examples are not used and may all be 0.
+
+    Args:
+        stdev: σ > 0, in the units of the inputs.
+        classifier: F, which returns logits of shape (N, classes). It is used in evaluation mode, and its weights are
+            not trained. ``None`` leaves the second term out.
+        stability: Weight of the second term, at least 0.
+        seed: Seed of the noise; ``None`` draws a fresh one.
+
+    Raises:
+        InvalidInputError: An argument is not what was expected.
+
+    Source:
+        Salman, Sun, Yang, Kapoor, and Kolter (2020), section 3. Their stability loss is the cross-entropy with the
+        predicted class of the clean image, this one is with all probabilities of the clean image.
+
+    Example:
+        >>> import torch
+        >>> from captum_certified.denoising import small_denoiser
+        >>> from captum_certified.training import DenoisingLoss
+        >>> denoiser, images = small_denoiser(seed=0), torch.rand(4, 3, 16, 16)
+        >>> loss = DenoisingLoss(stdev=0.2, seed=0)(denoiser, images, torch.zeros(4, dtype=torch.int64))
+        >>> 0.9 < float(loss) < 1.1  # the untrained denoiser returns its input
+        True
+    """
+
+    stdev: float
+    classifier: nn.Module | None = field(default=None, repr=False)
+    stability: float = 1.0
+    classifier_weights: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("stdev", self.stdev, above=0)
+        checked_number("stability", self.stability, at_least=0)
+        if self.classifier is not None:
+            # Part of the printed settings, by which a checkpoint knows its training.
+            self.classifier_weights = digest(list(self.classifier.state_dict().values()))[:32]
+
+    def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
+        """Return the mean loss of a batch, each example of which has its own noise."""
+        restored = model(with_noise(inputs, self.stdev, seed))
+        if not isinstance(restored, Tensor) or restored.shape != inputs.shape:
+            got = f"shape {tuple(restored.shape)}" if isinstance(restored, Tensor) else type(restored).__name__
+            raise InvalidInputError(
+                f"Expected `model` to be a denoiser that returns the shape of its input, {tuple(inputs.shape)}, got "
+                f"{got}."
+            )
+        error = functional.mse_loss(restored, inputs) / self.stdev**2
+        return error if self.classifier is None else error + self.stability * self._change(restored, inputs)
+
+    def _change(self, restored: Tensor, inputs: Tensor) -> Tensor:
+        """Return the divergence of the classifier's probabilities at the restored inputs from those at the inputs."""
+        classifier = self.classifier
+        if classifier is None:
+            return inputs.new_zeros(())
+        frozen = {name: tensor.detach() for name, tensor in classifier.state_dict().items()}
+        with evaluation_mode(classifier):
+            before, after = (functional_call(classifier, frozen, (x,)).log_softmax(dim=1) for x in (inputs, restored))
+        return functional.kl_div(after, before, reduction="batchmean", log_target=True)
