@@ -26,9 +26,7 @@ class _SmallDenoiser(nn.Module):
         self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
         self.fine_out = _Residual(width)
         self.tail = nn.Conv2d(width, values, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        if self.tail.bias is not None:
-            nn.init.zeros_(self.tail.bias)
+        _begin_at_zero(self.tail)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return denoised images, of the shape (N, C, H, W) of the noisy ones. They may leave [0, 1] slightly."""
@@ -45,20 +43,25 @@ class _Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
-        )
+        last = nn.Conv2d(width, width, 3, padding=1)
+        _begin_at_zero(last)  # deep networks without normalisation then train from the first step
+        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), last)
 
     def forward(self, features: Tensor) -> Tensor:
         changed: Tensor = self.body(features)
         return features + changed
 
 
+def _begin_at_zero(layer: nn.Conv2d) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 def small_denoiser(channels: int = 3, *, width: int = 64, depth: int = 3, seed: int | None = None) -> nn.Module:
     """Return an untrained residual U-net, which estimates the noise of an image and subtracts it.
 
-    It works on cells of 4 × 4 and of 8 × 8 pixels. It therefore costs about as much as a small classifier, and trains on
-    a processor in minutes. It has no batch normalisation, so it is the same function in training and in evaluation
+    It works on cells of 4 × 4 and of 8 × 8 pixels. It therefore costs about as much as a small classifier, and trains
+    on a processor in minutes. It has no batch normalisation, so it is the same function in training and in evaluation
     mode. Until it is trained it returns its input.
 
     Args:

@@ -10,7 +10,7 @@ from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.visualization.certified_features import check_kind, draw_selection, draw_top_k
 from captum_certified.visualization.image_layout import ImageReading, Values
 from captum_certified.visualization.panels import Panels, canvas, draw_heat, draw_legend
-from captum_certified.visualization.titles import brief_cautions, plain_title
+from captum_certified.visualization.titles import brief_cautions, plain_title, size_note
 
 __all__ = ["certificate_figure", "draw_smoothed"]
 
@@ -27,7 +27,8 @@ def certificate_figure(
     map's* top set certifiably is in the top K of the smoothed map
     (:attr:`~captum_certified.TopKCertificate.of_plain`), and how much a top K chosen by chance would contain. If the
     certificate is about another reference set, the last panel marks this set in place of the smoothed map's own top K.
-    Cautions are printed at the foot of the figure.
+    Cautions are printed at the foot of the figure, and the radius beside familiar changes of the images if ``image``
+    holds the inputs themselves.
 
     For a selection certificate the last panel shows features that are certified selected in vermillion and undecided
     features in blue. Features that are certified not selected stay unmarked.
@@ -62,15 +63,18 @@ def certificate_figure(
     """
     check_kind(certificate)
     reading = ImageReading(image, certificate.map.layout, len(certificate.map))
-    cautions = brief_cautions(certificate) if isinstance(certificate, TopKCertificate) else []
-    figure, axes = canvas(reading.images, labels, columns=4, notes=len(cautions))
+    top_k = isinstance(certificate, TopKCertificate)
+    cautions, size = (brief_cautions(certificate), size_note(certificate, reading)) if top_k else ([], [])
+    figure, axes = canvas(reading.images, labels, columns=4, notes=len(cautions) + len(size))
     _draw_plain(axes[:, 1], certificate, reading)
     draw_smoothed(axes[:, 2], certificate, reading)
     if isinstance(certificate, TopKCertificate):
         handles = draw_top_k(axes[:, 3], certificate, reading)
     else:
         handles = draw_selection(axes[:, 3], certificate, reading)
-    draw_legend(figure, handles, title=_confidence_title(certificate), columns=len(handles), notes=cautions)
+    draw_legend(
+        figure, handles, title=_confidence_title(certificate), columns=len(handles), notes=cautions, remarks=size
+    )
     return figure, axes
 
 

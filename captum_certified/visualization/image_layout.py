@@ -1,5 +1,6 @@
 """Images and maps of any layout as arrays of shape (examples, height, width, channels)."""
 
+import math
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -8,9 +9,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.maps import FeatureLayout
+from captum_certified.maps import FeatureLayout, SmoothedMap
 
-__all__ = ["ImageReading", "Pixels", "Values", "any_channel", "as_array", "displayable", "is_in_unit_interval"]
+__all__ = [
+    "ImageReading",
+    "Pixels",
+    "Values",
+    "any_channel",
+    "as_array",
+    "displayable",
+    "is_in_unit_interval",
+    "is_the_input",
+    "values_of_input",
+]
 
 # What a caller may pass: numbers or booleans of any type.
 Values: TypeAlias = Tensor | NDArray[np.generic]
@@ -89,6 +100,18 @@ def is_in_unit_interval(image: Pixels) -> bool:
     """Return whether the image holds floats in [0, 1], so that 0 is black and 1 is white."""
     values = image.astype(np.float64)
     return bool(np.issubdtype(image.dtype, np.floating) and values.min() >= 0 and values.max() <= 1)
+
+
+def values_of_input(smoothed_map: SmoothedMap, picture: Pixels) -> int:
+    """Return the number of values of the input. If it is not recorded, use the larger one of map and picture."""
+    seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
+    recorded = smoothed_map.setup.get("input_values")
+    return recorded if isinstance(recorded, int) else seen
+
+
+def is_the_input(smoothed_map: SmoothedMap, picture: Pixels) -> bool:
+    """Return whether the picture has as many values as the input, all in [0, 1]."""
+    return is_in_unit_interval(picture) and picture.size == values_of_input(smoothed_map, picture)
 
 
 def _matched(image: NDArray[np.generic], shape: tuple[int, ...]) -> tuple[int | None, Pixels]:

@@ -169,9 +169,14 @@ def draw_legend(
     columns: int = 1,
     place: Literal["lower center", "outside lower center"] = "lower center",
     notes: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> None:
-    """Draw a legend without a frame at the foot of a figure, and below it each note on a line in bold type."""
+    """Draw a legend without a frame at the foot of a figure. Each note is a line in bold type below it.
+
+    Each remark is a line in ordinary type below the notes.
+    """
     line = _NOTE / figure.get_size_inches()[1]
+    lines = [*((note, "bold") for note in notes), *((remark, "normal") for remark in remarks)]
     figure.legend(
         handles=handles,
         title=title,
@@ -180,7 +185,7 @@ def draw_legend(
         loc=place,
         ncols=columns,
         frameon=False,
-        bbox_to_anchor=(0, len(notes) * line, 1, 1 - len(notes) * line) if notes else None,
+        bbox_to_anchor=(0, len(lines) * line, 1, 1 - len(lines) * line) if lines else None,
     )
-    for number, note in enumerate(reversed(notes)):
-        figure.text(0.5, (number + 0.3) * line, literal(note), ha="center", fontsize=10, fontweight="bold")
+    for number, (text, weight) in enumerate(reversed(lines)):
+        figure.text(0.5, (number + 0.3) * line, literal(text), ha="center", fontsize=10, fontweight=weight)

@@ -15,10 +15,10 @@ from captum_certified.certify.written_numbers import (
 )
 from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.maps import SmoothedMap
-from captum_certified.visualization.image_layout import Pixels, is_in_unit_interval
+from captum_certified.visualization.image_layout import Pixels, is_in_unit_interval, is_the_input, values_of_input
 from captum_certified.visualization.report_data import TopSet
 
-__all__ = ["class_kept", "comparison", "features_named", "others_reach", "subject", "units", "values_of_input", "words"]
+__all__ = ["class_kept", "comparison", "features_named", "others_reach", "subject", "units", "words"]
 
 
 def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> dict[str, str]:
@@ -103,7 +103,7 @@ def others_reach(one: TopSet, noun: str) -> str:
 
 def comparison(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> str:
     """Return a sentence with the sizes of familiar changes of the picture. Empty if the picture is not the input."""
-    if not _is_the_input(smoothed_map, picture):
+    if not is_the_input(smoothed_map, picture):
         return ""
     inputs = torch.from_numpy(np.moveaxis(picture.astype(np.float64), 2, 0)[None].copy())
     known = radius_in_units(certificate.radius, inputs)
@@ -121,19 +121,7 @@ def units(radius: float, smoothed_map: SmoothedMap, picture: Pixels) -> tuple[st
     Both numbers are rounded down to two digits. The grey levels are empty unless the input is a picture in [0, 1].
     """
     even = radius / math.sqrt(values_of_input(smoothed_map, picture))
-    return _two_digits(even), _two_digits(255 * even) if _is_the_input(smoothed_map, picture) else ""
-
-
-def values_of_input(smoothed_map: SmoothedMap, picture: Pixels) -> int:
-    """Return the number of values of the input. If it is not recorded, use the larger one of map and picture."""
-    seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
-    recorded = smoothed_map.setup.get("input_values")
-    return recorded if isinstance(recorded, int) else seen
-
-
-def _is_the_input(smoothed_map: SmoothedMap, picture: Pixels) -> bool:
-    """Return whether the picture has as many values as the input, all in [0, 1]."""
-    return is_in_unit_interval(picture) and picture.size == values_of_input(smoothed_map, picture)
+    return _two_digits(even), _two_digits(255 * even) if is_the_input(smoothed_map, picture) else ""
 
 
 def _two_digits(value: float) -> str:

@@ -3,11 +3,16 @@
 They name the certified set of features, and say how much of it survives and what to be careful about.
 """
 
+import numpy as np
+import torch
+
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down
+from captum_certified.images.everyday_units import radius_in_units
+from captum_certified.visualization.image_layout import ImageReading, is_the_input
 from captum_certified.visualization.panels import literal
 
-__all__ = ["brief_cautions", "overlap_title", "plain_title", "reference_named"]
+__all__ = ["brief_cautions", "overlap_title", "plain_title", "reference_named", "size_note"]
 
 # Lengths of a method's name in a panel's title, in characters. A name above the second length is cut.
 _SHORT_NAME = 11
@@ -83,6 +88,17 @@ def brief_cautions(certificate: TopKCertificate) -> list[str]:
     return [
         f"caution{'' if rows == 1 else f' for image {_listed(numbers)}'}: {brief}" for brief, numbers in rows_of.items()
     ]
+
+
+def size_note(certificate: TopKCertificate, reading: ImageReading) -> list[str]:
+    """Return one line that compares the radius with familiar changes of the images, or no line.
+
+    There is a line if the images can be the inputs of the map: all values in [0, 1], and as many as an input has.
+    """
+    if not all(is_the_input(certificate.map, image) for image in reading.images):
+        return []
+    inputs = torch.from_numpy(np.moveaxis(reading.images.astype(np.float64), 3, 1).copy())
+    return [str(radius_in_units(certificate.radius, inputs))]
 
 
 def reference_named(certificate: TopKCertificate) -> str:

@@ -9,7 +9,7 @@ from drawn_text import assert_text_is_readable, texts_of
 from gallery import ZEROS, blob, image, smoothed
 from matplotlib.colors import to_hex, to_rgb
 
-from captum_certified import Certifier, InvalidInputError, SmoothedMap
+from captum_certified import Certifier, InvalidInputError, SmoothedMap, radius_in_units
 from captum_certified.maps import FeatureLayout
 from captum_certified.visualization import (
     attack_figure,
@@ -146,6 +146,7 @@ def test_cautions_stand_at_the_foot_of_the_figure():
     figure, _ = certificate_figure(Certifier().top_k(far, k=157, radius=0.05), image(rows=4))
     notes = [text.get_text() for text in figure.texts]
     assert notes == [
+        str(radius_in_units(0.05, image(rows=4))),
         "caution for image 3–4: only 19.9 % of noisy copies keep the predicted class",
         "caution for image 1: only 7.8 % of noisy copies keep the predicted class",
     ]  # drawn from below
@@ -155,7 +156,14 @@ def test_cautions_stand_at_the_foot_of_the_figure():
         "caution: only 7.8 % of noisy copies keep the predicted class"
     ]
     figure, _ = certificate_figure(Certifier().top_k(shifted(votes=[[250, 256]]), k=157, radius=0.05), image())
-    assert not figure.texts
+    assert [text.get_text() for text in figure.texts] == [str(radius_in_units(0.05, image()))]
+
+
+def test_sizes_are_not_compared_if_the_picture_is_not_the_input():
+    certificate = Certifier().top_k(shifted(votes=[[250, 256]]), k=157, radius=0.05)
+    for picture in (2 * image(), 255 * image()):
+        figure, _ = certificate_figure(certificate, picture)
+        assert not figure.texts
 
 
 # -- other figures of certificates -----------------------------------------------------------------------------------
