@@ -56,7 +56,7 @@ class Certificate(ABC):
 
     @property
     def radius(self) -> Any:
-        """L2 size ρ of the perturbation; in a selection certificate the largest ρ for each decision."""
+        """L2 size ρ of the perturbation. In a selection certificate it is the largest ρ for each decision."""
         return self.at_radius
 
     @property
@@ -159,9 +159,9 @@ class Certificate(ABC):
 
         Returns:
             Columns ``example``, ``feature`` and ``mean``, and columns that depend on the kind of certificate. Most
-            kinds have ``lower`` and ``upper``, which bound the exact score at every perturbed input; with
-            ``fresh_draws`` they bound the score of the map of fresh draws. These statements allow no violations. With a
-            probability of at least ``confidence`` all statements about one example are true.
+            kinds have ``lower`` and ``upper``, which bound the exact score at every perturbed input. With
+            ``fresh_draws`` they bound the score in the map of fresh draws. These bounds allow no violations: with a
+            probability of at least ``confidence`` all bounds of one example hold.
 
         Raises:
             InvalidInputError: The number of names is not n.

@@ -43,9 +43,9 @@ class Certifier:
     bound does not apply to the map or the guarantee would be unsound.
 
     With ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
-    together: with a probability of at least ``confidence`` all of them are true. Exceptions have a separate error
-    probability: statements about ``fresh_draws``, of :meth:`region`, of :meth:`distance` unless ``bound="spectral"``,
-    and of :meth:`median_rank` unless ``bound`` is ``"theorem2"`` or ``"hoeffding"``.
+    together: with a probability of at least ``confidence`` all of them are true. The following statements have error
+    probabilities of their own: those about ``fresh_draws``, of :meth:`region`, of :meth:`distance` (except under
+    ``"spectral"``) and of :meth:`median_rank` (except under ``"theorem2"`` and ``"hoeffding"``).
 
     Args:
         attribution_method: A smoothed attribution; needed by :meth:`certify` only.
@@ -55,8 +55,8 @@ class Certifier:
             ``"empirical_bernstein"``: intervals from the variance of the draws. ``"spectral"``: a bound from the
             covariance of the draws. ``"best"``: the better of the sharpest intervals and the spectral bound, each with
             half the error probability; the intervals alone for a map without a covariance.
-        violations: How many intervals may miss their scores in statements about overlap *counts*: an int is a number,
-            a float a fraction of K, ``"auto"`` ⌊K/200⌋. Always 0 for ``theorem2`` and for claims about single features.
+        violations: How many intervals may miss their scores in statements about overlap *counts*: a number as an int, a
+            fraction of K as a float, ⌊K/200⌋ for ``"auto"``. It is 0 for ``theorem2`` and claims about single features.
 
     Example:
         >>> import torch
@@ -160,7 +160,7 @@ class Certifier:
         check_draws(nt_samples)
         if overlap is not None and "first_draw" in kwargs:
             raise InvalidInputError(
-                f"Expected no `first_draw` with `overlap`, got {kwargs['first_draw']!r}: its looks count from draw 0."
+                f"Expected no `first_draw` with `overlap`, got {kwargs['first_draw']!r}: interim looks start at draw 0."
             )
         settings = CallSettings(
             nt_samples=nt_samples,
@@ -203,9 +203,9 @@ class Certifier:
             fresh_draws: Compare with a map of this many fresh draws at the perturbed input, not with the exact map. The
                 statement is weaker, and allows no violations. The perturbed input must be chosen without seeing the
                 fresh draws. The statement does not hold together with other statements.
-            reference: The features whose stay in the top K is certified: the map's own top K for ``None``, the positive
+            reference: The set whose overlap with the top K is certified: the map's own top K for ``None``, the positive
                 entries among the top K of the plain attribution for ``"plain"``, or a boolean mask structured like the
-                map, first dimension 1 or N. This set is not recomputed at the perturbed input.
+                map, with first dimension 1 or N. This set is not recomputed at the perturbed input.
         """
         return certify_top_k(
             self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws, reference=reference
@@ -281,8 +281,8 @@ class Certifier:
     def region(self, smoothed_map: SmoothedMap, *, name: str | None = None, radius: float) -> RegionCertificate:
         """Certify the fraction of the saliency that stays in a region, on average over noisy copies.
 
-        The certified fraction is the largest of three lower bounds; the ``bound`` of the certifier has no effect. The
-        certificate of one region holds with the certifier's confidence. Those of several regions do not hold together.
+        The certified fraction is the largest of three lower bounds. The certifier's ``bound`` has no effect. The
+        certificate of one region holds with the certifier's confidence. Several such certificates do not hold together.
 
         Args:
             smoothed_map: A map sampled with ``region``.

@@ -39,7 +39,7 @@ def held_fixed(target: Json, stdevs: float | Sequence[float]) -> str:
 
 
 def compared_with(fresh_draws: int | None) -> str:
-    """Return words for the map that a statement is about, which is a map at the perturbed input.
+    """Return words for the map at the perturbed input that a statement is about.
 
     Example:
         >>> compared_with(None), compared_with(50)[:22]
@@ -57,6 +57,4 @@ def fresh_draws_conditions(fresh_draws: int | None) -> tuple[str, ...]:
     """Return a sentence on the confidence of a statement about fresh draws, or none if ``fresh_draws`` is ``None``."""
     if fresh_draws is None:
         return ()
-    return (
-        "The confidence is that of this statement alone, not that it and other statements from this map are all true.",
-    )
+    return ("The confidence is that of this statement alone. It does not cover other statements from this map.",)

@@ -1,4 +1,4 @@
-"""The sentence in a certificate that certifies nothing, because no map of so few draws can be certified."""
+"""The sentence which explains that a certificate certifies nothing because it has too few draws for any map."""
 
 import math
 
@@ -32,7 +32,7 @@ def too_few_draws(
 ) -> str | None:
     """Return a sentence if no map of so few draws can be certified, or ``None`` if some map can.
 
-    The sentence does not depend on the draws. A new run with the number of draws that it names is therefore valid.
+    The sentence does not depend on the draws. A new run with the number of draws in the sentence is therefore valid.
 
     Args:
         bound: Name of the bound.

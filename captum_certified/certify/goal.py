@@ -19,10 +19,10 @@ class Goal:
         radius: L2 size ρ ≥ 0 of the perturbation.
         overlap: The overlap at which a sequential run stops, a number of features or a fraction of K; ``None`` for a
             run whose number of draws is fixed.
-        reference: The features whose stay in the top K is certified; ``None`` for the map's own top K.
+        reference: The set whose overlap with the top K is certified; ``None`` for the map's own top K.
 
     Raises:
-        InvalidInputError: An argument is invalid, whatever the number of features is.
+        InvalidInputError: An argument is invalid for every number of features.
     """
 
     k: float

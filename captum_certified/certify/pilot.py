@@ -30,7 +30,7 @@ from captum_certified.randomness import derived_seed, fresh_seed
 __all__ = ["Pilot", "PilotRow", "pilot"]
 
 _FEWEST = 256
-_SEEN = 0.5  # a row with a smaller `class_kept` is chosen only if its method has no other row
+_SEEN = 0.5  # a row with a smaller `class_kept` is chosen only if its method has no row with at least this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class Pilot:
 
     @property
     def best(self) -> dict[str, PilotRow]:
-        """The row of every method with the largest margin, among rows with ``is_seen`` if the method has such rows.
+        """The row with the largest margin for every method. Only rows with ``is_seen`` count, if the method has any.
 
         Methods have different plain maps, so their margins do not rank the methods.
         """

@@ -1,4 +1,4 @@
-"""The prover of certificates: a confidence, a bound, and how many intervals may miss their scores."""
+"""The prover of certificates, with its confidence, its bound, and how many intervals may miss their scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Prover:
         count = resolved_count("k", k, smoothed_map.layout.n_features)
         if smoothed_map.reference is not None and bound.name == "theorem2":
             raise InvalidInputError(
-                "Expected another `bound` for a `reference`, got 'theorem2': it is only about the map's own top K."
+                "Expected another `bound` for a `reference`, got 'theorem2', which is only about the map's own top K."
             )
         if not bound.allows_violations:
             return bound, count, 0

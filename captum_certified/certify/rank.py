@@ -21,7 +21,7 @@ from captum_certified.storage import Json
 __all__ = ["THEOREM3", "RankCertificate", "certify_median_ranks", "certify_ranks"]
 
 THEOREM3 = "theorem3"  # the bound of Certifier.median_rank
-_AS_PRINTED = frozenset({"theorem2", THEOREM3})  # their ranks are the numbers of Definition 3.1
+_AS_PRINTED = frozenset({"theorem2", THEOREM3})  # bounds whose ranks are the numbers of Definition 3.1
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -1,4 +1,4 @@
-"""Reference sets: the features whose stay in the top K is certified."""
+"""Reference sets: the sets of features whose overlap with the top K is certified."""
 
 from dataclasses import replace
 from typing import Literal
@@ -58,7 +58,7 @@ def reference_kind(reference: Reference) -> str:
 
 
 def recorded_reference(kind: str) -> Reference:
-    """Return the ``reference`` that certifies the map again, given the certificate's word for its reference."""
+    """Return the argument ``reference`` with which a map is certified again, from the word in its certificate."""
     if kind == "plain":
         return "plain"
     return None if kind == "own" else RECORDED

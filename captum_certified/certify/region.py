@@ -24,7 +24,7 @@ class RegionCertificate(Certificate):
     """Lower bound on the fraction of a noisy copy's saliency that lies in a region, on average over noisy copies.
 
     The average equals the fraction of the smoothed map in the region if the maps of all copies have the same sum, as
-    sparsified maps do. A copy without saliency counts as a fraction of 0.
+    sparsified maps do. A copy without saliency counts as 0.
 
     Attributes:
         name: Name of the region.

@@ -23,7 +23,7 @@ Maps = Tensor | tuple[Tensor, ...]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionCertificate(Certificate):
-    """Decisions for each feature whether most noisy copies of every perturbed input select it, where that is proved.
+    """For each feature, whether most noisy copies of every perturbed input provably select it, reject it, or neither.
 
     All decisions about one example hold together, each up to its own radius.
 

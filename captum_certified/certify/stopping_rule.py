@@ -18,7 +18,7 @@ from captum_certified.theory import look_sizes
 
 __all__ = ["StoppingRule", "at_look"]
 
-# A forecast for this many times the largest number of draws takes the means as practically exact.
+# With this many times the largest number of draws, a forecast treats the sampled means as practically exact.
 _EXACT = 100
 # A forecast reduces the radius by 4σ/√q for q draws: about three standard errors of a score of one half.
 _ALLOWANCE = 4.0
@@ -97,8 +97,9 @@ class StoppingRule:
     def hopeless(self, smoothed_map: SmoothedMap) -> Tensor:
         """Return for which examples more draws would hardly certify the overlap, bool, shape (N,).
 
-        This is a forecast in favour of the example: it assumes exact means, the whole level α, and a radius reduced by
-        4σ/√q. If the reduced radius is not positive, no example is hopeless. No certificate depends on the forecast.
+        The forecast is optimistic: it assumes that the means are exact, that the level is the whole α, and that the
+        radius is smaller by 4σ/√q. If that radius is not positive, no example is hopeless. No certificate depends on
+        the forecast.
         """
         draws = int(smoothed_map.n_samples.min())
         radius = self.goal.radius - _ALLOWANCE * smoothed_map.sigma / math.sqrt(draws)

@@ -57,7 +57,7 @@ class TopKCertificate(Certificate):
 
     @cached_property
     def members(self) -> Tensor:
-        """The features whose stay in the top K is certified, bool, shape (N, n): the own top K or the reference set."""
+        """The set whose overlap with the top K is certified, bool, shape (N, n): the own top K or the reference set."""
         return self.top_k if self.reference == "own" else self._reference_set
 
     @cached_property
@@ -85,9 +85,10 @@ class TopKCertificate(Certificate):
 
     @cached_property
     def randomised(self) -> Tensor | None:
-        """The overlap fraction of the plain map under re-initialised weights, mean of five copies, float64, shape (N,).
+        """The overlap fraction of the plain map under re-initialised weights, float64, shape (N,).
 
-        It needs no training (Adebayo et al., 2018). ``None`` if the weights of the model cannot be replaced.
+        It is the mean over five copies of the model with new random weights (Adebayo et al., 2018). ``None`` if the
+        weights of the model cannot be replaced.
         """
         return shared_with_each(self.map.randomised, self.members, self.k)
 
@@ -116,8 +117,9 @@ class TopKCertificate(Certificate):
 
     @cached_property
     def of_plain(self) -> "TopKCertificate | None":
-        """The certificate of the plain map's top K, from the same map, bound and violations. Both hold together.
+        """The certificate of the plain map's top K, from the same map, bound and violations.
 
+        It holds together with this certificate.
         ``None`` if the plain map is unknown, or zero for an example, or if the bound is ``"theorem2"``.
         """
         if self.reference == "plain":
@@ -146,7 +148,7 @@ class TopKCertificate(Certificate):
     @cached_property
     def _near_chance(self) -> Tensor:
         """Whether the smoothed map shares about as much with the plain map as chance would, bool, shape (N,)."""
-        assert self.plain_overlap is not None  # noqa: S101  for the type checker: the caller has asked
+        assert self.plain_overlap is not None  # noqa: S101  for the type checker: callers check this
         return near_chance(self.plain_overlap, self._plain_set, self.k)
 
     @cached_property
@@ -158,7 +160,7 @@ class TopKCertificate(Certificate):
 
     @property
     def _reference_set(self) -> Tensor:
-        assert self.map.reference is not None  # noqa: S101  for the type checker: certificates of a set have it
+        assert self.map.reference is not None  # noqa: S101  for the type checker: the map has the set
         return self.map.reference
 
     @property
@@ -179,7 +181,7 @@ class TopKCertificate(Certificate):
 
     @cached_property
     def top_k(self) -> Tensor:
-        """The K most salient features of the smoothed map, bool, shape (N, n); ties by lower index."""
+        """The K most salient features of the smoothed map, bool, shape (N, n). Of equal values the lower index wins."""
         return torch.from_numpy(top_k_mask(self.map.features.numpy(), self.k)[0])
 
     @cached_property

@@ -17,7 +17,7 @@ from captum_certified.storage import Json
 
 __all__ = ["agrees", "certifier_of", "curve_of", "recompute"]
 
-# Bounds of a single kind of certificate, which are no values of ``Certifier(bound=…)``.
+# Bounds that belong to a single kind of certificate. They are no values of ``Certifier(bound=…)``.
 _OF_ONE_KIND = frozenset({THEOREM3, "region"})
 
 

@@ -1,4 +1,4 @@
-"""Measure what a certified overlap is worth: the overlaps of maps that do not use the trained model, and cautions."""
+"""Measure what a certified overlap is worth: compare it with maps that do not use the trained model, and caution."""
 
 import math
 

@@ -25,7 +25,7 @@ class EverydayUnits:
     Attributes:
         radius: L2 size ρ of the perturbation.
         grey_levels: The change of each value, in 8-bit levels, if the perturbation changes all values equally.
-        rounding: L2 size (root mean square) of rounding one input to 8 bits, if each error is uniformly distributed.
+        rounding: Root mean square of the L2 size of rounding one input to 8 bits, if its errors are uniform.
         jpeg: L2 size of the change by JPEG of quality 95 in each picture, shape (N,); ``None`` for other inputs.
         shift: L2 size of the change by a shift of one pixel, the smallest of left, right, up and down, in each picture,
             shape (N,); ``None`` for other inputs.
@@ -82,7 +82,7 @@ def radius_in_units(radius: float, inputs: Tensor) -> EverydayUnits:
 
 
 def _jpeg_change(picture: Tensor) -> Tensor:
-    """Return the L2 size of what JPEG changes in a picture of shape (C, H, W) apart from rounding to 8 bits."""
+    """Return the L2 size of the change by JPEG in a picture of shape (C, H, W) that is first rounded to 8 bits."""
     levels = (picture * _LEVELS).round().to(torch.uint8).permute(1, 2, 0).squeeze(2).numpy()
     file = io.BytesIO()
     Image.fromarray(levels).save(file, format="JPEG", quality=_QUALITY)

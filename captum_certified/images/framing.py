@@ -53,7 +53,7 @@ class Framing:
 
 
 def _offset(length: int, crop: int) -> int:
-    """Return the offset of a centre crop, rounded as in torchvision: padding down, a cut half to even."""
+    """Return the offset of a centre crop. As in torchvision, padding rounds down, and a cut rounds half to even."""
     return -((crop - length) // 2) if length < crop else round((length - crop) / 2.0)
 
 
@@ -122,10 +122,10 @@ def load_mask(
     channels: int = 3,
     exif: bool = False,
 ) -> Tensor:
-    """Read a mask of an image and frame it as the image is framed.
+    """Read a mask of an image, and frame it like the image.
 
     Args:
-        path: File of the mask, as in :func:`load_image`. It must have the size of the image as the image is stored.
+        path: File of the mask, as in :func:`load_image`. It must have the size of the stored image.
             Pixels of at least half of the largest value are marked.
         framing: Resize and crop.
         image: File of the image.

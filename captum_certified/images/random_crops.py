@@ -16,7 +16,7 @@ __all__ = ["RandomCrops"]
 class RandomCrops(Dataset[tuple[Tensor, int]]):
     """Data set of random squares of image files. Each item is a square in [0, 1], shape (C, S, S), and the number 0.
 
-    Every second square on average is mirrored. The choice of a square comes from PyTorch's global generator.
+    On average every second square is mirrored. The choice of a square comes from PyTorch's global generator.
 
     Args:
         files: Image files.

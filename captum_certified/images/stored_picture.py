@@ -24,8 +24,8 @@ transforms: Any = functional  # the functions also take Pillow images, but are a
 _ARRAYS = frozenset({".npy", ".pt", ".pth"})
 _MOST_BYTES = 480_000_000  # for a decoded file together with a converted copy
 _LARGEST = {torch.bool: 1, torch.uint8: 2**8 - 1, torch.uint16: 2**16 - 1}
-# For each mode of Pillow, the formats in which the mode means unsigned 16-bit integers. In others the scale is unknown:
-# "I" may hold signed integers or integers of 32 bits, and FITS and MCIDAS keep signed integers in "I;16".
+# For each mode of Pillow, the formats in which the mode means unsigned 16-bit integers. The scale of other formats is
+# unknown: "I" may hold signed integers or integers of 32 bits, and FITS and MCIDAS keep signed integers in "I;16".
 _SIXTEEN_BIT = {
     "I": frozenset({"PNG", "PPM"}),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), frozenset({"PNG", "PPM", "TIFF", "JPEG2000"})),

@@ -226,7 +226,7 @@ def _merged_votes(one: MapData, two: MapData) -> Tensor | None:
 
 
 def _merged_trace(one: MapData, two: MapData) -> Tensor | None:
-    """Return the trace of all draws if a trace was given, else ``None``: the merged moments then give the trace."""
+    """Return the trace of all draws, or ``None`` if none was given. The trace then follows from the merged moments."""
     if one.given_trace is None and two.given_trace is None:
         return None
     first, second = one.trace, two.trace

@@ -21,7 +21,7 @@ class CovarianceSummary:
         top_eigenvalue: λ̂, mean of the largest eigenvalue of S, shape (N,).
         frobenius_norm: F̂, mean of the Frobenius norm of S, shape (N,), or ``None``.
         fourth_moment: κ̂, mean of R̂/2 + 1.5 λ_max(S)², shape (N,), or ``None``. R̂ is the largest z·Sz over the draws
-            z of a block minus their mean.
+            of a block, where z is a draw minus the mean of the block.
 
     Example:
         >>> one = CovarianceSummary(torch.tensor([4.0]), torch.tensor([2.0]))

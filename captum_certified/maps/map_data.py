@@ -117,7 +117,7 @@ class MapData:
             _require(bool((torch.isfinite(self.given_trace) & (self.given_trace >= 0)).all()), "given_trace")
 
     def _check_region(self, mask: Tensor, shares: Tensor) -> None:
-        """Check the mask of a region and its fraction of every draw's map, which is NaN for missing draws."""
+        """Check a region's mask, and its fractions of the draws' maps. The fraction of a missing draw is NaN."""
         rows, n, samples = len(self.n_samples), self.layout.n_features, self.n_samples
         _require(mask.dtype == torch.bool and mask.shape in ((1, n), (rows, n)) and bool(mask.any(dim=1).all()), "mask")
         _require(shares.dtype == torch.float64 and shares.shape == (rows, int(samples.max())), "shares")

@@ -37,7 +37,7 @@ class SmoothedMap(MapData):
         layout: Rule by which the entries of the map become the n columns of a table.
         n_samples: Number of draws of each example, int64, shape (N,).
         stdevs: Standard deviation of the noise, in the units of the input; a tuple for a tuple of inputs.
-        feature_counts: Number of draws in which each feature was 1, int64, shape (N, n); ``None`` unless a 0/1 map.
+        feature_counts: Number of draws in which each feature was 1, int64, shape (N, n); ``None`` for other maps.
         feature_mean: Mean of each feature, float64, shape (N, n); ``None`` for a 0/1 map.
         second_moment: Mean square of each feature, float64, shape (N, n), or ``None``.
         max_squared_norm: A bound on ‖f‖² that holds in every draw, or ``None`` if unknown.
@@ -57,8 +57,8 @@ class SmoothedMap(MapData):
             copies, int64, shape (N, 2); ``None`` if the outputs of the model are not scores of classes.
         class_kept: The fraction of these noisy copies that keep the class, float64, shape (N,), or ``None``.
         looks: Number of the interim look at which a sequential run stopped the example, int64, shape (N,). 0 means that
-            its number of draws was fixed, ``None`` that this holds for all examples. An example that a look stopped is
-            certified at the level of this look.
+            its number of draws was fixed. ``None`` means that the numbers of all examples were fixed. An example that
+            a look stopped is certified at the level of this look.
         mean: Mean map in float64, structured like the wrapped method's output.
         counts: Counts of a 0/1 map in int64, structured like the wrapped method's output; else ``None``.
         binary: Whether every draw of the map is 0 or 1.
@@ -140,11 +140,11 @@ class SmoothedMap(MapData):
     ) -> "SmoothedMap":
         """Make a map of unknown provenance from the mean of your own draws in [0, 1].
 
-        Every entry of *every* draw must lie in [0, 1], because all certificates rest on this. Statistics that such
-        draws cannot have raise an error: means outside [0, 1], mean squares above the means, a trace or an eigenvalue
-        that is too large. All else is taken on your word, because statistics do not show every violation: draws of −2
-        and 3 can have a mean of ½. Take magnitudes of signed draws, and divide every draw by the largest possible
-        value, not by the largest value seen.
+        Every entry of *every* draw must lie in [0, 1], because all certificates rest on this. Statistics that are
+        impossible for such draws raise an error: means outside [0, 1], mean squares above the means, or a trace or
+        eigenvalue that is too large. All else is taken on your word, because statistics do not show every violation:
+        draws of −2 and 3 can have a mean of ½. Take magnitudes of signed draws, and divide every draw by the largest
+        possible value, not by the largest value seen.
 
         Args:
             mean: Mean of the draws, shape (N, …), or a tuple of such tensors.
@@ -207,9 +207,9 @@ class SmoothedMap(MapData):
     def merge(self, other: "SmoothedMap", *, assume_independent: bool = False) -> "SmoothedMap":
         """Return the map of the draws of this map and of another.
 
-        The number of draws must be fixed before looking at the result: merging more draws until a certificate holds,
-        each time at full confidence, is unsound. ``Certifier.certify`` with ``overlap`` adds draws soundly. The map of
-        such a sequential run cannot be merged with other maps.
+        The number of draws must be fixed before looking at the result. It is unsound to merge more draws until a
+        certificate holds, because each attempt spends the whole error probability. ``Certifier.certify`` with
+        ``overlap`` adds draws soundly. The map of such a sequential run cannot be merged with other maps.
 
         Args:
             other: A map of other draws of the same explanation at the same inputs.

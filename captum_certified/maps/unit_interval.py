@@ -27,7 +27,7 @@ def checked_unit_second_moment(second_moment: Tensor, mean: Tensor) -> Tensor:
     """
     if second_moment.shape != mean.shape or bool((second_moment < mean.square() - _ROUNDING).any()):
         raise InvalidInputError(
-            "Expected `second_moment` like `mean` in shape and at least its square, got another shape or less."
+            "Expected `second_moment` in the shape of `mean` and >= its square, got another shape or smaller values."
         )
     if bool((second_moment > mean + _ROUNDING).any()):
         over = int((second_moment - mean).argmax())

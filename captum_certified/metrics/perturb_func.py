@@ -35,7 +35,7 @@ class PerturbFunc:
         radius: Radius of the perturbation, in the norm of the function and in the units of the inputs.
         explained_by: The explanation function that is measured. If ``function`` is an attack on the same method, it
             also gets the other arguments of the explanation as ``attribution_kwargs``.
-        k: Number of top features that the similarity compares, for such an attack; ``None`` passes no ``k``.
+        k: Number of top features that the similarity compares. Such an attack gets it as ``k``; ``None`` passes none.
     """
 
     def __init__(

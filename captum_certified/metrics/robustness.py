@@ -34,7 +34,8 @@ def attribution_robustness(
     """Return the worst similarity between the map of an input and the maps of perturbed copies of it.
 
     Like :func:`captum.metrics.sensitivity_max`, this function calls an explanation and a perturbation function, and
-    runs under ``torch.no_grad()``. The result covers only perturbations that were tried; a certificate covers all.
+    runs under ``torch.no_grad()``. The result covers only the perturbations that were tried. A certificate covers
+    every perturbation within its radius.
 
     Args:
         explanation_func: Returns maps, given inputs and ``kwargs``, such as the ``attribute`` of any Captum method. The
@@ -42,16 +43,16 @@ def attribution_robustness(
         inputs: A tensor of shape (N, …), or a tuple of tensors.
         perturb_func: Returns perturbed inputs, given inputs with one or more copies of every example, all copies of
             example 0 first. The function also gets ``perturb_radius`` if it takes a second positional argument, and
-            ``target``, ``additional_forward_args`` and ``seed`` by keyword if it has parameters of these names. An
-            attack of this package on the method whose ``attribute`` is measured also gets ``k`` and all other
-            ``kwargs``, so that it attacks the explanation that is measured. Arguments that are bound by
+            ``target``, ``additional_forward_args`` and ``seed`` by keyword if it has parameters of these names. If it
+            is an attack of this package and attacks the method that is measured, it also gets ``k`` and all other
+            ``kwargs``, so that it attacks exactly this explanation. Arguments that are bound by
             ``functools.partial`` are not replaced.
         perturb_radius: Radius of the perturbation, in the norm of ``perturb_func`` and in the units of the inputs.
         n_perturb_samples: Number of perturbed copies of every example.
-        similarity: ``"top_k"``, ``"kendall"``, ``"spearman"`` or ``"cosine"``, whose smallest value is the worst; a
-            distance, ``"mass_center"`` or ``"lipschitz"``, whose largest value is the worst; or a function. A function
-            gets the maps of the inputs and of the perturbed inputs, and returns a tensor of shape (rows,), whose
-            smallest value is the worst.
+        similarity: A similarity (``"top_k"``, ``"kendall"``, ``"spearman"`` or ``"cosine"``), of which the smallest
+            value is the worst. Or a distance (``"mass_center"`` or ``"lipschitz"``), of which the largest value is the
+            worst. Or a function that gets the maps of the inputs and of the perturbed inputs, and returns a tensor of
+            shape (rows,), of which the smallest value is the worst.
         k: Number of top features that ``"top_k"`` compares: an int is a count, a float a fraction, rounded up.
         max_examples_per_batch: The largest number of rows in a call. A call always has at least one copy of every
             example; ``None`` puts all copies into one call. The total number of copies does not change. If the
@@ -106,6 +107,6 @@ def attribution_robustness(
         seed=None if seed is None else checked_integer("seed", seed, below=2**64),
     )
     with torch.no_grad(), warnings.catch_warnings():
-        # Captum warns that it sets `requires_grad` on its inputs. The inputs are copies, so the caller need not know.
+        # Captum warns that it sets `requires_grad` on its inputs. These are copies, so the warning is of no use here.
         warnings.filterwarnings("ignore", message=r"Input Tensor \d+ did not already require gradients")
         return pair.worst(samples, at_once=at_once)

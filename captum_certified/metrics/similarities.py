@@ -81,7 +81,7 @@ def kendall_tau(a: Maps, b: Maps) -> Tensor:
         InvalidInputError: The maps are not finite or not of the same shapes.
 
     Source:
-        τ-b as in :func:`scipy.stats.kendalltau`; used to compare attributions by Chen et al. (2019).
+        τ-b as in :func:`scipy.stats.kendalltau`. Chen et al. (2019) compare attributions with it.
 
     Example:
         >>> kendall_tau(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
@@ -109,7 +109,7 @@ def spearman_rank(a: Maps, b: Maps) -> Tensor:
         InvalidInputError: The maps are not finite or not of the same shapes.
 
     Source:
-        Used to compare attributions by Ghorbani, Abid and Zou (2019).
+        Ghorbani, Abid and Zou (2019) compare attributions with it.
 
     Example:
         >>> spearman_rank(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
@@ -137,7 +137,7 @@ def _kendall(a: Tensor, b: Tensor) -> float:
 
 
 def _centered_ranks(rows: Tensor) -> Tensor:
-    """Return twice the centered average rank of every entry: the number of smaller minus that of larger entries."""
+    """Return twice the centered average rank of every entry: how many entries are smaller minus how many are larger."""
     ordered = rows.sort(dim=1).values
     below = torch.searchsorted(ordered, rows)
     not_above = torch.searchsorted(ordered, rows, right=True)

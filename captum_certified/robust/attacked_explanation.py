@@ -114,5 +114,5 @@ class AttackedExplanation:
         return torch.where(finite, gradient, torch.zeros_like(gradient)).double()
 
     def _features(self, maps: tuple[Tensor, ...], rows: Tensor) -> Tensor:
-        """Return the feature magnitudes, shape (R, n). A group's entries are equal, so their mean is its magnitude."""
+        """Return the feature magnitudes, shape (R, n). All entries of a group are equal to its magnitude."""
         return self.layout.of_rows(rows).group_means(maps)

@@ -189,7 +189,7 @@ def _attribution_arguments(arguments: AttackArguments) -> MethodArguments:
     if taken:
         raise InvalidInputError(f"Expected {taken} as arguments of their own, got them in `attribution_kwargs`.")
     if given.get("return_convergence_delta"):
-        raise InvalidInputError("Expected an attribution of maps alone, got `return_convergence_delta`=True.")
+        raise InvalidInputError("Expected an attribution that returns maps alone, got `return_convergence_delta`=True.")
     if arguments.additional_forward_args is not None:
         given["additional_forward_args"] = arguments.additional_forward_args
     return {"target": arguments.target, **given}

@@ -199,7 +199,7 @@ def _check_inputs(certificate: TopKCertificate, inputs: tuple[Tensor, ...]) -> N
         )
     recorded = smoothed.setup.get("inputs")
     if recorded is not None and recorded != input_digests(inputs):
-        raise InvalidInputError("Expected the `inputs` that the certificate is of, got others.")
+        raise InvalidInputError("Expected the `inputs` that were certified, got others.")
 
 
 def _check_explanation(certified: SmoothedMap, measured: SmoothedMap) -> None:
@@ -216,6 +216,6 @@ def _check_explanation(certified: SmoothedMap, measured: SmoothedMap) -> None:
     for name in ("class", "tau", "gamma", "method", "model", "target", "arguments"):
         if name in certified.setup and certified.setup[name] != measured.setup.get(name):
             raise InvalidInputError(
-                f"Expected the explanation that the certificate is of, got another {name}: "
+                f"Expected the explanation that was certified, got another {name}: "
                 f"{measured.setup.get(name)!r} for {certified.setup[name]!r}."
             )

@@ -39,8 +39,8 @@ def differentiable(attribution_method: Attribution) -> Iterator[Attribute]:
     Supported methods are Saliency, InputXGradient and IntegratedGradients, alone or smoothed by NoiseTunnel or a
     :class:`~captum_certified.SmoothedAttribution`. One graph holds all noise draws and all steps of an integration
     path. So memory grows with ``nt_samples`` and ``n_steps``, and ``nt_samples_batch_size`` and
-    ``internal_batch_size`` have no effect. The 0/1 maps of SparsifiedSmoothGrad have no gradient; relaxed maps with
-    γ = τ/10 replace them. The method is changed within the block and restored afterwards, also after an exception.
+    ``internal_batch_size`` have no effect. The 0/1 maps of SparsifiedSmoothGrad have no gradient, so relaxed maps
+    with γ = τ/10 replace them. The method is changed within the block and restored afterwards, also after an exception.
 
     The network must be twice differentiable; see :func:`softplus_surrogate` for networks with ReLUs.
 
@@ -49,7 +49,7 @@ def differentiable(attribution_method: Attribution) -> Iterator[Attribute]:
 
     Yields:
         A function that takes the arguments of the method's ``attribute`` and returns maps with a graph. For a smoothed
-        method the function also takes ``first_draw``, the number of the first draw, and for NoiseTunnel ``seed``.
+        method it also takes ``first_draw``, the number of the first draw. For NoiseTunnel it also takes ``seed``.
 
     Raises:
         InvalidInputError: The method cannot be differentiated.
@@ -112,7 +112,7 @@ def _attribute_of(method: Attribution) -> Attribute:
 
 
 def _in_one_graph(method: Attribution, /, *args: Any, **kwargs: Any) -> Any:
-    """Attribute without internal batches, because Captum keeps only the graph of the first internal batch."""
+    """Compute attributions without internal batches, because Captum keeps only the graph of the first of them."""
     given = inspect.signature(method.attribute).bind(*args, **kwargs)
     given.arguments.pop(_INTERNAL, None)
     return method.attribute(*given.args, **given.kwargs)
@@ -154,7 +154,7 @@ def _draws(
     inputs: Tensor | tuple[Tensor, ...],
     settings: CallSettings,
 ) -> tuple[Attributions, int]:
-    """Attribute all noisy inputs in one pass, with a graph.
+    """Compute the attributions of all noisy inputs in one pass, with a graph.
 
     Returns:
         The attributions, all draws of example 0 first, and the number N of examples.

@@ -97,7 +97,7 @@ class GhorbaniAttack(ExplanationAttack):
 
         - ``step_num``: Number of steps from the input.
         - ``step_size``: How far every entry moves in a step; by default radius/8 for Linf and radius/500 for L2.
-        - ``keep_class``: Whether the result must keep the predicted class. Points in between may change the class.
+        - ``keep_class``: Whether the result must keep the predicted class. Earlier points may change the class.
 
         Returns:
             Perturbed inputs, overlap with the clean top K, and the examples on which the attack succeeded.

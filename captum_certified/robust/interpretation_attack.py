@@ -32,8 +32,8 @@ class InterpretationAttack(ExplanationAttack):
     Objectives, computed from the magnitudes of the map scaled to sum 1:
 
     - ``"top_k"``: move saliency out of the K most salient features (the paper).
-    - ``"reference"``: move saliency out of the features that the mask ``reference`` marks. The overlap is then that of
-      these features with the top K at the perturbed input, the quantity of a certificate with a ``reference``.
+    - ``"reference"``: move saliency out of the features that the mask ``reference`` marks. The overlap then counts
+      these features in the top K at the perturbed input, as a certificate with a ``reference`` does.
     - ``"mass_center"``: move the centre of mass of the map away from its clean position (Ghorbani et al., 2019).
     - ``"region"``: move saliency into the region that ``reference`` marks (Ghorbani et al., 2019).
     - ``"manipulate"``: make the map look like the one in ``reference`` (Dombrowski et al., 2019).
@@ -47,10 +47,10 @@ class InterpretationAttack(ExplanationAttack):
         norm: ``"L2"`` or ``"Linf"``; the L2 norm is taken over all tensors of an example.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate whose gradients guide the search; results are always measured on
+        surrogate_beta: β of the softplus surrogate whose gradients guide the search. Results are always measured on
             the network itself. A surrogate is needed because the saliency map of a ReLU network is piecewise constant:
-            the gradient of that map is zero. ``"auto"``: β = 30 if the network has ReLUs, otherwise no surrogate;
-            ``None``: no surrogate. ``AttackResult.surrogate`` says which surrogate was used.
+            the gradient of that map is zero. ``"auto"`` uses β = 30 if the network has ReLUs, otherwise no surrogate.
+            ``None`` uses no surrogate. ``AttackResult.surrogate`` says which surrogate was used.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.

@@ -35,7 +35,7 @@ class CleanMaps:
     layout: FeatureLayout
 
     def reference_set(self, reference: Reference) -> Tensor:
-        """Return the features that a mask marks, shape (N, n), or raise an InvalidInputError if the mask is no set."""
+        """Return the features that a mask marks, shape (N, n), or raise an InvalidInputError if it is invalid."""
         if not isinstance(reference, (Tensor, tuple)):
             raise InvalidInputError(f"Expected `reference` to be one bool mask, got {type(reference).__name__}.")
         marked = feature_mask(reference, self.layout, len(self.shares), name="reference")

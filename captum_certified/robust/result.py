@@ -19,12 +19,13 @@ class AttackResult:
     Attributes:
         perturbed: The perturbed inputs, structured like the inputs; the input itself where the attack failed.
         overlap: How many of the K most salient features of the clean map are among the K most salient features of the
-            perturbed map, shape (N,). Both maps are of the model itself, with the attribution's arguments. With the
-            objective ``"reference"``, how many features of the reference set are among them.
+            perturbed map, shape (N,). Both maps are computed on the model itself, not on a surrogate. With the
+            objective ``"reference"`` it is the number of features of the reference set in the top K of the perturbed
+            map.
         k: K as a count.
         reference_size: Size of the reference set, shape (N,); ``None`` for the clean top K.
         succeeded: Whether the attack found a point of the ball that keeps the class, shape (N,). For an example without
-            such a point the overlap is that of the clean map, which is K without a reference set.
+            such a point ``overlap`` is K, or the number of features of the reference set in the clean top K.
         class_kept: Whether the model predicts the class of the clean input at the perturbed input, shape (N,).
         surrogate: The network whose gradients guided the search.
     """
@@ -53,7 +54,7 @@ class AttackResult:
 
     @property
     def mean_overlap_fraction(self) -> float:
-        """Mean overlap fraction over all examples; an example on which the attack failed counts as 1."""
+        """Mean overlap fraction over all examples. A failed attack counts with the overlap of the clean map."""
         return float(self.overlap_fraction.double().mean())
 
     @property

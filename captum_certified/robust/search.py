@@ -16,7 +16,7 @@ __all__ = ["BestPoints", "Search"]
 
 @dataclass(eq=False, repr=False)
 class BestPoints:
-    """The best point found so far for every example, that is the one with the largest D; at first the input itself.
+    """The best point found so far for every example, which has the largest D. At first it is the input itself.
 
     Args:
         points: The inputs, shape (N, d).
@@ -105,7 +105,7 @@ class Search(ABC):
 
 
 def _warn_if_zero(explanation: AttackedExplanation, gradient: Tensor) -> None:
-    """Warn if all gradients are zero without a surrogate, most often because the model has ReLUs."""
+    """Warn if all gradients are zero and no surrogate is used. The most common cause is a model with ReLUs."""
     if explanation.surrogate.beta is None and not bool(gradient.any()):
         way_out = (
             "Surrogates replace torch.nn.ReLU, torch.relu and their like in Python modules"
@@ -113,7 +113,7 @@ def _warn_if_zero(explanation: AttackedExplanation, gradient: Tensor) -> None:
             else "If the model has ReLUs, give `surrogate_beta`, for instance 'auto'"
         )
         warnings.warn(
-            "The map has no gradient where the search begins, so it goes at random. The gradient's surrogate is "
+            "The map has no gradient where the search begins, so the search is random. The gradient's surrogate is "
             f"{explanation.surrogate}. {way_out}.",
             UserWarning,
             stacklevel=5,

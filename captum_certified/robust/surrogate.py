@@ -72,7 +72,7 @@ def softplus_surrogate(beta: float) -> Iterator[None]:
     ReLU becomes softplus, ln(1 + exp(βx))/β. ReLU6 (and any hardtanh) becomes the difference of two softplus, and
     LeakyReLU a mixture of softplus and the identity. Modules, functions, methods of tensors and in-place versions are
     all replaced. The saliency map of a piecewise linear network is piecewise constant, so the gradient of that map is
-    zero and does not say how to change the map. The gradient of the surrogate's map does. Use the surrogate for
+    zero and does not say how to change the map. The surrogate's map has a gradient. Use the surrogate for
     gradients only, and measure results on the network itself.
 
     ReLUs inside a compiled or scripted network are not replaced, because they cannot be seen. ReLUs written in another
@@ -85,7 +85,7 @@ def softplus_surrogate(beta: float) -> Iterator[None]:
         InvalidInputError: ``beta`` is not a positive number.
 
     Source:
-        Dombrowski et al. (2019), section 3; Ghorbani et al. (2019) and Levine et al. (2019) attack this way.
+        Dombrowski et al. (2019), section 3; Ghorbani et al. (2019) and Levine et al. (2019) attack with a surrogate.
 
     Example:
         >>> import torch

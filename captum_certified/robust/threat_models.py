@@ -16,8 +16,8 @@ from captum_certified.sampling import NoiseLaw, make_noise
 
 __all__ = ["Ball", "ball_named", "check_bounds", "check_within"]
 
-# Rounding to the precision of the inputs can push a point out of the ball by a few units in the last place. Then the
-# offset is shrunk by a relative slack of _UNITS machine epsilons. A failed attempt multiplies the slack by _GROWTH.
+# Rounding to the precision of the inputs can push a point out of the ball by a few units in the last place. Its offset
+# is then shrunk by a relative slack of _UNITS machine epsilons. A failed attempt multiplies the slack by _GROWTH.
 _UNITS = 4.0
 _GROWTH = 8.0
 _ATTEMPTS = 8

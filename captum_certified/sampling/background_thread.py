@@ -29,8 +29,8 @@ def run_in_order(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
 class BackgroundThread:
     """A second thread that runs pieces of work one after another, beside the caller's thread.
 
-    For tensors on an accelerator, all work runs in the caller's thread. There a call only queues work anyway, and two
-    threads could queue their work in different streams, which have no common order.
+    For tensors on an accelerator, all work runs in the caller's thread. A call to an accelerator only queues work
+    anyway, and two threads could queue their work in different streams, which have no common order.
 
     Args:
         device: Device of the tensors.

@@ -9,7 +9,7 @@ from captum_certified.maps.covariance import CovarianceSummary
 
 __all__ = ["BlockCovariance", "block_bytes"]
 
-# Columns that are unpacked and multiplied at a time: 64 MB for a block of 2048 draws.
+# Number of columns that are unpacked and multiplied at a time. They take 64 MB for a block of 2048 draws.
 _COLUMNS = 8192
 # Results are rounded up by this relative amount, the largest error of a dense symmetric eigenvalue solver.
 _ROUNDING = 1e-11
@@ -24,7 +24,7 @@ class BlockCovariance:
     """Store for one block of draws, which adds each complete block to a :class:`CovarianceSummary`.
 
     Blocks end at multiples of their size and at the end of the run. In a larger block the largest eigenvalue has a
-    smaller bias. The memory of a block is proportional to its number of draws, the time to the square of the number.
+    smaller bias. The memory of a block is proportional to its number b of draws, and the time to b².
 
     Args:
         rows: Number of examples.

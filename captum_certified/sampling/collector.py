@@ -22,7 +22,7 @@ CovarianceRequest = Literal["auto"] | bool | int
 
 # With `covariance`="auto", the covariance is taken only if a block needs fewer bytes than this.
 MOST_AUTOMATIC_BYTES = 1_000_000_000
-# Number of entries that the CPU maps at a time, so that they stay in its cache.
+# Number of entries to which the CPU applies the per-draw map at a time, so that they stay in its cache.
 _CACHED_ENTRIES = 2**17
 
 

@@ -45,7 +45,7 @@ def smooth(
     pass while the model runs.
 
     Args:
-        attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
+        attribute: Computes attributions of noisy inputs of shape (N · draws, …), all draws of example 0 first.
         per_draw_maps: Maps to average, all computed from the same attributions.
         inputs: Clean inputs of shape (N, …).
         plan: The draws, and how they are cut into blocks and passes.

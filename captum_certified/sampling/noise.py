@@ -42,9 +42,9 @@ def make_noise(
     """Make the noise of consecutive draws for one input tensor, with standard deviation ``scale``.
 
     A draw does not depend on the other draws of the pass. It is one row of a chunk, and each chunk is generated from
-    SeedSequence(seed, spawn_key=(chunk, tensor)) alone. The shape decides how many draws a chunk has; for large inputs
-    it is one. On the CPU, NumPy generates the numbers. PyTorch's CPU generator keeps only 32 bits of a seed, so among
-    thousands of draws two could get equal noise. On an accelerator, PyTorch generates the numbers from a 64-bit seed.
+    SeedSequence(seed, spawn_key=(chunk, tensor)) alone. The shape decides how many draws a chunk has. For large inputs
+    it has one. On the CPU, NumPy generates the numbers, because PyTorch's CPU generator keeps only 32 bits of a seed:
+    among thousands of draws two could get equal noise. On an accelerator, PyTorch generates them from a 64-bit seed.
 
     Args:
         shape: Shape of one example.

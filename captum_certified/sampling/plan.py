@@ -12,7 +12,7 @@ from captum_certified.sampling.noise import NoiseLaw, make_noise
 
 __all__ = ["SamplingPlan", "block_draws", "noisy_inputs"]
 
-# A pass begins at each multiple of this number of draws, and then after every `pass_size` draws, in blocks of any size.
+# In blocks of any size, a pass begins at each multiple of this number, and after every `pass_size` draws from there.
 _ANCHOR = 1024
 _MAX_PASS_ROWS = 64
 

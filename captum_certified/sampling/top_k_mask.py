@@ -69,7 +69,8 @@ class TieCounter:
         if self.tied > _NOTABLE_SHARE * self.draws:
             warnings.warn(
                 f"In {self.tied} of {self.draws} draws more than 1 % of the salient features were chosen by their "
-                "position among equal attributions. Pass `groups` to make entries that always agree one feature.",
+                "position among equal attributions. Pass `groups` to join entries that are always equal into one "
+                "feature.",
                 UserWarning,
                 stacklevel=2,
             )

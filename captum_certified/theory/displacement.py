@@ -45,12 +45,12 @@ def chi(ratio: ArrayLike) -> Floats:
 
 @dataclass(frozen=True, repr=False)
 class Displacement:
-    """S3. With probability 1 − α, ‖h(x̃) − ĥ‖² ≤ B² = N² + 2χQ + χ²λ for every x̃ within r·σ, for all r together.
+    """S3. With probability 1 − α, ‖h(x̃) − ĥ‖² ≤ B² = N² + 2χQ + χ²λ for every x̃ within r·σ, for all r at once.
 
     χ is :func:`chi` of r.
 
     Attributes:
-        error: N of this formula, a bound on ‖ĥ − h(x)‖, shape (N,). Elsewhere N is the number of examples.
+        error: N in the formula above, a bound on ‖ĥ − h(x)‖. Its shape is (N,), where N counts the examples.
         cross: Q, a bound on sqrt(eᵀΣe) for e = ĥ − h(x), shape (N,).
         top_eigenvalue: λ, a bound on the largest eigenvalue of Σ, shape (N,).
     """
@@ -115,9 +115,10 @@ def full_displacement(
         n_samples: q, shape (N,).
         pairs: W, the number of independent pairs of draws inside blocks, shape (N,).
         trace: t̂, trace of the unbiased sample covariance of all draws, shape (N,).
-        top_eigenvalue: λ̂, largest eigenvalue of the sample covariance of a block, mean over blocks, shape (N,).
-        frobenius_norm: F̂, Frobenius norm of this sample covariance, mean over blocks, shape (N,).
-        fourth_moment: κ̂, at least the mean of (u·(f − f′))⁴/4 over pairs in a block for every unit u, shape (N,).
+        top_eigenvalue: λ̂, largest eigenvalue of the sample covariance of a block, averaged over blocks, shape (N,).
+        frobenius_norm: F̂, Frobenius norm of the sample covariance of a block, averaged over blocks, shape (N,).
+        fourth_moment: κ̂, at least the mean of (u·(f − f′))⁴/4 over pairs f, f′ in a block, for every unit vector u,
+            shape (N,).
         alpha: Probability that the bound is wrong, for each example.
 
     Returns:
@@ -158,7 +159,7 @@ def short_displacement(
         n_samples: q, shape (N,).
         pairs: W, the number of independent pairs of draws inside blocks, shape (N,).
         trace: t̂, trace of the unbiased sample covariance of all draws, shape (N,).
-        top_eigenvalue: λ̂, largest eigenvalue of the sample covariance of a block, mean over blocks, shape (N,).
+        top_eigenvalue: λ̂, largest eigenvalue of the sample covariance of a block, averaged over blocks, shape (N,).
         alpha: Probability that the bound is wrong, for each example.
 
     Returns:

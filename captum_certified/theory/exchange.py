@@ -1,7 +1,7 @@
 """How far a map must move before its top K or its ranks change: S2 and S5.
 
 The cost of a change of order is the least ‖h(x̃) − ĥ‖² at which it can happen. S3 bounds this squared distance by B²,
-which excludes every change of order with a cost above B².
+so no change of order with a cost above B² can happen.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ __all__ = [
     "staying_costs",
 ]
 
-# Before costs are compared with B², they are lowered by this fraction: the rounding error of sums over 10⁵ features.
+# Costs are lowered by this fraction, the rounding error of sums over 10⁵ features, before they are compared with B².
 _SLACK = 1e-8
 _BISECTIONS = 60
 _AT_ONCE = 512  # up to this many exchanges, computing all costs at once is faster than bisection
@@ -43,7 +43,7 @@ def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
         exchanged: Numbers m, from 1 to min(K, n − K), any shape.
 
     Returns:
-        E_m in the shape of ``exchanged``. It never falls with m.
+        E_m in the shape of ``exchanged``. It never decreases as m grows.
 
     Example:
         >>> mean = np.array([0.9, 0.8, 0.6, 0.5, 0.45, 0.3, 0.1, 0.05])
@@ -58,9 +58,9 @@ def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
 def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
     """S2. Return the certified top-K overlap: K − max{m ≤ min(K, n − K) : E_m ≤ B²}.
 
-    If m features left the top K and m others entered, some t separates the two groups at x̃: the scores of the leavers
-    are at most t, those of the newcomers at least t. Then ‖h(x̃) − ĥ‖² ≥ E_m. E_m never falls with m, so the largest m
-    is found by bisection.
+    If m features leave the top K and m others enter, some t separates the two groups at x̃: the scores of the features
+    that left are at most t, and those of the features that entered are at least t. Then ‖h(x̃) − ĥ‖² ≥ E_m. E_m never
+    decreases as m grows, so the largest m is found by bisection.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -87,9 +87,9 @@ def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, lea
     """Return the largest m in (least, most] with a cost E_m of at most B², or ``least`` if there is none.
 
     Args:
-        costs: Computes E_m for several m. E_m never falls with m.
+        costs: Computes E_m for several m. E_m never decreases as m grows.
         squared: B², shape (R,).
-        least: A number m that costs nothing.
+        least: A number m with a cost of 0.
         most: The largest possible m.
 
     Returns:
@@ -97,7 +97,7 @@ def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, lea
     """
     if most - least <= _AT_ONCE:
         each = costs(np.arange(least + 1, most + 1))
-        # E_m never falls with m, but rounding may break this. So each cost is lowered to the least cost of a larger m.
+        # Rounding may make E_m decrease somewhere. So each cost is lowered to the least cost at this m or a larger one.
         cheapest = np.minimum.accumulate(each[::-1])[::-1] * (1.0 - _SLACK)
         return least + np.searchsorted(cheapest, squared, side="right").astype(np.int64)
     possible = np.full(len(squared), least, dtype=np.int64)  # the largest m known to be affordable
@@ -112,7 +112,7 @@ def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, lea
 
 
 def spectral_ranks(mean: Floats, squared: float) -> Integers:
-    """S5. Return the certified rank of every feature: 1 + the features above it + the most others that can overtake it.
+    """S5. Return the certified rank of every feature: 1 + how many others are above it + how many more can overtake it.
 
     rank_i ≤ #{ĥ_j > ĥ_i} + 1 + max{m : min_t (ĥ_i − t)₊² + Σ_{j≤m} (t − ĥ_(j))₊² ≤ B²}, where ĥ_(j) are the scores of
     the other features with ĥ_j ≤ ĥ_i, in descending order.
@@ -176,7 +176,7 @@ def exchange_sides(mean: Floats, members: Mask, k: int) -> tuple[Floats, Floats]
     """Return the scores of a set in ascending order and of all other features in descending order, minus ĥ_[K].
 
     Only scores that an exchange can involve are returned: at most m = min(K, n − L) features outside the set of size L
-    can be in the top K, and then L − K + m features of the set are not.
+    can be in the top K. In that case L − K + m features of the set are outside the top K.
     """
     inside, outside = mean[members], mean[~members]
     entering = min(k, len(outside))
@@ -247,7 +247,7 @@ def _overtaking_costs(
     """Return min_t (v − t)₊² + Σ_j (t − v_j)₊² for v at ``first`` and the ``overtaking`` entries v_j that follow."""
     stop = first + overtaking + 1
     value = ordered[first]
-    # Of the entries that follow, only those below the best t add to the cost. Bisection finds the first of these.
+    # Among the entries that follow, only those below the best t add to the cost. Bisection finds the first such entry.
     begin, end = first + 1, stop
     while np.any(begin < end):
         middle = np.minimum((begin + end) // 2, len(ordered) - 1)

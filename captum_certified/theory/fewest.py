@@ -45,7 +45,8 @@ def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
         draws = 1.0 + 7.0 * (log + math.log(2.0)) / (3.0 * room)
     else:  # lo = tail^(1/q)
         draws = log / -float(log_ndtr(ratio))
-    # The answer is the next whole number above the quotient, or the quotient itself if rounding made it whole.
+    # The answer is the next whole number above the quotient. A whole quotient is the answer itself, because it may be
+    # whole only by rounding.
     return math.inf if draws > _MOST else max(2.0, math.floor(draws * (1.0 - 1e-12)) + 1.0)
 
 

@@ -83,7 +83,8 @@ def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *,
     lower, upper = np.empty(counts.shape), np.empty(counts.shape)
     for q in np.unique(draws):
         same = draws == q
-        # The quantiles are slow. Thousands of features share a few hundred counts, so each count is computed once.
+        # The quantiles are slow. Thousands of features share a few hundred counts, so the quantiles of each count are
+        # computed only once.
         ones, inverse = np.unique(counts[same], return_inverse=True)
         lower[same], upper[same] = (ends[inverse] for ends in _exact_ends(ones, int(q), tail))
     return lower, upper
@@ -139,7 +140,7 @@ def kl_interval(mean: Floats, n_samples: ArrayLike, *, tail: float) -> Interval:
         same = draws == q
         ends = _KLTangents(-math.log(tail) / q)
         lower[same] = complement_down(ends.upper(1.0 - u[same]))
-        upper[same] = 1.0 - complement_down(ends.upper(u[same]))  # both sides are rounded alike, so they are mirrored
+        upper[same] = 1.0 - complement_down(ends.upper(u[same]))  # mirrors the interval of 1 − ĥ exactly
     return lower, upper
 
 
@@ -190,10 +191,10 @@ def _newton(u: Floats, c: Floats, start: Floats, steps: int) -> Floats:
 
 
 class _KLTangents:
-    """The bound kl⁺(·, c) for one budget and many means, rounded up, with one step of Newton's method for each mean.
+    """Compute kl⁺(·, c), rounded up, for one budget and many means, by one step of Newton's method for each mean.
 
     kl is jointly convex, so kl⁺(·, c) is concave and lies below all its tangents. The tangents touch the curve at sin²
-    of equally spaced angles, closer together where the curve bends more. Newton's step for a mean starts from the lower
+    of equally spaced angles. They are denser where the curve bends more. Newton's step for a mean starts from the lower
     of the two neighbouring tangents. The tangent at 0 is vertical, so the first tangent touches just beside 0.
 
     Args:
@@ -227,7 +228,7 @@ class _KLTangents:
 
 
 def _divergence(p: Floats, rise: Floats) -> Floats:
-    """Return kl(p‖p + rise) as p·g(rise/p) + (1−p)·g(−rise/(1−p)), with g of :func:`_gap`: no logarithms cancel."""
+    """Return kl(p‖p + rise) as p·g(rise/p) + (1−p)·g(−rise/(1−p)), with g of :func:`_gap`, to avoid cancellation."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         above = np.where(p > _TINY, p * _gap(rise / np.maximum(p, _TINY)), rise)
         return above + (1.0 - p) * _gap(-rise / (1.0 - p))

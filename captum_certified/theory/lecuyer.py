@@ -10,7 +10,7 @@ __all__ = ["lecuyer_bounds", "lecuyer_overlap"]
 
 _GRID = 400
 _SMALLEST = 1e-300
-_ABOVE = 1.0 + 1e-9  # keeps the smallest δ, at which ε = 1, on the allowed side
+_ABOVE = 1.0 + 1e-9  # so that the smallest δ, at which ε = 1, satisfies ε ≤ 1 after rounding
 
 
 def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Floats, Floats]:

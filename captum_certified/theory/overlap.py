@@ -29,9 +29,10 @@ __all__ = [
 
 
 def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
-    """Theorem 2. Return the ladder of the certified top-K overlap, the largest i ≤ K with L̂(ĥ_[i]) ≥ ĥ_[2K−i].
+    """Theorem 2. Return the ladder of the certified top-K overlap.
 
-    The inequality holds exactly for r ≤ (Φ⁻¹(ĥ_[i] − c) − Φ⁻¹(ĥ_[2K−i] + c)) / 2, and at every r if 2K − i > n.
+    The overlap is the largest i ≤ K with L̂(ĥ_[i]) ≥ ĥ_[2K−i]. The inequality holds exactly for
+    r ≤ (Φ⁻¹(ĥ_[i] − c) − Φ⁻¹(ĥ_[2K−i] + c)) / 2, and at every r if 2K − i > n.
 
     Args:
         mean: Empirical scores ĥ, shape (N, n).
@@ -39,7 +40,8 @@ def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, K): an overlap of i is certified at all r ≤ entry [:, i − 1]: at none if −∞, at every r if +∞.
+        Shape (N, K). An overlap of i is certified at all r ≤ entry [:, i − 1]. It is certified at no r if the
+        entry is −∞, and at every r if the entry is +∞.
 
     Source:
         Levine, Singla and Feizi (2019), Theorem 2.
@@ -53,19 +55,19 @@ def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
     depth = min(2 * k - 1, n)
     top = largest_descending(mean, depth)
     partners = np.full((len(mean), k), -np.inf)
-    first = max(2 * k - n, 1)  # the first i whose partner 2K − i is a rank that exists
+    first = max(2 * k - n, 1)  # the first i whose partner 2K − i is at most n
     if first <= k:
         partners[:, first - 1 :] = top[:, 2 * k - np.arange(first, k + 1) - 1]
     return ladder_between(top[:, :k] - half_width, partners + half_width)
 
 
 def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Floats:
-    """B1. Return the ladder of the sharp top-K overlap from intervals, the largest i with a_i > b_{K−i+1}.
+    """B1. Return the ladder of the sharp top-K overlap from intervals.
 
-    a are the shifted lower bounds of the top K features, b the shifted upper bounds of all other features, both in
-    descending order. If fewer than i of the top K stayed, one of the i strongest would leave, and at least K−i+1
-    others would enter. The weakest of those others has a score of at most b_{K−i+1} < a_i, so it cannot pass the
-    leaver. Intervals alone prove no larger overlap.
+    The overlap is the largest i with a_i > b_{K−i+1}. a are the shifted lower bounds of the top K features, and b the
+    shifted upper bounds of all other features, both in descending order. If fewer than i of the top K stayed, one of
+    the i features with the largest a would leave, and at least K−i+1 others would enter. One of these others has a
+    score of at most b_{K−i+1} < a_i, so it cannot pass the feature that left. Intervals alone prove no larger overlap.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -74,7 +76,8 @@ def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Float
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, K): an overlap of i is certified at all r < entry [:, i − 1]: at none if −∞, at every r if +∞.
+        Shape (N, K). An overlap of i is certified at all r < entry [:, i − 1]. It is certified at no r if the
+        entry is −∞, and at every r if the entry is +∞.
 
     Example:
         >>> mean = np.array([[0.9, 0.8, 0.2, 0.1]])
@@ -110,7 +113,7 @@ def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violatio
     Args:
         ladder: Shape (N, K), not rising along the second axis.
         overlap: How many features must stay, 1 to K.
-        n_features: n; an overlap of 2K − n or less holds at every radius.
+        n_features: n. An overlap of 2K − n or less holds at every radius.
         violations: v, the number of intervals allowed to miss. An overlap of i then needs entry i + v of the ladder.
 
     Returns:

@@ -33,12 +33,13 @@ __all__ = [
 
 
 def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Floats:
-    """R1. Return the ladder of the overlap with a reference set from intervals, the largest i with a_i > b_{K−i+1}.
+    """R1. Return the ladder of the overlap with a reference set from intervals.
 
-    a are the shifted lower bounds of the set's features, b the shifted upper bounds of all other features, both in
-    descending order. If fewer than i of the set were in the top K, one of the i strongest of the set would be missing
-    there, and at least K − i + 1 others would be there. The weakest of those others has a score of at most
-    b_{K−i+1} < a_i, so it cannot pass the missing feature. Intervals alone prove no larger overlap.
+    The overlap is the largest i with a_i > b_{K−i+1}. a are the shifted lower bounds of the set's features, and b the
+    shifted upper bounds of all other features, both in descending order. If fewer than i of the set were in the top K,
+    one of the i features of the set with the largest a would be missing there, and at least K − i + 1 others would be
+    there. One of these others has a score of at most b_{K−i+1} < a_i, so it cannot pass the missing feature. Intervals
+    alone prove no larger overlap.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -47,7 +48,8 @@ def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Flo
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, K): an overlap of i is certified at all r < entry [:, i − 1]: at none if −∞, at every r if +∞.
+        Shape (N, K). An overlap of i is certified at all r < entry [:, i − 1]. It is certified at no r if the
+        entry is −∞, and at every r if the entry is +∞.
 
     Example:
         >>> mean = np.array([[0.9, 0.8, 0.2, 0.1]])
@@ -128,7 +130,8 @@ def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> 
     """Return E_m, the least ‖h(x̃) − ĥ‖² at which m features outside the reference set are in the top K.
 
     E_m = min_t Σ_{j≤L−K+m} (y_j − t)₊² + Σ_{j≤m} (t − z_j)₊², where y are the scores of the set in ascending order and
-    z the scores of all other features in descending order. If m others are in the top K, L − K + m of the set are not.
+    z the scores of all other features in descending order. If m of these other features are in the top K, then
+    L − K + m features of the set are not.
 
     Args:
         mean: Empirical scores of one example, shape (n,).
@@ -137,7 +140,8 @@ def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> 
         entering: Numbers m, from max(0, K − L) to min(K, n − L), any shape.
 
     Returns:
-        E_m in the shape of ``entering``. It never falls with m. It is 0 while every y in the sum is at most every z.
+        E_m in the shape of ``entering``. It never decreases as m grows, and is 0 as long as every y in the sum is at
+        most every z in the sum.
 
     Example:
         >>> mean = np.array([0.9, 0.8, 0.6, 0.5])
@@ -150,7 +154,9 @@ def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> 
 
 
 def spectral_reference_overlap(mean: Floats, members: Mask, k: int, squared: Floats) -> Integers:
-    """R2. Return the certified overlap with a reference set: K − max{m : E_m ≤ B²}, E_m of :func:`reference_costs`.
+    """R2. Return the certified overlap with a reference set: K − max{m : E_m ≤ B²}.
+
+    E_m is the cost that :func:`reference_costs` returns.
 
     Args:
         mean: Empirical scores of one example, shape (n,).

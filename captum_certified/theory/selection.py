@@ -1,4 +1,4 @@
-"""Certified decisions of most noisy copies of every perturbed input: selected features, and predicted classes."""
+"""Certify which features most noisy copies of every perturbed input select, and which class most of them have."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -130,7 +130,7 @@ def release_bounds(
         lower: Lower ends of the intervals at the observed input, at level α/2, shape (N, n).
         upper: Upper ends of the intervals at the observed input, at level α/2, shape (N, n).
         ratio: ρ/σ ≥ 0.
-        tail: Probability that one side of one fresh score may miss: α/(4n).
+        tail: Probability that one side of the interval of one fresh score may miss, α/(4n).
         fresh_samples: Number of fresh draws q′.
 
     Returns:

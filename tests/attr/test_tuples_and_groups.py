@@ -196,7 +196,7 @@ def test_blocks_of_equal_attributions_warn_without_groups_and_not_with_them():
     x = torch.rand(1, 1, 8, 8)
     explainer = SparsifiedSmoothGrad(Occlusion(GateNet((1, 8, 8))), tau=0.1)
     blocks = {"sliding_window_shapes": (1, 4, 4), "strides": (1, 4, 4), "target": 0}
-    with pytest.warns(UserWarning, match="Pass `groups` to make entries that always agree one feature"):
+    with pytest.warns(UserWarning, match="Pass `groups` to join entries that are always equal into one feature"):
         explainer.attribute(x, nt_samples=20, stdevs=0.1, **blocks)
     cells = torch.arange(4).reshape(1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
     grouped = explainer.attribute(x, nt_samples=20, stdevs=0.1, groups=cells, **blocks)  # warnings are errors

@@ -169,7 +169,7 @@ def test_certificates_about_fresh_draws_state_it(kind):
     ]
     exact, fresh = statement(radius=0.0), statement(radius=0.0, fresh_draws=50)
     chosen = "of 50 fresh draws at any one perturbed input chosen without seeing those draws"
-    own = "The confidence is that of this statement alone, not that it and other statements from this map are all true."
+    own = "The confidence is that of this statement alone. It does not cover other statements from this map."
     assert "the exact smoothed map" in exact.summaries()[0]
     assert "fresh" not in repr(exact)
     assert exact.conditions == (FIXED,)

@@ -45,7 +45,7 @@ def test_invalid_covariances_are_refused(covariance):
 
 
 def test_another_first_draw_is_refused():
-    with pytest.raises(InvalidInputError, match=r"Expected no `first_draw` with `overlap`, got 64: its looks count"):
+    with pytest.raises(InvalidInputError, match=r"Expected no `first_draw` with `overlap`, got 64: interim looks"):
         certified(first_draw=64)
 
 

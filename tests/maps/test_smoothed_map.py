@@ -379,8 +379,8 @@ def test_malformed_counts_are_refused(counts, settings, message):
     [
         (torch.tensor([[float("nan")]]), {}, "Expected `mean` to be finite"),
         (torch.tensor([[float("inf")]]), {}, "Expected `mean` to be finite"),
-        (torch.tensor([[0.5]]), {"second_moment": torch.tensor([[0.2]])}, "Expected `second_moment` like `mean`"),
-        (torch.tensor([[0.5]]), {"second_moment": torch.tensor([[0.3, 0.3]])}, "Expected `second_moment` like `mean`"),
+        (torch.tensor([[0.5]]), {"second_moment": torch.tensor([[0.2]])}, "Expected `second_moment` in the shape"),
+        (torch.tensor([[0.5]]), {"second_moment": torch.tensor([[0.3, 0.3]])}, "Expected `second_moment` in the shape"),
         (
             torch.tensor([[0.5, -0.25]]),
             {},

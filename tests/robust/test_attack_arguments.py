@@ -74,7 +74,7 @@ REFUSED = {
     "Expected `keep_class` to be a bool, got 1": {"keep_class": 1},
     r"Expected \['target'\] as arguments of their own, got them in": {"attribution_kwargs": {"target": 1}},
     r"Expected \['additional_forward_args'\] as": {"attribution_kwargs": {"additional_forward_args": 1}},
-    "Expected an attribution of maps alone, got": {"attribution_kwargs": {"return_convergence_delta": True}},
+    "Expected an attribution that returns maps alone, got": {"attribution_kwargs": {"return_convergence_delta": True}},
     "Expected no `reference` for the objective 'top_k', got one": {"reference": torch.zeros(1, 6)},
     r"Expected `inputs` in \[0, 1\], the bounds .* values from 0.58\d* to 3": {"inputs": points() * 3.3},
     "Expected finite `inputs`, got NaN": {"inputs": points() * float("nan")},

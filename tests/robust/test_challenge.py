@@ -73,7 +73,7 @@ def test_another_number_of_inputs_is_refused(explainer, certificate):
 
 
 def test_other_inputs_and_other_explanations_are_refused(explainer, certificate):
-    with pytest.raises(InvalidInputError, match="Expected the `inputs` that the certificate is of"):
+    with pytest.raises(InvalidInputError, match="Expected the `inputs` that were certified"):
         challenge_certificate(certificate, explainer, INPUTS + 0.1, target=TARGET)
     other = SparsifiedSmoothGrad(Saliency(mlp()), tau=0.5)
     with pytest.raises(InvalidInputError, match=r"another tau: 0\.5 for 0\.4"):

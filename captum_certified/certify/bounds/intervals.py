@@ -83,7 +83,7 @@ class Theorem2Bound:
     ) -> Floats:
         """Solve Theorem 2 for the ratio."""
         ladder = self._ladder(smoothed_map, k, alpha)
-        # Two sets of K features share at least 2K − n. Theorem 2 as printed ignores this, so pass 2n to disable it.
+        # Two sets of K features share at least 2K − n, which Theorem 2 as printed ignores. With 2n this minimum is 0.
         return theory.ratio_from_ladder(ladder, int(overlap[0]), n_features=2 * smoothed_map.layout.n_features)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
@@ -170,7 +170,7 @@ def _shifted(lower: Floats, upper: Floats, ratio: float) -> tuple[Floats, Floats
 
 
 def members_of(smoothed_map: SmoothedMap, k: int) -> NDArray[np.bool_]:
-    """Return the features whose stay in the top K is certified, shape (N, n): the map's reference set or own top K."""
+    """Return the set whose overlap with the top K is certified, shape (N, n): the map's reference set or own top K."""
     if smoothed_map.reference is not None:
         return np.asarray(smoothed_map.reference.numpy())
     return theory.top_k_mask(smoothed_map.features.numpy(), k)[0]
@@ -231,7 +231,7 @@ def _outside_unit_interval(smoothed_map: SmoothedMap) -> str | None:
     return None
 
 
-# "best" takes the first bound that applies to the map.
+# "best" takes the first of these bounds that applies to the map.
 INTERVAL_BOUNDS: tuple[IntervalBound, ...] = (
     IntervalBound("clopper_pearson", _clopper_pearson, _no_counts),
     IntervalBound("kl", _kl),

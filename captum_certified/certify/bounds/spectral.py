@@ -19,7 +19,7 @@ OUTWARD = 1.0 + 1e-13
 
 @dataclass(frozen=True)
 class SpectralBound:
-    """S2, S3 and S5. Statements from a bound on the displacement of the whole map."""
+    """S2, S3 and S5. Proves statements from a bound on the displacement of the whole map."""
 
     name: str = "spectral"
     allows_violations: bool = False
@@ -56,7 +56,7 @@ class SpectralBound:
             entering = k - int(overlap[row]) + 1
             if entering <= len(mean) - int(inside.sum()):
                 costs[row] = theory.reference_costs(mean, inside, k, np.array(entering)).item()
-        # The cost stays infinite where fewer features exist that could enter. There the overlap holds at every ratio.
+        # The cost stays infinite if fewer features exist than would have to enter. The overlap then always holds.
         finite = np.where(np.isinf(costs), 0.0, costs)
         ratios = displacement_of(smoothed_map, alpha).ratio_below(finite * (1.0 - 2.0 * _SLACK))
         return np.where(np.isinf(costs), np.inf, ratios)
