@@ -50,6 +50,12 @@ def add_to(commands: Commands) -> None:
         "--sigma", type=positive_number, default=0.2, metavar="N", help="standard deviation of the noise to remove"
     )
     training.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="go on from the weights of this file of train-denoiser, whose width and depth are kept",
+    )
+    training.add_argument(
         "--stability", type=float, default=1.0, metavar="N", help="weight of the change of the model's output"
     )
     training.add_argument(
@@ -74,7 +80,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Train a denoiser, write its weights, and measure it on every tenth image, which it has not seen."""
     from captum_certified.cli.denoisers import save_denoiser
     from captum_certified.cli.models import moved
-    from captum_certified.denoising import small_denoiser
     from captum_certified.images.random_crops import RandomCrops
     from captum_certified.training import DenoisingLoss, fit
 
@@ -84,8 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_json(arguments.json)
     loaded = _loaded(arguments)
     seen, tested = _files(arguments)
-    denoiser = small_denoiser(arguments.channels, width=arguments.width, depth=arguments.depth, seed=arguments.seed)
-    denoiser = moved(denoiser, arguments)
+    denoiser = moved(_denoiser(arguments), arguments)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=rate)
     result = fit(
         denoiser,
@@ -133,6 +137,16 @@ def _loaded(arguments: argparse.Namespace) -> "LoadedModel":
     return LoadedModel(moved(loaded.model, arguments), loaded.framing)
 
 
+def _denoiser(arguments: argparse.Namespace) -> nn.Module:
+    """Return the denoiser to train: a new one, or the one that ``--start`` names."""
+    from captum_certified.cli.denoisers import load_denoiser
+    from captum_certified.denoising import small_denoiser
+
+    if arguments.start is None:
+        return small_denoiser(arguments.channels, width=arguments.width, depth=arguments.depth, seed=arguments.seed)
+    return load_denoiser(str(arguments.start)).requires_grad_(True)
+
+
 def _files(arguments: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Return the image files to train on, and those to measure with: every tenth."""
     files = [path for path, _ in expanded(arguments.images, without=None)]
@@ -177,12 +191,12 @@ def _measured(
 
 def _sentence(record: Mapping[str, Json]) -> str:
     text = (
-        f"On {record['measured']} held-out images the denoiser leaves {record['error']:.1%} of the variance of the "
-        f"noise."
+        f"Held-out images: {record['measured']}. The mean square error of the denoised images is {record['error']:.1%} "
+        "of the variance of the noise."
     )
     if "kept_with" in record:
         text += (
-            f" {record['kept_with']:.1%} of their noisy copies keep the class of the clean image, and "
-            f"{record['kept_without']:.1%} without the denoiser."
+            f" {record['kept_with']:.1%} of the noisy copies keep the class of the clean image, and "
+            f"{record['kept_without']:.1%} do without the denoiser."
         )
     return f"{text} Weights: {record['weights']}"

@@ -63,8 +63,10 @@ def certificate_figure(
     """
     check_kind(certificate)
     reading = ImageReading(image, certificate.map.layout, len(certificate.map))
-    top_k = isinstance(certificate, TopKCertificate)
-    cautions, size = (brief_cautions(certificate), size_note(certificate, reading)) if top_k else ([], [])
+    cautions: list[str] = []
+    size: list[str] = []
+    if isinstance(certificate, TopKCertificate):
+        cautions, size = brief_cautions(certificate), size_note(certificate, reading)
     figure, axes = canvas(reading.images, labels, columns=4, notes=len(cautions) + len(size))
     _draw_plain(axes[:, 1], certificate, reading)
     draw_smoothed(axes[:, 2], certificate, reading)
