@@ -56,7 +56,7 @@ def add_to(commands: Commands) -> None:
         help="go on from the weights of this file of train-denoiser, whose width and depth are kept",
     )
     training.add_argument(
-        "--stability", type=float, default=1.0, metavar="N", help="weight of the change of the model's output"
+        "--stability", type=float, default=10.0, metavar="N", help="weight of the change of the model's scores"
     )
     training.add_argument(
         "--width", type=positive_integer, default=64, metavar="N", help="channels of the denoiser: larger is slower"

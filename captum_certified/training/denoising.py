@@ -13,20 +13,24 @@ from captum_certified.training.loss import TrainingLoss, evaluation_mode, with_n
 
 __all__ = ["DenoisingLoss"]
 
+_SMALLEST = 1e-12  # of the squared norm of scores, by which their change is divided
+
 
 @dataclass(kw_only=True, eq=False)
 class DenoisingLoss(TrainingLoss):
-    """Loss of a denoiser D at noisy copies x + σε of images: mean square error, and the stability of a classifier F.
+    """Loss of a denoiser D at noisy copies x + σε of images: mean square error, and the change of a classifier's scores.
 
-    MSE(D(x + σε), x) / σ² + ``stability`` · KL(softmax F(x) ‖ softmax F(D(x + σε))).
+    MSE(D(x + σε), x) / σ² + ``stability`` · ‖F(D(x + σε)) − F(x)‖² / ‖F(x)‖².
 
-    The first term is 1 for a denoiser that returns its input. The second term keeps the classifier's output; without it
-    a denoiser removes texture that the classifier needs. Call the loss, or :func:`~captum_certified.training.fit`, with
-    the denoiser in place of the model. Classes of the examples are not used and may all be 0.
+    F is the classifier. Its scores for an image are centred, because a number added to all scores changes no
+    probability. The first term is 1 for a denoiser that returns its input. The second term keeps the classifier's
+    output: without it a denoiser also removes texture that the classifier needs. Call the loss, or
+    :func:`~captum_certified.training.fit`, with the denoiser in place of the model. Classes of the examples are not used
+    and may all be 0.
 
     Args:
         stdev: σ > 0, in the units of the inputs.
-        classifier: F, which returns logits of shape (N, classes). It is used in evaluation mode, and its weights are
+        classifier: F, which returns scores of shape (N, classes). It is used in evaluation mode, and its weights are
             not trained. ``None`` leaves the second term out.
         stability: Weight of the second term, at least 0.
         seed: Seed of the noise; ``None`` draws a fresh one.
@@ -36,7 +40,8 @@ class DenoisingLoss(TrainingLoss):
 
     Source:
         Salman, Sun, Yang, Kapoor, and Kolter (2020), section 3. Their stability loss is the cross-entropy with the
-        predicted class of the clean image, this one is with all probabilities of the clean image.
+        predicted class of the clean image. The change of all scores has gradients that vary less from batch to batch,
+        and trains faster.
 
     Example:
         >>> import torch
@@ -44,13 +49,13 @@ class DenoisingLoss(TrainingLoss):
         >>> from captum_certified.training import DenoisingLoss
         >>> denoiser, images = small_denoiser(seed=0), torch.rand(4, 3, 16, 16)
         >>> loss = DenoisingLoss(stdev=0.2, seed=0)(denoiser, images, torch.zeros(4, dtype=torch.int64))
-        >>> 0.9 < float(loss) < 1.1  # the untrained denoiser returns its input
+        >>> 0.9 < loss.item() < 1.1  # the untrained denoiser returns its input
         True
     """
 
     stdev: float
     classifier: nn.Module | None = field(default=None, repr=False)
-    stability: float = 1.0
+    stability: float = 10.0
     classifier_weights: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -74,11 +79,13 @@ class DenoisingLoss(TrainingLoss):
         return error if self.classifier is None else error + self.stability * self._change(restored, inputs)
 
     def _change(self, restored: Tensor, inputs: Tensor) -> Tensor:
-        """Return the divergence of the classifier's probabilities at the restored inputs from those at the inputs."""
+        """Return the mean relative change of the classifier's centred scores."""
         classifier = self.classifier
         if classifier is None:
             return inputs.new_zeros(())
         frozen = {name: tensor.detach() for name, tensor in classifier.state_dict().items()}
         with evaluation_mode(classifier):
-            before, after = (functional_call(classifier, frozen, (x,)).log_softmax(dim=1) for x in (inputs, restored))
-        return functional.kl_div(after, before, reduction="batchmean", log_target=True)
+            before, after = (functional_call(classifier, frozen, (images,)) for images in (inputs, restored))
+        before, after = (scores - scores.mean(dim=1, keepdim=True) for scores in (before, after))
+        change = (after - before).square().sum(dim=1) / before.square().sum(dim=1).clamp_min(_SMALLEST)
+        return change.mean()
