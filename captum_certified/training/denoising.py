@@ -87,5 +87,5 @@ class DenoisingLoss(TrainingLoss):
         with evaluation_mode(classifier):
             before, after = (functional_call(classifier, frozen, (images,)) for images in (inputs, restored))
         before, after = (scores - scores.mean(dim=1, keepdim=True) for scores in (before, after))
-        change = (after - before).square().sum(dim=1) / before.square().sum(dim=1).clamp_min(_SMALLEST)
-        return change.mean()
+        changes: Tensor = (after - before).square().sum(dim=1) / before.square().sum(dim=1).clamp_min(_SMALLEST)
+        return changes.mean()
