@@ -23,10 +23,21 @@ class ConstantMap(Attribution):
 
 
 class EdgeDetector(Attribution):
-    """Attribute an image's edges to it: Sobel magnitudes, summed over channels and the same in every channel."""
+    """Attribute an image's edges to it: Sobel magnitudes, summed over channels and the same in every channel.
+
+    Args:
+        forward_func: The model, or ``None``.
+        scale: The image is averaged over squares of this odd side first, so that only edges of this scale remain.
+    """
+
+    def __init__(self, forward_func, scale: int = 1) -> None:
+        super().__init__(forward_func)
+        self.scale = scale
 
     def attribute(self, inputs: Tensor, target=None) -> Tensor:
-        padded = functional.pad(inputs, (1, 1, 1, 1), mode="replicate")
+        border = self.scale // 2
+        averaged = functional.avg_pool2d(functional.pad(inputs, (border,) * 4, mode="replicate"), self.scale, stride=1)
+        padded = functional.pad(averaged, (1, 1, 1, 1), mode="replicate")
         across, down = padded[..., 2:] - padded[..., :-2], padded[..., 2:, :] - padded[..., :-2, :]
         across = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
         down = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
