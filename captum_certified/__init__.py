@@ -35,6 +35,7 @@ from captum_certified.exceptions import (
     InvalidInputError,
 )
 from captum_certified.images.everyday_units import EverydayUnits, radius_in_units
+from captum_certified.images.superpixels import superpixels
 from captum_certified.maps import CovarianceSummary, SmoothedMap
 from captum_certified.metrics import (
     attribution_robustness,
@@ -86,5 +87,6 @@ __all__ = [
     "radius_in_units",
     "sample_many",
     "spearman_rank",
+    "superpixels",
     "top_k_intersection",
 ]

@@ -51,6 +51,19 @@ class Framing:
             return 0, 0
         return _offset(height, self.crop), _offset(width, self.crop)
 
+    def centres(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Return where the centres of the framed pixels lie in an image of this size.
+
+        Returns:
+            The positions of rows and columns in pixels of the image, float64; outside of the image where it is padded.
+        """
+        resized = self.resized(height, width)
+        y, x = (
+            (torch.arange(self.crop or length, device="cpu").double() + offset + 0.5) * original / length
+            for length, offset, original in zip(resized, self.offsets(*resized), (height, width), strict=True)
+        )
+        return y, x
+
 
 def _offset(length: int, crop: int) -> int:
     """Return the offset of a centre crop. As in torchvision, padding rounds down, and a cut rounds half to even."""
@@ -198,11 +211,7 @@ def region_mask(box: Box, framing: Framing, size: tuple[int, int], *, orientatio
             f"Expected `--region` within the {size[1]} × {size[0]} pixels of the file as it is stored, got {box}."
         )
     (x0, y0, x1, y1), upright = turned_box(box, size, orientation)
-    height, width = framing.resized(*upright)
-    top, left = framing.offsets(height, width)
-    rows, columns = framing.crop or height, framing.crop or width
-    y = (torch.arange(rows, device="cpu") + top + 0.5) * upright[0] / height
-    x = (torch.arange(columns, device="cpu") + left + 0.5) * upright[1] / width
+    y, x = framing.centres(*upright)
     mask = ((y >= y0) & (y < y1)).unsqueeze(1) & ((x >= x0) & (x < x1))
     if not bool(mask.any()):
         raise InvalidInputError(

@@ -18,7 +18,16 @@ from captum_certified.exceptions import CaptumCertifiedError, FileFormatError, I
 from captum_certified.images.orientation import UPRIGHT, turned
 from captum_certified.storage import load_array, load_tensors
 
-__all__ = ["StoredPicture", "native", "read_picture", "transforms", "unit_interval"]
+__all__ = [
+    "StoredPicture",
+    "check_dense",
+    "native",
+    "opened",
+    "read_picture",
+    "stored_array",
+    "transforms",
+    "unit_interval",
+]
 
 transforms: Any = functional  # the functions also take Pillow images, but are annotated for tensors
 _ARRAYS = frozenset({".npy", ".pt", ".pth"})
@@ -88,12 +97,12 @@ def read_picture(path: str | os.PathLike[str], *, channels: int) -> StoredPictur
         OSError: The file cannot be opened.
     """
     source = Path(path)
-    suffix = source.suffix.lower()
-    if suffix == ".npz":
-        raise InvalidInputError(f"Expected {source} to be one image, got an archive of arrays. Save the image as .npy.")
-    if suffix in _ARRAYS:
-        return StoredPicture(_with_channels(_array(source), channels, source))
-    picture = _opened(source)
+    array = stored_array(source)
+    if array is not None:
+        return StoredPicture(_with_channels(_channels_first(array, source), channels, source))
+    picture = opened(source)
+    if _SIGNED in _tiff_tag(picture, _SAMPLE_FORMAT):
+        raise _no_scale(source, picture)
     orientation = _orientation(picture)  # after loading, because loading turns a TIFF and resets its tag
     if picture.mode in _SIXTEEN_BIT or picture.mode == _FLOAT:
         return StoredPicture(_with_channels(_deep(picture, source), channels, source), orientation)
@@ -111,10 +120,7 @@ def unit_interval(pixels: Tensor, path: Path, error: type[CaptumCertifiedError] 
     Raises:
         CaptumCertifiedError: There are no pixels, their type has no known scale, or floats are not in [0, 1].
     """
-    if pixels.layout is not torch.strided or pixels.is_nested or pixels.is_meta or pixels.is_quantized:
-        raise error(f"Expected {path} to hold a plain dense array, got a tensor of another layout. Save its values.")
-    if not pixels.numel():
-        raise error(f"Expected {path} to have pixels, got an empty array of shape {tuple(pixels.shape)}.")
+    check_dense(pixels, path, error)
     if pixels.dtype in _LARGEST:
         return pixels.float() / _LARGEST[pixels.dtype]
     if not pixels.is_floating_point():
@@ -131,10 +137,24 @@ def unit_interval(pixels: Tensor, path: Path, error: type[CaptumCertifiedError] 
     return pixels
 
 
+def check_dense(pixels: Tensor, path: Path, error: type[CaptumCertifiedError] = InvalidInputError) -> None:
+    """Raise ``error`` unless a tensor holds at least one value, and all of them in memory."""
+    if pixels.layout is not torch.strided or pixels.is_nested or pixels.is_meta or pixels.is_quantized:
+        raise error(f"Expected {path} to hold a plain dense array, got a tensor of another layout. Save its values.")
+    if not pixels.numel():
+        raise error(f"Expected {path} to have pixels, got an empty array of shape {tuple(pixels.shape)}.")
+
+
 _WAY_OUT = "Divide the pixels by their largest possible value, such as 255, and save them as floats."
 
 
-def _opened(path: Path) -> "Image.Image":
+def opened(path: Path) -> "Image.Image":
+    """Open and decode a file that Pillow reads.
+
+    Raises:
+        InvalidInputError: The file is no image, or has no pixels or too many.
+        OSError: The file cannot be opened.
+    """
     try:
         with Image.open(path) as picture:
             deep = picture.mode in _SIXTEEN_BIT or picture.mode == _FLOAT
@@ -151,8 +171,6 @@ def _opened(path: Path) -> "Image.Image":
         raise InvalidInputError(f"Expected {path} to be an image, but it cannot be read: {reason}") from error
     if 0 in picture.size:
         raise InvalidInputError(f"Expected {path} to have pixels, got an image of size {picture.size}.")
-    if _SIGNED in _tiff_tag(picture, _SAMPLE_FORMAT):
-        raise _no_scale(path, picture)
     return picture
 
 
@@ -207,16 +225,31 @@ def _eight_bit(picture: "Image.Image", channels: int, path: Path) -> "Image.Imag
         ) from error
 
 
-def _array(path: Path) -> Tensor:
+def stored_array(path: Path) -> Tensor | None:
+    """Return the array of 2 or 3 dimensions in a .npy or .pt file, or ``None`` for a file with another suffix.
+
+    Raises:
+        InvalidInputError: The file holds no array or several.
+        OSError: The file cannot be opened.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        raise InvalidInputError(f"Expected {path} to be one image, got an archive of arrays. Save the image as .npy.")
+    if suffix not in _ARRAYS:
+        return None
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns about some tensors that are refused below
         try:
-            array = native(load_array(file)) if path.suffix.lower() == ".npy" else load_tensors(file)
+            array = native(load_array(file)) if suffix == ".npy" else load_tensors(file)
         except (FileFormatError, TypeError) as error:
             raise InvalidInputError(f"Expected {path} to be an array, but it cannot be read: {error}.") from error
     if not isinstance(array, Tensor) or array.dim() not in (2, 3):
         got = f"shape {tuple(array.shape)}" if isinstance(array, Tensor) else type(array).__name__
         raise InvalidInputError(f"Expected {path} to hold an array of shape (H, W), (H, W, C) or (C, H, W), got {got}.")
+    return array
+
+
+def _channels_first(array: Tensor, path: Path) -> Tensor:
     array = unit_interval(array, path)
     if array.dim() == 3 and array.shape[0] not in (1, 3, 4):
         array = array.permute(2, 0, 1)

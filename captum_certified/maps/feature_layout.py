@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["FeatureLayout", "Groups", "check_group_name", "check_mask_shape", "checked_masks"]
+__all__ = ["FeatureLayout", "Groups", "check_group_name", "check_mask_shape", "checked_masks", "is_group_name"]
 
 _PRECISE = (torch.float32, torch.float64)
 
@@ -143,15 +143,20 @@ def check_group_name(groups: str) -> int | None:
     Raises:
         InvalidInputError: ``groups`` is another text.
     """
-    side = groups.removeprefix(_PATCHES)
-    if groups == _CHANNELS:
-        return None
-    if not groups.startswith(_PATCHES) or not side.isascii() or not side.isdecimal() or int(side) < 1:
+    if not is_group_name(groups):
+        # Here the regions would be computed anew at every perturbed image, which no certificate covers.
+        hint = " Superpixels are a mask: give `groups=captum_certified.superpixels(images, S)`, of the clean images."
         raise InvalidInputError(
             f"Expected `groups` to be None, 'channels', 'patches:S' with a side S from 1 in pixels, or integer masks, "
-            f"got {groups!r}."
+            f"got {groups!r}.{hint if groups.startswith('superpixels') else ''}"
         )
-    return int(side)
+    return None if groups == _CHANNELS else int(groups.removeprefix(_PATCHES))
+
+
+def is_group_name(text: str) -> bool:
+    """Return whether a text is ``"channels"``, or ``"patches:S"`` with a side S from 1."""
+    side = text.removeprefix(_PATCHES)
+    return text == _CHANNELS or (text.startswith(_PATCHES) and side.isascii() and side.isdecimal() and int(side) >= 1)
 
 
 def _patch_ids(shapes: tuple[tuple[int, ...], ...], side: int) -> tuple[Tensor, ...]:
