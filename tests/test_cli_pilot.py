@@ -172,7 +172,7 @@ def test_groups_by_name(folder, name, features):
 
 def test_an_unknown_group_is_refused(folder, capsys):
     assert certify(folder, "one.png", "--groups", "patches:0") == 2
-    assert "expected auto, none, channels, or patches:S with a side S from 1 in pixels" in capsys.readouterr().err
+    assert "patches:S with a side S from 1 in pixels, superpixels:S with a number S" in capsys.readouterr().err
 
 
 def test_the_radius_is_compared_with_everyday_changes(folder, capsys):

@@ -6,7 +6,7 @@ A pilot proves nothing. It has its own seed, so a later certificate with the cho
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
@@ -42,7 +42,7 @@ class PilotRow:
         map: Class of the smoothed attribution.
         tau: Fraction of features that are salient in a draw; ``None`` for a map without such a fraction.
         sigma: Standard deviation of the noise.
-        groups: The ``groups`` if they are a string; ``"none"`` without groups, ``"mask"`` for a mask.
+        groups: Name of the groups: their key in a dict, else their own text, ``"none"``, or ``"mask"`` for a mask.
         n_features: Number n of features.
         examples: Number of examples.
         class_kept: Fraction of noisy copies that keep the predicted class; ``None`` if the outputs are no class scores.
@@ -199,7 +199,7 @@ def pilot(
     radius: float,
     nt_samples: int,
     stdevs: float | Sequence[float],
-    groups: Sequence[Groups] = (None,),
+    groups: Sequence[Groups] | Mapping[str, Groups] = (None,),
     pilot_samples: int = 1024,
     target: Target = None,
     confidence: float = 0.95,
@@ -222,7 +222,7 @@ def pilot(
         radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``.
         nt_samples: Number of draws to certify with later.
         stdevs: Standard deviations of the noise to try.
-        groups: Groups of entries to try, each as in :meth:`SmoothedAttribution.attribute`.
+        groups: Groups to try, each as in :meth:`SmoothedAttribution.attribute`. A dict names them in the table.
         pilot_samples: Number of draws for each setting, at least 256.
         target: As in Captum, or ``"argmax"``.
         confidence: Confidence of the certificates to forecast.
@@ -264,9 +264,10 @@ def pilot(
     seed = fresh_seed() if seed is None else checked_integer("seed", seed, below=2**64)
     certifier = Certifier(confidence=confidence, bound=bound)
     rows: list[PilotRow] = []
-    settings = list(product(_by_method(each), sigmas, groups))
+    named = groups.items() if isinstance(groups, Mapping) else [(None, group) for group in groups]
+    settings = list(product(_by_method(each), sigmas, named))
     with progress_bar(total=samples * len(settings), description="pilot", show=show_progress) as bar:
-        for number, (together, sigma, group) in enumerate(settings):
+        for number, (together, sigma, (name, group)) in enumerate(settings):
             call = CallSettings(
                 nt_samples=samples,
                 nt_samples_batch_size=nt_samples_batch_size,
@@ -283,7 +284,7 @@ def pilot(
             seconds = (time.perf_counter() - begun) / len(maps[0]) * nt_samples / samples
             for explainer, smoothed_map in zip(together, maps, strict=True):
                 certificate = certifier.top_k(smoothed_map.as_if_of(nt_samples), k=goal.k, radius=goal.radius)
-                rows.append(_row(explainer, smoothed_map, certificate, group, sigma, seconds))
+                rows.append(_row(explainer, smoothed_map, certificate, name, group, sigma, seconds))
                 if on_row is not None:
                     on_row(rows[-1])
     return Pilot(
@@ -303,6 +304,7 @@ def _row(
     explainer: SmoothedAttribution,
     smoothed_map: SmoothedMap,
     own: TopKCertificate,
+    name: str | None,
     groups: Groups,
     sigma: float,
     seconds: float,
@@ -319,7 +321,7 @@ def _row(
         map=type(explainer).__name__,
         tau=explainer.per_draw_map.settings().get("tau"),
         sigma=sigma,
-        groups=groups if isinstance(groups, str) else "none" if groups is None else "mask",
+        groups=name or (groups if isinstance(groups, str) else "none" if groups is None else "mask"),
         n_features=smoothed_map.layout.n_features,
         examples=len(margins),
         class_kept=_mean(own.class_kept),

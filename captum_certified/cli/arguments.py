@@ -1,7 +1,9 @@
 """Parsers of command line arguments. Each raises an error that argparse prints."""
 
 import argparse
+import importlib.util
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Framing imports torchvision
@@ -17,9 +19,12 @@ __all__ = [
     "positive_number",
     "seed",
     "size",
+    "superpixel_count",
     "surrogate",
     "target",
 ]
+
+_SUPERPIXELS = "superpixels:"
 
 
 def count_or_fraction(text: str) -> float:
@@ -90,19 +95,36 @@ def box(text: str) -> tuple[float, float, float, float]:
 
 
 def groups(text: str) -> str:
-    """Parse ``auto``, ``none``, ``channels`` or ``patches:S``."""
+    """Parse ``auto``, ``none``, ``channels``, ``patches:S``, ``superpixels:S``, or the path of a file or a folder."""
     from captum_certified.exceptions import InvalidInputError
     from captum_certified.maps.feature_layout import check_group_name
 
     if text in ("auto", "none"):
         return text
+    if superpixel_count(text) is not None:
+        if importlib.util.find_spec("skimage") is None:
+            raise argparse.ArgumentTypeError(
+                f'{text} needs scikit-image, which is not installed; run: pip install "captum-certified[superpixels]"'
+            )
+        return text
     try:
         check_group_name(text)
     except InvalidInputError as error:
+        if Path(text).exists():
+            return text
         raise argparse.ArgumentTypeError(
-            f"expected auto, none, channels, or patches:S with a side S from 1 in pixels, got {text}"
+            "expected auto, none, channels, patches:S with a side S from 1 in pixels, superpixels:S with a number S of "
+            f"regions from 1, or a file or folder that exists, got {text}"
         ) from error
     return text
+
+
+def superpixel_count(text: str) -> int | None:
+    """Return the number S of ``superpixels:S``, or ``None`` for another text."""
+    number = text.removeprefix(_SUPERPIXELS)
+    if not text.startswith(_SUPERPIXELS) or not number.isascii() or not number.isdecimal() or int(number) < 1:
+        return None
+    return int(number)
 
 
 def size(text: str) -> "Framing":

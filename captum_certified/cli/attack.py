@@ -25,7 +25,6 @@ from captum_certified.cli.options import (
     add_explanation,
     add_model,
     add_verbosity,
-    groups_for,
 )
 from captum_certified.cli.output import (
     check_folder,
@@ -147,13 +146,15 @@ def _attacked(
 def _attack(
     path: Path, name: str, explainer: SmoothedAttribution, loaded: "LoadedModel", arguments: argparse.Namespace
 ) -> tuple[JsonObject, str]:
-    from captum_certified.cli.image_sources import prediction_of, reference_of, units_note
+    from captum_certified.cli.image_groups import groups_of
+    from captum_certified.cli.image_sources import groups_note, prediction_of, reference_of, units_note
     from captum_certified.images.framing import load_image
 
     image, _ = load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
     prediction = prediction_of(loaded.model, inputs)
     target = prediction if arguments.target == "predicted" else arguments.target
+    groups = groups_of(arguments.groups, path, image, loaded, arguments)
     certificate = Certifier(explainer, confidence=arguments.confidence, bound=arguments.bound).certify(
         inputs,
         target=target,
@@ -162,8 +163,8 @@ def _attack(
         nt_samples=arguments.samples,
         stdevs=arguments.sigma,
         nt_samples_batch_size=arguments.batch_size,
-        groups=groups_for(arguments.groups, image),
-        reference=reference_of(path, image, loaded, arguments),
+        groups=groups,
+        reference=reference_of(path, image, groups, loaded, arguments),
         seed=arguments.seed,
         show_progress=not arguments.quiet,
     )
@@ -191,6 +192,7 @@ def _attack(
         "prediction": prediction,
         "everyday_units": units_note(image, arguments.radius),
         **({} if arguments.denoiser is None else {"denoiser": arguments.denoiser}),
+        **groups_note(arguments.groups, groups),
         "attack": {
             "overlap_fraction": challenge.overlap_fraction.tolist(),
             "plain_overlap_fraction": [plain.overlap_fraction],

@@ -12,17 +12,17 @@ from captum_certified._captum import as_tuple
 from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.reference import Reference
+from captum_certified.cli.image_groups import groups_of, mask_file
 from captum_certified.cli.models import LoadedModel
-from captum_certified.cli.options import groups_for
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.images.framing import load_image_and_region, load_mask
-from captum_certified.maps import FeatureLayout
+from captum_certified.maps import FeatureLayout, Groups
 from captum_certified.runs.examples import Example, Source
 from captum_certified.storage import Json, atomic_write
 from captum_certified.visualization import certificate_figure, report
 
-__all__ = ["image_sources", "prediction_of", "reference_of", "units_note", "write_pictures"]
+__all__ = ["groups_note", "image_sources", "prediction_of", "reference_of", "units_note", "write_pictures"]
 
 _WHOLE = 0.5  # a mask marks a feature if it marks at least this fraction of the feature's entries
 
@@ -49,19 +49,26 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
     prediction = prediction_of(loaded.model, inputs)
     target = prediction if arguments.target == "predicted" else arguments.target
-    reference = reference_of(path, image, loaded, arguments)
+    groups = groups_of(arguments.groups, path, image, loaded, arguments)
+    reference = reference_of(path, image, groups, loaded, arguments)
     mask = reference if isinstance(reference, Tensor) else None  # "plain" is set for the whole run
     notes: dict[str, Json] = {"prediction": prediction, "explained": target}
     notes["everyday_units"] = units_note(image, arguments.radius)
     notes |= {} if arguments.denoiser is None else {"denoiser": arguments.denoiser}
+    notes |= groups_note(arguments.groups, groups)
     return Example(
         inputs=inputs,
         target=target,
         region=region,
         reference=mask,
-        groups=groups_for(arguments.groups, image, region=region is not None),
+        groups=groups,
         notes=notes,
     )
+
+
+def groups_note(name: str, groups: Groups) -> dict[str, Json]:
+    """Return what ``--groups`` says of a mask, for the record, which otherwise holds only a digest of the mask."""
+    return {"groups": name} if isinstance(groups, Tensor) else {}
 
 
 def units_note(image: Tensor, radius: float) -> dict[str, Json]:
@@ -77,14 +84,17 @@ def units_note(image: Tensor, radius: float) -> dict[str, Json]:
     }
 
 
-def reference_of(path: Path, image: Tensor, loaded: LoadedModel, arguments: argparse.Namespace) -> Reference:
+def reference_of(
+    path: Path, image: Tensor, groups: Groups, loaded: LoadedModel, arguments: argparse.Namespace
+) -> Reference:
     """Return the reference set that the command line names for an image.
 
     Args:
         path: The image file.
         image: The framed image.
+        groups: The groups of entries that form one feature.
         loaded: The model.
-        arguments: ``reference``, ``groups``, ``channels``, ``exif``.
+        arguments: ``reference``, ``channels``, ``exif``.
 
     Returns:
         ``None``, ``"plain"``, or the features that a mask marks, bool, shape (1, n).
@@ -96,9 +106,8 @@ def reference_of(path: Path, image: Tensor, loaded: LoadedModel, arguments: argp
     if arguments.reference in (None, "plain"):
         plain: Reference = arguments.reference
         return plain
-    groups = groups_for(arguments.groups, image, region=getattr(arguments, "region", None) is not None)
     mask = load_mask(
-        _mask_file(Path(arguments.reference), path),
+        mask_file("--reference", Path(arguments.reference), path),
         loaded.framing,
         path,
         channels=arguments.channels,
@@ -112,16 +121,6 @@ def reference_of(path: Path, image: Tensor, loaded: LoadedModel, arguments: argp
             "`--groups` have smaller features."
         )
     return features
-
-
-def _mask_file(given: Path, image: Path) -> Path:
-    """Return the mask file of an image: the given file, or the file with the image's name in the given folder."""
-    if not given.is_dir():
-        return given
-    found = sorted(path for path in given.iterdir() if path.stem == image.stem)
-    if len(found) != 1:
-        raise InvalidInputError(f"Expected one mask named {image.stem} in `--reference` {given}, got {len(found)}.")
-    return found[0]
 
 
 def write_pictures(

@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from torch import Tensor
-
 from captum_certified.attr.request import Sign
 from captum_certified.cli.arguments import (
     count_or_fraction,
@@ -29,7 +27,6 @@ __all__ = [
     "add_model",
     "add_sign",
     "add_verbosity",
-    "groups_for",
 ]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -45,8 +42,6 @@ ADVICE = (
     "looking at draws void the certificates from the same draws; another --radius does not."
 )
 METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
-# In pixels: the shorter side from which an image is large, and the side of a cell in large and in smaller images.
-_LARGE, _COARSE, _FINE = 112, 8, 4
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -128,10 +123,12 @@ def add_explanation(group: Group) -> None:
         "--groups",
         type=groups,
         default="auto",
-        metavar="auto|none|channels|patches:S",
+        metavar="auto|none|channels|patches:S|superpixels:S|FILE|FOLDER",
         help="what counts as one feature. none: a colour value of a pixel; channels: a pixel with all of its channels; "
-        "patches:S: a cell of S × S pixels; auto: none with --region, else patches:8, or patches:4 if the shorter side "
-        "has less than 112 pixels",
+        "patches:S: a cell of S × S pixels; superpixels:S: one of S regions of similar pixels, found by scikit-image "
+        "in the clean image; FILE: pixels with the same integer in a grey or palette picture, or in an array, of the "
+        "size of the image file, or in the file named like each image in a FOLDER; auto: none with --region, else "
+        "patches:8, or patches:4 if the shorter side has less than 112 pixels",
     )
     group.add_argument(
         "--reference",
@@ -161,18 +158,3 @@ def add_verbosity(group: Group) -> None:
     either = group.add_mutually_exclusive_group()
     either.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     either.add_argument("-v", "--verbose", action="store_true", help="print the traceback when an image fails")
-
-
-def groups_for(name: str, images: Tensor, *, region: bool = False) -> str | None:
-    """Return the groups that ``--groups`` stands for.
-
-    Args:
-        name: ``"auto"``, ``"none"``, or a name of groups.
-        images: The images, shape (N, C, H, W).
-        region: Whether a region of pixels is recorded. Then ``"auto"`` forms no cells, which the region would cut.
-    """
-    if name == "auto" and region:
-        return None
-    if name == "auto":
-        return f"patches:{_FINE if min(images.shape[2:]) < _LARGE else _COARSE}"
-    return None if name == "none" else name

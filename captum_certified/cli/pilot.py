@@ -22,10 +22,10 @@ from captum_certified.cli.options import (
     add_model,
     add_sign,
     add_verbosity,
-    groups_for,
 )
 from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.maps import Groups
 from captum_certified.randomness import fresh_seed
 from captum_certified.storage import atomic_write
 
@@ -98,13 +98,15 @@ def run(arguments: argparse.Namespace) -> int:
     if unknown:
         raise InvalidInputError(f"Expected `--methods` among {', '.join(METHODS)}, got {unknown[0]!r}.")
     loaded = load_model(arguments)
-    inputs = _inputs(arguments, loaded)
+    files = [path for path, _ in expanded(arguments.images, without=None)]
+    images = _images(files, arguments, loaded)
+    inputs = images.to(arguments.device, getattr(torch, arguments.dtype))
     model = moved(loaded.model, arguments)
     targets = torch.tensor([prediction_of(model, one[None]) for one in inputs], device=inputs.device)
     stream, done = text_stream(arguments.json), list["PilotRow"]()
 
     explainers = _explainers(model, arguments)
-    chosen = list(dict.fromkeys(groups_for(name, inputs) for name in arguments.groups))
+    chosen = _groups(files, images, arguments, loaded)
     about: dict[str, Any] = {
         "k": arguments.k,
         "radius": arguments.radius,
@@ -140,15 +142,33 @@ def run(arguments: argparse.Namespace) -> int:
     return _DONE
 
 
-def _inputs(arguments: argparse.Namespace, loaded: "LoadedModel") -> Tensor:
+def _images(files: Sequence[Path], arguments: argparse.Namespace, loaded: "LoadedModel") -> Tensor:
     from captum_certified.images.framing import load_image
 
-    files = [path for path, _ in expanded(arguments.images, without=None)]
     images = [load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)[0] for path in files]
     sizes = {tuple(image.shape[1:]) for image in images}
     if len(sizes) > 1:
         raise InvalidInputError(f"Expected images of one size, got {sorted(sizes)[:2]}; see `--size`.")
-    return torch.cat(images).to(arguments.device, getattr(torch, arguments.dtype))
+    return torch.cat(images)
+
+
+def _groups(
+    files: Sequence[Path], images: Tensor, arguments: argparse.Namespace, loaded: "LoadedModel"
+) -> dict[str, Groups]:
+    """Return the groups of all images by their name on the command line. ``auto`` is replaced by what it chooses."""
+    from captum_certified.cli.image_groups import groups_of
+
+    chosen: dict[str, Groups] = {}
+    for name in arguments.groups:
+        each = [
+            groups_of(name, path, image[None], loaded, arguments) for path, image in zip(files, images, strict=True)
+        ]
+        masks = [groups for groups in each if isinstance(groups, Tensor)]
+        if masks:
+            chosen[name] = torch.cat(masks)
+        else:  # the images have one size, so they have the same groups
+            chosen["none" if each[0] is None else str(each[0])] = each[0]
+    return chosen
 
 
 def _explainers(model: torch.nn.Module, arguments: argparse.Namespace) -> list[SmoothedAttribution]:

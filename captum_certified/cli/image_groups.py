@@ -1,0 +1,66 @@
+"""What ``--groups`` makes one feature of an image: cells, superpixels, or regions from a file."""
+
+import argparse
+from pathlib import Path
+
+from torch import Tensor
+
+from captum_certified.cli.arguments import superpixel_count
+from captum_certified.cli.models import LoadedModel
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.images.region_ids import load_region_ids
+from captum_certified.images.superpixels import superpixels
+from captum_certified.maps.feature_layout import is_group_name
+
+__all__ = ["groups_of", "mask_file"]
+
+# In pixels: the shorter side from which an image is large, and the side of a cell in large and in smaller images.
+_LARGE, _COARSE, _FINE = 112, 8, 4
+
+
+def groups_of(
+    name: str, path: Path, image: Tensor, loaded: LoadedModel, arguments: argparse.Namespace
+) -> str | Tensor | None:
+    """Return the groups that ``--groups`` stands for.
+
+    Args:
+        name: ``"auto"``, ``"none"``, a name of groups, ``"superpixels:S"``, or a file or folder of regions.
+        path: The image file.
+        image: The framed image, shape (1, C, H, W), in [0, 1].
+        loaded: The model.
+        arguments: ``channels``, ``exif``, and, where the command has it, ``region``. If a region of pixels is recorded,
+            ``"auto"`` forms no cells, which the region would cut.
+
+    Returns:
+        ``None``, a name of groups, or the region of every pixel, int64, shape (1, 1, H, W).
+
+    Raises:
+        InvalidInputError: The file of regions is missing or does not fit the image, or the image has too few pixels.
+        CaptumCertifiedError: scikit-image is not installed.
+        OSError: A file cannot be opened.
+    """
+    if name == "none" or (name == "auto" and getattr(arguments, "region", None) is not None):
+        return None
+    if name == "auto":
+        return f"patches:{_FINE if min(image.shape[2:]) < _LARGE else _COARSE}"
+    segments = superpixel_count(name)
+    if segments is not None:
+        return superpixels(image, segments)
+    if is_group_name(name):
+        return name
+    file = mask_file("--groups", Path(name), path)
+    return load_region_ids(file, loaded.framing, path, channels=arguments.channels, exif=arguments.exif)
+
+
+def mask_file(option: str, given: Path, image: Path) -> Path:
+    """Return the mask file of an image: the given file, or the file with the image's name in the given folder.
+
+    Raises:
+        InvalidInputError: The folder has no file with this name, or several.
+    """
+    if not given.is_dir():
+        return given
+    found = sorted(path for path in given.iterdir() if path.stem == image.stem)
+    if len(found) != 1:
+        raise InvalidInputError(f"Expected one mask named {image.stem} in `{option}` {given}, got {len(found)}.")
+    return found[0]
