@@ -67,7 +67,7 @@ def test_a_report_is_written_for_new_and_for_kept_results(folder):
         for name in ("one", "two"):
             page = Path(f"results/{name}.html").read_text()
             assert f"<title>{name}</title>" in page
-            assert "the top 87 of 432 (20.1 %)" in page
+            assert "the top 87 of 432 colour values (20.1 %)" in page
 
 
 @pytest.mark.parametrize("command", ["certify", "attack"])

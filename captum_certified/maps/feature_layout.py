@@ -109,6 +109,18 @@ class FeatureLayout:
         )
         return replace(self, group_ids=ids, by_channel=False)
 
+    @property
+    def cell_side(self) -> int | None:
+        """The side S in pixels if the groups are those of ``"patches:S"``, else ``None``."""
+        if self.group_ids is None or any(len(shape) != 3 for shape in self.shapes):
+            return None
+        first = self.group_ids[0][0, 0]
+        # In a picture that is narrower than a cell only the other side shows the side of the cell.
+        side = int(max((first[0] == first[0, 0]).sum(), (first[:, 0] == first[0, 0]).sum()))
+        cells = _patch_ids(self.shapes, side)
+        alike = all(bool((ids == cell).all()) for ids, cell in zip(self.group_ids, cells, strict=True))
+        return side if alike else None
+
     def same_as(self, other: "FeatureLayout") -> bool:
         """Return whether two layouts have the same structure and groups."""
         if (self.shapes, self.is_tuple, self.n_features) != (other.shapes, other.is_tuple, other.n_features):

@@ -14,6 +14,7 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import FeatureLayout, Groups
 from captum_certified.theory import top_k_mask
 from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, any_channel, displayable
+from captum_certified.visualization.outlines import draw_feature_outlines
 from captum_certified.visualization.panels import (
     LEFT,
     NEW,
@@ -48,7 +49,8 @@ def attack_figure(
 
     The last panel shows the top K over the faded image: blue for features that stay, purple for features that leave,
     yellow for features that enter. If the channels of a pixel differ, the pixel is blue rather than purple, and purple
-    rather than yellow. Heat maps show sums of magnitudes over channels.
+    rather than yellow. Thin lines show cells or regions that are features; the legend states their number. Heat maps
+    show sums of magnitudes over channels.
 
     Args:
         image: The clean images, grey or RGB, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One
@@ -109,9 +111,11 @@ def attack_figure(
     for row, panel in enumerate(axes[:, 4]):
         was, became, stayed = (mask[row] for mask in pixels)
         draw_marks(panel, clean.images[row], {NEW: became, LEFT: was, STAYED: stayed})
+        draw_feature_outlines(panel, clean, row)
         panel.set_title(_statement(int((top[0] & top[1])[row].sum()), int(top[0][row].sum()), notes[row]), fontsize=10)
     marks = {STAYED: "stays in the top K", LEFT: "leaves it", NEW: "enters it"}
-    draw_legend(figure, [Patch(color=colour, label=label) for colour, label in marks.items()], columns=3)
+    handles = [Patch(color=colour, label=label) for colour, label in marks.items()]
+    draw_legend(figure, handles, title=f"top {count} of {clean.features}", columns=3)
     return figure, axes
 
 

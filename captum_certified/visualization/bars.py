@@ -15,6 +15,7 @@ from captum_certified.certify.feature_table import feature_names_of, score_range
 from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.certified_features import check_kind, radii_in_top_k
+from captum_certified.visualization.feature_names import counted
 from captum_certified.visualization.panels import (
     FAINT,
     NOTHING,
@@ -151,7 +152,8 @@ def _draw_bars(panel: Axes, means: NDArray[np.floating], ends: NDArray[np.floati
 
 
 def _title(certificate: TopKCertificate | SelectionCertificate, shown: int, n: int) -> str:
-    which = f"the {shown} most salient of {n} features" if shown < n else f"all {n} features"
+    features = counted(certificate.map.layout) if certificate.map.layout.group_ids else f"{n} features"
+    which = f"the {shown} most salient of {features}" if shown < n else f"all {features}"
     if not isinstance(certificate, TopKCertificate):
         return which
     return f"{which}, K = {certificate.k}"

@@ -33,6 +33,9 @@ def certificate_figure(
     For a selection certificate the last panel shows features that are certified selected in vermillion and undecided
     features in blue. Features that are certified not selected stay unmarked.
 
+    Thin lines show cells or regions that are features; see ``groups`` in
+    :meth:`~captum_certified.SmoothedAttribution.attribute`. The legend states their number.
+
     If the channels of a pixel differ, vermillion covers the other colours. Heat maps show sums over channels.
     The figure opens no window and is not registered with :mod:`matplotlib.pyplot`.
 
@@ -74,9 +77,8 @@ def certificate_figure(
         handles = draw_top_k(axes[:, 3], certificate, reading)
     else:
         handles = draw_selection(axes[:, 3], certificate, reading)
-    draw_legend(
-        figure, handles, title=_confidence_title(certificate), columns=len(handles), notes=cautions, remarks=size
-    )
+    title = _title(certificate, reading)
+    draw_legend(figure, handles, title=title, columns=len(handles), notes=cautions, remarks=size)
     return figure, axes
 
 
@@ -101,12 +103,16 @@ def _draw_plain(column: Panels, certificate: Certificate, reading: ImageReading)
         panel.set_box_aspect(reading.images.shape[1] / reading.images.shape[2])
 
 
-def _confidence_title(certificate: Certificate) -> str:
+def _title(certificate: TopKCertificate | SelectionCertificate, reading: ImageReading) -> str:
+    """Return what the certificate is about, with its confidence and bound."""
+    features = reading.features
+    if isinstance(certificate, TopKCertificate):
+        features = f"top {certificate.k} of {features}"
     # If the overlap allows violations, it does not hold together with the named features, which allow none.
     apart = isinstance(certificate, TopKCertificate) and certificate.violations > 0
     what = "image, share and names apart" if apart else "image"
     confidence = written_confidence(certificate.confidence, percent=True)
-    return f"confidence {confidence} % for each {what} · bound {certificate.bound}"
+    return f"{features} · confidence {confidence} % for each {what} · bound {certificate.bound}"
 
 
 def _draws(n_samples: Tensor) -> str:

@@ -8,6 +8,7 @@ from captum_certified.certify.feature_table import top_k_radii
 from captum_certified.certify.written_numbers import rounded_down
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.image_layout import ImageReading, any_channel
+from captum_certified.visualization.outlines import draw_feature_outlines
 from captum_certified.visualization.panels import FAINT, OPEN, STRONG, Panels, draw_marks
 from captum_certified.visualization.titles import overlap_title, reference_named
 
@@ -48,6 +49,7 @@ def draw_top_k(column: Panels, certificate: TopKCertificate, reading: ImageReadi
     members, named = (any_channel(reading.on_pixels(features)) for features in (certificate.members, certified))
     for row, panel in enumerate(column):
         draw_marks(panel, reading.images[row], {FAINT: members[row], STRONG: named[row]})
+        draw_feature_outlines(panel, reading, row)
         panel.set_title(overlap_title(certificate, row, int(certified[row].sum())), fontsize=10)
     what = reference_named(certificate)
     own = certificate.reference == "own"
@@ -66,6 +68,7 @@ def draw_selection(column: Panels, certificate: SelectionCertificate, reading: I
     selected, abstained = (any_channel(reading.on_pixels(m)) for m in (certificate.feature_selected, ~decided))
     for row, panel in enumerate(column):
         draw_marks(panel, reading.images[row], {OPEN: abstained[row], STRONG: selected[row]})
+        draw_feature_outlines(panel, reading, row)
         panel.set_title(_selection_title(certificate, int(decided[row].sum())), fontsize=10)
     return [
         Patch(color=STRONG, label="certified selected"),

@@ -15,6 +15,7 @@ from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap
+from captum_certified.visualization.feature_names import counted
 from captum_certified.visualization.image_layout import Values, as_array
 from captum_certified.visualization.panels import BOUNDS
 
@@ -101,7 +102,9 @@ def curve_figure(
     axes.spines[["top", "right"]].set_visible(False)
     mean = "" if rows == 1 else f", mean of {rows} examples"
     certified = f"certified at confidence {written_confidence(confidence, percent=True)} %"
-    axes.set_title(f"{certified}, each curve by itself{mean}", fontsize=10)
+    layout = smoothed_map.layout
+    of = "" if layout.group_ids is None else f"\ntop {count} of {counted(layout)}"
+    axes.set_title(f"{certified}, each curve by itself{mean}{of}", fontsize=10)
     # The legend is below the axes, where it hides no curve.
     figure.legend(loc="outside lower center", ncols=2 if of_plain else 3, frameon=False)
     return figure, axes

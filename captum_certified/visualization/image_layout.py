@@ -1,15 +1,18 @@
 """Images and maps of any layout as arrays of shape (examples, height, width, channels)."""
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import FeatureLayout, SmoothedMap
+from captum_certified.visualization.feature_names import counted
 
 __all__ = [
     "ImageReading",
@@ -41,6 +44,7 @@ class ImageReading:
 
     Attributes:
         images: The images, shape (N, H, W, C).
+        n_features: Number of features of an example.
 
     Raises:
         InvalidInputError: The map is not a map of images, or the image is not real and finite or does not fit the map.
@@ -59,13 +63,33 @@ class ImageReading:
         if not np.isfinite(array).all():
             raise InvalidInputError("Expected `image` to be finite, got NaN or infinity.")
         self._layout = layout
+        self.n_features = layout.n_features
         self._map_axis, self.images = _matched(array, (rows, *layout.shapes[0]))
+
+    def of_row(self, row: int) -> "ImageReading":
+        """Return the reading of one example."""
+        one = copy.copy(self)
+        one._layout, one.images = self._layout.of_rows(torch.tensor([row], device="cpu")), self.images[row : row + 1]
+        return one
 
     def on_pixels(self, features: Tensor) -> Pixels:
         """Return features, shape (N, n), as pixels, shape (N, H, W, C). A group's entries get its value."""
         entries = self._layout.unflatten(features)
         assert isinstance(entries, Tensor)  # noqa: S101  for the type checker: tuples were refused
         return self.entries_on_pixels(entries)
+
+    @property
+    def features(self) -> str:
+        """The number of features and what they are, such as ``"784 cells of 8 × 8 pixels"``."""
+        _, height, width, _ = self.images.shape
+        return counted(self._layout, height * width)
+
+    def group_ids(self, row: int) -> Pixels | None:
+        """Return the group of every pixel of an example, shape (H, W, C), or ``None`` without groups."""
+        if self._layout.group_ids is None:
+            return None
+        [ids] = self._layout.group_ids
+        return np.asarray(self.entries_on_pixels(ids)[row if len(ids) > 1 else 0])
 
     def entries_on_pixels(self, entries: Tensor) -> Pixels:
         """Return entries of a map, shape (N, …), as pixels, shape (N, H, W, C)."""

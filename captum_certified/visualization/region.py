@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.certify import RegionCertificate
@@ -16,6 +13,7 @@ from captum_certified.certify.written_numbers import floored_percent, rounded_do
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.certificate import draw_smoothed
 from captum_certified.visualization.image_layout import ImageReading, Values, any_channel
+from captum_certified.visualization.outlines import draw_outline
 from captum_certified.visualization.panels import FAINT, STRONG, Panels, canvas, draw_legend, literal
 
 __all__ = ["region_figure"]
@@ -64,7 +62,7 @@ def region_figure(
     draw_smoothed(axes[:, 1], certificate, reading)
     for row, images in enumerate(reading.images):
         for panel in axes[row, :2]:
-            _outline(panel, masks[row])
+            draw_outline(panel, masks[row], FAINT)
         _draw_share(axes[row, 2], certificate, row, height=images.shape[0] / images.shape[1])
     draw_legend(
         figure,
@@ -72,18 +70,6 @@ def region_figure(
         title=f"confidence {written_confidence(certificate.confidence, percent=True)} % for each image",
     )
     return figure, axes
-
-
-def _outline(panel: Axes, mask: NDArray[np.bool_]) -> None:
-    """Draw the outline of a region along pixel edges. A wider black line below it shows on bright images."""
-    framed = np.pad(mask, 1)
-    lines = []
-    for y, x in np.argwhere(framed[:, 1:] != framed[:, :-1]):
-        lines.append([(x - 0.5, y - 1.5), (x - 0.5, y - 0.5)])
-    for y, x in np.argwhere(framed[1:] != framed[:-1]):
-        lines.append([(x - 1.5, y - 0.5), (x - 0.5, y - 0.5)])
-    for colour, width in (("black", 3.5), (FAINT, 1.8)):
-        panel.add_collection(LineCollection(lines, colors=colour, linewidths=width, capstyle="round", clip_on=False))
 
 
 def _draw_share(panel: Axes, certificate: RegionCertificate, row: int, *, height: float) -> None:

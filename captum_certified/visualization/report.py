@@ -22,13 +22,14 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap, select_rows
 from captum_certified.storage import JsonObject, atomic_write
 from captum_certified.visualization.certified_features import check_exact
+from captum_certified.visualization.feature_names import noun
 from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, displayable
+from captum_certified.visualization.outlines import feature_edges
 from captum_certified.visualization.panels import FAINT, HEAT, STRONG, faded, heat_limit
 from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
 from captum_certified.visualization.report_words import (
     class_kept,
     comparison,
-    features_named,
     others_reach,
     subject,
     units,
@@ -89,9 +90,9 @@ def report(
         '<!DOCTYPE html>'
     """
     _check(certificate, example)
-    reading = ImageReading(image, certificate.map.layout, len(certificate.map))
+    reading = ImageReading(image, certificate.map.layout, len(certificate.map)).of_row(example)
     smoothed_map = select_rows(certificate.map, torch.tensor([example], device="cpu"))
-    picture = reading.images[example]
+    [picture] = reading.images
     sets = top_sets(certificate, smoothed_map, sizes)
     grid = radius_grid(sets, radius=certificate.radius, sigma=smoothed_map.sigma)
     data = _data(certificate, smoothed_map, sets, grid, reading, picture)
@@ -108,7 +109,8 @@ def report(
         "class_kept": _row("class under noise", class_kept(certificate, example)),
         "strong": STRONG,
         "faint": FAINT,
-        "choices": _choices(sets, certificate.k, smoothed_map.layout.n_features),
+        "choices": _choices(sets, certificate.k, smoothed_map.layout.n_features, reading.features),
+        "outlines": _outlines(reading),
         "last": str(len(grid) - 1),
         "start": str(grid.index(certificate.radius)),
         # A text with "</script>" would end the script.
@@ -140,7 +142,7 @@ def _data(
     picture: Pixels,
 ) -> JsonObject:
     """Return the numbers that the page looks up."""
-    noun, _ = features_named(smoothed_map, picture)
+    features = noun(smoothed_map.layout, picture[..., 0].size)
     even, levels = zip(*(units(radius, smoothed_map, picture) for radius in grid), strict=True)
     return {
         "radii": [rounded_down(radius, digits=9) for radius in grid],
@@ -152,9 +154,9 @@ def _data(
         "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT)],
         "sets": [
             {
-                "subject": subject(one, certificate.reference, noun),
+                "subject": subject(one, certificate.reference, features),
                 "plain": _plain_data(one, smoothed_map, grid),
-                "others": others_reach(one, noun),
+                "others": others_reach(one, features),
                 **_set_data(one, smoothed_map, grid, reading),
             }
             for one in sets
@@ -224,6 +226,16 @@ def _maps(smoothed_map: SmoothedMap, reading: ImageReading) -> str:
     return "\n".join(figures)
 
 
+def _outlines(reading: ImageReading) -> str:
+    """Return an SVG of the outlines of cells or regions that are features, or an empty text."""
+    lines = feature_edges(reading, 0)
+    if not lines:
+        return ""
+    height, width, _ = reading.images[0].shape
+    path = "".join(f"M{x0} {y0}{f'V{y1}' if x0 == x1 else f'H{x1}'}" for (x0, y0), (x1, y1) in lines)
+    return f'<svg id="outlines" viewBox="0 0 {width} {height}" aria-hidden="true"><path d="{path}"/></svg>\n'
+
+
 def _png(image: NDArray[np.float64]) -> str:
     """Encode an image of shape (H, W, 1 or 3) in [0, 1] as a PNG in a data URL."""
     levels = np.round(255 * image).astype(np.uint8)
@@ -232,9 +244,9 @@ def _png(image: NDArray[np.float64]) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _choices(sets: Sequence[TopSet], own: int, n: int) -> str:
+def _choices(sets: Sequence[TopSet], own: int, n: int, features: str) -> str:
     return "\n".join(
-        f'<option value="{index}"{" selected" if one.k == own else ""}>the top {one.k} of {n} '
+        f'<option value="{index}"{" selected" if one.k == own else ""}>the top {one.k} of {features} '
         f"({100 * one.k / n:.3g} %)</option>"
         for index, one in enumerate(sets)
     )

@@ -15,10 +15,11 @@ from captum_certified.certify.written_numbers import (
 )
 from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.maps import SmoothedMap
+from captum_certified.visualization.feature_names import described, noun
 from captum_certified.visualization.image_layout import Pixels, is_in_unit_interval, is_the_input, values_of_input
 from captum_certified.visualization.report_data import TopSet
 
-__all__ = ["class_kept", "comparison", "features_named", "others_reach", "subject", "units", "words"]
+__all__ = ["class_kept", "comparison", "others_reach", "subject", "units", "words"]
 
 
 def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> dict[str, str]:
@@ -30,7 +31,8 @@ def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixe
         picture: The picture of this example, shape (H, W, C).
     """
     height, width, _ = picture.shape
-    noun, feature = features_named(smoothed_map, picture)
+    layout, pixels = smoothed_map.layout, height * width
+    features = noun(layout, pixels)
     target = smoothed_map.setup.get("target")
     target = target[0] if isinstance(target, list) and len(target) == 1 else target
     confidence = written_confidence(certificate.confidence, percent=True)
@@ -41,9 +43,9 @@ def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixe
         "features by name, are statements of their own, each with this confidence."
     )
     return {
-        **_about_set(certificate.reference, noun),
-        "noun": noun,
-        "feature": feature,
+        **_about_set(certificate.reference, features),
+        "noun": features,
+        "feature": described(layout, pixels),
         "fixed": certificate.held_fixed,
         "answer": "" if target is None or target == "argmax" else f" (class {target})",
         "method": str(smoothed_map.setup.get("method", "an attribution method")),
@@ -63,37 +65,31 @@ def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixe
     }
 
 
-def features_named(smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str]:
-    """Return the noun by which the page calls the features, and a description of a single feature."""
-    height, width, _ = picture.shape
-    if smoothed_map.layout.n_features == height * width:
-        return "pixels", "one pixel"
-    if smoothed_map.layout.group_ids is None:
-        return "colour values", "one colour value of one pixel; a pixel is marked if one of its values is"
-    return "regions", "one group of values of the picture"
-
-
-def subject(one: TopSet, reference: str, noun: str) -> str:
+def subject(one: TopSet, reference: str, features: str) -> str:
     """Name the features of a set, as the page does after "of the"."""
     count = int(one.top.sum())
     if reference == "own":
-        return f"{one.k} most salient {noun} of the smoothed map"
-    return f"{count} strongest {noun} of the plain map" if reference == "plain" else f"{count} {noun} of the given set"
+        return f"{one.k} most salient {features} of the smoothed map"
+    return (
+        f"{count} strongest {features} of the plain map"
+        if reference == "plain"
+        else f"{count} {features} of the given set"
+    )
 
 
-def others_reach(one: TopSet, noun: str) -> str:
+def others_reach(one: TopSet, features: str) -> str:
     """Return a sentence that says how much of a set is in top sets that do not depend on the trained model.
 
     Args:
         one: A reference set, or a top K with a certificate of the plain map's top K. Other sets give an empty text.
-        noun: The noun by which the page calls the features.
+        features: The noun by which the page calls the features.
     """
     certificate = one.of_plain or one.of_set
     if certificate is None:
         return ""
     known = [
         ("a top set chosen by chance", certificate.chance),
-        (f"the brightest {noun}", certificate.brightness),
+        (f"the brightest {features}", certificate.brightness),
         ("the same explanation of a model with random weights", certificate.randomised),
     ]
     whole = "them" if int(certificate.reference_size) <= one.k else f"the {one.k} that can be"
@@ -128,20 +124,20 @@ def _two_digits(value: float) -> str:
     return "0" if value == 0 else rounded_down(math.nextafter(value, math.inf), digits=2)
 
 
-def _about_set(reference: str, noun: str) -> dict[str, str]:
+def _about_set(reference: str, features: str) -> dict[str, str]:
     """Return the texts of the page that depend on the set: its promise, and the legends of its marks and curve."""
     if reference == "own":
         return {
             "promise": "how much of the smoothed map is proved to stay",
             "unmarked": "salient, not certified here",
-            "curve": f"The solid line is the share of the chosen {noun} that is proved to stay",
+            "curve": f"The solid line is the share of the chosen {features} that is proved to stay",
         }
     whose = "the plain map's top set" if reference == "plain" else "the given set"
     return {
         "promise": f"how much of {whose} is proved to be in the top set of the smoothed map",
         "unmarked": f"in {whose}, not certified here",
-        "curve": f"The solid line is the share of {whose} that is proved to be among the most salient {noun} of the "
-        "smoothed map",
+        "curve": f"The solid line is the share of {whose} that is proved to be among the most salient {features} of "
+        "the smoothed map",
     }
 
 
