@@ -122,7 +122,7 @@ class SmoothedAttribution(Attribution):
             groups: How entries form features; a feature is the sum of the magnitudes of its entries. ``None`` makes
                 every entry a feature, ``"channels"`` groups the entries of each position, ``"patches:8"`` groups the
                 entries of each cell of 8 × 8 pixels, and an integer mask of shape (1 or N, …), or a tuple of masks,
-                groups the entries of each id.
+                groups the entries of each id; :func:`~captum_certified.superpixels` makes one.
             seed: Seed of the noise; ``None`` chooses a fresh seed. The global random generators are untouched.
             attribution_kwargs: Arguments of the wrapped method that have the same name as an argument of this method.
             show_progress: Show a progress bar on stderr.
