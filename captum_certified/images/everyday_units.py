@@ -41,7 +41,7 @@ class EverydayUnits:
         known = [f"{self.grey_levels:.2g} grey levels in every value", f"rounding to 8 bits is {self.rounding:.2g}"]
         if self.jpeg is not None and self.shift is not None:
             known += [f"JPEG {_QUALITY} {_range(self.jpeg)}", f"a shift by one pixel {_range(self.shift)}"]
-        return f"L2 radius {self.radius:g}: {'; '.join(known)}"
+        return f"L2 radius {self.radius}: {'; '.join(known)}"
 
 
 def radius_in_units(radius: float, inputs: Tensor) -> EverydayUnits:
