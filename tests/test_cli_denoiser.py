@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import torch
@@ -89,6 +90,29 @@ def test_a_callable_is_a_denoiser_too(folder):
     Path("identities.py").write_text("from torch import nn\n\n\ndef same():\n    return nn.Identity()\n")
     behind, bare = certified(folder, "--denoiser", "identities:same"), certified(folder, "--no-resume")
     assert behind["overlap_fraction"] == bare["overlap_fraction"]
+
+
+@pytest.mark.filterwarnings("always:Results in out")
+def test_a_diffusion_model_is_a_denoiser_too(folder):
+    source = """
+    import torch
+    from torch import nn
+
+    from captum_certified.denoising import OneStepDiffusion
+
+
+    class Zero(nn.Module):
+        def forward(self, images, times):
+            return torch.zeros_like(images)
+
+
+    def diffusion():
+        return OneStepDiffusion(Zero(), [0.9, 0.5, 0.1], stdev=0.2)
+    """
+    Path("diffusions.py").write_text(dedent(source))
+    behind, bare = certified(folder, "--denoiser", "diffusions:diffusion"), certified(folder, "--no-resume")
+    assert behind["overlap_fraction"] == bare["overlap_fraction"]  # no noise was found
+    assert behind["setup"]["model"] != bare["setup"]["model"]
 
 
 @pytest.mark.parametrize(

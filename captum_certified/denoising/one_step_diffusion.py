@@ -1,10 +1,10 @@
 """A diffusion model as a denoiser."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from captum_certified.checks import checked_number
@@ -66,7 +66,7 @@ class OneStepDiffusion(nn.Module):
     def __init__(
         self,
         unet: nn.Module,
-        alphas_cumprod: Tensor | ArrayLike,
+        alphas_cumprod: Tensor | Sequence[float],
         *,
         stdev: float,
         prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon",
@@ -117,7 +117,7 @@ class OneStepDiffusion(nn.Module):
         return predicted
 
 
-def _noise_levels(alphas_cumprod: Tensor | ArrayLike) -> Tensor:
+def _noise_levels(alphas_cumprod: Tensor | Sequence[float]) -> Tensor:
     """Return the standard deviation of the noise of each time, in units of images in [0, 1], in float64."""
     values = torch.as_tensor(alphas_cumprod, dtype=torch.float64, device="cpu").detach()
     if values.dim() != 1 or not len(values) or not bool(((values >= 0) & (values <= 1)).all()):
