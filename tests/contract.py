@@ -1,7 +1,7 @@
 """Maps and limits for the tests that every bound of ``BOUNDS`` must pass.
 
-A new bound takes part without a change here. Add a line to ``MAPS``, ``REACHES`` or ``COARSE`` for a bound that needs
-more than means and counts, that has other limits, or that is coarse.
+A new bound is tested without a change here, unless it needs more than means and counts, has other limits, or is coarse.
+Then add a line for it to ``MAPS``, ``REACHES`` or ``COARSE``.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Where Matplotlib puts the text of a figure."""
+"""Functions that find where Matplotlib puts the text of a figure."""
 
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg

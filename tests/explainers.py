@@ -1,4 +1,4 @@
-"""The smoothed attributions, each beside a literal NumPy version of its per-draw map; a class joins by one line."""
+"""The smoothed attributions, each beside a literal NumPy version of its per-draw map; adding a class takes one line."""
 
 import math
 from collections.abc import Callable

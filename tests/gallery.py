@@ -1,4 +1,4 @@
-"""One figure of every kind, of usual and of degenerate maps, for tests of their text and for eyes."""
+"""Figures of every kind, of usual and of degenerate maps, for tests of their text and for people to look at."""
 
 import torch
 

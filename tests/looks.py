@@ -1,4 +1,4 @@
-"""Sequential runs whose stopping is given by the test."""
+"""Sequential runs in which the test decides when to stop."""
 
 from collections.abc import Sequence
 from dataclasses import fields

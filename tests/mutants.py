@@ -1,8 +1,8 @@
-"""Breaks every line of the theory in small ways and asks its tests whether they notice.
+"""Break every line of the theory in small ways, and check whether its tests notice.
 
-Comparisons become strict or lose it, integers move by one, lower and upper ends change places, factors of two are
-dropped, a level α is halved or doubled. A mutant that no test kills is printed, unless ``surviving_mutants.json`` says
-why nothing is wrong with it.
+Comparisons become strict or are no longer strict, integers move by one, lower and upper ends change places, factors of
+two are dropped, and a level α is halved or doubled. A mutant that passes all tests is printed, unless
+``surviving_mutants.json`` says why it is harmless.
 
 Tests run in forks of a process that has imported everything but the package itself.
 """

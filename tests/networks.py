@@ -1,4 +1,4 @@
-"""Small networks with known gradients, and wrappers that watch them."""
+"""Small networks with known gradients, and wrappers of networks."""
 
 import torch
 from torch import Tensor, nn

@@ -2,7 +2,7 @@
 
 For f_i = 1[w_i·z > b_i] with unit w_i and correlation ϱ = w_i·w_j, the covariance of f_i and f_j is the orthant
 probability of a bivariate normal minus the product of its margins, which is
-(1/2π) ∫ exp(−(c_i² + c_j² − 2 c_i c_j sin θ) / (2 cos² θ)) dθ over θ from 0 to arcsin ϱ, c the scores.
+(1/2π) ∫ exp(−(c_i² + c_j² − 2 c_i c_j sin θ) / (2 cos² θ)) dθ over θ from 0 to arcsin ϱ, where c are the scores.
 """
 
 from dataclasses import dataclass

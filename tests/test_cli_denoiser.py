@@ -1,4 +1,4 @@
-"""``captum-certified train-denoiser`` and ``--denoiser``: weights, certificates and attacks behind them, bad files."""
+"""``captum-certified train-denoiser`` and ``--denoiser``: weights, their certificates and attacks, and bad files."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_a_training_can_start_from_another(folder, capsys):
 def test_a_denoiser_changes_what_is_explained(folder, denoiser, capsys):
     bare = certified(folder)
     behind = certified(folder, "--denoiser", denoiser)
-    assert "model is another" in capsys.readouterr().err  # the result of the bare model is not taken for this one
+    assert "model changed" in capsys.readouterr().err  # the result of the bare model is not taken for this one
     assert bare["setup"]["model"] != behind["setup"]["model"]
     assert "denoiser" not in bare
     assert Certificate.load("out/one.npz").map.setup["model"] == behind["setup"]["model"]

@@ -1,4 +1,4 @@
-"""The program keeps the memory that it frees, unless its user has decided otherwise."""
+"""The program keeps freed memory for later use, unless its user has decided otherwise."""
 
 import os
 import platform

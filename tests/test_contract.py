@@ -1,4 +1,4 @@
-"""Every bound against exact half-spaces: it is sound, monotone and right in its limits, and refuses false claims."""
+"""Every bound, tested on exact half-spaces: it is sound, monotone and right in its limits, and refuses false claims."""
 
 import functools
 import itertools

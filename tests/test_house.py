@@ -1,4 +1,4 @@
-"""How the package is built inside: its types, the size of its modules and functions, and no circle of imports."""
+"""Rules of the package's code: its types, the size of modules and functions, and no circular imports."""
 
 import ast
 import re

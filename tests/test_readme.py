@@ -1,4 +1,4 @@
-"""The README's commands and code are what they say."""
+"""The README's commands and code do what the README says."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How the rounding of noisy inputs changes sparsified maps, and how a hostile function could use it."""
+"""How rounding of noisy inputs changes sparsified maps, and how a hostile function could use this rounding."""
 
 import sys
 

@@ -202,7 +202,7 @@ def test_invalid_results_are_refused_before_anything_is_written(example, tmp_pat
         write_result(tmp_path / "image.txt", certificate, image)
     with pytest.raises(InvalidInputError, match="of one example, got 1 and 2"):
         write_result(tmp_path / "image.json", certificate, torch.cat([image, image]))
-    with pytest.raises(InvalidInputError, match=r"names of their own, got \['overlap', 'seed'\]"):
+    with pytest.raises(InvalidInputError, match=r"names that no other entry has, got \['overlap', 'seed'\]"):
         write_result(tmp_path / "image.json", certificate, image, notes={"seed": 1, "overlap": 2, "label": 3})
     with pytest.raises(InvalidInputError, match="of JSON values"):
         write_result(tmp_path / "image.json", certificate, image, notes={"label": np.int64(3)})

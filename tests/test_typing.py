@@ -1,4 +1,4 @@
-"""What users of mypy see."""
+"""The types that users of mypy see."""
 
 import re
 

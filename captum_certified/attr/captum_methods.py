@@ -58,7 +58,7 @@ def check_method(method: object) -> None:
     for inner in wrapped_chain(method):
         if type(inner) is LimeBase:
             raise CertificationError(
-                "Expected a map of the input's entries, got LimeBase, which has a space of its own."
+                "Expected a map of the input's entries, got LimeBase, which explains other features than these."
             )
         for refused, reason in _REFUSED.items():
             if isinstance(inner, refused):

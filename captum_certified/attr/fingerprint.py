@@ -37,8 +37,8 @@ __all__ = [
     "setup_of",
 ]
 
-# The same seed in all runs. It makes the noise of the probe draw, and it seeds random methods when they explain the
-# probe draw or the clean input.
+# This seed is the same in all runs. It makes the noise of the probe draw. It also seeds random methods when they
+# explain the probe draw or the clean input.
 BEHAVIOUR_SEED = derived_seed(0x5EED, 2**31 - 2)
 
 
@@ -148,7 +148,7 @@ def probe_inputs(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...], law: Noi
 
 
 def _weights(reachable: Reachable, state: frozenset[int]) -> str | None:
-    """Return the digest of all parameters and persistent buffers; the order of the models has no effect."""
+    """Return the digest of all parameters and persistent buffers. It does not depend on the order of the models."""
     each = [_short_digest(_stored_tensors(model, state)) for model in reachable.modules]
     return _short_digest(sorted(each)) if reachable.tensors() else None
 

@@ -23,7 +23,7 @@ class _Settings:
 
 @dataclass(frozen=True)
 class Sparsified(_Settings):
-    """Eq. 2.4. f_i = 1 for the ⌈τn⌉ largest positive magnitudes, by value and then by index; 0 for all others.
+    """Eq. 2.4. f_i = 1 for the ⌈τn⌉ largest positive magnitudes and 0 for all others. Ties go to the lower index.
 
     Args:
         tau: τ, the fraction of features that are salient.
@@ -33,7 +33,7 @@ class Sparsified(_Settings):
     binary = True
 
     def __call__(self, magnitudes: Tensor) -> MapDraws:
-        """Map magnitudes of shape (rows, n) to a boolean map; zeros are never selected."""
+        """Map magnitudes of shape (rows, n) to a boolean map. Zeros are never selected."""
         return _select_largest(magnitudes, _at_least_one(self.tau, magnitudes.shape[1]))
 
     def max_squared_norm(self, n_features: int) -> float:
@@ -55,7 +55,7 @@ class Relaxed(_Settings):
     binary = False
 
     def __call__(self, magnitudes: Tensor) -> MapDraws:
-        """Map magnitudes of shape (rows, n) to values in [0, 1]; zeros are never selected."""
+        """Map magnitudes of shape (rows, n) to values in [0, 1]. Zeros are never selected."""
         n = magnitudes.shape[1]
         salient, placed_by_index = _select_largest(magnitudes, _at_least_one(self.tau, n))
         level = kth_largest(magnitudes, _at_least_one(self.gamma, n))
@@ -144,10 +144,10 @@ def _divided(magnitudes: Tensor, scale: Tensor) -> Tensor:
 
 
 def _select_largest(magnitudes: Tensor, count: int) -> MapDraws:
-    """Select the ``count`` largest positive magnitudes of every row, by value and then by index."""
+    """Select the ``count`` largest positive magnitudes of every row. Ties go to the lower index."""
     mask, placed_by_index = top_k_rows(magnitudes.detach(), count)  # a selection has no gradient
     selected = mask & (magnitudes > 0)
-    # On an accelerator, the test for ties would wait for all queued work, so the correction is always computed.
+    # On an accelerator, looking for ties would wait for all queued work, so the line below always runs there.
     if magnitudes.device.type != "cpu" or bool(placed_by_index.any()):
         # If fewer magnitudes than ``count`` are positive, only zeros tie at the last rank, and zeros are not selected.
         placed_by_index = placed_by_index * (selected.sum(dim=1) == count)

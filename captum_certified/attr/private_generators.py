@@ -1,4 +1,4 @@
-"""Random generators that a model keeps for itself, which are refused because only global ones are seeded."""
+"""Random generators that a model keeps for itself. They are refused, because only global generators are seeded."""
 
 import random
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ def is_global(generator: RandomGenerator) -> bool:
 
 
 def check_not_drawn_from(generators: Iterable[PrivateGenerator], states: dict[int, str]) -> None:
-    """Raise a CertificationError if a generator has another state than in ``states``, whose keys are generator ids."""
+    """Raise a CertificationError if a generator's state is not the one in ``states``, whose keys are generator ids."""
     for private in generators:
         state = private.state()
         if states.get(id(private.generator), state) != state:

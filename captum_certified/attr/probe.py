@@ -1,13 +1,13 @@
 """The probe: checks that the sampled map is one fixed function of one noisy input.
 
 Every run is checked in two ways, which together cost four extra passes. *Other rows must not matter:* one pass is
-repeated three times, each time with half of its rows replaced, and the third time also with the rows in another order.
-The rows that are kept must give the same maps. *Time must not matter:* after the last draw, the first call is repeated,
+repeated three times, each time with half of its rows replaced. The third time, the rows are also in another order. The
+rows that are kept must give the same maps. *Time must not matter:* after the last draw, the first call is repeated,
 and must give the same maps.
 
 The probe compares per-draw maps. In raw attributions, a single large entry could hide changes of all other entries.
-In two calls of equal shape, a row gives the same bits whatever the other rows are. The smallest difference therefore
-counts, unless an unmodified repetition shows that the arithmetic is not reproducible.
+In two calls of equal shape, a row has the same bits whatever the other rows are. So the smallest difference is an
+error, unless a repetition without replaced rows shows that the arithmetic is not reproducible.
 """
 
 import sys
@@ -76,7 +76,7 @@ class Probe:
         make_noisy: Makes the noisy inputs of some draws, as new tensors in every call.
         perturbed: Whether each input tensor gets noise.
         per_draw_maps: Maps that are averaged.
-        seed: Seed of the run, which decides what rows are replaced.
+        seed: Seed of the run. It decides which rows are replaced.
         most_draws: Number of draws in the largest pass.
         reachable: Objects that the method can call; their buffers are watched.
         buffers: Digests of the buffers before the first call.
@@ -100,7 +100,7 @@ class Probe:
         self.most_draws = most_draws
         self.reachable = reachable
         self.rows_unchecked = True
-        # On an accelerator, an index that is out of range ends the whole process and not only the call.
+        # On an accelerator, an index that is out of range ends the whole process, not only the call.
         on_cpu = all(tensor.device.type == "cpu" for tensor in reachable.tensors())
         self.takes_any_values = on_cpu or not reachable.has(nn.Embedding, nn.EmbeddingBag)
         self.buffers = buffers
@@ -136,8 +136,8 @@ class Probe:
                 reordered = compute(replacement.reordered(self.make_noisy(draws)), draws)
                 if _exceed_rounding(self._differences(expected, reordered)):
                     raise CertificationError(
-                        "Expected attributions that depend on one input alone, got other maps of rows that stand "
-                        "elsewhere in their pass. The model uses the place of a row, such as for a random number."
+                        "Expected attributions that depend on one input alone, got other maps of rows that moved to "
+                        "another place in their pass. The model uses this place, for example to choose a random number."
                     )
                 differences = self._differences(reordered[kept], computed)
             if bool(differences.any()):
@@ -219,8 +219,8 @@ class Probe:
     def _differences(self, one: Tensor, two: Tensor) -> Tensor:
         """Compute how much the maps of each row differ, relative to the tolerance for differences in arithmetic.
 
-        The result has shape (maps + 1, rows). Its last entries compare magnitudes, because maps may hide a change of
-        magnitudes by chance. These entries are 0 unless the magnitudes of most rows differ.
+        The result has shape (maps + 1, rows), with a line for each map. The last line compares magnitudes, because maps
+        may by chance not show that magnitudes changed. It is 0 unless the magnitudes of most rows differ.
         """
         if torch.equal(one, two):  # the usual case, and far cheaper than making maps
             return torch.zeros((len(self.per_draw_maps) + 1, len(one)), dtype=torch.float64, device=one.device)
@@ -231,7 +231,7 @@ class Probe:
 
 
 def _exceed_rounding(differences: Tensor) -> bool:
-    """Return whether more rows differ than the few near a kink of the network, which rounding may change much."""
+    """Return whether too many rows differ to explain this by rounding near kinks of the network."""
     return bool(((differences > 1).sum(dim=1) > 1 + differences.shape[1] // _ROWS_TO_A_KINK).any())
 
 

@@ -23,7 +23,7 @@ from captum_certified.storage import digest
 
 __all__ = ["BufferDigests", "Reachable", "called_modules"]
 
-# Limits of the search: the number of objects, and the length of a container. Models stay below them, data sets do not.
+# The search visits at most so many objects, and skips longer containers. Data sets exceed these limits, models do not.
 _MOST_OBJECTS = 100_000
 _LONGEST_CONTAINER = 10_000
 _WITHOUT_CONTENTS = (str, bytes, int, float, complex, bool, type(None), Tensor, np.ndarray, ModuleType, CodeType)
@@ -45,7 +45,7 @@ class Reachable:
         arguments: Arguments of its call, which are searched too.
 
     Attributes:
-        modules: Modules that were found and are not part of other modules, in the order of the search.
+        modules: Modules that were found and that are not part of other modules, in the order of the search.
         generators: Random generators that some object keeps for itself.
         compiled: Whether anything was compiled by ``torch.compile``.
     """
@@ -87,7 +87,7 @@ class Reachable:
         return {id(private.generator): private.state() for private in self.generators}
 
     def buffer_digests(self) -> BufferDigests:
-        """Return digests of the buffers; ids of tensors would not show a buffer that changes in place."""
+        """Return digests of the buffers. Unlike ids of tensors, digests show a change of a buffer in place."""
         return {key: digest(buffer) for key, buffer in self._buffers().items()}
 
     def changed_buffers(self, before: BufferDigests) -> dict[str, Tensor]:
@@ -182,7 +182,7 @@ class Reachable:
 def called_modules(*, watch: bool) -> Iterator[list[nn.Module]]:
     """Collect the modules that this thread calls within the block, unless ``watch`` is false.
 
-    The yielded list is filled at the end of the block. It then has the called modules that are not part of other ones.
+    The yielded list is filled at the end of the block, with the called modules that are not part of other called ones.
     """
     found: list[nn.Module] = []
     if not watch:

@@ -1,4 +1,4 @@
-"""Refusals of models and inputs whose per-draw map would not be a function of one noisy input."""
+"""Refuse models and inputs whose per-draw map would not be a function of one noisy input."""
 
 import math
 import warnings
@@ -17,7 +17,7 @@ __all__ = ["check_evaluation_mode", "check_hooks", "check_outputs", "check_scale
 
 # Errors that Captum and PyTorch raise about inputs, targets and outputs that do not fit.
 _CALL_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
-# Warn of inputs that span 500 standard deviations and exceed 20, such as pixels up to 255.
+# Warn of inputs that span more than 500 standard deviations and exceed 20, such as pixels up to 255.
 _LARGE_RANGE, _LARGE_VALUE = 500, 20
 _OTHERWISE_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
 
@@ -41,7 +41,7 @@ def check_hooks(method: object, reachable: Reachable) -> None:
         if _ignores_hooks(module):
             raise CertificationError(
                 f"Expected a model of ordinary modules for {type(setter).__name__}, which sets hooks on them, got "
-                f"{_class_name(module)}, which is scripted, exported or compiled and ignores them."
+                f"{_class_name(module)}, which is scripted, exported or compiled and ignores hooks."
             )
 
 
@@ -81,7 +81,7 @@ def shapes_in_errors(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[
 
 
 def check_outputs(outputs: object) -> None:
-    """Raise a CertificationError unless the output of a model is a tensor, from which a method can select an entry."""
+    """Raise a CertificationError unless the output of a model is a tensor. Methods select an entry of it."""
     if isinstance(outputs, Tensor):
         return
     parts = dict(outputs) if isinstance(outputs, Mapping) else getattr(outputs, "__dict__", {})
@@ -110,7 +110,7 @@ def _differs_in_training(module: nn.Module) -> bool:
 
 
 def _ignores_hooks(module: nn.Module) -> bool:
-    if isinstance(module, fx.GraphModule):  # traced with its modules, or exported as operators
+    if isinstance(module, fx.GraphModule):  # a traced graph calls modules, an exported graph calls operators
         return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
     return isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
 

@@ -13,7 +13,7 @@ __all__ = ["can_reinitialise", "reinitialised"]
 
 
 def can_reinitialise(models: Sequence[nn.Module]) -> bool:
-    """Return whether models have parameters that can be replaced, which scripted models do not allow."""
+    """Return whether models have parameters that can be replaced. Those of scripted models cannot."""
     parts = [part for model in models for part in model.modules()]
     if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
         return False
@@ -24,8 +24,8 @@ def can_reinitialise(models: Sequence[nn.Module]) -> bool:
 def reinitialised(models: Sequence[nn.Module], *, seed: int) -> Iterator[None]:
     """Give models new random weights while a block of code runs, and put the old tensors back afterwards.
 
-    If a layer has a method ``reset_parameters``, the layer's parameters and running statistics are initialised by it.
-    The entries of all parameters that are still unchanged are then shuffled.
+    Each layer with a method ``reset_parameters`` initialises its parameters and running statistics by this method. The
+    entries of all parameters that are still unchanged are then shuffled.
 
     Args:
         models: The models. Their parameters and buffers are replaced by new tensors. The old tensors are not changed,
@@ -64,7 +64,7 @@ def reinitialised(models: Sequence[nn.Module], *, seed: int) -> Iterator[None]:
 
 
 def _own_tensors(part: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the parameters of a layer, and its buffers if it has ``reset_parameters``, which may change them."""
+    """Return the parameters of a layer, and its buffers too if its ``reset_parameters`` may change them."""
     parameters: list[tuple[str, Tensor]] = list(part.named_parameters(recurse=False, remove_duplicate=False))
     if _reset_of(part) is None:
         return parameters
@@ -85,7 +85,7 @@ def _initialise(part: nn.Module) -> None:
     reset = _reset_of(part)
     if reset is None:
         return
-    # It may need arguments, or not fit the tensors; it may warn about tensors without entries.
+    # The method may need arguments or not fit the tensors. It may also warn about tensors without entries.
     with contextlib.suppress(TypeError, RuntimeError, ValueError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reset()

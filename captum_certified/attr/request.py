@@ -77,7 +77,7 @@ class SamplingRequest:
         plan: The draws, and how they are cut into blocks and passes.
         arguments: Keyword arguments of the wrapped method.
         groups: Groups of entries. Each group is one feature.
-        region: Regions of features. The fraction of every draw's sum that lies in each region is recorded.
+        region: Regions of features. For every draw, the fraction of the map's sum in each region is recorded.
         covariance: Whether to take the covariance of the draws. An integer takes it in blocks of this number of draws.
         draw_baseline_from_distrib: As in NoiseTunnel.
         check_rows: Whether to check by a probe that the maps are one fixed function of one noisy input.
@@ -116,7 +116,7 @@ class SamplingRequest:
         tensors = checked_inputs(inputs)
         signs = sorted({explainer.sign for explainer in explainers})
         if len(signs) > 1:
-            raise InvalidInputError(f"Expected `explainers` of one `sign`, which share the draws, got {signs}.")
+            raise InvalidInputError(f"Expected `explainers` of one `sign`, because they share draws, got {signs}.")
         rows = len(tensors[0])
         samples = checked_integer("nt_samples", settings.nt_samples, at_least=1)
         first = checked_integer("first_draw", settings.first_draw, below=2**31 - samples)
@@ -178,7 +178,7 @@ class SamplingRequest:
         return replace(self, covariance=taken) if self.covariance == "auto" else self
 
     def of_rows(self, rows: Sequence[int], *, distribution: bool = False) -> "SamplingRequest":
-        """Return the same call for some of its examples; baselines that are a distribution stay whole."""
+        """Return the same call for some of its examples. Baselines that are a distribution stay unchanged."""
         total = self.rows
         return replace(
             self,
@@ -199,7 +199,7 @@ def _checked_block(covariance: CovarianceRequest, explainers: Sequence[Explainer
 
 
 def checked_sign(sign: str) -> Sign:
-    """Return a sign, or raise an InvalidInputError if it is none of the three."""
+    """Return a sign, or raise an InvalidInputError if it is unknown."""
     for known in get_args(Sign):
         if sign == known:
             return known  # type: ignore[no-any-return]

@@ -77,7 +77,7 @@ class Shared:
 
 
 def has_reference_distribution(method: object, arguments: MethodArguments) -> bool:
-    """Return whether the baselines of a call are a distribution, which belongs to all examples together."""
+    """Return whether the baselines of a call are a reference distribution that all examples share."""
     if callable(arguments.get("baselines")):
         return True
     given = arguments.get("baselines") is not None
@@ -113,14 +113,14 @@ def expanded_arguments(
     distribution: bool = False,
     draw_baseline_from_distrib: bool = False,
 ) -> dict[str, Any]:
-    """Return the arguments of a call with every draw of every example, all draws of example 0 first.
+    """Return the arguments of a call that has every draw of every example, with all draws of example 0 first.
 
     Args:
         arguments: Keyword arguments of the wrapped method for N examples.
         inputs: Inputs of the examples, each of shape (N, …).
         draws: Number of draws.
         distribution: Whether the baselines are a reference distribution.
-        draw_baseline_from_distrib: Draw a baseline for every row, as NoiseTunnel does.
+        draw_baseline_from_distrib: Whether to draw a baseline for every row, as NoiseTunnel does.
 
     Returns:
         Keyword arguments for N · draws rows.
@@ -135,7 +135,7 @@ def expanded_arguments(
         for name, value in arguments.items()
     }
     target = arguments.get("target")
-    if isinstance(target, list):  # no other list has an item for each example
+    if isinstance(target, list):  # no other argument is a list of one item for each example
         expanded["target"] = [item for item in target for _ in range(draws)]
     if draw_baseline_from_distrib and "baselines" in arguments:
         expanded["baselines"] = drawn_baselines(unshared(arguments["baselines"]), inputs, draws)
@@ -172,7 +172,7 @@ def arguments_of_rows(
 
 
 def masks_of_rows(masks: Any, total: int, rows: Sequence[int]) -> Any:
-    """Return groups or regions of the examples ``rows`` of a batch; a mask with first dimension 1 is for all."""
+    """Return groups or regions of the examples ``rows`` of a batch. Masks with first dimension 1 stay unchanged."""
 
     def cut(mask: Tensor) -> Tensor:
         return mask[list(rows)] if _has_row_for_each(mask, total) and total > 1 else mask

@@ -11,7 +11,7 @@ from captum_certified.randomness import derived_seed
 
 __all__ = ["RowReplacement", "row_replacements"]
 
-# Replaced values span this fraction of the value range of a pass. Below one half, they never reach its ends.
+# Replaced values span this fraction of the value range of a pass. It is below 1/2, so they never reach the ends.
 _REPLACED_RANGE = 0.45
 _ROW_CHOICE_STREAM = 2**31 - 3  # number of the random stream that chooses rows
 
@@ -21,7 +21,7 @@ class RowReplacement:
     """Replacement of some rows of a pass.
 
     Attributes:
-        replaced: Places whose rows are replaced, bool, shape (rows,).
+        replaced: Whether the row at each place of the pass is replaced, bool, shape (rows,).
         order: Number of the row that is moved to each place, shape (rows,).
         upward: Whether replaced values lie in the upper half of the value range of the pass, instead of the lower half.
     """
@@ -74,8 +74,8 @@ class RowReplacement:
 def row_replacements(rows: int, draws: range, seed: int, *, reorder: bool) -> Iterator[RowReplacement]:
     """Yield replacements of a random half of the rows, of the other half, and of a second random half.
 
-    A hash of the seed chooses the rows. The choice is random, because the draws of an example are neighbouring rows: a
-    regular choice could miss a model that joins examples.
+    A hash of the seed chooses the rows at random. A regular choice could miss a model that mixes examples, because the
+    draws of an example are neighbouring rows.
 
     Args:
         rows: Number of rows in the pass.

@@ -1,4 +1,4 @@
-"""A sampling run, which samples the draws of a checked request and probes whether the maps may be certified."""
+"""A sampling run: it samples the draws of a checked request, and probes whether the maps may be certified."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -65,7 +65,7 @@ class SamplingRun:
             self._check_certifiable()
 
     def __iter__(self) -> Iterator[list[SmoothedMap]]:
-        """Yield the maps after every block of draws, each after a check that the method has not changed."""
+        """Yield the maps after every block of draws. Check before each that the method has not changed."""
         return self.maps(check_each=True)
 
     def last(self, draws: range | None = None, *, check_later: bool = True) -> list[SmoothedMap]:
@@ -118,10 +118,10 @@ class SamplingRun:
         self.request = self.request.with_covariance(taken)
 
     def of_rows(self, rows: Tensor) -> "SamplingRun | None":
-        """Return a run of some of the examples with the start of this run, or ``None`` if they need the others.
+        """Return a run of some of the examples with the start of this run, or ``None`` if they depend on the others.
 
-        Examples need the others if they share random numbers or a reference distribution with them, or if the maps
-        change when the other examples are left out.
+        Examples depend on each other if they share random numbers or a reference distribution, or if their maps change
+        when the other examples are left out.
         """
         if self.rows_belong_together:
             return None
@@ -172,7 +172,7 @@ class SamplingRun:
             check_not_drawn_from(self.reachable.generators, self._generator_states)
             self._generator_states = self.reachable.generator_states()
             self._unchecked_calls = (self.request.inputs, clean), (inputs, drawn)
-            if self.wrapped.repeats_arguments():  # at once, because wrongly repeated ones may raise errors later
+            if self.wrapped.repeats_arguments():  # at once, because wrong repetition may raise errors later
                 self._check_duplicates()
             self.probe = self._new_probe(buffers)
         return RunStart(
@@ -188,26 +188,26 @@ class SamplingRun:
         return Yardsticks.of(self.wrapped, self.request, self.start.layout, self.reachable, self.passes.most_draws)
 
     def _check_duplicates(self) -> None:
-        """Raise a CertificationError if the maps change when every example is in the call twice."""
+        """Raise a CertificationError if the maps change when a call contains every example twice."""
         calls, self._unchecked_calls = self._unchecked_calls, ()
         if not calls or self.wrapped.randomness.used or self.request.plan.largest_pass == 1:
             return
-        # Rounding depends on the size of a call. It may matter near a kink of the network, but hardly at both inputs.
+        # Rounding depends on the size of a call. Near a kink of the network it may change a map, but hardly both maps.
         if any(self.wrapped.duplicates_agree(inputs, attributions) for inputs, attributions in calls):
             return
         if self.wrapped.repeats_arguments():
             raise CertificationError(
                 "Expected arguments whose first dimension is the number of examples to have one entry for each "
-                "example, got other attributions when every example and every entry is there twice. Mark a tensor that "
-                "belongs to no example as captum_certified.Shared(tensor)."
+                "example, got attributions that change when every example and every entry is repeated. Mark a tensor "
+                "that belongs to no example as captum_certified.Shared(tensor)."
             )
         raise CertificationError(
-            "Expected attributions that depend on one input alone, got others when every example is there twice: the "
-            "model uses the number of rows of its input."
+            "Expected attributions that depend on one input alone, got attributions that change when every example is "
+            "repeated: the model uses the number of rows of its input."
         )
 
     def _attribute_pass(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        """Attribute the noisy inputs of one pass, and probe the largest pass."""
+        """Attribute the noisy inputs of one pass. Probe this pass if it is the largest one."""
         outputs = self.passes(noisy, draws)
         if self.probe is not None and self.probe.rows_unchecked and self.wrapped.rows_in_a_call(draws) > 1:
             outputs = _cloned(outputs)

@@ -16,9 +16,9 @@ class RunStart:
 
     Attributes:
         layout: Layout of the features.
-        setups: Setup of the map of every explainer.
+        setups: Setup of every explainer's map.
         plain: Feature magnitudes at the clean input, shape (N, n).
-        probes: Map of the probe draw for every explainer, shape (N, n).
+        probes: For every explainer, its map of one noisy copy (the probe draw), shape (N, n).
     """
 
     layout: FeatureLayout

@@ -130,8 +130,8 @@ class SmoothedAttribution(Attribution):
                 target may be ``"argmax"``, the class with the largest output at each noisy input.
 
         Returns:
-            The mean map, in the structure, dtype and device of the wrapped method's output; with
-            ``return_convergence_delta=True`` also the deltas of all draws, shape (N · nt_samples,), all draws of
+            The mean map, in the structure, dtype and device of the wrapped method's output. With
+            ``return_convergence_delta=True`` also the deltas of all draws, shape (N · nt_samples,), with all draws of
             example 0 first.
 
         Raises:
@@ -153,7 +153,7 @@ class SmoothedAttribution(Attribution):
         returns_delta = bool(request.arguments.get("return_convergence_delta"))
         if returns_delta and not self.has_convergence_delta():
             raise InvalidInputError(
-                f"Expected `return_convergence_delta` only of methods that have one, got "
+                f"Expected `return_convergence_delta` only for methods that have a delta, got "
                 f"{type(self.attribution_method).__name__}."
             )
         run = SamplingRun(request)
@@ -190,14 +190,14 @@ class SmoothedAttribution(Attribution):
           takes it if one block of all examples fits into 1 GB, and warns otherwise. An integer is the number of draws
           in a block. Larger blocks certify slightly more, but need memory in proportion to this number, and time in
           proportion to its square.
-        - ``region``: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks. The
-          fraction of every draw's sum that lies in each region is recorded for :meth:`Certifier.region`.
+        - ``region``: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks. For
+          every draw, the fraction of the map's sum in each region is recorded for :meth:`Certifier.region`.
         - ``check_rows``: Whether to check, by a few repeated passes, that each per-draw map depends on one noisy input
           alone and that the method does not change during the run.
 
         Fix ``nt_samples`` before looking at any certificate, or use :meth:`Certifier.certify` with ``overlap``. At
-        least one of ``stdevs`` must be positive. A mask in ``groups`` belongs to the explanation: to recompute the mask
-        at a perturbed input voids the guarantee.
+        least one of ``stdevs`` must be positive. A mask in ``groups`` belongs to the explanation, so the guarantee
+        does not hold for a mask that is recomputed at a perturbed input.
 
         Returns:
             The map of draws ``first_draw`` … ``first_draw + nt_samples − 1``.

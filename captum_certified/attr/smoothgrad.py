@@ -21,7 +21,7 @@ __all__ = [
 class SparsifiedSmoothGrad(SmoothedAttribution):
     """Sparsified SmoothGrad: how often each feature is among the ⌈τn⌉ most salient features of a noisy copy.
 
-    The map of a noisy copy is 1 at its largest positive magnitudes and 0 elsewhere. The mean of such maps can be
+    The map of a noisy copy is 1 at its largest positive magnitudes and 0 elsewhere. The mean of these maps can be
     certified far better than the mean of the magnitudes, because no single copy can dominate the mean.
 
     Args:
@@ -175,7 +175,7 @@ class NormalizedSmoothGrad(SmoothedAttribution):
 class UniformGradient(SmoothedAttribution):
     """Mean of |g| under uniform noise on ±√3·stdevs. It is a baseline for attacks and cannot be certified.
 
-    Certificates rest on a Lipschitz property of Gaussian noise, so ``sample`` raises an error.
+    ``sample`` raises an error, because certificates rest on a Lipschitz property of Gaussian noise.
 
     Args:
         attribution_method: Any Captum attribution.
@@ -200,4 +200,4 @@ class UniformGradient(SmoothedAttribution):
 
     def check_certifiable(self) -> None:
         """Raise a CertificationError, because certificates need Gaussian noise."""
-        raise CertificationError("Expected a map smoothed with Gaussian noise, got UniformGradient, a mere baseline.")
+        raise CertificationError("Expected a map smoothed with Gaussian noise, got UniformGradient, a baseline.")

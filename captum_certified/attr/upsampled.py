@@ -21,7 +21,7 @@ class Upsampled(Attribution):
     Args:
         layer_attribution: A Captum layer attribution, such as :class:`captum.attr.LayerGradCam`.
         size: Spatial size (height, width, …) of the result; ``None`` takes the size of the first input tensor.
-        mode: As in :func:`torch.nn.functional.interpolate`.
+        mode: Interpolation mode, as in :func:`torch.nn.functional.interpolate`.
 
     Raises:
         InvalidInputError: ``layer_attribution`` is not a layer attribution.
@@ -66,7 +66,7 @@ class Upsampled(Attribution):
             Map of shape (N, C′, *size); a tuple of maps if the layer has several outputs.
 
         Raises:
-            InvalidInputError: The number of spatial dimensions of the layer's map is 0 or not that of ``size``.
+            InvalidInputError: The layer's map has no spatial dimensions, or not as many as ``size``.
         """
         size = self.size or tuple(as_tuple(inputs)[0].shape[2:])
         maps = self.layer_attribution.attribute(inputs, **kwargs)

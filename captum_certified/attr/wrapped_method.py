@@ -58,14 +58,14 @@ class WrappedMethod:
         self.sets_gradients = any(isinstance(inner, GradientAttribution) for inner in wrapped_chain(method))
 
     def __call__(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        """Attribute N · len(draws) noisy inputs, all draws of example 0 first."""
+        """Attribute N · len(draws) noisy inputs, with all draws of example 0 first."""
         if not self.randomness.used:
             deltas_before = len(self.deltas)
             outputs = self._attribute_draws(noisy, draws)
             if not self.randomness.used or len(draws) == 1:
                 return outputs
             del self.deltas[deltas_before:]
-        # One draw at a time: draws must be independent, and a method may draw one random number for all rows of a call.
+        # A method may use one random number for all rows of a call. Draws must be independent, so each has a call.
         single_draws = (range(draw, draw + 1) for draw in draws)
         parts = [self._attribute_draws(rows_of_draws(noisy, draws, one), one) for one in single_draws]
         return joined(parts, rows=len(self.inputs[0]))
@@ -99,7 +99,7 @@ class WrappedMethod:
             with torch.no_grad(), IsolatedRandomness(inputs[0].device)(self.seed):
                 arguments = expanded_arguments(self.arguments, self.inputs, draws, distribution=self.has_distribution)
                 outputs = run_forward(self.method.forward_func, inputs, arguments)
-        except Exception:  # noqa: BLE001  the caller raises the error that it caught
+        except Exception:  # noqa: BLE001  the caller raises its own error
             return
         check_outputs(outputs)
 
@@ -139,7 +139,7 @@ class WrappedMethod:
         return has_rows(given, len(self.inputs[0]))
 
     def rows_in_a_call(self, draws: range) -> int:
-        """Return how many rows one call of the method has, in a pass of the given draws."""
+        """Return how many rows one call of the method has in a pass of the given draws."""
         return len(self.inputs[0]) * (1 if self.randomness.used else len(draws))
 
     def _attribute(self, inputs: tuple[Tensor, ...], draws: int, seed: int) -> Attributions:
@@ -182,7 +182,7 @@ def _checked_maps(returned: object) -> tuple[Tensor, ...]:
 
 
 def _signed(maps: tuple[Tensor, ...], sign: Sign) -> tuple[Tensor, ...]:
-    """Return the attributions of a sign; the others become zero."""
+    """Keep the attributions of one sign, and set the others to zero."""
     if sign == "both":
         return maps
     return tuple((m if sign == "positive" else -m).clamp_min(0) for m in maps)

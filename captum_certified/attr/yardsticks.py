@@ -79,7 +79,7 @@ def brightness_of(inputs: tuple[Tensor, ...], layout: FeatureLayout) -> Tensor |
 
     Returns:
         The magnitudes, or ``None`` if the map is not structured like the inputs, or the inputs are not finite floating
-        point numbers. If only the map has a single channel, the magnitudes of the input's channels are added.
+        point numbers. If the map has one channel and the input has several, the magnitudes of these are added.
     """
     if len(inputs) != len(layout.shapes):
         return None
@@ -119,7 +119,7 @@ def randomised_of(
 
 
 def class_votes_of(request: SamplingRequest, most_draws: float) -> Tensor | None:
-    """Count the noisy copies of every example whose predicted class is the predicted class of the clean input.
+    """For every example, count the noisy copies that have the predicted class of the clean input.
 
     The seed of this noise is derived from the seed of the run.
 

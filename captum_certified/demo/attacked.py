@@ -11,7 +11,7 @@ from captum_certified.robust import Challenge, InterpretationAttack, challenge_c
 
 __all__ = ["AttackedDigit", "attack_digit"]
 
-_DRAWS = 32  # noise draws for each gradient of the attack, which then costs about as much as the certificate
+_DRAWS = 32  # noise draws for each gradient. With so many, the attack costs about as much as the certificate.
 _BLACK, _WHITE = 0.0, 1.0
 
 

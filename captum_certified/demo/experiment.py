@@ -54,7 +54,7 @@ class DigitResult:
     Attributes:
         label: The true digit.
         prediction: The predicted class, which is explained.
-        paper: Overlap certified by the paper's Theorem 2, a count.
+        paper: Number of features in the overlap that the paper's Theorem 2 certifies.
         certificate: The certificate by the default bound ``"best"``.
         attacked: The plain and the smoothed map after attacks within the certified radius.
         path: The JSON file of this result.
@@ -86,7 +86,7 @@ class DemoReport:
 
 
 def run_demo(settings: DemoSettings, directory: Path, *, show_progress: bool = False) -> DemoReport:
-    """Certify a few digits, attack their explanations, and write a JSON file for each digit and two figures.
+    """Certify a few digits, attack their explanations, and write two figures and a JSON file for each digit.
 
     Args:
         settings: The settings.

@@ -1,4 +1,4 @@
-"""What the attack figures on CIFAR-10 share: the split into parts, and means and differences of overlaps."""
+"""What the attack figures on CIFAR-10 share: how they are split into parts, and statistics of their overlaps."""
 
 import functools
 import statistics
@@ -57,7 +57,7 @@ def mean_and_interval(values: Sequence[float]) -> list[float]:
 
 
 def differences(rows: Sequence[Row], by: str, measure: str, *, than: str) -> dict[str, dict[str, list[float]]]:
-    """Return by how much a measure is larger in each group than in the group ``than``, by group and radius.
+    """Return how much larger a measure is in each group than in the group ``than``, by group and radius.
 
     Differences are taken on the same image. Each entry is the mean difference with its 95 % interval. The column
     ``by`` names the group.

@@ -48,7 +48,7 @@ class OneMapExperiment(CertificateExperiment):
 
 
 def reached(values: Sequence[float], share: float = 0.6) -> float:
-    """Return the largest number that at least a fraction ``share`` of the values reach. The paper plots it for 60 %."""
+    """Return the largest number that at least a fraction ``share`` of the values reach. The paper plots it for 0.6."""
     return sorted(values, reverse=True)[fraction_to_count(share, len(values)) - 1]
 
 

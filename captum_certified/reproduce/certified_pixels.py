@@ -1,4 +1,4 @@
-"""Beyond the paper: certified pixels, by the test of Anani et al. and by simultaneous intervals."""
+"""Beyond the paper: pixels certified by the test of Anani et al. and by simultaneous intervals."""
 
 import functools
 import statistics
@@ -42,8 +42,8 @@ class CertifiedPixels(Experiment):
     name = "pixels"
     uses = ("network",)
     default_model = "resnet50"
-    title = "Certified pixels: the test of Anani et al. beside exact simultaneous intervals"
-    claim = "Ours: intervals that hold for all pixels and radii at once decide about as many pixels as their test."
+    title = "Pixels certified by the test of Anani et al. and by exact simultaneous intervals"
+    claim = "Ours: intervals that hold for all pixels and radii at once decide about as many pixels as the test does."
     _sizes: Mapping[Scale, _Size] = {
         "smoke": _Size(images=2, draws=(20, 40)),
         "cpu": _Size(images=16, draws=(100, 1000)),

@@ -21,9 +21,9 @@ from captum_certified.storage import JsonObject
 __all__ = ["BETA", "SETTINGS", "SIGMA", "TAU", "Explanation", "K", "attacked", "explanations", "measured_map"]
 
 K = 0.25  # size of the top set, as a fraction of all features
-BETA = 20.0  # of the softplus that replaces ReLU in the gradients of every attack
+BETA = 20.0  # β of the softplus that replaces ReLU in the gradients of every attack
 SIGMA = 0.1
-TAU = 0.3  # larger than K, so that more features than the top K are salient in some draw and can be ranked
+TAU = 0.3  # larger than K, so that more than K features are salient in some draw and can be ranked
 _GAMMA = 0.1
 _DRAWS = 16  # noise draws for each gradient of an attack
 _MEASURED_DRAWS = 128  # noise draws for each map before or after an attack

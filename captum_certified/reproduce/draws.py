@@ -23,17 +23,17 @@ class DrawsNeeded(OneMapExperiment):
     """Beyond the paper: how few draws each bound needs to certify what Theorem 2 certifies from all draws."""
 
     name = "draws"
-    title = "Draws needed for what Theorem 2 certifies from all draws"
-    claim = "Ours: sharper bounds need a fraction of the draws."
+    title = "Number of draws from which each bound certifies what Theorem 2 certifies from all draws"
+    claim = "Ours: sharper bounds need a fraction of the draws that Theorem 2 needs."
     needs = ("fewer", "peak")
     bounds = ("spectral", "best", "clopper_pearson", "theorem2")
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
         """Return, for each bound, the overlap that 60 % of images reach at ρ = 0.03, and the draws that images need.
 
-        The overlap is given for every number of draws. An image needs the smallest number of draws from which the bound
-        certifies at least what Theorem 2 certifies from all draws. Images for which Theorem 2 certifies nothing are
-        left out.
+        The overlap is given for every number of draws. The draws that an image needs are the smallest number from which
+        the bound certifies at least what Theorem 2 certifies from all draws. Images for which Theorem 2 certifies
+        nothing are left out.
         """
         at_all_draws = {str(row["image"]): number(row, AT_RADIUS) for row in peak_rows(rows, "theorem2")}
         goal = {image: overlap for image, overlap in at_all_draws.items() if overlap > 0}

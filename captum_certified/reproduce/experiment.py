@@ -1,4 +1,4 @@
-"""The base class of experiments: parts are computed separately, and their rows give a table, summary and figure."""
+"""The base class of experiments. Parts are computed separately, and their rows give a table, summary and figure."""
 
 import statistics
 from abc import ABC, abstractmethod

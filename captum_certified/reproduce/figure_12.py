@@ -20,7 +20,7 @@ class UnclippedOverTau(OverlapOverTau):
 
     name = kind = "unclipped"
     title = "Figure 12: certified overlap of the relaxed map with γ = 0 over τ and σ"
-    claim = "Without clipping, γ = 0, nothing is certified."
+    claim = "Nothing is certified of relaxed maps with γ = 0, which are not clipped."
     needs = ("unclipped",)
     bounds = ("theorem2", "empirical_bernstein", "spectral")
 
@@ -30,7 +30,7 @@ class ScaledMapsOverSigma(AllMapsExperiment):
 
     name = "scaled"
     title = "Figure 12: certified overlap of scaled and quadratic maps over σ"
-    claim = "Quadratic maps are certified .001 at most, scaled ones nothing, at every σ."
+    claim = "At every σ, at most .001 is certified of quadratic maps, and nothing of scaled maps."
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
         """Return what overlap 60 % of images reach at ρ = 0.03 by σ, and the largest overlap at any radius."""

@@ -1,4 +1,4 @@
-"""Figure 14: certified overlap of a map beside the overlap that attacks leave, on CIFAR-10."""
+"""Figure 14: certified overlap of maps of CIFAR-10 images, and the overlap that attacks leave."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -57,8 +57,8 @@ class CertifiedAndAttacked(Experiment):
 
     name = "headroom"
     uses = ("network", "cifar")
-    title = "Figure 14: certified overlap beside the overlap that attacks leave, sparsified map"
-    claim = "No attack refutes a certificate; between them is a gap."
+    title = "Figure 14: certified overlap of the sparsified map, and the overlap that attacks leave"
+    claim = "No attack refutes a certificate. There is a gap between the certified overlap and what attacks leave."
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes, and the settings of the map."""
@@ -72,10 +72,10 @@ class CertifiedAndAttacked(Experiment):
         ]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return mean overlaps by radius, certified overlap over attacked overlap, and counts of refuted certificates.
+        """Return mean overlaps by radius, certified divided by attacked overlap, and counts of refuted certificates.
 
-        ``remeasured`` is the overlap with a map of fresh draws at the unperturbed input. An attack that leaves a larger
-        overlap has no measurable effect.
+        ``remeasured`` is the overlap with a map of fresh draws at the unperturbed input. If an attack leaves a larger
+        overlap than this, it has no measurable effect.
         """
         means = {name: _by_radius(rows, name) for name in (*_MEASURED, *_BOUNDS)}
         shares = {
@@ -175,7 +175,7 @@ def shared_top(
 
     Returns:
         Both overlaps as fractions of K, shape (N,). The largest possible overlap is that of the map within the exact
-        confidence intervals of ``measured`` that keeps most of the top K.
+        confidence intervals of ``measured`` that contains most of the top K.
     """
     draws = int(measured.n_samples[0])
     counts = np.rint(measured.features.numpy() * draws).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Figure 15: Theorem 1 beside the bound of Lecuyer et al."""
+"""Figure 15: overlap certified by Theorem 1 and by the bound of Lecuyer et al."""
 
 from collections.abc import Sequence
 
@@ -20,10 +20,10 @@ __all__ = ["LecuyerComparison"]
 
 
 class LecuyerComparison(OneMapExperiment):
-    """Figure 15. Theorem 2, which uses the shift of Theorem 1, beside the bound of Lecuyer et al. from Appendix K."""
+    """Figure 15. Theorem 2, which uses the shift of Theorem 1, and the bound of Lecuyer et al. from Appendix K."""
 
     name = "lecuyer"
-    title = "Figure 15: Theorem 1 beside the bound of Lecuyer et al."
+    title = "Figure 15: overlap certified by Theorem 1 and by the bound of Lecuyer et al."
     claim = "Theorem 1 certifies more than the bound of Lecuyer et al. everywhere."
     needs = ("peak", "sweep")
     bounds = ("theorem2", "lecuyer")

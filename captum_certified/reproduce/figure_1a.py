@@ -1,4 +1,4 @@
-"""Figure 1(a): maps of CIFAR-10 before and after an attack."""
+"""Figure 1(a): maps of CIFAR-10 images before and after an attack."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -35,12 +35,12 @@ _SIZES: Mapping[Scale, _Size] = {
 
 
 class ImageGallery(Gallery):
-    """Figure 1(a). Maps of CIFAR-10 before and after an attack on each map; Figures 3, 10 and 11 show more maps."""
+    """Figure 1(a). Maps of CIFAR-10 images before and after an attack on each map. Figures 3, 10 and 11 show more."""
 
     name = "gallery"
     uses = ("network", "cifar")
-    title = "Figures 1(a), 3, 10, 11: maps of CIFAR-10 before and after Algorithm 1, each attacked by itself"
-    claim = "A gradient map is redrawn where a smoothed map, attacked by itself, mostly stays."
+    title = "Figures 1(a), 3, 10, 11: maps of CIFAR-10 images before and after Algorithm 1 attacks each map"
+    claim = "An attack redraws a gradient map, but an attack on a smoothed map leaves most of that map."
     labels: Mapping[str, str] = dict(zip(_SHOWN, _SHOWN, strict=True))
 
     def settings(self, scale: Scale) -> JsonObject:

@@ -36,11 +36,11 @@ class ScaledMaps(AllMapsExperiment):
 
     name = "maps"
     title = "Figure 1(c): certified overlap of sparsified, relaxed, scaled and quadratic maps"
-    claim = "Scaled and quadratic maps, and relaxed ones with γ = 0, are hardly certified at all."
+    claim = "Hardly anything is certified of scaled maps, of quadratic maps, and of relaxed maps with γ = 0."
     only_sigma = PEAK_SIGMA
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return the overlap that 60 % of images reach at ρ = 0.03, for every map, by the paper's and by our bounds."""
+        """Return the overlap that 60 % of images reach at ρ = 0.03, for every map, by the paper's bound and by ours."""
         return {
             bound: {name: reached_at(group) for name, group in maps.items()}
             for bound, maps in maps_by_bound(rows).items()

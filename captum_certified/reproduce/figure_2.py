@@ -19,8 +19,8 @@ class OverlapOverTau(OneMapExperiment):
     def summary(self, rows: Sequence[Row]) -> JsonObject:
         """Return, for each bound, the overlap that 60 % of images reach at every σ and τ.
 
-        If the experiment samples the peak, σ = 0.2 and τ = 0.1, with a separate number of draws, the peak has an
-        additional entry.
+        The peak is at σ = 0.2 and τ = 0.1. If the experiment samples it with a separate number of draws, the result has
+        one more entry.
         """
         has_peak = "peak" in self.needs
         return {
@@ -61,7 +61,7 @@ class SparsifiedOverTau(OverlapOverTau):
 
     name = kind = "sparsified"
     title = "Figure 2(a): certified overlap of the sparsified map over τ and σ"
-    claim = "At ρ = 0.03 and σ = 0.2, 60 % of images reach about .5 to .6 near τ = 0.1, and less at other τ and σ."
+    claim = "At ρ = 0.03, 60 % of images reach about .5 to .6 for σ = 0.2 and τ near 0.1, and less for other σ and τ."
     needs = ("sweep", "peak")
     bounds = ("theorem2", "clopper_pearson", "spectral")
 
@@ -71,7 +71,7 @@ class RelaxedOverTau(OverlapOverTau):
 
     name = kind = "relaxed"
     title = "Figure 2(b): certified overlap of the relaxed map over τ and σ"
-    claim = "Relaxed maps are certified slightly less than sparsified ones."
+    claim = "Slightly less is certified of relaxed maps than of sparsified maps."
     needs = ("sweep", "peak")
     bounds = ("theorem2", "empirical_bernstein", "spectral")
 

@@ -1,4 +1,4 @@
-"""Figure 4: which smoothed maps are harder to attack, on CIFAR-10."""
+"""Figure 4: which smoothed maps of CIFAR-10 images are harder to attack."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,10 @@ class MapsUnderAttack(AttackExperiment):
     """Figure 4. How much of each map is left by an attack on that map, and by the attack on SmoothGrad."""
 
     name = "robustness"
-    title = "Figure 4: smoothed maps under Algorithm 1, each under its own attack and that on SmoothGrad"
-    claim = "Sparsified and relaxed maps keep more of their top quarter than SmoothGrad, and that more than gradients."
+    title = "Figure 4: how much of each smoothed map is left by an attack on it, and by the attack on SmoothGrad"
+    claim = (
+        "Sparsified and relaxed maps keep more of their top quarter than SmoothGrad, which keeps more than gradients."
+    )
     sizes: Mapping[Scale, AttackSize] = {
         "smoke": AttackSize(images=2, radii=(0.5,), steps=1, restarts=1, sign_steps=0),
         "cpu": AttackSize(images=32, radii=(0.5, 1.0), steps=10, restarts=1, sign_steps=0),
@@ -39,7 +41,7 @@ class MapsUnderAttack(AttackExperiment):
         return {**self.sizes[scale]._asdict(), **SETTINGS}
 
     def rows(self, material: Material, size: AttackSize, first: int, radius: float) -> list[Row]:
-        """Attack every map of a batch. Measure the overlap after this attack, the attack on SmoothGrad, and noise."""
+        """Attack every map of a batch. Measure overlaps after this attack, the attack on SmoothGrad, and noise."""
         model, images = material.small_images(first, min(BATCH, size.images - first))
         attack = functools.partial(attacked, model, radius=radius, steps=size.steps, restarts=size.restarts)
         rows: list[Row] = []

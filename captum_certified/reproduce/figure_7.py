@@ -29,7 +29,7 @@ _MEASURES = ("overlap", "accuracy", "attacks_that_succeeded")
 class _Size(NamedTuple):
     """The weights λ with which networks are trained, the numbers of test images, and the steps of the attack."""
 
-    weights: tuple[float, ...]  # of a sum over 784 pixels; the authors take the mean, so their weight 200 is 0.255
+    weights: tuple[float, ...]  # λ for a sum over 784 pixels. The authors use the mean: their 200 is 0.255.
     tested: int  # images for the accuracy
     attacked: int  # images attacked by Algorithm 1
     steps: int  # P, the steps of Algorithm 1
@@ -47,8 +47,8 @@ class SaliencyWeights(Experiment):
 
     name = "weights"
     uses = ("mnist",)
-    title = "Figure 7: overlap under attack and accuracy over the weight of saliency training, MNIST"
-    claim = "The overlap under attack rises with λ; the accuracy hardly falls."
+    title = "Figure 7: overlap under attack and accuracy for each weight of saliency training, on MNIST"
+    claim = "The overlap under attack rises with λ, and the accuracy hardly falls."
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes and the loss."""

@@ -34,12 +34,12 @@ _SIZES: Mapping[Scale, _Size] = {
 
 
 class DigitGallery(Gallery):
-    """Figure 8. Saliency maps of digits under attack, without and with saliency training; Figure 13 shows more."""
+    """Figure 8. Saliency maps of digits under attack, without and with saliency training. Figure 13 shows more."""
 
     name = "digits"
     uses = ("mnist",)
     title = "Figures 8, 13: saliency maps of digits before and after Algorithm 1, by the weight of saliency training"
-    claim = "Training against the attack on saliency makes maps steadier, and cleaner to look at."
+    claim = "Training against the attack on saliency makes maps steadier, and they look cleaner."
     labels: Mapping[str, str] = {f"{weight:g}": f"λ = {weight:g}" for weight in _WEIGHTS}
 
     def settings(self, scale: Scale) -> JsonObject:

@@ -36,7 +36,7 @@ K = 0.25  # size of the top set, as a fraction of all features
 DIGIT_RADIUS = 3.08  # ten times the standard deviation of the pixel values of MNIST
 _BATCH = 128
 _FIRST_RATE = 1e-3  # learning rate of Adam in the plain training
-_RATE, _DECAY = 2e-3, 0.4  # learning rate in the training with a loss, and its factor after every epoch
+_RATE, _DECAY = 2e-3, 0.4  # learning rate in the training with a loss, and its factor after each epoch
 _STEPS = 5  # steps of the attack inside the saliency loss
 
 

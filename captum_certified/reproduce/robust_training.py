@@ -90,12 +90,12 @@ _SIZES: Mapping[Scale, _Size] = {
 class RobustTraining(Experiment):
     """Figure 5. Overlap under attack after plain training, adversarial training, and training for robust explanations.
 
-    For each seed, every loss continues the same plainly trained network for the same number of epochs.
+    For each seed, training with every loss continues the same plainly trained network for the same number of epochs.
     """
 
     name = "training"
     uses = ("mnist",)
-    title = "Training against attacks on explanations, MNIST"
+    title = "How well training with each loss protects explanations from attacks, on MNIST"
     claim = "Training against the attack on saliency raises the overlap at ρ = 3.08 from .573 to over .80."
 
     def settings(self, scale: Scale) -> JsonObject:
@@ -170,7 +170,7 @@ def _rows(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
 def _integrated_gradients_under_attack(model: nn.Module, images: Tensor, step_num: int) -> tuple[float, float]:
     """Return the means of IN and CC of integrated gradients under the top-k attack of Ghorbani et al.
 
-    IN is the top-k intersection, and CC is Kendall's rank correlation, as in Chen et al.
+    As in Chen et al., IN is the top-k intersection, and CC is Kendall's rank correlation.
     """
     method: Attribution = IntegratedGradients(model)
     targets = model(images).argmax(dim=1)

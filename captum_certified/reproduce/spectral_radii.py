@@ -18,8 +18,8 @@ class SpectralRadii(OneMapExperiment):
     """Beyond the paper: for each image, the largest radius at which half of the top K is certified."""
 
     name = "spectral"
-    title = "Spectral certificates: the radius at which half of the top fifth is certified"
-    claim = "Ours: at least 2.5 times the radius of Theorem 2, in the median over images."
+    title = "Radius up to which spectral certificates certify half of the top fifth"
+    claim = "Ours: in the median over images, spectral certificates reach at least 2.5 times the radius of Theorem 2."
     bounds = ("spectral", "best", "clopper_pearson", "theorem2")
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:

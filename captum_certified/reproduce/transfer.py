@@ -48,12 +48,15 @@ _SIZES: Mapping[Scale, _Size] = {
 
 
 class TransferOfAttacks(Experiment):
-    """Beyond the paper: how much of a network's saliency maps is left by attacks on the maps of another network."""
+    """Beyond the paper: how much of a network's saliency maps is left by an attack on another network's maps."""
 
     name = "transfer"
     uses = ("mnist",)
-    title = "Attacks on saliency maps of one network, tried on another, MNIST"
-    claim = "Ours: an attack on one network moves the maps of another less than its own, but more than noise does."
+    title = "How much attacks on the saliency maps of one network change those of another, on MNIST"
+    claim = (
+        "Ours: an attack on another network changes the maps less than an attack on the network itself, but more "
+        "than noise."
+    )
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes, and the settings of the training."""

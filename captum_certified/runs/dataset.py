@@ -69,9 +69,9 @@ def certify_dataset(
 
     :func:`write_result` writes a JSON file and an npz file for every example. A checkpoint is saved after every block
     of draws. A repeated call keeps results with equal settings, continues from checkpoints, and redoes all other
-    results. If only ``k``, the radii or the certifier changed, it certifies the stored map without new draws (with
-    ``overlap`` only if the radii changed, because the other settings decide how many draws are made). A warning tells
-    what changed. The results of an interrupted run equal those of an uninterrupted run, bit for bit.
+    results. If only ``k``, the radii or the certifier changed, it certifies the stored map without new draws. With
+    ``overlap`` this holds only for changed radii, because the other settings decide how many draws are made. A warning
+    tells what changed. The results of an interrupted run equal those of an uninterrupted run, bit for bit.
 
     If ``torch.distributed`` is initialised and all processes make the same call, the processes split the examples. If
     there are fewer examples than processes, they split the blocks of draws of each example. All processes return the
@@ -84,14 +84,14 @@ def certify_dataset(
             is the class with the largest output at each noisy input.
         k: Size K of the top set: an int is a number of features, a float a fraction of all features.
         radius: L2 size ρ ≥ 0 of the perturbation, in the units of the inputs.
-        nt_samples: Number of draws of each example; with ``overlap`` the largest number.
+        nt_samples: Number of draws of each example; with ``overlap`` the largest such number.
         stdevs: Standard deviation of the noise, in the units of the inputs.
         out: Folder of the results, made if needed; ``None`` writes nothing. At the end ``summary.csv`` and
             ``summary.png`` are written there.
         overlap: Stop sampling an example once this overlap is certified or out of reach; see
             :meth:`Certifier.certify`.
-        reference: Certify how many features of this set stay in the top K; see :meth:`Certifier.top_k`. A mask's first
-            dimension is 1.
+        reference: Set of features. Certify how many of them stay in the top K; see :meth:`Certifier.top_k`. The first
+            dimension of a mask is 1.
         radii: More radii for the summary; by default half of ``radius`` and twice ``radius``.
         names: Names of the examples' files; by default the positions of the examples in ``data``.
         resume: Use the results and checkpoints in ``out``. ``False`` redoes everything.
@@ -102,7 +102,7 @@ def certify_dataset(
         nt_samples_batch_size: Draws in a forward pass.
         groups: Groups of entries that form one feature.
         covariance: Whether to take the covariance of the draws, or the number of draws in a block of the covariance.
-        region: Regions to certify, one mask or several by name, for all examples.
+        region: Regions to certify in all examples: one mask, or a dictionary of masks by name.
         attribution_kwargs: Arguments of the wrapped method whose names are also arguments of this function.
         draw_baseline_from_distrib: As in NoiseTunnel.
         check_rows: As in :meth:`SmoothedAttribution.sample`.
@@ -135,7 +135,7 @@ def certify_dataset(
         ['kept', 'kept', 'kept']
     """
     if "target" in kwargs:
-        raise InvalidInputError(f"Expected targets in `data`, got also `target` {kwargs['target']!r}.")
+        raise InvalidInputError(f"Expected targets only in `data`, got also `target` {kwargs['target']!r}.")
     job = Job(
         certifier=certifier if isinstance(certifier, Certifier) else Certifier(certifier),
         goal=Goal(k=k, radius=radius, overlap=overlap, reference=reference),
@@ -262,7 +262,7 @@ def _failure(job: Job, source: Source, error: Exception, *, write: bool) -> Exam
 
 
 def _holds_result(path: Path) -> bool:
-    """Return whether the file is a complete result, which the record of a failure must not replace."""
+    """Return whether the file is a complete result. The record of a failure must not replace it."""
     try:
         return read_result(path) is not None
     except (OSError, FileFormatError):

@@ -1,4 +1,4 @@
-"""The files of one example: its result, and its checkpoint until the result is finished."""
+"""The files of one example: its result, and a checkpoint that exists until the result is finished."""
 
 import json
 import re
@@ -89,7 +89,7 @@ class ExampleFiles:
 def leftovers(folder: Path) -> dict[str, list[Path]]:
     """Return the temporary files left behind by processes that were killed.
 
-    The keys are the names, without suffix, of the files that they were to become.
+    The keys are the names, without suffix, of the files that these processes were writing.
     """
     found: dict[str, list[Path]] = {}
     for path in folder.iterdir():

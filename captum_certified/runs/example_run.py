@@ -1,4 +1,7 @@
-"""The run of one example: find its stored result, or sample its draws, if possible from a checkpoint, and write it."""
+"""The run of one example: reuse its stored result, or sample its draws and write a new result.
+
+Sampling continues from a checkpoint if there is one.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -62,7 +65,7 @@ class ExampleRun:
         if start.finished is not None:
             return self._in_first(lambda: self._keep(start))
         smoothed_map = start.smoothed_map
-        # No draws are added to a map that a sequential run has stopped.
+        # A sequential run that has stopped adds no draws to its map.
         ended = start.outcome == "recertified" or (smoothed_map is not None and smoothed_map.looks is not None)
         if smoothed_map is None or not ended:
             smoothed_map = self._sampled(start)
@@ -79,7 +82,7 @@ class ExampleRun:
         return starting_point(self.state, example, self.files, self._run_of)
 
     def _run_of(self, seed: int | None) -> SamplingRun:
-        """Return the run that samples the draws of a seed. One run samples all draws, so that it can compare them."""
+        """Return the run that samples the draws of a seed. It samples all draws, to notice if the method changes."""
         if self._run is None or self._run.request.plan.seed != seed:
             request = self.job.request(self.example, seed=seed)
             self._run = SamplingRun(request, on_pass=self.progress.add, declared=self.state.declared)
@@ -169,7 +172,7 @@ class ExampleRun:
         job, files, outcome = self.job, self.files, start.outcome
         run = self._run_of(smoothed_map.seed)
         rule = job.stopping_rule(run.request)
-        if smoothed_map.class_votes is None:  # the map of an earlier result has votes already
+        if smoothed_map.class_votes is None:  # the map of an earlier result already has them
             [smoothed_map] = run.yardsticks.add_to([smoothed_map])
         if rule is None:
             certificate = job.certifier.top_k(
@@ -181,7 +184,7 @@ class ExampleRun:
         if files is None:
             record = {**certificate.to_dict(), **notes}
             return ExampleResult(name=self.source.name, record=record, outcome=outcome)
-        if outcome == "recertified":  # a process that is killed between the two files of the result loses no draws
+        if outcome == "recertified":  # keeps the draws if the process is killed between the files of the result
             self._save(run, smoothed_map)
         if job.beside is not None:
             job.beside(files.stem, certificate, self.example, True)

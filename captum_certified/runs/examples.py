@@ -39,8 +39,8 @@ class Example:
         inputs: A tensor, or a tuple of tensors, with a batch dimension of 1.
         target: The target, in one of Captum's forms.
         region: Regions to record for this example only.
-        reference: A reference set of this example only.
-        groups: Groups of entries of this example only.
+        reference: A reference set for this example only.
+        groups: Groups of entries for this example only.
         notes: More entries for the JSON file of the result.
     """
 
@@ -59,7 +59,7 @@ class Source:
     Attributes:
         name: Name of the example's files, without a suffix.
         load: Reads the example.
-        notes: Entries for the JSON file, which is also written if the example cannot be read.
+        notes: Entries for the JSON file. This file is also written if the example cannot be read.
     """
 
     name: str
@@ -106,10 +106,14 @@ def _named(loaders: Iterator[Callable[[], Example]], names: Sequence[str] | None
     position = -1
     for position, load in enumerate(loaders):
         if names is not None and position >= len(names):
-            raise InvalidInputError(f"Expected one of `names` for each example, got {len(names)} and more examples.")
+            raise InvalidInputError(
+                f"Expected one of `names` for each example, got {len(names)} names and more examples."
+            )
         yield Source(f"{position:06d}" if names is None else names[position], load)
     if names is not None and position + 1 < len(names):
-        raise InvalidInputError(f"Expected one of `names` for each example, got {len(names)} for {position + 1}.")
+        raise InvalidInputError(
+            f"Expected one of `names` for each example, got {len(names)} names for {position + 1} examples."
+        )
 
 
 def _check_order(data: Iterable[Any]) -> None:
@@ -117,8 +121,8 @@ def _check_order(data: Iterable[Any]) -> None:
     sampler = getattr(given, "sampler", getattr(data, "sampler", None))
     if isinstance(data, DataLoader) and isinstance(sampler, _SHUFFLED):
         raise InvalidInputError(
-            f"Expected `data` whole and in a fixed order, got a DataLoader with a {type(sampler).__name__}: examples "
-            "are identified by their positions, and are split over processes by certify_dataset itself."
+            f"Expected `data` complete and in a fixed order, got a DataLoader with a {type(sampler).__name__}. "
+            "Examples are identified by their positions, and certify_dataset itself splits them over processes."
         )
     if not _is_indexed(data) and not isinstance(data, Iterable):
         raise InvalidInputError(
@@ -128,7 +132,7 @@ def _check_order(data: Iterable[Any]) -> None:
 
 
 class _Indexed(Protocol):
-    """A map-style data set, of which examples are read by index."""
+    """A map-style data set, whose examples are read by index."""
 
     def __getitem__(self, index: int) -> Any:
         """Return one item."""

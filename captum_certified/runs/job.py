@@ -106,7 +106,7 @@ class Job:
         return None if self.goal.overlap is None else StoppingRule.of(self.certifier.prover, self.goal, request.plan)
 
     def sampling_settings(self, run: SamplingRun) -> dict[str, Json]:
-        """Return the settings that determine the draws, among them the goal of a sequential run."""
+        """Return the settings that determine the draws, including the goal of a sequential run."""
         settings = sampling_settings(run.setups[0], run.request)
         if self.goal.overlap is not None:
             asked = {name: value for name, value in self.certificate_settings.items() if name != "radii"}

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class LostProcessError(CaptumCertifiedError):
-    """Another process has ended, which the present example did not cause."""
+    """Another process has ended. The present example is not the cause."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Processes:
         failure = None
         try:
             values.append(step())
-        except Exception as error:  # noqa: BLE001  raised again below, after the other processes were told
+        except Exception as error:  # noqa: BLE001  raised again below, after the other processes know it
             failure = error
         text = None if failure is None else f"{type(failure).__name__}: {failure}"
         try:
@@ -79,7 +79,7 @@ class Processes:
         try:
             torch.distributed.all_gather_object(reports, report)
         except RuntimeError as error:
-            raise LostProcessError(f"Expected all processes to go on, but one is gone: {error}") from error
+            raise LostProcessError(f"Expected all processes to go on, but one has ended: {error}") from error
         return reports
 
 

@@ -120,11 +120,11 @@ def map_name(record: JsonObject, path: Path) -> str:
 def _checked_notes(notes: JsonObject, record: JsonObject) -> dict[str, Json]:
     taken = sorted(set(notes) & set(record))
     if taken:
-        raise InvalidInputError(f"Expected `notes` under names of their own, got {taken}.")
+        raise InvalidInputError(f"Expected `notes` with names that no other entry has, got {taken}.")
     try:
         return dict(json.loads(json.dumps(dict(notes), allow_nan=False)))
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"Expected `notes` of JSON values, got one that is not: {error}.") from error
+        raise InvalidInputError(f"Expected `notes` of JSON values, got another value: {error}.") from error
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def is_of_dataset_run(record: JsonObject) -> bool:
 
 
 def read_result(path: Path) -> StoredResult | None:
-    """Read a stored result by its JSON file, or return ``None`` if the file records a failure.
+    """Read a stored result, given its JSON file. Return ``None`` if the file records a failure.
 
     The files are checked by their digests. Unlike :func:`verify`, this function does not recompute the certificate.
 
@@ -168,7 +168,7 @@ def read_result(path: Path) -> StoredResult | None:
         return None
     map_file = path.parent / map_name(record, path)
     if not map_file.is_file() or record.get("map_digest") != file_digest(map_file):
-        raise FileFormatError(f"Expected {map_file} as it was written with {path.name}, got another or none.")
+        raise FileFormatError(f"Expected {map_file} as it was written with {path.name}, got another file or none.")
     try:
         certificate = Certificate.load(map_file)
     except (CaptumCertifiedError, ValueError, TypeError, RuntimeError) as error:
@@ -177,7 +177,7 @@ def read_result(path: Path) -> StoredResult | None:
     notes = {name: value for name, value in record.items() if name not in expected and name not in _ABOUT_FILES}
     settings = notes.get("settings")
     if not isinstance(certificate, TopKCertificate) or not isinstance(settings, dict) or _NOTES_DIGEST not in record:
-        raise FileFormatError(f"Expected {path} to be a result with its settings, got one without.")
+        raise FileFormatError(f"Expected {path} to be a result with its settings, got a result without them.")
     changed = any(record.get(name) != value for name, value in expected.items())
     inputs = certificate.map.setup["inputs"]
     changed |= not isinstance(inputs, list) or not str(record.get("input_digest")).startswith(str(inputs[0]))

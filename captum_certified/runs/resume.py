@@ -31,7 +31,7 @@ _CHOSEN = 3
 LOOKED_BEFORE = "looked_before"
 # Settings that change the draws but not what is explained and how.
 _OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
-# Settings that decide for which draws a certificate is wrong. K is one of them if intervals may miss their scores.
+# Settings that decide for which draws a certificate is wrong. If intervals may miss scores, K and reference do so too.
 _OF_THE_EVENT = ("bound", "confidence", "violations")
 
 
@@ -73,8 +73,8 @@ def check_trust(kept: Sequence[KeptResults]) -> None:
     on_trust = sorted(name for one in kept for name in one.on_trust)
     if on_trust and any(one.doubted for one in kept):
         raise CertificationError(
-            "Expected results of one explainer in a folder, got some of another, which are redone; but "
-            f"{len(on_trust)} were kept without being compared, such as {on_trust[0]!r}. Redo all of them with "
+            "Expected all results in a folder to come from one explainer, got some from another. These are redone, but "
+            f"{len(on_trust)} others were kept without a comparison, such as {on_trust[0]!r}. Redo all results with "
             "`resume`=False."
         )
 
@@ -108,7 +108,7 @@ class StartingPoint:
 
     Attributes:
         seed: Seed of the draws.
-        outcome: The outcome that the result will report.
+        outcome: The outcome that the run will report for the example.
         smoothed_map: The map of the first draws, or of all draws; ``None`` if nothing can be used.
         finished: A stored result that can be kept, or ``None``.
         looked_before: Whether the settings may have been chosen after seeing an earlier result of the same input.
@@ -199,10 +199,10 @@ class _EarlierFiles:
     def was_looked_at(self, start: StartingPoint) -> bool:
         """Return whether the present settings may have been chosen after seeing the stored result of the same input.
 
-        For new draws this is so if the number of draws, σ or the goal of a sequential run has changed, or if the seed
-        is equal but the explanation is not. For a new certificate of the same map it is so if the bound, the confidence
-        or the violations have changed, or if K or the reference has changed and intervals may miss their scores. Radii
-        do not matter, because the statements at all radii hold together.
+        For new draws the answer is yes if the number of draws, σ or the goal of a sequential run has changed, or if the
+        seed is the same and the explanation has changed. For a new certificate of the same map it is yes if the bound,
+        the confidence or the violations have changed, or if K or the reference has changed and intervals may miss their
+        scores. Radii do not matter, because the statements at all radii hold together.
         """
         if self.stored is None:
             return False
@@ -220,7 +220,7 @@ class _EarlierFiles:
         return looked
 
     def _other_events(self, stored: StoredResult) -> bool:
-        """Return whether the new certificate of the same map can be wrong for draws for which the stored one is not."""
+        """Return whether the new certificate of the same map can be wrong while the stored one is right."""
         now, then = self.job.certificate_settings, stored.certificate_settings
         looked = any(now[name] != then.get(name) for name in _OF_THE_EVENT)
         if not looked and any(now.get(name) != then.get(name) for name in ("k", "reference")):
@@ -228,7 +228,7 @@ class _EarlierFiles:
             fresh = self.job.certifier.top_k(
                 stored.certificate.map, k=goal.k, radius=goal.radius, reference=goal.reference
             )
-            looked = bool(stored.certificate.violations or fresh.violations)  # "spectral" allows none
+            looked = bool(stored.certificate.violations or fresh.violations)  # the bound "spectral" allows none
         if looked:
             self.notice.of_looking()
         return looked
@@ -240,10 +240,10 @@ class _EarlierFiles:
             *_other_seed(self.job, smoothed_map),
         ]
         if not changed and smoothed_map.probe is None:
-            changed = ["what the model did was not recorded"]
+            changed = ["the behaviour of the model was not recorded"]
         elif not changed and looked_at and not run.start.is_of(smoothed_map):
             self.kept.doubted = True
-            changed = ["the model does something else"]
+            changed = ["the model behaves differently"]
         if changed:
             self.notice.of_settings("redone", changed)
         return not changed
@@ -268,8 +268,8 @@ class _Notices:
         if reasons not in self.said:
             self.said.add(reasons)
             warnings.warn(
-                f"Results in {self.files.folder} of other settings are {what}, {self.files.name!r} the first of them: "
-                f"{reasons}.",
+                f"Results in {self.files.folder} of other settings are {what}. The first of them is "
+                f"{self.files.name!r}: {reasons}.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -278,9 +278,10 @@ class _Notices:
         if LOOKED_BEFORE not in self.said:
             self.said.add(LOOKED_BEFORE)
             warnings.warn(
-                f"Results in {self.files.folder} replace others of the same inputs, {self.files.name!r} the first of "
-                f"them, and are marked {LOOKED_BEFORE!r}: a certificate does not hold if its settings were chosen by "
-                "looking at another of the same input. Choose with another seed, then certify once.",
+                f"Results in {self.files.folder} replace others of the same inputs, and are marked {LOOKED_BEFORE!r}. "
+                f"The first of them is {self.files.name!r}. A certificate does not hold if its settings were chosen by "
+                "looking at another certificate of the same input. Choose settings with another seed, then certify "
+                "once.",
                 UserWarning,
                 stacklevel=2,
             )

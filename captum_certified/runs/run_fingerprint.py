@@ -48,7 +48,7 @@ def differences(stored: Json, wanted: Json, name: str = "") -> Iterator[str]:
             yield from differences(stored.get(key), wanted.get(key), key)
     elif json.dumps(stored, sort_keys=True) != json.dumps(wanted, sort_keys=True):  # 1 is a count, 1.0 a fraction
         readable = all(_is_readable(value) for value in (stored, wanted))
-        yield f"{name} was {stored!r} and is {wanted!r}" if readable else f"{name} is another"
+        yield f"{name} was {stored!r} and is {wanted!r}" if readable else f"{name} changed"
 
 
 def _is_readable(value: Json) -> bool:

@@ -21,7 +21,8 @@ from captum_certified.visualization import overlap_figure
 
 __all__ = ["DatasetSummary", "ExampleResult", "Outcome"]
 
-# Columns about the plain map's top set, with the prefix "plain_". "plain_overlap" is another number: fidelity.
+# Columns about the plain map's top set. Their names begin with "plain_". The column "plain_overlap" is something else:
+# how much of the smoothed map's top K is in the plain map's.
 _OF_PLAIN = ("overlap_fraction", "chance", "brightness", "randomised", "margin")
 
 Outcome = Literal["sampled", "continued", "recertified", "kept", "failed"]
@@ -33,7 +34,7 @@ class ExampleResult:
 
     Attributes:
         name: Name of the example.
-        record: The contents of the JSON file; after a failure they hold the reason.
+        record: The contents of the JSON file. After a failure it holds the reason.
         outcome: ``"sampled"`` in this run, ``"continued"`` from a checkpoint, ``"recertified"`` from the map of an
             earlier result, ``"kept"`` from an earlier run, or ``"failed"``.
         path: The JSON file, if results are written.
@@ -123,7 +124,7 @@ class DatasetSummary(Sequence[ExampleResult]):
     def mean_overlap_fraction(self) -> float | None:
         """Mean of :attr:`ExampleResult.overlap_fraction` over the examples that did not fail.
 
-        The mean has no confidence, because the confidence is that of each example by itself.
+        The mean has no confidence, because each confidence is about one example alone.
         """
         fractions = [float(result.record["overlap_fraction"][0]) for result in self.certified]
         return math.fsum(fractions) / len(fractions) if fractions else None

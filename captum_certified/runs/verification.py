@@ -18,7 +18,7 @@ from captum_certified.storage import Json, JsonObject, read_json
 
 __all__ = ["Verification", "verify"]
 
-_SHOWN = 5  # differences reported; a damaged file may differ in 150 528 ranks
+_SHOWN = 5  # number of differences that are reported, because a damaged file may differ in 150 528 ranks
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     For a JSON file every entry of ``certificate.to_dict()`` is compared, as well as the digest of the npz file, the
     digest of the input at which the map was sampled, and the curve and the regions of a run over a data set. Label,
     prediction and other notes are not verified, nor are the pictures, tables and pages in the same folder. The files
-    cannot prove that the map belongs to its seed; to check this, sample again with the seed. Nothing can prove that
-    the seed and the settings were chosen before anybody saw results.
+    cannot prove that the map belongs to its seed. Sample again with the seed to check it. Nothing can prove that the
+    seed and the settings were chosen before anybody saw results.
 
     Args:
         path: A JSON file of :func:`write_result`, or a certificate saved as an npz file.
@@ -78,7 +78,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
 def _of_a_run(record: JsonObject, certificate: Certificate) -> dict[str, Json]:
     """Recompute the notes of a run over a data set that follow from the map: curves, and certificates of regions.
 
-    In other results, notes with these names are recomputed only if they have the same form.
+    Other results may have notes with these names. Such notes are recomputed only if they have the same form.
     """
     if not isinstance(certificate, TopKCertificate):
         return {}

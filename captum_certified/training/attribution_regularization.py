@@ -22,7 +22,7 @@ _SIZES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(kw_only=True, eq=False)
 class _AttributionLoss(AscentLoss):
-    """A penalty on s(IG), the size of the loss's integrated gradients from x to x′, the worst point of a ball."""
+    """A penalty on s(IG), the size of the loss's integrated gradients from x to the worst point x′ of a ball."""
 
     step_num: int = 7
     weight: float = 1.0

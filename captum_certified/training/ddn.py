@@ -32,7 +32,7 @@ class DDNLoss(TrainingLoss):
         gamma: γ, 0 < γ < 1.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        seed: Seed of the random directions that replace gradients of zero; ``None`` draws a fresh one.
+        seed: Seed of the random directions that replace zero gradients; ``None`` draws a fresh one.
 
     Raises:
         InvalidInputError: An argument is not what was expected.
@@ -94,7 +94,7 @@ class DDNLoss(TrainingLoss):
             [gradients] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
             random = _noise_like(inputs, derived_seed(seed, step))
             norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma).to(norms.dtype)
-            # Where the gradient is zero, every step tries a new random direction, to reach a point with a gradient.
+            # Where the gradient is zero, every step tries a new random direction, to reach a nonzero gradient.
             has_gradient = _broadcast(_norms(gradients) > 0, inputs)
             offsets = torch.where(has_gradient, offsets + self._step_size(step) * _unit(gradients, random), random)
             points = (inputs + _broadcast(norms, inputs) * _unit(offsets, random)).clamp(

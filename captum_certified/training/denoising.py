@@ -1,4 +1,4 @@
-"""Training of a denoiser: it must restore images, and the class that a classifier gives them."""
+"""Training of a denoiser, which must restore images and the classes that a classifier predicts for them."""
 
 from dataclasses import dataclass, field
 
@@ -63,11 +63,11 @@ class DenoisingLoss(TrainingLoss):
         checked_number("stdev", self.stdev, above=0)
         checked_number("stability", self.stability, at_least=0)
         if self.classifier is not None:
-            # Part of the printed settings, by which a checkpoint knows its training.
+            # A checkpoint identifies its training by the printed settings, which include this digest.
             self.classifier_weights = digest(list(self.classifier.state_dict().values()))[:32]
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
-        """Return the mean loss of a batch, each example of which has its own noise."""
+        """Return the mean loss of a batch. Each example has its own noise."""
         restored = model(with_noise(inputs, self.stdev, seed))
         if not isinstance(restored, Tensor) or restored.shape != inputs.shape:
             got = f"shape {tuple(restored.shape)}" if isinstance(restored, Tensor) else type(restored).__name__

@@ -73,7 +73,7 @@ def fit(
         scheduler: Stepped after every epoch; ``ReduceLROnPlateau`` is given the mean loss of the epoch.
         seed: Seed of the training; ``None`` draws a fresh one.
         checkpoint: File that keeps the state of the training.
-        checkpoint_every: Number of steps between two writes of the checkpoint, which is also written after each epoch.
+        checkpoint_every: Number of steps between two checkpoints. Another one is written after each epoch.
         resume: Continue from the checkpoint if the file exists. ``False`` begins anew.
         on_epoch: Called after every epoch with the number of the epoch, from 1, and the mean loss of the epoch. Not
             called for the epochs that are already in the checkpoint.
@@ -114,7 +114,7 @@ def fit(
         training.resume()
     if training.epoch > epochs:
         raise InvalidInputError(
-            f"Expected `epochs` of at least the {training.epoch} that the checkpoint {checkpoint} has, got {epochs}."
+            f"Expected `epochs` >= {training.epoch}, the number in the checkpoint {checkpoint}, got {epochs}."
         )
     modes = [(module, module.training) for module in model.modules()]
     try:

@@ -14,7 +14,7 @@ __all__ = ["GaussianAugmentationLoss"]
 class GaussianAugmentationLoss(TrainingLoss):
     """Cross-entropy at noisy copies of the inputs: E CE(x + σε, y).
 
-    A smoothed explanation evaluates the network at noisy inputs; this loss trains the network to classify them.
+    A smoothed explanation evaluates the network at noisy inputs. This loss trains the network to classify such inputs.
 
     Args:
         stdev: σ ≥ 0, in the units of the inputs.
@@ -46,6 +46,6 @@ class GaussianAugmentationLoss(TrainingLoss):
         checked_integer("nt_samples", self.nt_samples, at_least=1)
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """Return the mean cross-entropy over all copies, each of which has its own noise."""
+        """Return the mean cross-entropy over all copies. Each copy has its own noise."""
         noisy = with_noise(inputs.repeat_interleave(self.nt_samples, dim=0), self.stdev, seed)
         return cross_entropies(model, noisy, targets.repeat_interleave(self.nt_samples)).mean()

@@ -1,4 +1,4 @@
-"""Training against the attack on saliency maps: Appendix D.1."""
+"""Training against the attack on saliency maps, as in Appendix D.1."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class SaliencyAdversarialLoss(TrainingLoss):
     """Appendix D.1. Training against the attack on saliency: CE(x, y) + λ ‖ĝ(x) − ĝ(x̃)‖₂².
 
     ĝ is the saliency map of the target class, scaled to L2 norm 1. Every call searches for x̃ anew, by Algorithm 1 on
-    this map. The attack and the maps use the network in evaluation mode, because explanations are computed in it.
+    this map. The attack and the maps use the network in evaluation mode, as explanations do.
 
     Args:
         radius: ρ ≥ 0, the L2 radius of the attack, in the units of the inputs.
@@ -33,8 +33,8 @@ class SaliencyAdversarialLoss(TrainingLoss):
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         surrogate_beta: β of the softplus surrogate whose gradients guide the attack, as in
-            :class:`~captum_certified.InterpretationAttack`. The loss itself uses the original network: the saliency map
-            of a ReLU network is smooth almost everywhere as a function of the weights.
+            :class:`~captum_certified.InterpretationAttack`. The loss itself uses the original network, because the
+            saliency map of a ReLU network is smooth almost everywhere as a function of the weights.
         seed: Seed of the attack; ``None`` draws a fresh one.
 
     Raises:

@@ -17,7 +17,7 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class SpectralNormLoss(TrainingLoss):
     """CE(x, y) + (λ/2) Σ σ(W)² over all linear and convolutional layers; σ is the largest singular value.
 
-    The kernel of a convolution is taken as a matrix with one row for each output channel.
+    The kernel of a convolution is read as a matrix with one row for each output channel.
 
     Args:
         weight: λ ≥ 0.

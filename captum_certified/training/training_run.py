@@ -36,7 +36,7 @@ class TrainingRun:
 
     Attributes:
         step: Number of finished steps.
-        total: Sum of the losses of those examples that the present epoch has used so far.
+        total: Sum of the losses of the examples that the present epoch has used so far.
         losses: Mean loss of every finished epoch.
     """
 
@@ -178,7 +178,7 @@ class TrainingRun:
 
     @cached_property
     def _data_digest(self) -> str:
-        """Digest of the first, middle and last example, under a fixed seed in case examples are random."""
+        """Digest of the first, middle and last example. A fixed seed is used, because examples may be random."""
         with IsolatedRandomness(self.device)(0):
             return digest([self.dataset[i] for i in sorted({0, self.examples // 2, self.examples - 1})])
 

@@ -113,7 +113,7 @@ def attack_figure(
         draw_marks(panel, clean.images[row], {NEW: became, LEFT: was, STAYED: stayed})
         draw_feature_outlines(panel, clean, row)
         panel.set_title(_statement(int((top[0] & top[1])[row].sum()), int(top[0][row].sum()), notes[row]), fontsize=10)
-    marks = {STAYED: "stays in the top K", LEFT: "leaves it", NEW: "enters it"}
+    marks = {STAYED: "stays in the top K", LEFT: "leaves the top K", NEW: "enters the top K"}
     handles = [Patch(color=colour, label=label) for colour, label in marks.items()]
     draw_legend(figure, handles, title=f"top {count} of {clean.features}", columns=3)
     return figure, axes
@@ -125,7 +125,7 @@ def _group_values(layout: FeatureLayout, entries: Tensor) -> Tensor:
     means, [ids] = layout.group_means([entries]), layout.group_ids
     index = ids.reshape(len(ids), -1).expand(len(entries), -1)
     largest = torch.zeros_like(means).scatter_reduce(1, index, entries.abs().flatten(1), "amax")
-    # The mean of equal entries can differ from the entries in the last digit, and equal groups would no longer tie.
+    # The mean of equal entries can differ from these in the last digit. Without correction, equal groups would not tie.
     return torch.where((means - largest).abs() <= _ROUNDING * largest, largest, means)
 
 

@@ -47,7 +47,7 @@ def bar_figure(
 ) -> tuple[Figure, Panels]:
     """Draw a bar for each named feature, the most salient first, in one panel for each example.
 
-    A bar is the mean of the feature over the draws. Its whisker is the range in which the exact score certifiably stays
+    A bar is the mean of the feature over the draws. A whisker is the range in which the exact score certifiably stays
     under every perturbation within the certificate's radius. The colour says what is certified *about this feature*.
     For a top-K certificate: whether the feature stays in the top K. For a selection certificate: whether the feature
     stays selected, stays not selected, or is undecided. If a top-K certificate is about a reference set other than the
@@ -122,7 +122,7 @@ def _colours(certificate: TopKCertificate | SelectionCertificate) -> tuple[list[
         named = (radii > 0) & (radii >= certificate.at_radius)
         what = reference_named(certificate)
         strong = f"certified to stay {what}" if certificate.reference == "own" else f"{what}, certified to stay"
-        legend = {STRONG: strong, FAINT: f"{what}, not certified", NOTHING: "not in it"}
+        legend = {STRONG: strong, FAINT: f"{what}, not certified", NOTHING: f"not {what}"}
         return _coloured(named & certificate.members, certificate.members, legend), legend
     decided = certificate.feature_selected | certificate.feature_rejected
     legend = {STRONG: "certified selected", OPEN: "abstained: nothing certified", NOTHING: "certified not selected"}

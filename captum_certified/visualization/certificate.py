@@ -108,9 +108,9 @@ def _title(certificate: TopKCertificate | SelectionCertificate, reading: ImageRe
     features = reading.features
     if isinstance(certificate, TopKCertificate):
         features = f"top {certificate.k} of {features}"
-    # If the overlap allows violations, it does not hold together with the named features, which allow none.
+    # If the overlap allows violations, it and the named features, which allow none, are separate statements.
     apart = isinstance(certificate, TopKCertificate) and certificate.violations > 0
-    what = "image, share and names apart" if apart else "image"
+    what = "image, separately for overlap and names" if apart else "image"
     confidence = written_confidence(certificate.confidence, percent=True)
     return f"{features} · confidence {confidence} % for each {what} · bound {certificate.bound}"
 

@@ -25,7 +25,7 @@ def check_kind(certificate: TopKCertificate | SelectionCertificate) -> None:
 
 
 def check_exact(certificate: TopKCertificate) -> None:
-    """Raise InvalidInputError for a certificate about fresh draws. Radii of features are about the exact map only."""
+    """Raise InvalidInputError for a certificate about fresh draws, because radii of features concern the exact map."""
     if certificate.fresh_draws is not None:
         raise InvalidInputError(
             f"Expected a certificate about the exact map, got one with `fresh_draws`={certificate.fresh_draws}."

@@ -50,7 +50,7 @@ def curve_figure(
         radii: L2 sizes ρ ≥ 0 of the perturbation, in the units of the input.
         bounds: Names of bounds, as in :class:`~captum_certified.Certifier`.
         confidence: Confidence of each certificate.
-        attacked: Fraction of the top K that attacks left, by the radius of the attack: one number, or one for each
+        attacked: For each radius of attacks, the fraction of the top K that they left: one number, or one for each
             example.
         reference: The set of features whose overlap with the top K is drawn, as in
             :meth:`~captum_certified.Certifier.top_k`. For the set of a certificate give ``"plain"``, or ``"recorded"``

@@ -110,7 +110,7 @@ def any_channel(entries: Pixels) -> NDArray[np.bool_]:
 
 
 def displayable(image: Pixels) -> NDArray[np.float64]:
-    """Bring one image into [0, 1]: divide integers in [0, 255] by 255, stretch any other image that exceeds [0, 1]."""
+    """Bring an image into [0, 1]: divide integers in [0, 255] by 255, and stretch other images that exceed [0, 1]."""
     values = image.astype(np.float64)
     low, high = values.min(), values.max()
     if low >= 0 and high <= 1:
@@ -141,7 +141,7 @@ def is_the_input(smoothed_map: SmoothedMap, picture: Pixels) -> bool:
 def _matched(image: NDArray[np.generic], shape: tuple[int, ...]) -> tuple[int | None, Pixels]:
     """Return the channel axis of the map, and the images as pixels, shape (N, H, W, C).
 
-    If a shape fits with the channels first as well as last, the channels are taken to be first.
+    If a shape fits both with channels first and with channels last, the channels are taken to be first.
     """
     for images in _readings(image, rows=shape[0]):
         for axis in (1, 3) if len(shape) == 4 else (None,):

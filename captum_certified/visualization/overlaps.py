@@ -23,10 +23,10 @@ _PALEST, _DARKEST = 0.25, 0.95
 def overlap_figure(
     overlaps: Values, *, radii: Sequence[float], confidence: float, of_plain: Values | None = None
 ) -> tuple[Figure, Axes]:
-    """Draw the certified overlaps of many examples in descending order and their mean, one line for each radius.
+    """Draw the certified overlaps of many examples in descending order, and their mean, for each radius.
 
     Each overlap by itself holds with the given confidence. Nothing is certified about the mean. Every line is sorted
-    separately, so the same position on the axis can be another example in another line.
+    separately, so a position on the axis can mean different examples in different lines.
 
     The figure opens no window and is not registered with :mod:`matplotlib.pyplot`.
 
@@ -75,7 +75,7 @@ def overlap_figure(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     # The legend is below the axes, where it hides no curve.
     written = written_confidence(confidence, percent=True)
-    title = f"means over {len(shares)} certified, each by itself at confidence {written} %"
+    title = f"means over {len(shares)} examples, each certified by itself at confidence {written} %"
     ncols = min(len(radii), 2) if plain is None else 2
     figure.legend(title=title, loc="outside lower center", ncols=ncols, frameon=False)
     return figure, axes

@@ -1,4 +1,4 @@
-"""The figure of a pilot: the overlap that each setting is forecast to certify, beside what untrained maps reach."""
+"""The figure of a pilot: the overlap that each setting may certify, beside the overlap of maps without training."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,8 +18,8 @@ _WIDTH, _ROW, _HEAD, _FOOT = 6.8, 0.3, 0.5, 1.15  # inches
 def pilot_figure(pilot: Pilot) -> tuple[Figure, Panels]:
     """Draw the forecasts of a pilot, one panel for each method and one line for each setting.
 
-    A filled mark is the forecast of the certified overlap of the plain map's top set, an open mark the forecast for the
-    smoothed map's own top set. The grey bar ends at the largest overlap of a top set chosen by chance, by
+    A filled mark is the forecast of the certified overlap of the plain map's top set. An open mark is the forecast for
+    the smoothed map's own top set. The grey bar ends at the largest overlap of a top set chosen by chance, by
     brightness or by random weights. A filled mark within the bar has no margin. The best setting of each method is in
     bold.
 
@@ -51,12 +51,14 @@ def pilot_figure(pilot: Pilot) -> tuple[Figure, Panels]:
         panel.set_title(literal(method), fontsize=10, loc="left")
         _draw_rows(panel, rows, best=pilot.best[method])
     axes[-1, 0].set_xlabel(
-        f"certified to expect, %\n({pilot.nt_samples} draws, L2 radius {rounded_down(pilot.radius)})"
+        f"forecast of the certified overlap, %\n({pilot.nt_samples} draws, L2 radius {rounded_down(pilot.radius)})"
     )
     handles = [
         Line2D([], [], marker="o", linestyle="", color=STRONG, label="of the plain map's top set"),
-        Line2D([], [], marker="o", linestyle="", color=STAYED, fillstyle="none", label="of the smoothed map's own"),
-        Patch(color=BESIDE, alpha=0.45, label="without training: chance, brightness or random weights"),
+        Line2D(
+            [], [], marker="o", linestyle="", color=STAYED, fillstyle="none", label="of the smoothed map's own top set"
+        ),
+        Patch(color=BESIDE, alpha=0.45, label="reached by chance, brightness or random weights"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure, axes

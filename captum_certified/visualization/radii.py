@@ -34,7 +34,7 @@ def radius_figure(
 ) -> tuple[Figure, Panels]:
     """Draw the certified radius of every feature, in the units of the input, on one colour scale for all examples.
 
-    For a top-K certificate this is the radius up to which a feature stays in the top K; if the certificate is about
+    For a top-K certificate this is the radius up to which a feature stays in the top K. If the certificate is about
     another reference set, only the features of this set are shown. For a selection certificate one panel shows the
     radius up to which features stay selected, and another panel the radius up to which features stay not selected.
     White pixels are certified at no radius. All radii of an example hold together, with the certificate's confidence. A
@@ -46,7 +46,7 @@ def radius_figure(
             given without N.
         labels: A title for each image.
         largest: Radius at which the colour scale ends. Figures with the same value can be compared. The default is the
-            largest finite radius. Larger radii have the last colour; the scale then ends in an arrow.
+            largest finite radius. Larger radii have the last colour, and the scale then ends in an arrow.
 
     Returns:
         The figure and its axes, shape (N, 2), or (N, 3) for a selection certificate.

@@ -22,7 +22,7 @@ __all__ = ["region_figure"]
 def region_figure(
     certificate: RegionCertificate, image: Values, *, labels: Sequence[str] | None = None
 ) -> tuple[Figure, Panels]:
-    """Draw image and smoothed map with the region's outline, and a bar of the certified fraction of the saliency.
+    """Draw the outline of the region on the image and the smoothed map, and the certified fraction as a bar.
 
     Args:
         certificate: A certificate of a region, for maps of images.
@@ -73,7 +73,7 @@ def region_figure(
 
 
 def _draw_share(panel: Axes, certificate: RegionCertificate, row: int, *, height: float) -> None:
-    """Draw the certified fraction as a bar over the observed fraction, both over a bar of the whole saliency."""
+    """Draw the certified fraction as a bar over the observed fraction, and both over a bar of the whole saliency."""
     certified, observed = floored_percent(float(certificate.mass[row]), digits=0), float(certificate.observed_mass[row])
     panel.set(xlim=(-6, 106), ylim=(-1, 1), box_aspect=height)
     draw_bar = partial(panel.barh, y=0, height=0.22)
@@ -83,5 +83,5 @@ def _draw_share(panel: Axes, certificate: RegionCertificate, row: int, *, height
     draw_bar(width=float(certified), color=STRONG)
     panel.text(50, 0.24, f"certified: at least {certified} %", ha="center", va="bottom", fontsize=10)
     panel.set_title(
-        f"of the saliency stay in the region\nfor any ‖δ‖₂ ≤ {rounded_down(certificate.radius)}", fontsize=10
+        f"saliency that stays in the region\nfor any ‖δ‖₂ ≤ {rounded_down(certificate.radius)}", fontsize=10
     )

@@ -40,7 +40,7 @@ __all__ = ["report"]
 
 _PAGE = "report.html"
 _SIZES = (0.05, 0.1, 0.2, 0.3)
-_ABOUT_PLAIN = " Of the plain map it is proved only how much of what it marks at this picture is in that top set."
+_ABOUT_PLAIN = " About the plain map one thing is proved: how much of what it marks at this picture is in that top set."
 
 
 def report(
@@ -54,13 +54,13 @@ def report(
 ) -> None:
     """Write a certificate as one HTML page that loads nothing from the network.
 
-    The page shows the image, its maps, and the top K on the faded image. A slider sets the radius; each feature fades
-    beyond the radius up to which it is certified. A selector changes K. Plain words say how much is certified of the
-    smoothed map's own top K and of the plain map's top K, what is not certified, and how much of the plain map's top K
-    chance, brightness and random weights reach. The page shows cautions, and compares the radius with familiar changes
-    of the picture. All numbers are computed beforehand with the bound and the confidence of the certificate; the page
-    only looks them up. The page can be used by keyboard alone. It follows the light or dark theme of the browser until
-    the reader chooses a theme.
+    The page shows the image, its maps, and the top K on the faded image. A slider sets the radius. A feature fades at
+    radii beyond the one up to which it is certified. A selector changes K. Plain words say how much is certified of the
+    smoothed map's own top K and of the plain map's top K, and what is not certified. They also say how much of the
+    plain map's top K is reached by chance, by brightness and by random weights. The page shows cautions, and compares
+    the radius with familiar changes of the picture. All numbers are computed beforehand with the bound and the
+    confidence of the certificate; the page only looks them up. The page can be used by keyboard alone. It follows the
+    light or dark theme of the browser until the reader chooses a theme.
 
     If the certificate is about another reference set, the page is about this set and offers the certificate's K only.
 
@@ -196,7 +196,7 @@ def _percent(overlap: Sequence[int], most: int) -> list[int]:
 
 
 def _cautions(sentences: Sequence[str]) -> str:
-    """Return an HTML box with the cautions, or an empty text if there are none."""
+    """Return an HTML box with the cautions, or an empty text if there are no cautions."""
     if not sentences:
         return ""
     entries = "".join(f"<li>{html.escape(f'{sentence[0].upper()}{sentence[1:]}')}.</li>" for sentence in sentences)

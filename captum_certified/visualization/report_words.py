@@ -39,8 +39,8 @@ def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixe
     together = (
         f"All numbers of this page that are proved hold together with confidence {confidence} %."
         if certificate.violations == 0
-        else f"For one size of the top set, all radii hold together with confidence {confidence} %; other sizes, and "
-        "features by name, are statements of their own, each with this confidence."
+        else f"For one size of the top set, the statements at all radii hold together with confidence {confidence} %. "
+        "The statements about other sizes and about features by name each have this confidence by themselves."
     )
     return {
         **_about_set(certificate.reference, features),
@@ -98,7 +98,7 @@ def others_reach(one: TopSet, features: str) -> str:
 
 
 def comparison(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> str:
-    """Return a sentence with the sizes of familiar changes of the picture. Empty if the picture is not the input."""
+    """Return the sizes of familiar changes of the picture as text. It is empty if the picture is not the input."""
     if not is_the_input(smoothed_map, picture):
         return ""
     inputs = torch.from_numpy(np.moveaxis(picture.astype(np.float64), 2, 0)[None].copy())
@@ -125,7 +125,7 @@ def _two_digits(value: float) -> str:
 
 
 def _about_set(reference: str, features: str) -> dict[str, str]:
-    """Return the texts of the page that depend on the set: its promise, and the legends of its marks and curve."""
+    """Return the texts of the page that depend on the set: what the page promises, and legends of marks and curve."""
     if reference == "own":
         return {
             "promise": "how much of the smoothed map is proved to stay",
@@ -142,7 +142,7 @@ def _about_set(reference: str, features: str) -> dict[str, str]:
 
 
 def class_kept(certificate: TopKCertificate, example: int) -> str:
-    """Return a text that says how many noisy copies keep the predicted class, empty if that is unknown."""
+    """Return a text that says how many noisy copies keep the predicted class. It is empty if this is unknown."""
     votes, radii = certificate.map.class_votes, certificate.class_radius
     if votes is None or radii is None:
         return ""
@@ -154,4 +154,4 @@ def class_kept(certificate: TopKCertificate, example: int) -> str:
     if radius == 0:
         return f"{text}; it is not certified that most copies keep it"
     size = rounded_down(radius, digits=3)
-    return f"{text}; up to L2 radius {size} most copies keep it, with an error probability of its own"
+    return f"{text}. Up to L2 radius {size} most copies keep it. This statement has its own error probability."

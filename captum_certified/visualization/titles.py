@@ -23,9 +23,9 @@ def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
     """Return the title above the marked features of an example, in two lines.
 
     Args:
-        certificate: The certificate. Its set may be the own top K, the plain map's, or a reference.
+        certificate: The certificate. Its set may be the map's own top K, the plain map's top K, or a reference set.
         row: Number of the example.
-        named: How many features are certified one by one, so that it is known which of them stay.
+        named: How many features are certified one by one, so that it is known that these features stay.
     """
     size, k = f"‖δ‖₂ ≤ {rounded_down(certificate.radius)}", certificate.k
     nothing, percent = int(certificate.overlap[row]) == 0, _percent(certificate, row)
@@ -49,7 +49,7 @@ def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
 def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> str:
     """Return the title above the plain map of an example, at most two lines.
 
-    Only the title of example 0 always names the method.
+    Only the title of example 0 is sure to name the method.
 
     Args:
         certificate: The certificate of the plain map's top set, or ``None`` if nothing can be certified about it.
@@ -77,7 +77,7 @@ def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> s
 def brief_cautions(certificate: TopKCertificate) -> list[str]:
     """Return one line for each caution.
 
-    If the certificate has several examples, the line lists those that the caution is about, numbered from 1.
+    If the certificate has several examples, the line lists the examples that it is about, numbered from 1.
     """
     rows_of: dict[str, list[int]] = {}
     rows = len(certificate.map)

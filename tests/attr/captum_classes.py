@@ -1,6 +1,6 @@
 """Every public attribution class of Captum, made for a tensor and for a tuple of tensors.
 
-``python tests/attr/captum_classes.py`` prints the page of the documentation that shows which of them work.
+``python tests/attr/captum_classes.py`` prints the page of the documentation that shows which classes work.
 """
 
 import inspect
@@ -151,7 +151,7 @@ CLASSES: dict[str, Row] = {
     "DataLoaderAttribution": refused(
         lambda s: captum.attr.DataLoaderAttribution(captum.attr.FeatureAblation(s.model)), "explains a whole data set"
     ),
-    "LimeBase": refused(unbuilt("LimeBase"), "has a space of its own"),
+    "LimeBase": refused(unbuilt("LimeBase"), "explains other features than these"),
     "LLMAttribution": refused(unbuilt("LLMAttribution"), "explains text"),
     "LLMGradientAttribution": refused(unbuilt("LLMGradientAttribution"), "explains text"),
     "RemoteLLMAttribution": refused(unbuilt("RemoteLLMAttribution"), "explains text"),

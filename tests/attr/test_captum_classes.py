@@ -1,4 +1,4 @@
-"""Every public attribution class of Captum is smoothed, or refused with a reason; the documentation shows which."""
+"""Every public attribution class of Captum is smoothed or refused with a reason, as the documentation says."""
 
 from pathlib import Path
 

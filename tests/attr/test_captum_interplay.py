@@ -1,4 +1,4 @@
-"""The smoothed attributions are Captum attributions: Captum's tools accept them, and they leave no trace."""
+"""The smoothed attributions are Captum attributions: Captum's tools accept them, and they leave models and inputs unchanged."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The fingerprint: maps of one explanation merge, and maps of two explanations do not, whatever differs."""
+"""The fingerprint: maps of one explanation can be merged, and maps of two different explanations cannot."""
 
 import copy
 import os

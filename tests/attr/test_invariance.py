@@ -1,4 +1,4 @@
-"""Draws do not depend on how they are computed, and a run can be stopped and continued."""
+"""Maps do not depend on the pass size or on other rows, and a run can be stopped and continued."""
 
 import numpy as np
 import pytest

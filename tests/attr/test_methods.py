@@ -1,4 +1,4 @@
-"""Every gradient method of Captum: limits without noise, batches, targets and reproducible draws."""
+"""Every gradient method of Captum: the limit of no noise, batches, targets and reproducible draws."""
 
 import numpy as np
 import pytest

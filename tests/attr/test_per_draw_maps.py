@@ -1,4 +1,4 @@
-"""Every per-draw map, compared with its literal version on magnitudes with ties, zeros and extreme sizes."""
+"""Every per-draw map is compared with its literal version, on magnitudes with ties, zeros and extreme values."""
 
 import warnings
 

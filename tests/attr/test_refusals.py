@@ -248,7 +248,7 @@ def test_channels_need_channels():
 
 
 def test_deltas_of_methods_without_and_in_samples():
-    with pytest.raises(InvalidInputError, match="Expected `return_convergence_delta` only of methods that have one"):
+    with pytest.raises(InvalidInputError, match="`return_convergence_delta` only for methods that have a delta"):
         call("attribute", return_convergence_delta=True)
     for entry in ("sample", "stream", "sample_many"):
         with pytest.raises(InvalidInputError, match="Expected no `return_convergence_delta` here, got True"):

@@ -1,4 +1,4 @@
-"""The rule for arguments: only arguments that belong to the examples are repeated and cut with them."""
+"""The rule for arguments: only arguments with an entry for each example are repeated or cut with the examples."""
 
 import pytest
 import torch

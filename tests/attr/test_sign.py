@@ -84,7 +84,7 @@ def test_every_class_takes_a_sign_and_refuses_others(model, kind):
 def test_maps_of_several_signs_are_neither_merged_nor_sampled_together(model):
     method = InputXGradient(model)
     one, two = (SparsifiedSmoothGrad(method, tau=0.2, sign=sign) for sign in ("positive", "negative"))
-    with pytest.raises(InvalidInputError, match="Expected `explainers` of one `sign`, which share the draws"):
+    with pytest.raises(InvalidInputError, match="Expected `explainers` of one `sign`, because they share draws"):
         sample_many([one, two], images(1), **SETTINGS)
     with pytest.raises(InvalidInputError, match="sign = 'positive' and 'negative'"):
         one.sample(images(1), **SETTINGS).merge(two.sample(images(1), **{**SETTINGS, "seed": 1}))

@@ -1,4 +1,4 @@
-"""Maps and counts that say what a certificate is worth."""
+"""The yardsticks: maps and counts that say what a certificate is worth."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The cost of certificates of image size, measured in sorts of their means.
+"""The cost of certificates of image-sized maps, measured in sorts of the maps' means.
 
 Run alone: ``OMP_NUM_THREADS=1 pytest -m benchmark -n 0 -s tests/benchmarks``.
 """

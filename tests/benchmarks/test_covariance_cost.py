@@ -1,4 +1,4 @@
-"""The cost of the covariance relative to sampling, and of a spectral certificate relative to a sort.
+"""The cost of the covariance compared with sampling, and the cost of a spectral certificate compared with a sort.
 
 Run alone: ``OMP_NUM_THREADS=1 pytest -m benchmark -n 0 -s tests/benchmarks``.
 """

@@ -1,4 +1,4 @@
-"""Draws per second relative to the loop that a user would write and to NoiseTunnel.
+"""Draws per second, compared with the loop that a user would write and with NoiseTunnel.
 
 Run alone, and write the table of the documentation:
 ``OMP_NUM_THREADS=1 CAPTUM_CERTIFIED_RATIOS=docs/benchmarks/table.md pytest -m benchmark -n 0 -s tests/benchmarks``.

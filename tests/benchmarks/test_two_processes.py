@@ -1,4 +1,4 @@
-"""The gain of sampling from a second process, relative to the gain of the bare loop."""
+"""How much faster a second process makes sampling, compared with how much faster it makes the bare loop."""
 
 import multiprocessing
 from functools import partial

@@ -1,4 +1,4 @@
-"""S4: the better of an interval bound and the spectral bound, each at half the level."""
+"""S4: the better one of an interval bound and the spectral bound, where each has half the error probability."""
 
 import dataclasses
 import functools

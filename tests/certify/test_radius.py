@@ -1,4 +1,4 @@
-"""Certifier.radius against Certifier.top_k, and curves against single certificates."""
+"""Certifier.radius agrees with Certifier.top_k, and curves agree with single certificates."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Certified overlap with a reference set: sound for any set, and the own top set is one of them."""
+"""Certified overlap with a reference set is sound for any set, and the map's own top set is a special case."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Certificates of plain maps on photographs, against figures that were measured independently of this code."""
+"""Certificates of plain maps of photographs, compared with numbers that were measured independently of this code."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Regions: their masks, their shares of every draw through sampling, merging and files, and their certificate."""
+"""Regions: their masks, their certificate, and their share of every draw in sampled, merged and stored maps."""
 
 import math
 from dataclasses import replace

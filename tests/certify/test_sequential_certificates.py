@@ -1,4 +1,4 @@
-"""Every certificate of a sequential run has the level of the look at which the row stopped."""
+"""Every row of a sequential run is certified at the level of the look at which the row stopped."""
 
 import dataclasses
 import re

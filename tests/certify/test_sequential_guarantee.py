@@ -1,4 +1,4 @@
-"""The guarantee of sequential certificates, by repetition."""
+"""The guarantee of sequential certificates is tested by repeating runs."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Rows of a sequential run stop when they are decided, and have the draws of a full run."""
+"""Rows of a sequential run stop when their result is decided, and their draws are those of a full run."""
 
 import sys
 

@@ -1,9 +1,9 @@
 """Explanations that look at no model: much of their own top sets is certified, but they have no margin.
 
 A sham is compared with the top fifth of Saliency's plain map, given as a mask. Its margin is computed in two ways.
-`certificate.margin` subtracts what the sham has on re-initialised weights, which is what the sham has on any weights.
-The other margin subtracts the yardsticks of Saliency's map. A bump in the middle can have a margin of the second kind:
-saliency is often higher in the middle of an image, which chance, brightness and random weights do not show.
+`certificate.margin` subtracts the overlap of the sham on re-initialised weights, which is its overlap on any weights.
+The other margin subtracts the yardsticks of Saliency's map. A bump in the middle can have this other margin: saliency
+is often higher in the middle of an image, but chance, brightness and random weights do not show this.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Certificates, the command line and the documentation state the conditions of a certificate."""
+"""Certificates, the command line and the documentation state under which conditions a certificate holds."""
 
 import dataclasses
 import re

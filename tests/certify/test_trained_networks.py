@@ -1,4 +1,4 @@
-"""The reference figures on a trained MobileNet v1, and agreement with an independent loop."""
+"""Reference numbers for a trained MobileNet v1, and agreement with an independent loop."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Written numbers are rounded to the side on which they stay proved."""
+"""Written numbers are rounded in the direction in which the statement stays proved."""
 
 import importlib
 import math

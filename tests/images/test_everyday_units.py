@@ -1,4 +1,4 @@
-"""A radius beside grey levels, rounding, JPEG and a shift: each size is what the change really is."""
+"""A radius compared with grey levels, rounding, JPEG and a shift: each stated size is that of the real change."""
 
 import io
 import math

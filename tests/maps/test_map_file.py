@@ -1,4 +1,4 @@
-"""Files of maps: a saved map is read back equal, and every other file is refused."""
+"""Files of maps: a saved map is read back unchanged, and every other file is refused."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""The worst similarity over perturbed inputs: its value, and refusals."""
+"""``attribution_robustness``, the worst similarity over perturbed inputs: its value, and what it refuses."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Similarities and distances of two maps: against SciPy and brute force, in limit cases, and refusals."""
+"""Similarities and distances of two maps, compared with SciPy and brute force, in limit cases, and their errors."""
 
 import numpy as np
 import pytest

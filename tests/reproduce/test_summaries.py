@@ -1,4 +1,4 @@
-"""Summaries of rows by hand: no row is compared with another image, radius, or number of draws."""
+"""Summaries of rows made by hand: rows are compared only at the same image, radius and number of draws."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The table of training losses on the real MNIST, in two processes; half an hour to an hour."""
+"""The table of training losses on the real MNIST. It takes two processes half an hour to an hour."""
 
 import os
 import subprocess

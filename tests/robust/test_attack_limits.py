@@ -1,4 +1,4 @@
-"""Attacks without gradients or on maps that are not finite, and the state that every attack restores."""
+"""Attacks without gradients, attacks on maps that are not finite, and the state that every attack restores."""
 
 import pytest
 import torch

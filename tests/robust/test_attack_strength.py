@@ -1,4 +1,4 @@
-"""Figure 6 on a trained ResNet-20: which attack is stronger, and which explanation is harder to attack."""
+"""Figure 6 for a trained ResNet-20: which attack is stronger, and which explanation is harder to attack."""
 
 import itertools
 import sys

@@ -1,4 +1,4 @@
-"""No attack on a trained network breaks a certificate: overlap at the attacked input against the certified overlap."""
+"""No attack on a trained network refutes a certificate: attacked overlaps are at least the certified ones."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Maps with a graph: they equal the maps without, their gradients are right, and methods are restored."""
+"""Maps with an autograd graph equal maps without one, their gradients are right, and methods are restored."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Algorithm 1 against smoothed explanations of a trained network, at the radii of their certificates and far beyond."""
+"""Algorithm 1 attacks smoothed explanations of a trained network, within and far beyond their certified radii."""
 
 from functools import cache
 from typing import NamedTuple

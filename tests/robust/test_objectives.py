@@ -1,4 +1,4 @@
-"""The objectives of attacks, and the overlap that attacks report."""
+"""The objectives that attacks maximise, and the overlap that attacks report."""
 
 import math
 

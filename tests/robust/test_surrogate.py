@@ -1,4 +1,4 @@
-"""The softplus surrogate: every form of a ReLU inside the block, none outside, and networks that hide their ReLUs."""
+"""The softplus surrogate: which ReLUs it replaces, and for which networks it is refused or left out."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Runs over data sets of every kind: their inputs, their files, and the arguments that they refuse."""
+"""Runs over data sets of every kind: inputs, files, and arguments that are refused."""
 
 import csv
 import json
@@ -264,9 +264,9 @@ def test_notes_with_these_names_in_other_results_are_not_verified(data, tmp_path
         ({"names": ["a/b", "c", "d"]}, "names of files, got 'a/b'"),
         ({"names": ["..", "c", "d"]}, "names of files, got '..'"),
         ({"names": ["summary", "c", "d"]}, "other than 'summary', which is taken, got 'summary'"),
-        ({"names": ["a", "b"]}, "one of `names` for each example, got 2 and more examples"),
-        ({"names": ["a", "b", "c", "d"]}, "one of `names` for each example, got 4 for 3"),
-        ({"target": 3}, "Expected targets in `data`, got also `target` 3"),
+        ({"names": ["a", "b"]}, "one of `names` for each example, got 2 names and more examples"),
+        ({"names": ["a", "b", "c", "d"]}, "one of `names` for each example, got 4 names for 3 examples"),
+        ({"target": 3}, "Expected targets only in `data`, got also `target` 3"),
     ],
 )
 def test_invalid_arguments_are_refused(data, tmp_path, changes, message):

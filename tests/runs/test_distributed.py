@@ -1,4 +1,4 @@
-"""Two processes under torchrun give the results of one process, and neither waits for ever for the other."""
+"""Two processes under torchrun give the results of one process, and neither process waits forever for the other."""
 
 import json
 import subprocess

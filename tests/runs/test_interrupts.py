@@ -1,4 +1,4 @@
-"""Interrupts between any two passes and full disks at any write cost less than a block and leave no partial file."""
+"""Interrupts between two passes and full disks at a write cost less than a block, and leave no partial file."""
 
 import errno
 import json

@@ -26,7 +26,7 @@ from captum_certified.storage import digest
 
 X = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 SETTINGS = {"k": 8, "radius": 0.01, "nt_samples": 32, "stdevs": 0.2}
-ANOTHER = "the first of them: the model does something else"
+ANOTHER = "The first of them is .*: the model behaves differently"
 
 
 def certify(forward, out, x=X[:2], *, method=Saliency, **settings):
@@ -93,8 +93,8 @@ def test_results_of_another_function_are_redone(kind, tmp_path):
 
 
 SETTINGS_OF_A_METHOD = {
-    "one weight": (Saliency, lambda m: m[0].weight.data.view(-1)[1].zero_(), "model is another"),
-    "activation": (Saliency, lambda m: m.__setitem__(1, nn.Tanh()), "the model does something else"),
+    "one weight": (Saliency, lambda m: m[0].weight.data.view(-1)[1].zero_(), "model changed"),
+    "activation": (Saliency, lambda m: m.__setitem__(1, nn.Tanh()), "the model behaves differently"),
 }
 
 
@@ -111,12 +111,12 @@ def test_results_of_another_network_are_redone(name, tmp_path):
 @pytest.mark.parametrize(
     ("one", "two", "message"),
     [
-        (IntegratedGradients, lambda m: IntegratedGradients(m, multiply_by_inputs=False), "options is another"),
-        (lambda m: Upsampled(LayerGradCam(m, m[1])), lambda m: Upsampled(LayerGradCam(m, m[3])), "layers is another"),
+        (IntegratedGradients, lambda m: IntegratedGradients(m, multiply_by_inputs=False), "options changed"),
+        (lambda m: Upsampled(LayerGradCam(m, m[1])), lambda m: Upsampled(LayerGradCam(m, m[3])), "layers changed"),
         (
             lambda m: Upsampled(LayerGradCam(m, m[3]), size=(8, 8)),
             lambda m: Upsampled(LayerGradCam(m, m[3]), size=(8, 8), mode="nearest"),
-            "options is another",
+            "options changed",
         ),
     ],
     ids=["option", "layer", "interpolation"],
@@ -171,7 +171,7 @@ def test_results_without_a_probe_draw_are_redone(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # earlier versions wrote results without a probe draw
         patch.setattr(SmoothedMap, "__init__", lambda self, *a, **k: original(self, *a, **{**k, "probe": None}))
         certify(network(), tmp_path)
-    with pytest.warns(UserWarning, match="redone, '000000' the first of them: what the model did was not recorded"):
+    with pytest.warns(UserWarning, match="The first of them is '000000': the behaviour of the model was not recorded"):
         assert certify(network(), tmp_path) == ["sampled"] * 2
 
 
@@ -221,7 +221,7 @@ def test_results_kept_on_trust_before_a_difference_was_found_are_refused(tmp_pat
         (tmp_path / f"000011{suffix}").write_bytes(text.replace(b'"000000.npz"', b'"000011.npz"'))
     assert later[0].outcome == "sampled"
     refused = pytest.raises(
-        CertificationError, match=r"redone; but 7 were kept without being compared, such as '000001'"
+        CertificationError, match=r"redone, but 7 others were kept without a comparison, such as '000001'"
     )
     with pytest.warns(UserWarning, match=ANOTHER), refused:
         certify(model_of(WEIGHTS[0]), tmp_path, x=X)
@@ -243,7 +243,7 @@ def test_a_run_tells_whether_a_map_is_of_its_explanation():
 
 # -- looking twice ---------------------------------------------------------------------------------------------
 
-REPLACED = "replace others of the same inputs, '000000' the first of them, and are marked 'looked_before'"
+REPLACED = "replace others of the same inputs, and are marked 'looked_before'. The first of them is '000000'"
 
 
 def looked(out):
@@ -344,7 +344,7 @@ def test_a_run_that_was_refused_is_refused_again(tmp_path):
     settings = {"x": X[:1], "nt_samples": 64, "nt_samples_batch_size": 8, "covariance": 32}
     for call in (6, 14):  # in the first block, and after the block was saved
         for _ in range(2):
-            with pytest.raises(CertificationError, match=r"stay the same while they are sampled|stand elsewhere"):
+            with pytest.raises(CertificationError, match=r"the same while they are sampled|moved to another place"):
                 certify(ChangesAt(call), tmp_path, **settings)
             assert not list(tmp_path.iterdir())
 

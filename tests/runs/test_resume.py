@@ -149,13 +149,13 @@ def contents_without_the_mark(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"nt_samples": 65}, "redone, '000000' the first of them: nt_samples was 129 and is 65"),
-        ({"stdevs": 0.3}, "redone, .* stdevs is another"),
-        ({"seed": 8}, "redone, .* seed was 7 and is 8"),
-        ({"covariance": False}, "redone, .* covariance was 64 and is False"),
-        ({"groups": "channels"}, "redone, .* groups was None and is 'channels'"),
-        ({"region": torch.ones(1, 1, 8, 8, dtype=torch.bool)}, "redone, .* region is another"),
-        ({"attribution_kwargs": {"abs": False}}, "redone, .* arguments is another"),
+        ({"nt_samples": 65}, "redone. The first of them is '000000': nt_samples was 129 and is 65"),
+        ({"stdevs": 0.3}, "redone. .* stdevs changed"),
+        ({"seed": 8}, "redone. .* seed was 7 and is 8"),
+        ({"covariance": False}, "redone. .* covariance was 64 and is False"),
+        ({"groups": "channels"}, "redone. .* groups was None and is 'channels'"),
+        ({"region": torch.ones(1, 1, 8, 8, dtype=torch.bool)}, "redone. .* region changed"),
+        ({"attribution_kwargs": {"abs": False}}, "redone. .* arguments changed"),
     ],
 )
 def test_results_of_other_settings_are_redone(data, tmp_path, changes, message):
@@ -196,8 +196,8 @@ def other_map():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (other_weights, "model is another"),
-        (other_architecture, "the model does something else"),
+        (other_weights, "model changed"),
+        (other_architecture, "the model behaves differently"),
         (other_map, "tau was 0.2 and is 0.3"),
     ],
 )
@@ -213,18 +213,18 @@ def test_results_of_another_image_are_redone(data, tmp_path):
     certify(data, tmp_path)
     images, labels = data[0][0].clone(), data[0][1]
     images[1] *= 0.9
-    with pytest.warns(UserWarning, match="'000001' the first of them: inputs is another"):
+    with pytest.warns(UserWarning, match="The first of them is '000001': inputs changed"):
         assert outcomes(certify([(images, labels)], tmp_path)) == ["kept", "sampled"]
-    with pytest.warns(UserWarning, match="target is another"):
+    with pytest.warns(UserWarning, match="target changed"):
         assert outcomes(certify([(images, labels.roll(1))], tmp_path)) == ["sampled"] * 2
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"k": 5}, "certified anew, without new draws, '000000' the first of them: k was 0.2 and is 5"),
+        ({"k": 5}, "certified anew, without new draws. The first of them is '000000': k was 0.2 and is 5"),
         ({"radius": 0.1}, "radius was 0.05 and is 0.1"),
-        ({"radii": [0.2]}, "radii is another"),
+        ({"radii": [0.2]}, "radii changed"),
         ({"certifier": "theorem2"}, "bound was 'best' and is 'theorem2'"),
     ],
 )
@@ -279,12 +279,12 @@ def flipped(path):
         (lambda json_, npz: json_.write_bytes(b""), "but it is corrupt"),
         (lambda json_, npz: json_.write_text("[]"), "to be a result in JSON, got list"),
         (lambda json_, npz: json_.write_text("{}"), "to name the npz file beside it"),
-        (lambda json_, npz: npz.unlink(), "as it was written with 000001.json, got another or none"),
-        (lambda json_, npz: flipped(npz), "as it was written with 000001.json, got another or none"),
+        (lambda json_, npz: npz.unlink(), "as it was written with 000001.json, got another file or none"),
+        (lambda json_, npz: flipped(npz), "as it was written with 000001.json, got another file or none"),
         (lambda json_, npz: changed(json_, overlap=[12]), "as it was written, got entries that were changed"),
         (lambda json_, npz: changed(json_, curve={"radii": [0.1], "overlap": [1]}), "entries that were changed"),
         (lambda json_, npz: changed(json_, label=3), "entries that were changed"),
-        (lambda json_, npz: changed(json_, settings=None), "to be a result with its settings, got one without"),
+        (lambda json_, npz: changed(json_, settings=None), "to be a result with its settings, got a result without"),
     ],
 )
 def test_a_damaged_result_is_redone(data, whole, tmp_path, damage, message):
@@ -335,7 +335,7 @@ def test_a_checkpoint_of_other_settings_is_redone(data, tmp_path, killed_at, mon
     with pytest.raises(Killed):
         certify(data, tmp_path)
     monkeypatch.undo()
-    with pytest.warns(UserWarning, match="stdevs is another"):
+    with pytest.warns(UserWarning, match="stdevs changed"):
         assert outcomes(certify(data, tmp_path, stdevs=0.4)) == ["sampled"] * 2
 
 

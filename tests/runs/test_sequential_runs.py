@@ -1,4 +1,4 @@
-"""Sequential runs over data sets: they are continued, and equal the certificates of single examples."""
+"""Sequential runs over data sets can be continued, and their certificates equal those of single examples."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The covariance of a run of the sampling loop, compared with single draws."""
+"""The covariance that the sampling loop takes, compared with the covariance of single draws."""
 
 import itertools
 

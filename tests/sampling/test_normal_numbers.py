@@ -1,4 +1,4 @@
-"""Normal numbers in single precision: Box and Muller's method, and the distribution of its numbers."""
+"""Normal random numbers in single precision: Box and Muller's method, and the distribution of its results."""
 
 import numpy as np
 import pytest

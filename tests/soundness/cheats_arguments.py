@@ -1,4 +1,4 @@
-"""Cheats with arguments other than the inputs: arguments cut apart, and different explanations merged or resumed."""
+"""Cheats with arguments other than inputs: shared arguments that are cut, and other explanations merged or resumed."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""Cheats in which a layer was left in training mode, or behaves in evaluation mode as in training mode."""
+"""Cheats in which a layer is in training mode, or behaves in evaluation mode as if it were in training mode."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Honest models: precisions, compilers, architectures, and states that do not matter."""
+"""Honest models: precisions, compilers, architectures, and states that have no effect on maps."""
 
 import collections
 import functools

@@ -1,4 +1,4 @@
-"""S1 and S3 against the fixed numbers of their derivation and against literal formulas, one example at a time."""
+"""S1 and S3, compared with fixed numbers of their derivation and with literal formulas, one example at a time."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""S2 and S5 against scipy's minimiser, every possible exchange, and maps that attain the bound."""
+"""S2 and S5, compared with SciPy's minimiser, with every possible exchange, and with maps that attain the bound."""
 
 import itertools
 from fractions import Fraction

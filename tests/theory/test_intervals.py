@@ -1,4 +1,4 @@
-"""Confidence intervals against SciPy, against independent versions of their formulas, and by their coverage."""
+"""Confidence intervals, compared with SciPy and with independent versions of their formulas, and their coverage."""
 
 import functools
 import itertools

@@ -1,4 +1,4 @@
-"""Appendix K against its formula, against the exact scores of half-spaces, and against the paper's Theorem 1."""
+"""Appendix K, compared with its formula, with the exact scores of half-spaces, and with the paper's Theorem 1."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Theorem 2 and its sharp form against the printed formula and against every possible ordering."""
+"""Theorem 2 and its sharp form, compared with the printed formula and with every possible ordering."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Properties for any numbers: monotone in radius, confidence and draws, and sound in exact worst cases."""
+"""Properties of bounds for any numbers: monotone in radius, confidence and draws, and sound in exact worst cases."""
 
 import numpy as np
 import pytest

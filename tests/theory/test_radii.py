@@ -1,4 +1,4 @@
-"""Largest radii in closed form against the overlaps, ranks and selections that they certify."""
+"""Largest radii in closed form agree with the overlaps, ranks and selections that they certify."""
 
 import numpy as np
 import pytest

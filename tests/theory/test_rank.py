@@ -1,4 +1,4 @@
-"""Definition 3.1 and the sharp rank against literal loops and every possible ordering."""
+"""Definition 3.1 and the sharp rank, compared with literal loops and with every possible ordering."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Overlap with any fixed set of features: against every consistent ordering, every exchange, and its limit cases."""
+"""Overlap with any fixed set of features, compared with every consistent ordering and exchange, and in limit cases."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""S6's bounds against literal formulas, and against the exact mass at the worst input of half-spaces."""
+"""The bounds of S6, compared with literal formulas and with the exact mass at the worst input of half-spaces."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Per-feature selection with abstention against half-spaces and against its own radii."""
+"""Selection of single features with abstention, compared with half-spaces and with its own radii."""
 
 import ensembles
 import numpy as np

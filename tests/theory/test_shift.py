@@ -1,4 +1,4 @@
-"""Lemma 1, Theorem 1 and Corollary 1 against closed forms and SciPy."""
+"""Lemma 1, Theorem 1 and Corollary 1, compared with closed forms and SciPy."""
 
 import math
 

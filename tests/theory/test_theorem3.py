@@ -1,4 +1,4 @@
-"""Theorem 3 and its general form against Definition 3.1 for sparsified and weighted maps."""
+"""Theorem 3 and its general form, compared with Definition 3.1 for sparsified and weighted maps."""
 
 import math
 

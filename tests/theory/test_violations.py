@@ -1,4 +1,4 @@
-"""Overlap when v of the n intervals miss, and the level at which at most v intervals miss."""
+"""Overlap when v of the n intervals miss their scores, and the level at which at most v intervals miss."""
 
 import itertools
 

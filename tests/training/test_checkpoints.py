@@ -1,4 +1,4 @@
-"""Checkpoints: an interrupted training ends at the same weights, and other checkpoints are refused."""
+"""Checkpoints: a resumed training ends at the same weights, and checkpoints of other trainings are refused."""
 
 import os
 import signal
@@ -125,7 +125,7 @@ def test_the_checkpoint_of_a_loss_at_another_layer_is_refused(tmp_path):
 
 def test_a_checkpoint_of_more_epochs_is_refused(tmp_path):
     trained(tmp_path / "state.pt", epochs=3)
-    with pytest.raises(ValueError, match=r"`epochs` of at least the 3 that the checkpoint .*state.pt has, got 2"):
+    with pytest.raises(ValueError, match=r"`epochs` >= 3, the number in the checkpoint .*state.pt, got 2"):
         trained(tmp_path / "state.pt", epochs=2)
 
 

@@ -1,4 +1,4 @@
-"""``DenoisingLoss``: its two terms by hand, what it leaves alone, and that it trains a denoiser that denoises."""
+"""``DenoisingLoss``: its two terms, the classifier that it leaves unchanged, and a denoiser that it trains."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Losses against closed forms, other implementations and finite differences."""
+"""Losses, compared with closed forms, other implementations and finite differences."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""A report has the numbers of its certificate, and its page is complete."""
+"""A report shows the numbers of its certificate, and its page is complete."""
 
 import base64
 import itertools
@@ -61,7 +61,7 @@ def test_overlaps_of_every_size_allow_the_violations_of_the_certificate(tmp_path
     for one, violations in zip(data["sets"], (1, 2, 2), strict=True):
         curve = Certifier(violations=violations).top_k_curve(certificate.map, k=one["k"], radii=grid)
         assert one["overlap"] == curve[0].tolist()
-    assert "are statements of their own, each with this confidence" in page
+    assert "each have this confidence by themselves" in page
     assert "it misled the computation, for each of these statements by itself." in page
 
 
@@ -246,7 +246,9 @@ def test_a_plain_map_without_saliency_in_another_row_does_not_hide_the_headline(
 def test_nothing_is_said_about_the_plain_map_of_a_changed_picture(tmp_path):
     page = page_of(tmp_path, Certifier().top_k(with_plain(), k=157, radius=0.05), image())
     assert "or about the plain map of a changed picture." in page
-    assert "Of the plain map it is proved only how much of what it marks at this picture is in that top set." in page
+    assert (
+        "About the plain map one thing is proved: how much of what it marks at this picture is in that top set." in page
+    )
 
 
 @pytest.mark.parametrize("size", [16, 400])
@@ -305,7 +307,7 @@ def test_cautions_stand_in_a_box_and_the_class_under_noise_below(tmp_path):
     assert "<aside" not in page
     assert "250 of 256 noisy copies (97.6 %)" in page
     size = np.floor(1000 * float(certificate.class_radius[1])) / 1000
-    assert f"up to L2 radius {size} most copies keep it, with an error probability of its own" in page
+    assert f"Up to L2 radius {size} most copies keep it. This statement has its own error probability." in page
     assert "class under noise" not in page_of(tmp_path, Certifier().top_k(with_plain(), k=9, radius=0.05), image())
 
 

@@ -1,4 +1,4 @@
-"""Figures say how much of the plain map's top set survives, mark the set of the certificate, and show cautions."""
+"""Figures state how much of the plain map's top set survives, mark the certificate's set, and show cautions."""
 
 from dataclasses import replace
 
@@ -198,7 +198,11 @@ def test_bars_of_a_reference_set_are_coloured_by_its_members():
     colours = [to_hex(bar.get_facecolor()).upper() for bar in axes[0].patches]
     assert colours == [STRONG, NOTHING, FAINT, NOTHING, FAINT]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels[:3] == ["in the reference, certified to stay", "in the reference, not certified", "not in it"]
+    assert labels[:3] == [
+        "in the reference, certified to stay",
+        "in the reference, not certified",
+        "not in the reference",
+    ]
     assert_text_is_readable(figure)
 
 
