@@ -28,7 +28,7 @@ from captum_certified.sampling import PerDrawMap
 __all__ = ["CallConditions", "Probe"]
 
 # If a model gathers rows by their values, replacing other rows changes how a row is rounded. In maps that are not 0/1,
-# differences up to this part of the tolerance of `difference_in_limits` are ignored: a millionth of the sum of a row.
+# differences up to this part of the tolerance of `difference_in_limits` (a millionth of a row's sum) are ignored.
 _ROUNDING_IN_LIMITS = 1e-3
 # One row in a hundred may be so near to a kink of the network that rounding changes the gradient of this row much. In
 # MobileNet v1 one row of 195 changed by 2 %.
@@ -146,7 +146,7 @@ class Probe:
     def _check_against_repetition(
         self, differences: Tensor, draws: range, magnitudes: Tensor, compute: ComputeMagnitudes
     ) -> None:
-        """Raise an error about rows that differ; allow rounding if an unmodified repetition of the pass differs too."""
+        """Raise an error about rows that differ. Allow rounding if an unmodified repetition also differs."""
         repeated = compute(self.make_noisy(draws), draws)
         if bool((self._differences(magnitudes, repeated) > 1).any()):
             raise _changed_method_error(draws)

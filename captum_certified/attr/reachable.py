@@ -23,7 +23,8 @@ from captum_certified.storage import digest
 
 __all__ = ["BufferDigests", "Reachable", "called_modules"]
 
-# The search visits at most so many objects, and skips longer containers. Data sets exceed these limits, models do not.
+# Largest number of objects that the search visits, and largest length of a container that it looks into. Models stay
+# below these limits, but data sets do not.
 _MOST_OBJECTS = 100_000
 _LONGEST_CONTAINER = 10_000
 _WITHOUT_CONTENTS = (str, bytes, int, float, complex, bool, type(None), Tensor, np.ndarray, ModuleType, CodeType)
@@ -74,7 +75,7 @@ class Reachable:
             yield from module.named_modules()
 
     def has(self, *kinds: type[nn.Module]) -> bool:
-        """Return whether a module of some classes can be reached."""
+        """Return whether a module of one of the given classes can be reached."""
         return any(isinstance(module, kinds) for _, module in self.named_modules())
 
     def tensors(self) -> list[Tensor]:
@@ -214,7 +215,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _named_globals(function: FunctionType) -> Iterator[object]:
-    """Yield the globals that a function names, and the named members of those globals that are the user's modules."""
+    """Yield the globals that a function names. If a global is a module of the user, yield its named members too."""
     names = _names(function.__code__)
     for name in sorted(names - vars(builtins).keys()):  # sorted, to have the same order in every process
         value = function.__globals__.get(name)

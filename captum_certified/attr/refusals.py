@@ -55,8 +55,8 @@ def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
             raise InvalidInputError("Expected finite `inputs`, got NaN or infinity.")
         if high - low > _LARGE_RANGE * stdev and max(abs(low), abs(high)) > _LARGE_VALUE:
             warnings.warn(
-                f"Inputs from {low:g} to {high:g} under noise of standard deviation {stdev:g}: `stdevs` and radius are "
-                "in the units of the inputs. Pixels are usually brought into [0, 1] first.",
+                f"Inputs from {low:g} to {high:g} are sampled under noise of standard deviation {stdev:g}. `stdevs` "
+                "and the radius are in the units of the inputs. Pixels are usually brought into [0, 1] first.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -78,7 +78,7 @@ class SamplingRequest:
         arguments: Keyword arguments of the wrapped method.
         groups: Groups of entries. Each group is one feature.
         region: Regions of features. For every draw, the fraction of the map's sum in each region is recorded.
-        covariance: Whether to take the covariance of the draws. An integer takes it in blocks of this number of draws.
+        covariance: Whether to take the covariance of the draws. An integer is the number of draws in a block.
         draw_baseline_from_distrib: As in NoiseTunnel.
         check_rows: Whether to check by a probe that the maps are one fixed function of one noisy input.
         for_certificates: Whether the maps must be certifiable and have all statistics that certificates need.

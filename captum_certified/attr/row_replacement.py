@@ -63,7 +63,7 @@ class RowReplacement:
     def _far_rows(self, tensor: Tensor, replaced: Tensor) -> Tensor:
         """Return the replaced rows mirrored, reversed, and squeezed into one half of the value range of all rows.
 
-        If a replaced row had the largest or smallest value of the pass, squeezing changes this extreme too.
+        If a replaced row has the largest or smallest value of the pass, the pass loses this value.
         """
         low, high = tensor.amin(), tensor.amax()
         mirrored = high - tensor[replaced]  # from 0 to high − low

@@ -114,7 +114,7 @@ class SamplingRun:
             check_not_drawn_from(self.reachable.generators, self._generator_states)
 
     def settle_covariance(self, *, taken: bool) -> None:
-        """Fix whether later draws take the covariance, if the request has ``covariance="auto"``."""
+        """Decide whether later draws take the covariance, if the request has ``covariance="auto"``."""
         self.request = self.request.with_covariance(taken)
 
     def of_rows(self, rows: Tensor) -> "SamplingRun | None":
@@ -172,7 +172,8 @@ class SamplingRun:
             check_not_drawn_from(self.reachable.generators, self._generator_states)
             self._generator_states = self.reachable.generator_states()
             self._unchecked_calls = (self.request.inputs, clean), (inputs, drawn)
-            if self.wrapped.repeats_arguments():  # at once, because wrong repetition may raise errors later
+            if self.wrapped.repeats_arguments():
+                # Checked at once, because wrongly repeated arguments may raise errors later.
                 self._check_duplicates()
             self.probe = self._new_probe(buffers)
         return RunStart(
@@ -192,7 +193,8 @@ class SamplingRun:
         calls, self._unchecked_calls = self._unchecked_calls, ()
         if not calls or self.wrapped.randomness.used or self.request.plan.largest_pass == 1:
             return
-        # Rounding depends on the size of a call. Near a kink of the network it may change a map, but hardly both maps.
+        # Rounding depends on the size of a call. It may change a map near a kink of the network, but the clean input
+        # and the probe draw are hardly both near kinks.
         if any(self.wrapped.duplicates_agree(inputs, attributions) for inputs, attributions in calls):
             return
         if self.wrapped.repeats_arguments():

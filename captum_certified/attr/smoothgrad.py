@@ -56,9 +56,9 @@ class SparsifiedSmoothGrad(SmoothedAttribution):
 
 
 class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
-    """Relaxed sparsified SmoothGrad: the ⌈γn⌉ most salient features count 1, the next ones up to ⌈τn⌉ count less.
+    """Relaxed sparsified SmoothGrad: the ⌈γn⌉ most salient features count 1, and those up to rank ⌈τn⌉ count less.
 
-    The value of these next features is their magnitude divided by the ⌈γn⌉-th largest magnitude. Thus γ = τ gives
+    A feature of these lower ranks has its magnitude divided by the ⌈γn⌉-th largest magnitude. Thus γ = τ gives
     :class:`SparsifiedSmoothGrad`, and γ = 0 with τ = 1 gives :class:`ScaledSmoothGrad`.
 
     Args:

@@ -32,7 +32,7 @@ class WrappedMethod:
         keep_graph: Whether gradients can flow through the attributions.
 
     Attributes:
-        randomness: Isolation of the global random generators, which shows whether the method drew from them.
+        randomness: Isolates the global random generators, and shows whether the method drew from them.
         deltas: Convergence deltas of every call of the method, shape (N, draws), if the request asks for them.
     """
 

@@ -81,7 +81,7 @@ class _Size(NamedTuple):
     """
 
     images: int
-    draws: int  # at the peak: the sparsified and the relaxed map with τ = 0.1 at σ = 0.2
+    draws: int  # number at the peak, which is σ = 0.2 and τ = 0.1, for the sparsified and the relaxed map
     fewer: tuple[int, ...]  # smaller numbers of draws at the peak, for the sparsified map
     sweep_draws: int
     sweep_block: int  # draws in each covariance block
@@ -190,7 +190,7 @@ def _rows(material: Material, name: str, path: Path, sampling: _Sampling) -> lis
 
 
 def _bounds(smoothed_map: SmoothedMap) -> list[Row]:
-    """Compute for each bound the certified overlap at all radii, and the radius that certifies half of the top K."""
+    """Compute for each bound the certified overlap at all radii, and the largest radius for half of the top K."""
     k = fraction_to_count(K, smoothed_map.layout.n_features)
     names = ["theorem2", "clopper_pearson" if smoothed_map.binary else "empirical_bernstein", "spectral", "best"]
     rows = []

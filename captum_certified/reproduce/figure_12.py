@@ -33,7 +33,7 @@ class ScaledMapsOverSigma(AllMapsExperiment):
     claim = "At every σ, at most .001 is certified of quadratic maps, and nothing of scaled maps."
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return what overlap 60 % of images reach at ρ = 0.03 by σ, and the largest overlap at any radius."""
+        """Return the overlap that 60 % of images reach at ρ = 0.03 for each σ, and the largest one at any radius."""
         return {
             bound: {
                 name: {

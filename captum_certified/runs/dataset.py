@@ -70,8 +70,8 @@ def certify_dataset(
     :func:`write_result` writes a JSON file and an npz file for every example. A checkpoint is saved after every block
     of draws. A repeated call keeps results with equal settings, continues from checkpoints, and redoes all other
     results. If only ``k``, the radii or the certifier changed, it certifies the stored map without new draws. With
-    ``overlap`` this holds only for changed radii, because the other settings decide how many draws are made. A warning
-    tells what changed. The results of an interrupted run equal those of an uninterrupted run, bit for bit.
+    ``overlap`` it does so only if just the radii changed, because the other settings decide how many draws are made. A
+    warning tells what changed. The results of an interrupted run equal those of an uninterrupted run, bit for bit.
 
     If ``torch.distributed`` is initialised and all processes make the same call, the processes split the examples. If
     there are fewer examples than processes, they split the blocks of draws of each example. All processes return the
@@ -84,7 +84,7 @@ def certify_dataset(
             is the class with the largest output at each noisy input.
         k: Size K of the top set: an int is a number of features, a float a fraction of all features.
         radius: L2 size ρ ≥ 0 of the perturbation, in the units of the inputs.
-        nt_samples: Number of draws of each example; with ``overlap`` the largest such number.
+        nt_samples: Number of draws of each example; with ``overlap`` an upper limit.
         stdevs: Standard deviation of the noise, in the units of the inputs.
         out: Folder of the results, made if needed; ``None`` writes nothing. At the end ``summary.csv`` and
             ``summary.png`` are written there.

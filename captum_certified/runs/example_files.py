@@ -63,8 +63,8 @@ class ExampleFiles:
         """Read the map of the draws made so far, and their settings.
 
         Args:
-            blocks: The ranges of draws into which the run is divided, in order. The draws of the map must fill
-                the blocks from the first one up to some block.
+            blocks: The ranges of draws into which the run is divided, in order. The map must have all draws from the
+                first block to the end of one of the blocks.
 
         Raises:
             FileFormatError: The file is corrupt, or the draws of the map are not whole blocks.

@@ -31,12 +31,13 @@ _CHOSEN = 3
 LOOKED_BEFORE = "looked_before"
 # Settings that change the draws but not what is explained and how.
 _OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
-# Settings that decide for which draws a certificate is wrong. If intervals may miss scores, K and reference do so too.
+# Settings that decide for which draws a certificate is wrong. If intervals may miss their scores, K and the reference
+# are such settings too.
 _OF_THE_EVENT = ("bound", "confidence", "violations")
 
 
 class KeptResults:
-    """Decides which stored results of a folder are compared with the explainer before they are kept.
+    """Decides which stored results of a folder are compared with new maps before they are kept.
 
     Settings do not include the code of a network or of a closure, so results with equal settings may come from another
     model. Up to five results are compared with maps that the explainer computes now: the first result that could be

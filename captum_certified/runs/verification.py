@@ -47,7 +47,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     For a JSON file every entry of ``certificate.to_dict()`` is compared, as well as the digest of the npz file, the
     digest of the input at which the map was sampled, and the curve and the regions of a run over a data set. Label,
     prediction and other notes are not verified, nor are the pictures, tables and pages in the same folder. The files
-    cannot prove that the map belongs to its seed. Sample again with the seed to check it. Nothing can prove that the
+    cannot prove that the map belongs to its seed. To check this, sample again with the seed. Nothing can prove that the
     seed and the settings were chosen before anybody saw results.
 
     Args:

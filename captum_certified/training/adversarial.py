@@ -49,7 +49,7 @@ class AscentLoss(TrainingLoss):
             seed: Seed of the start.
 
         Returns:
-            Shape (N, …), without graph, in the ball and in the box.
+            Shape (N, …), without graph, in the ball and within the bounds.
 
         Raises:
             InvalidInputError: The inputs are not within the bounds.

@@ -35,7 +35,7 @@ def loss_integrated_gradients(
         targets: Classes of shape (N,), whose cross-entropy is ℓ.
         n_steps: m, the number of trapezoids.
         layer: Module of the model that is called once in a forward pass. The change is attributed to the output of this
-            module. ``None``: to the input.
+            module. ``None`` attributes the change to the input.
 
     Returns:
         Attributions with the shape of the inputs or of the layer's output.

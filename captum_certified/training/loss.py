@@ -86,7 +86,7 @@ def cross_entropies(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor
 
 
 def with_noise(inputs: Tensor, stdev: float, seed: int) -> Tensor:
-    """Add Gaussian noise of standard deviation ``stdev`` to inputs of shape (N, …), every example its own."""
+    """Add Gaussian noise of standard deviation ``stdev`` to inputs of shape (N, …). Each example has its own noise."""
     noise = make_noise(
         tuple(inputs.shape[1:]),
         seed=seed,

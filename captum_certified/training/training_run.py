@@ -217,7 +217,7 @@ def loss_settings(loss: Loss) -> str:
 
 
 def layer_name(loss: Loss, model: nn.Module) -> str | None:
-    """Return the name, within the model, of ``loss.layer``; ``None`` without a layer or if it is not in the model."""
+    """Return the name of ``loss.layer`` in the model, or ``None`` if the model has no such layer."""
     layer = getattr(loss, "layer", None)
     return next((name for name, module in model.named_modules() if module is layer), None)
 

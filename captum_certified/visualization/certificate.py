@@ -108,7 +108,7 @@ def _title(certificate: TopKCertificate | SelectionCertificate, reading: ImageRe
     features = reading.features
     if isinstance(certificate, TopKCertificate):
         features = f"top {certificate.k} of {features}"
-    # If the overlap allows violations, it and the named features, which allow none, are separate statements.
+    # An overlap that allows violations is a separate statement from the named features, which allow none.
     apart = isinstance(certificate, TopKCertificate) and certificate.violations > 0
     what = "image, separately for overlap and names" if apart else "image"
     confidence = written_confidence(certificate.confidence, percent=True)

@@ -41,8 +41,8 @@ def curve_figure(
 
     For several examples a curve is the mean of their overlaps. Between two radii a curve shows the overlap at the
     larger radius, which also holds at smaller radii. An overlap between a curve and the points of attacks is neither
-    proved nor refuted. Each curve by itself holds with the given confidence for each example. The upper envelope of
-    several curves does not.
+    proved nor refuted. For each example, each curve by itself holds with the given confidence. The upper envelope of
+    several curves does not hold with this confidence.
 
     Args:
         smoothed_map: A map, for instance ``certificate.map``.

@@ -18,7 +18,7 @@ from captum_certified.visualization.panels import HEAT, Panels, canvas
 
 __all__ = ["radius_figure"]
 
-# Inches: the foot of the figure, and the height, position and largest width of the colour scale in the foot.
+# In inches: the height of the figure's foot, and the height, position and largest width of the colour scale in it.
 _FOOT = 0.78
 _BAR = 0.12
 _BASE = 0.46
@@ -83,7 +83,7 @@ def radius_figure(
 
 
 def _radii(certificate: TopKCertificate | SelectionCertificate) -> dict[str, Tensor]:
-    """Return the radii of the features, shape (N, n), by the title that says what holds up to these radii."""
+    """Return the radii of the features, shape (N, n). The keys are titles that say what holds up to these radii."""
     check_kind(certificate)
     if isinstance(certificate, TopKCertificate):
         radii = radii_in_top_k(certificate)
@@ -91,7 +91,7 @@ def _radii(certificate: TopKCertificate | SelectionCertificate) -> dict[str, Ten
             return {f"stays in the top {certificate.k}\nup to radius": radii}
         whose = "plain map's top" if certificate.reference == "plain" else "reference"
         return {f"{whose}: stays in\nthe top {certificate.k} up to radius": radii.where(certificate.members, 0.0)}
-    # Neither a feature's radius nor whether the feature is selected depends on the certificate's radius.
+    # A feature's radius, and whether the feature is selected, do not depend on the certificate's radius.
     selected = certificate.map.features > 0.5
     radii = certificate.feature_radius
     return {
@@ -110,6 +110,6 @@ def _draw_scale(figure: Figure, colours: ScalarMappable, *, pointed: bool) -> No
     width = min(0.84, _WIDEST / full_width)
     bar = figure.add_axes(((1 - width) / 2, _BASE / full_height, width, _BAR / full_height))
     figure.colorbar(colours, cax=bar, orientation="horizontal", extend="max" if pointed else "neither")
-    bar.set_xlabel("certified L2 radius, in the units of the input · white: none", fontsize=9)
+    bar.set_xlabel("certified L2 radius, in the units of the input · white: not certified", fontsize=9)
     bar.tick_params(labelsize=9)
     bar.locator_params(nbins=5)

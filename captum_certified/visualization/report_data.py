@@ -54,7 +54,7 @@ class TopSet:
         return self._curve(smoothed_map, grid, self.reference)
 
     def plain_overlap(self, smoothed_map: SmoothedMap, grid: Sequence[float]) -> list[int]:
-        """Return the certified overlap of the plain map's top K at every radius, by the same bound and level."""
+        """Return the certified overlap of the plain map's top K at every radius, by the same certifier."""
         return self._curve(smoothed_map, grid, "plain")
 
     def _curve(self, smoothed_map: SmoothedMap, grid: Sequence[float], reference: Reference) -> list[int]:
@@ -102,7 +102,7 @@ def _top_set(certificate: TopKCertificate, smoothed_map: SmoothedMap, k: int) ->
 
 
 def radius_grid(sets: Sequence[TopSet], *, radius: float, sigma: float) -> list[float]:
-    """Return radii in round steps, from 0 to where nothing is certified any more, and the certificate's radius.
+    """Return radii in round steps from 0 to where nothing is certified any more. Include the certificate's radius.
 
     Args:
         sets: The top sets.

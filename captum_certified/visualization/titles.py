@@ -49,7 +49,7 @@ def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
 def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> str:
     """Return the title above the plain map of an example, at most two lines.
 
-    Only the title of example 0 is sure to name the method.
+    Only the title of example 0 names the method.
 
     Args:
         certificate: The certificate of the plain map's top set, or ``None`` if nothing can be certified about it.
@@ -77,7 +77,7 @@ def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> s
 def brief_cautions(certificate: TopKCertificate) -> list[str]:
     """Return one line for each caution.
 
-    If the certificate has several examples, the line lists the examples that it is about, numbered from 1.
+    If the certificate has several examples, the line lists the numbers, from 1, of those that it is about.
     """
     rows_of: dict[str, list[int]] = {}
     rows = len(certificate.map)

@@ -1,4 +1,4 @@
-"""The smoothed attributions are Captum attributions: Captum's tools accept them, and they leave models and inputs unchanged."""
+"""The smoothed attributions are Captum attributions: Captum's tools accept them, and they leave the model unchanged."""
 
 import random
 
