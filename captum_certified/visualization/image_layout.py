@@ -127,7 +127,7 @@ def is_in_unit_interval(image: Pixels) -> bool:
 
 
 def values_of_input(smoothed_map: SmoothedMap, picture: Pixels) -> int:
-    """Return the number of values of the input. If it is not recorded, use the larger one of map and picture."""
+    """Return the number of values of the input. If it is not recorded, use the larger number of map and picture."""
     seen = max(math.prod(smoothed_map.layout.shapes[0]), math.prod(picture.shape))
     recorded = smoothed_map.setup.get("input_values")
     return recorded if isinstance(recorded, int) else seen
