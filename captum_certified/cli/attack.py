@@ -20,6 +20,7 @@ from captum_certified.cli.options import (
     ADVICE,
     Commands,
     Group,
+    HelpFormatter,
     add_denoiser,
     add_exif,
     add_explanation,
@@ -60,7 +61,7 @@ def add_to(commands: Commands) -> None:
         epilog="What an attack leaves of the smoothed map is measured from as many fresh draws as the certificate has, "
         "so this number has a sampling error. The certificate is about the exact smoothed map and holds with "
         f"--confidence for each image; the class of --target is held fixed. {ADVICE}",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
     model = parser.add_argument_group("model")

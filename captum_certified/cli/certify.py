@@ -18,6 +18,7 @@ from captum_certified.cli.options import (
     ADVICE,
     Commands,
     Group,
+    HelpFormatter,
     add_denoiser,
     add_exif,
     add_explanation,
@@ -58,7 +59,7 @@ def add_to(commands: Commands) -> None:
         epilog="A certificate is about the map of the class that --target names. This class is held fixed at every "
         "perturbed image, also where the prediction changes. With --target argmax the certificate is about the class "
         f"predicted at each noisy copy, whichever that is. {ADVICE}",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "images",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.cli.arguments import count_or_fraction, positive_integer, seed
-from captum_certified.cli.options import Commands
+from captum_certified.cli.options import Commands, HelpFormatter
 from captum_certified.cli.output import check_folder
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add_to(commands: Commands) -> None:
         description="Train a small classifier on scikit-learn's digits, explain the predicted class of a few test "
         "digits by sparsified SmoothGrad, certify with 95 % confidence for each how much of the smoothed map survives "
         "every perturbation of L2 size --radius, and attack it. Pixels are in [0, 1].",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=Path("captum-certified-demo"), metavar="DIR", help="folder made")
     parser.add_argument("--images", type=positive_integer, default=6, help="number of test digits", metavar="N")

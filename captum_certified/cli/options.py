@@ -21,6 +21,7 @@ __all__ = [
     "METHODS",
     "Commands",
     "Group",
+    "HelpFormatter",
     "add_denoiser",
     "add_exif",
     "add_explanation",
@@ -43,6 +44,15 @@ ADVICE = (
 )
 METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Print the defaults of options, except of those that are off or unset by default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def add_model(group: Group, *, required: bool = True) -> None:

@@ -17,6 +17,7 @@ from captum_certified.cli.options import (
     METHODS,
     Commands,
     Group,
+    HelpFormatter,
     add_denoiser,
     add_exif,
     add_model,
@@ -52,7 +53,7 @@ def add_to(commands: Commands) -> None:
         "with the best setting of each method. A pilot proves nothing.",
         epilog="Give other images than those to certify: settings chosen by looking at draws void the certificates of "
         "these draws. Methods have different plain maps, so methods are shown side by side and not ranked.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
     model = parser.add_argument_group("model")

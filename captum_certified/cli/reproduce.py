@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captum_certified.cli.arguments import part
-from captum_certified.cli.options import Commands, add_model
+from captum_certified.cli.options import Commands, HelpFormatter, add_model
 from captum_certified.cli.output import check_folder
 from captum_certified.exceptions import InvalidInputError
 
@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
         help="repeat an experiment of the paper",
         description="Repeat an experiment of the paper, and write its table, figure and numbers. Run the same command "
         "again to continue an interrupted experiment. --shard splits the work among processes.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help="name of the experiment, or list to print all names")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of images and networks")

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from captum_certified.checks import checked_number
 from captum_certified.cli.arguments import positive_integer, seed
-from captum_certified.cli.options import Commands, add_exif, add_model
+from captum_certified.cli.options import Commands, HelpFormatter, add_exif, add_model
 from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.randomness import IsolatedRandomness
@@ -51,7 +51,7 @@ def add_to(commands: Commands) -> None:
         description="Train a classifier of images with one of the losses of captum_certified.training, write its "
         "weights, and print its accuracy on test images. With --resume an interrupted training continues, and ends at "
         "the same weights. Pixels are in [0, 1].",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     model = parser.add_argument_group("model (training starts from --weights)")
     add_model(model)

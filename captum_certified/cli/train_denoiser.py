@@ -11,7 +11,7 @@ from torch import nn
 from captum_certified.checks import checked_number
 from captum_certified.cli.arguments import positive_integer, positive_number, seed
 from captum_certified.cli.image_files import expanded
-from captum_certified.cli.options import Commands, add_exif, add_model
+from captum_certified.cli.options import Commands, HelpFormatter, add_exif, add_model
 from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.randomness import derived_seed
@@ -35,7 +35,7 @@ def add_to(commands: Commands) -> None:
         "noisy copies of held-out images keep their class with and without the denoiser. The other commands put the "
         "denoiser in front of their model by --denoiser FILE. With --model, the denoiser also learns to keep the "
         "model's output. With --resume an interrupted training continues, and ends at the same weights.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     data = parser.add_argument_group("images")
     data.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
