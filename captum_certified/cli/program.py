@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Sequence
 
 from captum_certified import __version__
-from captum_certified.cli import attack, certify, demo, pilot, reproduce, train, train_denoiser, verify
+from captum_certified.cli import attack, card, certify, demo, pilot, reproduce, train, train_denoiser, verify
 from captum_certified.cli.process import keep_freed_memory
 from captum_certified.exceptions import CaptumCertifiedError
 
-__all__ = ["main"]
+__all__ = ["build_parser", "main"]
 
-_COMMANDS = (demo, pilot, certify, attack, train, train_denoiser, verify, reproduce)
+_COMMANDS = (demo, pilot, certify, attack, train, train_denoiser, verify, card, reproduce)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # the process runs only this program
         keep_freed_memory()
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = build_parser().parse_args(argv)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code: int = arguments.run(arguments)
@@ -57,7 +57,8 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"captum-certified: {message}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the program with all commands."""
     parser = argparse.ArgumentParser(
         prog="captum-certified",
         description="Prove, at a confidence level that you choose, how much of the smoothed saliency map of one fixed "

@@ -3,6 +3,7 @@
 from captum_certified.images.framing import Framing
 from captum_certified.images.labelled_images import labelled_images
 from captum_certified.runs.dataset import certify_dataset
+from captum_certified.runs.model_card import model_card
 from captum_certified.runs.results import input_digest, write_result
 from captum_certified.runs.summary import DatasetSummary, ExampleResult
 from captum_certified.runs.verification import Verification, verify
@@ -15,6 +16,7 @@ __all__ = [
     "certify_dataset",
     "input_digest",
     "labelled_images",
+    "model_card",
     "verify",
     "write_result",
 ]
