@@ -2,9 +2,15 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import captum_certified
+
+# Sphinx reads only what lies in its own folder.
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from generated_pages import write_pages  # noqa: E402  found by the line above
 
 project = "captum_certified"
 author = "The captum_certified authors"
@@ -14,15 +20,18 @@ version = release = captum_certified.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build", "generated", "jupyter_execute", "conf.py", "benchmarks/table.md"]
+exclude_patterns = ["_build", "jupyter_execute", "conf.py", "generated_pages.py", "benchmarks/table.md"]
 nitpicky = True
 
 html_theme = "furo"
 html_title = f"captum_certified {release}"
+html_static_path = ["_static"]
+html_css_files = ["doors.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -39,6 +48,7 @@ nb_merge_streams = True
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
 
+autosummary_generate = False  # it only makes tables here
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -50,7 +60,7 @@ napoleon_custom_sections = [("Source", "returns_style")]
 
 # Elsewhere these lead to the other projects' pages; without a network they are plain text.
 nitpick_ignore_regex = [
-    ("py:.*", r"(torch|numpy|np|captum|matplotlib|scipy|pathlib|collections|typing|argparse|os)(\..*)?"),
+    ("py:.*", r"(torch|numpy|np|captum|matplotlib|scipy|pathlib|collections|typing|argparse|os|skimage)(\..*)?"),
     ("py:.*", r"(Tensor|NDArray|ArrayLike|Path|Figure|Axes|Attribution|Module|Any|Callable|Iterator|Mapping|Sequence)"),
     (
         "py:.*",
@@ -68,8 +78,7 @@ if os.environ.get("READTHEDOCS"):
     }
 
 
-# Sphinx reads only what lies in its own folder.
-HERE = Path(__file__).parent
+write_pages(HERE)
 for tutorial in sorted((HERE.parent / "tutorials").glob("*.py")):
     copied = HERE / "tutorials" / tutorial.name
     if not copied.is_file() or copied.read_bytes() != tutorial.read_bytes():
@@ -82,13 +91,13 @@ for copied in (HERE / "tutorials").glob("*.py"):
 PUBLIC = "|".join(map(re.escape, captum_certified.__all__))
 
 
-def skip_documented_above(app, _what, name, obj, _skip, _options):
-    """On the pages of the subpackages, leave out what the page of the package itself documents."""
-    above = name in captum_certified.__all__ and obj is getattr(captum_certified, name)
-    return True if above and app.env.docname != "api/index" else None
+def skip_documented_elsewhere(_app, _what, name, obj, _skip, _options):
+    """On the pages of the subpackages, leave out what has a page of its own."""
+    elsewhere = name in captum_certified.__all__ and obj is getattr(captum_certified, name)
+    return True if elsewhere else None
 
 
-def read_as_text(_app, what, _name, _obj, _options, lines):
+def read_as_text(_app, what, name, _obj, _options, lines):
     """Docstrings are written to be read in a terminal: |g| is a magnitude there, and ``*shape`` unpacks."""
     for number, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
@@ -96,6 +105,8 @@ def read_as_text(_app, what, _name, _obj, _options, lines):
                 part if part.startswith("``") else re.sub(r"\||\*(?=\w+[,)])", r"\\\g<0>", part)
                 for part in re.split(r"(``.*?``)", line)
             )
+            if what in {"method", "property", "attribute"}:  # tables show the line outside of its class
+                line = re.sub(r":(meth|attr):`(\w+)`", rf":\1:`~{name.rpartition('.')[0]}.\2`", line)
             lines[number] = re.sub(rf":(\w+):`({PUBLIC})\b", r":\1:`~captum_certified.\2", line)
     if what in {"attribute", "property"}:
         lines[0] = lines[0].replace(": ", " – ")  # Napoleon would take the words before a colon for a type
@@ -103,6 +114,6 @@ def read_as_text(_app, what, _name, _obj, _options, lines):
 
 def setup(app):
     """Connect the hooks, the second before Napoleon's."""
-    app.connect("autodoc-skip-member", skip_documented_above)
+    app.connect("autodoc-skip-member", skip_documented_elsewhere)
     app.connect("autodoc-process-docstring", read_as_text, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,16 +1,21 @@
-"""Every public name is on an API page."""
+"""Every public name is on an API page, every page in a table of contents, and every link leads somewhere."""
 
 import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 import captum_certified
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
+generated_pages = importlib.import_module("generated_pages")
+sys.path.remove(str(DOCS))
 SUBMODULES = [
     importlib.import_module(f"captum_certified.{module.name}")
     for module in pkgutil.iter_modules(captum_certified.__path__)
@@ -20,10 +25,10 @@ PUBLIC_MODULES = ["captum_certified", *(module.__name__ for module in SUBMODULES
 
 
 def page_of(module):
-    return DOCS / "api" / ("index.md" if module == "captum_certified" else f"{module.split('.')[1]}.md")
+    return DOCS / "api" / f"{module.split('.')[1]}.md"
 
 
-@pytest.mark.parametrize("module", PUBLIC_MODULES)
+@pytest.mark.parametrize("module", PUBLIC_MODULES[1:])
 def test_every_public_name_is_documented(module):
     """Autodoc lists the names of ``__all__`` that have a docstring. The page itself must list the other names."""
     page, loaded = page_of(module).read_text(), importlib.import_module(module)
@@ -42,11 +47,59 @@ def test_all_is_sorted_and_complete(module):
     assert all(hasattr(loaded, name) for name in loaded.__all__)
 
 
+def test_every_name_of_the_package_is_in_a_table_by_task_and_has_a_page():
+    listed = re.findall(r"^   ~captum_certified\.(\w+)$", page_of("captum_certified.index").read_text(), re.MULTILINE)
+    names = [name for name in captum_certified.__all__ if name != "__version__"]
+    assert sorted(listed) == names
+    pages = generated_pages.name_pages()
+    assert len({page.lower() for page in pages}) == len(names)
+    assert "class:: Certifier\n   :members:" in pages["Certifier.rst"]
+    assert "   ~Certifier.top_k_curve\n" in pages["Certifier.rst"]
+    assert "methods and attributes of :class:`Certificate`" in pages["TopKCertificate.rst"]
+    assert "autofunction:: captum_certified.pilot\n" in pages["pilot-function.rst"]
+
+
+# -- the command line ----------------------------------------------------------------------------------------------
+
+
+def test_every_option_of_every_command_is_on_its_page_once():
+    pages = generated_pages.command_pages()
+    assert "   captum-certified certify IMAGE [IMAGE ...] --model NAME [options]\n" in pages["certify.rst"]
+    for name, (about, parser) in generated_pages.commands().items():
+        assert f":doc:`{name} </api/commands/{name}>`" in pages["table.inc"]
+        assert about
+        options = re.findall(r"^\.\. option:: (.*)$", pages[f"{name}.rst"], flags=re.MULTILINE)
+        found = [option for line in options for option in re.findall(r"--[a-z][\w-]*", line)]
+        expected = [option for action in parser._actions for option in action.option_strings if option[:2] == "--"]
+        assert sorted(found) == sorted(set(expected) - {"--help"})
+
+
+def test_defaults_are_stated_where_they_say_something():
+    for _, parser in generated_pages.commands().values():
+        shown = " ".join(parser.format_help().split())
+        assert not re.search(r"\(default: (None|False|\[\])\)", shown)
+    page = generated_pages.command_pages()["certify.rst"]
+    assert ".. option:: --sigma N\n\n   Standard deviation of the noise. Default: 0.1.\n" in page
+    assert ".. option:: --shard I/N\n\n   Certify only part I of N, for job arrays; I is from 1 to N.\n" in page
+    assert ".. option:: --sign\n" in page
+    assert "One of ``both``, ``positive``, ``negative``. Default: both." in page
+
+
+def test_pages_of_what_is_gone_are_deleted(tmp_path):
+    generated_pages.write_folder(tmp_path / "pages", {"one.rst": "1", "two.rst": "2"})
+    generated_pages.write_folder(tmp_path / "pages", {"two.rst": "two"})
+    assert {path.name: path.read_text() for path in (tmp_path / "pages").iterdir()} == {"two.rst": "two"}
+
+
+# -- pages and links -----------------------------------------------------------------------------------------------
+
+
 def listed_in(index):
     """Yield the pages in the tables of contents of an index, relative to the documentation."""
     for block in re.findall(r"^```\{toctree\}\n(.*?)^```$", index.read_text(), flags=re.DOTALL | re.MULTILINE):
         for entry in re.findall(r"^(?!:)(\S+)$", block, flags=re.MULTILINE):
-            yield (index.parent / entry).relative_to(DOCS).as_posix()
+            if not entry.startswith("names/"):  # pages that are written when the documentation is built
+                yield (index.parent / entry).relative_to(DOCS).as_posix()
 
 
 def test_every_page_is_in_a_table_of_contents_once():
@@ -55,3 +108,54 @@ def test_every_page_is_in_a_table_of_contents_once():
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")} - included
     tutorials = {f"tutorials/{path.stem}" for path in (DOCS.parent / "tutorials").glob("*.py")}
     assert listed == sorted({page for page in pages if not page.startswith("_build/")} | tutorials)
+
+
+WRITTEN = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")})
+CODE = re.compile(r"^(`{3,})(?!\{(?:figure|image)\}).*?^\1$|`[^`\n]+`", flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors_of(page):
+    """Return the anchors of a page's titles, as MyST and code hosts name them, and of its labels."""
+    text = page.read_text()
+    titles = re.findall(r"^#+ (.*)$", CODE.sub(lambda found: found[0].strip("`"), text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_pages_and_anchors(page):
+    text = CODE.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"\w+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        found = page if not name else (page.parent / name).resolve()
+        assert found.is_file(), target
+        assert not anchor or anchor in anchors_of(found), target
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_pictures_exist_and_have_a_text_for_those_who_do_not_see_them(page):
+    text = page.read_text()
+    pictures = re.findall(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)", text)
+    for target, options in re.findall(r"^```\{(?:image|figure)\} (\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        alt = re.search(r"^:alt: (.+)$", options, flags=re.MULTILINE)
+        pictures.append((alt[1] if alt else "", target))
+    for alt, target in pictures:
+        assert (page.parent / target).is_file(), target
+        assert len(alt.split()) >= 3, target
+
+
+def test_the_version_to_cite_is_this_one():
+    for name in ("docs/install.md", "CITATION.cff"):
+        assert re.search(r"^\s*version\s*[:=] \{?([\d.]+)\}?,?$", (ROOT / name).read_text(), re.MULTILINE)[1] == (
+            captum_certified.__version__
+        )
+
+
+def test_the_glossary_has_the_words_that_certificates_and_tables_print():
+    text = (DOCS / "glossary.md").read_text()
+    terms = {term for line in re.findall(r"^(\S.*)\n  \S", text, re.MULTILINE) for term in line.split(", ")}
+    printed = """block bound brightness cap caution certified chance confidence draw feature forecast groups hopeless K
+    level look margin overlap pass pilot radius reference seed sigma tau violations ρ σ τ"""
+    assert set(printed.split()) <= terms
+    assert {"class kept", "class radius", "random weights", "own set", "plain set", "held fixed"} <= terms
