@@ -1,6 +1,8 @@
-"""The README's commands and code do what the README says."""
+"""The README\'s commands and code do what the README says, and a package index shows it without broken links."""
 
+import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,39 @@ def test_picture_is_small():
     pictures = re.findall(r"!\[.*?\]\((docs/images/[^)]+\.png)\)", README)
     assert pictures
     assert all((ROOT / picture).stat().st_size < 300_000 for picture in pictures)
+
+
+# -- the description on a package index ----------------------------------------------------------------------------
+
+RELATIVE = re.compile(r"\]\((?!https?://)")
+PROSE = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def description(monkeypatch):
+    pytest.importorskip("hatchling")
+    monkeypatch.syspath_prepend(ROOT)
+    yield importlib.import_module("hatch_build").description
+    del sys.modules["hatch_build"]
+
+
+def test_without_an_address_relative_links_become_text(description):
+    text = description(README, source=None, version="1.2.3")
+    assert not RELATIVE.search(PROSE.sub("", text))
+    assert "![" not in text
+    assert " · " not in text
+    assert "https://captum.ai" in text
+    assert PROSE.findall(text) == PROSE.findall(README)
+
+
+def test_links_alone_in_brackets_go_with_their_brackets(description):
+    text = "Wrap ([how](a.md), [why](b.md#c)) the [table](t.md) ([paper](https://example.org)).\n\n![A b](c.png)\n"
+    assert description(text, source=None, version="1") == "Wrap the table ([paper](https://example.org))."
+
+
+def test_with_an_address_links_lead_to_the_files_of_the_version(description):
+    text = "![A b](c.png) [d](e/f.md#g) [h](https://example.org) [i](#j)\n\n```\n[k](l.md)\n```"
+    assert description(text, source="https://example.org/p/", version="1.2") == (
+        "![A b](https://example.org/p/raw/v1.2/c.png) [d](https://example.org/p/blob/v1.2/e/f.md#g) "
+        "[h](https://example.org) [i](#j)\n\n```\n[k](l.md)\n```"
+    )
