@@ -106,15 +106,15 @@ def randomised_of(
     """
     if reachable.compiled or not can_reinitialise(reachable.modules):
         return None
-    maps = []
+    # Allocated once: for large pictures a list of the maps and their stack would take twice the memory.
+    table = torch.empty((request.rows, _COPIES, layout.n_features), device="cpu")
     for copy in range(_COPIES):
         with reinitialised(reachable.modules, seed=derived_seed(_WEIGHTS_SEED, copy)):
             try:
                 outputs = wrapped.under_fixed_seed(tuple(x.detach().clone() for x in request.inputs))
             except Exception:  # noqa: BLE001  the certificate does not need these maps
                 return None
-        maps.append(layout.flatten(outputs.maps, request.rows).float().cpu().clone())
-    table = torch.stack(maps, dim=1)
+        table[:, copy] = layout.flatten(outputs.maps, request.rows).cpu()
     return table if bool(torch.isfinite(table).all()) else None
 
 

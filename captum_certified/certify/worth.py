@@ -38,10 +38,9 @@ def shared_with_each(tables: Tensor | None, members: Tensor, k: int) -> Tensor |
     """Return the mean of :func:`shared_fraction` over several maps, shape (N,). ``tables`` has shape (N, maps, n)."""
     if tables is None:
         return None
-    rows, copies, n = tables.shape
-    each = shared_fraction(tables.reshape(rows * copies, n), members.repeat_interleave(copies, dim=0), k)
-    assert each is not None  # noqa: S101  for the type checker: ``tables`` is known
-    return each.reshape(rows, copies).mean(dim=1)
+    # One map at a time: the selection of the largest entries copies what it is given.
+    each = [shared_fraction(table, members, k) for table in tables.unbind(dim=1)]
+    return torch.stack([share for share in each if share is not None], dim=1).mean(dim=1)
 
 
 def certified_class_radius(smoothed_map: SmoothedMap, alpha: float) -> Tensor | None:

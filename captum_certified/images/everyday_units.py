@@ -86,8 +86,9 @@ def _jpeg_change(picture: Tensor) -> Tensor:
     levels = (picture * _LEVELS).round().to(torch.uint8).permute(1, 2, 0).squeeze(2).numpy()
     file = io.BytesIO()
     Image.fromarray(levels).save(file, format="JPEG", quality=_QUALITY)
-    decoded = np.asarray(Image.open(file), dtype=np.float64)
-    return torch.as_tensor(np.linalg.norm(decoded - levels.astype(np.float64)) / _LEVELS, dtype=torch.float64)
+    changes = np.asarray(Image.open(file), dtype=np.int16) - levels  # a large picture in float64 would take gigabytes
+    squares = np.square(changes, dtype=np.int32).sum(dtype=np.int64)
+    return torch.as_tensor(math.sqrt(squares) / _LEVELS, dtype=torch.float64)
 
 
 def _shift_change(picture: Tensor) -> Tensor:

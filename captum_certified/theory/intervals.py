@@ -83,9 +83,15 @@ def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *,
     lower, upper = np.empty(counts.shape), np.empty(counts.shape)
     for q in np.unique(draws):
         same = draws == q
+        given = counts[same]
         # The quantiles are slow. Thousands of features share a few hundred counts, so the quantiles of each count are
         # computed only once.
-        ones, inverse = np.unique(counts[same], return_inverse=True)
+        if q < given.size:  # far less memory than a sorted copy with the places of all features
+            ones, place = np.flatnonzero(np.bincount(given)), np.zeros(int(q) + 1, dtype=np.int64)
+            place[ones] = np.arange(len(ones))
+            inverse = place[given]
+        else:
+            ones, inverse = np.unique(given, return_inverse=True)
         lower[same], upper[same] = (ends[inverse] for ends in _exact_ends(ones, int(q), tail))
     return lower, upper
 

@@ -9,6 +9,9 @@ from captum_certified.theory.shift import Floats, empirical_lower_bound, probit
 
 __all__ = ["definition_3_1_ranks", "ranks_from_bounds", "sharp_ranks", "theorem3_rank", "top_k_ratios"]
 
+# Bounds whose ranks are counted at a time, so that the memory for sorting does not grow with the number of features.
+_BOUNDS_AT_ONCE = 2**20
+
 
 def definition_3_1_ranks(mean: Floats, *, half_width: Floats, ratio: float) -> NDArray[np.int64]:
     """Definition 3.1. Return the certified rank k of every feature i: the smallest k with L̂(ĥ_i) ≥ ĥ_[k], or n + 1.
@@ -134,9 +137,12 @@ def theorem3_rank(weights: ArrayLike, rank: int, *, half_width: ArrayLike, ratio
 def _count_at_least(values: Floats, bounds: Floats, *, strictly: bool) -> NDArray[np.int64]:
     """Count for every entry of ``bounds`` the ``values`` of the same row that are ≥ this entry (> if ``strictly``)."""
     side: Literal["left", "right"] = "right" if strictly else "left"
-    counts = []
-    for row, bound in zip(values, bounds, strict=True):
-        # Many bounds are equal, and searching for bounds in sorted order is several times faster.
-        distinct, inverse = np.unique(bound, return_inverse=True)
-        counts.append((len(row) - np.searchsorted(np.sort(row), distinct, side=side))[inverse])
-    return np.stack(counts).astype(np.int64)
+    counts = np.empty(bounds.shape, dtype=np.int64)
+    for row, bound, count in zip(values, bounds, counts, strict=True):
+        ascending = np.sort(row)
+        for start in range(0, len(bound), _BOUNDS_AT_ONCE):
+            part = slice(start, start + _BOUNDS_AT_ONCE)
+            # Many bounds are equal, and searching for bounds in sorted order is several times faster.
+            distinct, inverse = np.unique(bound[part], return_inverse=True)
+            count[part] = (len(row) - np.searchsorted(ascending, distinct, side=side))[inverse]
+    return counts
