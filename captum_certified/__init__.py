@@ -33,6 +33,7 @@ from captum_certified.exceptions import (
     CertificationError,
     FileFormatError,
     InvalidInputError,
+    NotEnoughMemoryError,
 )
 from captum_certified.images.everyday_units import EverydayUnits, radius_in_units
 from captum_certified.images.superpixels import superpixels
@@ -62,6 +63,7 @@ __all__ = [
     "InterpretationAttack",
     "InvalidInputError",
     "NormalizedSmoothGrad",
+    "NotEnoughMemoryError",
     "Pilot",
     "PilotRow",
     "RankCertificate",

@@ -5,10 +5,11 @@
     CaptumCertifiedError
     ├── InvalidInputError(ValueError)      an argument is not what was expected
     ├── CertificationError(RuntimeError)   the request is well formed, but no sound answer exists
-    └── FileFormatError(ValueError)        a stored file is corrupt, truncated, or written by a newer version
+    ├── FileFormatError(ValueError)        a stored file is corrupt, truncated, or written by a newer version
+    └── NotEnoughMemoryError(MemoryError)  the memory of the machine or of an accelerator ran out
 """
 
-__all__ = ["CaptumCertifiedError", "CertificationError", "FileFormatError", "InvalidInputError"]
+__all__ = ["CaptumCertifiedError", "CertificationError", "FileFormatError", "InvalidInputError", "NotEnoughMemoryError"]
 
 
 class CaptumCertifiedError(Exception):
@@ -25,3 +26,7 @@ class CertificationError(CaptumCertifiedError, RuntimeError):
 
 class FileFormatError(CaptumCertifiedError, ValueError):
     """A stored file is corrupt, truncated, or written by a newer version."""
+
+
+class NotEnoughMemoryError(CaptumCertifiedError, MemoryError):
+    """The memory of the machine or of an accelerator ran out. The message names what to change."""

@@ -1,4 +1,4 @@
-"""The README\'s commands and code do what the README says, and a package index shows it without broken links."""
+"""The README's commands and code do what the README says, and a package index shows it without broken links."""
 
 import importlib
 import re

@@ -1,16 +1,20 @@
 """Facts about Captum methods: which methods they wrap, which set hooks on modules, and which cannot be certified."""
 
+import inspect
 from collections.abc import Iterator
 
 from captum.attr import (
     LRP,
+    Attribution,
     DataLoaderAttribution,
     Deconvolution,
     DeepLift,
     FeaturePermutation,
+    GradientShap,
     GuidedBackprop,
     LayerDeepLift,
     LayerFeaturePermutation,
+    LayerGradientShap,
     LayerLRP,
     LimeBase,
     LLMAttribution,
@@ -18,18 +22,21 @@ from captum.attr import (
     NeuronDeconvolution,
     NeuronDeepLift,
     NeuronDeepLiftShap,
+    NeuronGradientShap,
     NeuronGuidedBackprop,
 )
 
+from captum_certified._captum import MethodArguments
 from captum_certified.exceptions import CertificationError
 
-__all__ = ["check_method", "hook_setting_method", "wrapped_chain"]
+__all__ = ["check_method", "copies_in_a_call", "hook_setting_method", "wrapped_chain"]
 
 # Methods that set hooks on modules to change their gradient or relevance.
 _SET_HOOKS = (
     *(GuidedBackprop, Deconvolution, DeepLift, LRP, LayerDeepLift, LayerLRP),
     *(NeuronGuidedBackprop, NeuronDeconvolution, NeuronDeepLift, NeuronDeepLiftShap),
 )
+_GRADIENT_SHAP = (GradientShap, LayerGradientShap, NeuronGradientShap)
 _REFUSED: dict[type, str] = {
     FeaturePermutation: "permutes features between the rows of a batch",
     LayerFeaturePermutation: "permutes features between the rows of a batch",
@@ -51,6 +58,18 @@ def wrapped_chain(method: object) -> Iterator[object]:
 def hook_setting_method(method: object) -> object | None:
     """Return the first method of the :func:`wrapped_chain` that sets hooks on modules, or ``None``."""
     return next((inner for inner in wrapped_chain(method) if isinstance(inner, _SET_HOOKS)), None)
+
+
+def copies_in_a_call(method: object, arguments: MethodArguments) -> int:
+    """Return how many copies of each row a method computes together: the steps of a path, or the samples of SHAP."""
+    copies = 1
+    if arguments.get("internal_batch_size") is None:
+        for inner in wrapped_chain(method):
+            parameters = inspect.signature(inner.attribute).parameters if isinstance(inner, Attribution) else {}
+            for name in ("n_steps", "n_samples") if isinstance(inner, _GRADIENT_SHAP) else ("n_steps",):
+                given = arguments.get(name, parameters[name].default) if name in parameters else 1
+                copies *= given if isinstance(given, int) and given > 0 else 1
+    return copies
 
 
 def check_method(method: object) -> None:

@@ -1,15 +1,17 @@
-"""Computation of a pass in halves if the whole pass does not fit into memory."""
+"""Computation of a pass in halves if it does not fit into memory, and the error if half a pass is not enough."""
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from captum_certified.exceptions import NotEnoughMemoryError
 from captum_certified.sampling import Attributions
 
-__all__ = ["PassesWithinMemory", "is_out_of_memory", "joined", "rows_of_draws"]
+__all__ = ["PassesWithinMemory", "explained_memory_errors", "is_out_of_memory", "joined", "rows_of_draws"]
 
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 
@@ -62,6 +64,26 @@ class PassesWithinMemory:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether the memory of the machine or of an accelerator ran out."""
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(text in str(error) for text in _TEXTS)
+
+
+@contextmanager
+def explained_memory_errors(inputs: tuple[Tensor, ...]) -> Iterator[None]:
+    """Replace out-of-memory errors by a NotEnoughMemoryError that names the sizes of the inputs and what to change."""
+    reason = None
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, NotEnoughMemoryError) or not is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if reason is not None:  # outside the handler, because the error keeps the tensors of the model in memory
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        raise NotEnoughMemoryError(
+            f"Expected enough memory for inputs of shape {shapes} on {inputs[0].device}, got: "
+            f"{reason.rstrip('.')}. Make the inputs smaller (`--size` on the command line), pass fewer examples at a "
+            "time, compute fewer draws together (`nt_samples_batch_size`, `--batch-size`; 1 is the least), or form "
+            "larger groups (`groups`, `--groups`)."
+        )
 
 
 def rows_of_draws(noisy: tuple[Tensor, ...], draws: range, part: range) -> tuple[Tensor, ...]:

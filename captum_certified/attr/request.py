@@ -10,13 +10,14 @@ from captum.attr import Attribution
 from torch import Tensor
 
 from captum_certified._captum import MethodArguments, as_tuple
+from captum_certified.attr.captum_methods import copies_in_a_call
 from captum_certified.attr.row_arguments import arguments_of_rows, check_targets, masks_of_rows, plain_target
 from captum_certified.checks import checked_integer, checked_stdev
 from captum_certified.exceptions import CertificationError, InvalidInputError
 from captum_certified.maps import Groups, Regions
 from captum_certified.maps.feature_layout import check_group_name
 from captum_certified.randomness import fresh_seed
-from captum_certified.sampling import CovarianceRequest, NoiseLaw, PerDrawMap, SamplingPlan, block_draws
+from captum_certified.sampling import CovarianceRequest, NoiseLaw, PassSize, PerDrawMap, SamplingPlan, block_draws
 
 __all__ = ["CallSettings", "Explainer", "SamplingRequest", "Sign", "checked_inputs", "checked_sign"]
 
@@ -75,6 +76,7 @@ class SamplingRequest:
         inputs: Clean inputs, each of shape (N, …).
         is_tuple: Whether the caller gave a tuple.
         plan: The draws, and how they are cut into blocks and passes.
+        default_pass: Why a pass of the plan has its size; ``None`` if the caller chose the size.
         arguments: Keyword arguments of the wrapped method.
         groups: Groups of entries. Each group is one feature.
         region: Regions of features. For every draw, the fraction of the map's sum in each region is recorded.
@@ -89,6 +91,7 @@ class SamplingRequest:
     inputs: tuple[Tensor, ...]
     is_tuple: bool
     plan: SamplingPlan
+    default_pass: PassSize | None
     arguments: MethodArguments
     groups: Groups
     region: Regions
@@ -120,8 +123,12 @@ class SamplingRequest:
         rows = len(tensors[0])
         samples = checked_integer("nt_samples", settings.nt_samples, at_least=1)
         first = checked_integer("first_draw", settings.first_draw, below=2**31 - samples)
-        size = settings.nt_samples_batch_size
-        size = SamplingPlan.default_pass_size(rows) if size is None else size
+        arguments = _merged_arguments(settings.kwargs, settings.attribution_kwargs)
+        default_pass, size = None, settings.nt_samples_batch_size
+        if size is None:
+            copies = [copies_in_a_call(explainer.attribution_method, arguments) for explainer in explainers[:1]]
+            default_pass = PassSize.fitting(tensors, copies=max(copies, default=1))
+            size = default_pass.draws
         block = _checked_block(settings.covariance, explainers)
         plan = SamplingPlan(
             seed=fresh_seed() if settings.seed is None else checked_integer("seed", settings.seed, below=2**64),
@@ -133,7 +140,6 @@ class SamplingRequest:
             stdevs=_checked_stdevs(settings.stdevs, tensors),
             law=explainers[0].noise_law if explainers else "gaussian",
         )
-        arguments = _merged_arguments(settings.kwargs, settings.attribution_kwargs)
         check_targets(arguments.get("target"), rows)
         if "target" in arguments:
             arguments["target"] = plain_target(arguments["target"])
@@ -144,6 +150,7 @@ class SamplingRequest:
             inputs=tensors,
             is_tuple=isinstance(inputs, tuple),
             plan=plan,
+            default_pass=default_pass,
             arguments=arguments,
             groups=settings.groups,
             region=settings.region,
@@ -172,6 +179,13 @@ class SamplingRequest:
     def of_draws(self, draws: range) -> "SamplingRequest":
         """Return the same call for a range of its draws."""
         return replace(self, plan=self.plan.of_draws(draws))
+
+    def with_passes_of_at_most(self, draws: int) -> "SamplingRequest":
+        """Return the same call, with a smaller default size of passes. A size that the caller chose stays."""
+        if self.default_pass is None:
+            return self
+        size = self.default_pass.at_most(draws)
+        return replace(self, default_pass=size, plan=replace(self.plan, pass_size=size.draws))
 
     def with_covariance(self, taken: bool) -> "SamplingRequest":
         """Return the same call with ``covariance="auto"`` replaced by ``taken``, the choice for the first draws."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from captum_certified._captum import advance_progress, progress_bar
 from captum_certified.attr.captum_methods import check_method
 from captum_certified.attr.fingerprint import DeclaredSettings, declared_settings, options_of, probe_inputs, setup_of
-from captum_certified.attr.memory import PassesWithinMemory
+from captum_certified.attr.memory import PassesWithinMemory, explained_memory_errors
 from captum_certified.attr.private_generators import check_not_drawn_from
 from captum_certified.attr.probe import CallConditions, Probe
 from captum_certified.attr.reachable import BufferDigests, Reachable, called_modules
@@ -85,7 +85,7 @@ class SamplingRun:
         request = self.request if draws is None else self.request.of_draws(draws)
         # Computed before the progress bar begins, because the bar counts only draws.
         start = self.start if request.for_certificates else None
-        with self._progress(request.plan.n_samples) as on_pass:
+        with explained_memory_errors(request.inputs), self._progress(request.plan.n_samples) as on_pass:
             blocks = smooth(
                 self._attribute_pass,
                 [explainer.per_draw_map for explainer in request.explainers],
@@ -110,7 +110,8 @@ class SamplingRun:
     def check_later(self) -> None:
         """Raise a CertificationError if the method has changed since the first draw or used a private generator."""
         if self.probe is not None:
-            self.probe.check_first_call(self._compute_magnitudes, self._call_conditions)
+            with explained_memory_errors(self.request.inputs):
+                self.probe.check_first_call(self._compute_magnitudes, self._call_conditions)
             check_not_drawn_from(self.reachable.generators, self._generator_states)
 
     def settle_covariance(self, *, taken: bool) -> None:
@@ -153,6 +154,10 @@ class SamplingRun:
     @cached_property
     def start(self) -> RunStart:
         """Facts about the method, computed before the first draw by calls at the clean input and at a probe draw."""
+        with explained_memory_errors(self.request.inputs):
+            return self._computed_start()
+
+    def _computed_start(self) -> RunStart:
         buffers, rows = self.reachable.buffer_digests(), self.request.rows
         # A compiled model is not watched, because a hook would make it compile again.
         with called_modules(watch=not self.reachable.compiled) as called:

@@ -114,8 +114,9 @@ class SmoothedAttribution(Attribution):
         Args:
             inputs: Tensor of shape (N, …), or a tuple of such tensors.
             nt_samples: Number of noisy copies of each example.
-            nt_samples_batch_size: Number of noisy copies of each example that are computed together; by default the
-                largest number with which a forward pass has at most 64 rows.
+            nt_samples_batch_size: Number of noisy copies of each example that are computed together. By default a pass
+                has at most 64 rows, and no more than half of the free memory is estimated to hold: a row takes 160
+                times the memory of its input, times the number of steps of a path. The noise does not depend on it.
             stdevs: Standard deviation of the Gaussian noise, in the units of ``inputs``; a tuple has one number for
                 each input tensor. 0 adds no noise.
             draw_baseline_from_distrib: As in NoiseTunnel.

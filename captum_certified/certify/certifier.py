@@ -123,7 +123,7 @@ class Certifier:
                 of a perturbation δ is ‖δ/σ‖₂ times the first positive σ.
             nt_samples: Number of draws of each example, at least 2; with ``overlap`` the largest number.
             stdevs: Standard deviation of the noise, in the units of ``inputs``.
-            nt_samples_batch_size: Draws in a forward pass; by default the largest number that gives at most 64 rows.
+            nt_samples_batch_size: As for :meth:`SmoothedAttribution.attribute`.
             groups: Groups of entries that form one feature; see :meth:`SmoothedAttribution.attribute`.
             covariance: Whether to take the covariance of the draws, which spectral certificates need. ``"auto"`` takes
                 it if one block of draws of all examples fits into 1 GB, and warns otherwise.

@@ -227,7 +227,7 @@ def pilot(
         target: As in Captum, or ``"argmax"``.
         confidence: Confidence of the certificates to forecast.
         bound: Bound of the certificates to forecast.
-        nt_samples_batch_size: Draws computed together.
+        nt_samples_batch_size: As for :meth:`SmoothedAttribution.attribute`.
         seed: Seed from which every setting derives its own seed. ``None`` draws a fresh seed.
         show_progress: Show a progress bar on stderr.
         on_row: Called with every row as soon as it is known.

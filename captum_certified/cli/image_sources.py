@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_certified._captum import as_tuple
-from captum_certified.attr.memory import is_out_of_memory
+from captum_certified.attr.memory import explained_memory_errors
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.reference import Reference
 from captum_certified.cli.image_groups import groups_of, mask_file
@@ -168,13 +168,12 @@ def prediction_of(model: nn.Module, inputs: Tensor) -> int:
 
     Raises:
         InvalidInputError: The model does not take the image, or does not return a tensor of shape (1, classes).
+        NotEnoughMemoryError: The image does not fit into memory.
     """
     try:
-        with torch.no_grad():
+        with torch.no_grad(), explained_memory_errors((inputs,)):
             outputs = model(inputs)
     except (RuntimeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise
         _, channels, height, width = inputs.shape
         raise InvalidInputError(
             f"Expected a model that takes images of {height} × {width} pixels with {channels} channels; see `--size` "

@@ -149,7 +149,13 @@ def add_explanation(group: Group) -> None:
     )
     group.add_argument("--confidence", type=float, default=0.95, metavar="N", help="confidence level for each image")
     group.add_argument("--bound", default="best", help="name of the bound that proves the certificate")
-    group.add_argument("--batch-size", type=positive_integer, metavar="N", help="draws computed together")
+    group.add_argument(
+        "--batch-size",
+        type=positive_integer,
+        metavar="N",
+        help="draws computed together; by default at most 64, and no more than half of the free memory is estimated to "
+        "hold",
+    )
     group.add_argument("--seed", type=seed, metavar="N", help="seed of the noise; by default a fresh one")
 
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from captum_certified import __version__
+from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.cli import attack, card, certify, demo, pilot, reproduce, train, train_denoiser, verify
 from captum_certified.cli.process import keep_freed_memory
 from captum_certified.exceptions import CaptumCertifiedError
@@ -44,6 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except CaptumCertifiedError as error:
         print(f"captum-certified: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        print(
+            f"captum-certified: the memory ran out: {reason} Choose a smaller --size or --batch-size.", file=sys.stderr
+        )
         return 2
     except OSError as error:
         print(f"captum-certified: {error}", file=sys.stderr)

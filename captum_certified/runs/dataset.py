@@ -33,7 +33,7 @@ Numbered = tuple[int, Source]
 
 # Errors that a bad file, a model that does not fit the inputs, or a full disk can raise.
 FAILURES = (
-    *(CaptumCertifiedError, OSError, RuntimeError, AssertionError),
+    *(CaptumCertifiedError, OSError, RuntimeError, AssertionError, MemoryError),
     *(TypeError, ValueError, IndexError, KeyError),
 )
 
@@ -71,7 +71,8 @@ def certify_dataset(
     of draws. A repeated call keeps results with equal settings, continues from checkpoints, and redoes all other
     results. If only ``k``, the radii or the certifier changed, it certifies the stored map without new draws. With
     ``overlap`` it does so only if just the radii changed, because the other settings decide how many draws are made. A
-    warning tells what changed. The results of an interrupted run equal those of an uninterrupted run, bit for bit.
+    warning tells what changed. The results of an interrupted run equal those of an uninterrupted run with passes of the
+    same size, bit for bit.
 
     If ``torch.distributed`` is initialised and all processes make the same call, the processes split the examples. If
     there are fewer examples than processes, they split the blocks of draws of each example. All processes return the
@@ -99,7 +100,8 @@ def certify_dataset(
             done, a run without ``shard`` makes the summary of all examples.
         on_failure: ``"raise"`` ends the run at an example that cannot be certified. ``"record"`` writes the reason
             as the result and goes on. The next run tries such an example again.
-        nt_samples_batch_size: Draws in a forward pass.
+        nt_samples_batch_size: As for :meth:`SmoothedAttribution.attribute`. If it is not given, all processes take the
+            size that fits all of them, and a continued run takes at most that of its checkpoint.
         groups: Groups of entries that form one feature.
         covariance: Whether to take the covariance of the draws, or the number of draws in a block of the covariance.
         region: Regions to certify in all examples: one mask, or a dictionary of masks by name.

@@ -10,6 +10,9 @@ from typing import TypeVar, cast
 
 from torch import Tensor
 
+from captum_certified._captum import as_tuple
+from captum_certified.attr.memory import explained_memory_errors
+from captum_certified.attr.request import SamplingRequest
 from captum_certified.attr.run import SamplingRun
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.sequential import sample_in_looks
@@ -47,6 +50,7 @@ class ExampleRun:
         self.progress = progress
         self.state = state
         self._run: SamplingRun | None = None
+        self.most_draws: int | None = None
         self.files = None if state.job.out is None else ExampleFiles(state.job.out, source.name)
 
     @cached_property
@@ -61,6 +65,8 @@ class ExampleRun:
 
     def result(self) -> ExampleResult:
         """Return the result of the example: the stored result if it can be kept, otherwise a new result."""
+        # All processes take the size of the smallest default, so that their draws are rounded alike.
+        self.most_draws = min(self.workers.together(lambda: self._request(None).plan.pass_size))
         start = cast(StartingPoint, self.workers.together(self._begin)[0])
         if start.finished is not None:
             return self._in_first(lambda: self._keep(start))
@@ -69,7 +75,8 @@ class ExampleRun:
         ended = start.outcome == "recertified" or (smoothed_map is not None and smoothed_map.looks is not None)
         if smoothed_map is None or not ended:
             smoothed_map = self._sampled(start)
-        return self._in_first(lambda: self._finish(smoothed_map, start))
+        with explained_memory_errors(as_tuple(self.example.inputs)):
+            return self._in_first(lambda: self._finish(smoothed_map, start))
 
     def _in_first(self, step: Callable[[], Value]) -> Value:
         """Run a step in the first process only, and return its value in all processes."""
@@ -81,10 +88,21 @@ class ExampleRun:
             return None
         return starting_point(self.state, example, self.files, self._run_of)
 
-    def _run_of(self, seed: int | None) -> SamplingRun:
+    def _request(self, seed: int | None, continued: SmoothedMap | None = None) -> SamplingRequest:
+        """Return the request for the draws of a seed, with passes no larger than those of all processes.
+
+        They are no larger than those of a map that is continued either, so that all draws are rounded alike.
+        """
+        sizes = [self.most_draws, None if continued is None else continued.setup.get("nt_samples_batch_size")]
+        request = self.job.request(self.example, seed=seed)
+        return request.with_passes_of_at_most(
+            min([size for size in sizes if isinstance(size, int)], default=request.plan.pass_size)
+        )
+
+    def _run_of(self, seed: int | None, continued: SmoothedMap | None = None) -> SamplingRun:
         """Return the run that samples the draws of a seed. It samples all draws, to notice if the method changes."""
         if self._run is None or self._run.request.plan.seed != seed:
-            request = self.job.request(self.example, seed=seed)
+            request = self._request(seed, continued)
             self._run = SamplingRun(request, on_pass=self.progress.add, declared=self.state.declared)
         return self._run
 
@@ -94,7 +112,9 @@ class ExampleRun:
         Every block is sampled as a separate map, and the maps are merged in the order of the draws. The sums are
         therefore equal bit for bit, no matter which process samples a block and when.
         """
-        run = self._run_of(start.seed)
+        run = self._run_of(start.seed, start.smoothed_map)
+        if run.request.default_pass is not None:
+            self.progress.tell_passes(self.source.name, run.request.default_pass)
         rule = self.job.stopping_rule(run.request)
         if rule is None:
             return self._sampled_until(start.smoothed_map, run.request.plan.stop)

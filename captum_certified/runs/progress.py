@@ -9,6 +9,7 @@ from typing import Any
 from captum_certified._captum import describe_progress, progress_bar
 from captum_certified.certify.forecast import Forecast
 from captum_certified.certify.written_numbers import floored_percent
+from captum_certified.sampling import PassSize
 
 __all__ = ["RunProgress", "run_progress"]
 
@@ -30,6 +31,7 @@ class RunProgress:
         self.drawn = 0
         self.total = 0.0
         self.certified = 0
+        self.told_size: int | None = None
 
     def add(self, draws: int) -> None:
         """Count more draws of the present example."""
@@ -39,6 +41,12 @@ class RunProgress:
     def reach(self, draws: int) -> None:
         """Set the number of draws of the present example, including draws of other processes and earlier runs."""
         self.add(max(draws - self.drawn, 0))
+
+    def tell_passes(self, name: str, size: PassSize) -> None:
+        """Write the size of a pass of an example to stderr, if memory decided it, once for each size."""
+        if self.show and size.by_memory and size.draws != self.told_size:
+            self.told_size = size.draws
+            sys.stderr.write(f"{name}: {size}\n")
 
     def expect(self, name: str, overlap_fraction: Callable[[], float], draws: int) -> None:
         """Write a forecast from the first ``draws`` draws of an example to stderr.

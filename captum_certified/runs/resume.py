@@ -122,16 +122,18 @@ class StartingPoint:
     looked_before: bool = False
 
 
-def starting_point(
-    state: RunState, example: Example, files: ExampleFiles | None, run_of: Callable[[int], SamplingRun]
-) -> StartingPoint:
+# Takes the seed, and the map of earlier draws if there is one.
+RunOf = Callable[[int, SmoothedMap | None], SamplingRun]
+
+
+def starting_point(state: RunState, example: Example, files: ExampleFiles | None, run_of: RunOf) -> StartingPoint:
     """Find the starting point of an example in its earlier files.
 
     Args:
         state: The state that all examples of the run share.
         example: The example.
         files: The files of the example; ``None`` if results are not written.
-        run_of: Returns the run that samples the draws of a seed.
+        run_of: Returns the run that samples the draws of a seed, given a map of earlier draws of the seed, if any.
     """
     job = state.job.for_example(example)
     fresh = StartingPoint(fresh_seed() if job.sampling.seed is None else job.sampling.seed)
@@ -148,7 +150,7 @@ def starting_point(
 class _EarlierFiles:
     """The earlier files of an example, compared with the settings of the present run."""
 
-    def __init__(self, state: RunState, job: Job, files: ExampleFiles, run_of: Callable[[int], SamplingRun]) -> None:
+    def __init__(self, state: RunState, job: Job, files: ExampleFiles, run_of: RunOf) -> None:
         self.state = state
         self.job = job
         self.files = files
@@ -209,7 +211,7 @@ class _EarlierFiles:
             return False
         if start.outcome == "recertified":
             return bool(self.stored.record.get(LOOKED_BEFORE)) or self._other_events(self.stored)
-        before, run = self.stored.certificate.map, self.run_of(start.seed)
+        before, run = self.stored.certificate.map, self.run_of(start.seed, start.smoothed_map)
         now, then = self.state.sampling_settings(self.job, run), self.stored.sampling_settings
         if now["inputs"] != then.get("inputs"):
             return False
@@ -235,7 +237,7 @@ class _EarlierFiles:
         return looked
 
     def _is_of_this_run(self, smoothed_map: SmoothedMap, settings: Json, *, looked_at: bool) -> bool:
-        run = self.run_of(smoothed_map.seed or 0)
+        run = self.run_of(smoothed_map.seed or 0, smoothed_map)
         changed = [
             *differences(settings, self.state.sampling_settings(self.job, run)),
             *_other_seed(self.job, smoothed_map),

@@ -14,7 +14,6 @@ __all__ = ["SamplingPlan", "block_draws", "noisy_inputs"]
 
 # In blocks of any size, a pass begins at each multiple of this number, and after every `pass_size` draws from there.
 _ANCHOR = 1024
-_MAX_PASS_ROWS = 64
 
 
 def block_draws(*, binary: bool) -> int:
@@ -43,11 +42,6 @@ class SamplingPlan:
     block: int
     stdevs: tuple[float, ...]
     law: NoiseLaw = "gaussian"
-
-    @staticmethod
-    def default_pass_size(rows: int) -> int:
-        """Return the largest number of draws with which a pass has at most 64 rows, but at least 1."""
-        return max(1, _MAX_PASS_ROWS // max(rows, 1))
 
     @property
     def stop(self) -> int:

@@ -44,10 +44,6 @@ def test_passes_do_not_depend_on_the_block():
     assert boundaries(PLAN) == boundaries(dataclasses.replace(PLAN, block=1024))
 
 
-def test_default_pass_keeps_to_64_rows():
-    assert [SamplingPlan.default_pass_size(rows) for rows in (1, 2, 3, 64, 65, 1000)] == [64, 32, 21, 1, 1, 1]
-
-
 def test_blocks_of_binary_maps_are_twice_as_long():
     assert (block_draws(binary=True), block_draws(binary=False)) == (2048, 1024)
 
