@@ -111,3 +111,29 @@ def test_an_interrupt_does_not_change_the_network(tmp_path, data):
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
+
+
+class Largest(nn.Module):
+    """A network that records its largest call, and is interrupted in the second block."""
+
+    def __init__(self, most_rows=10**9):
+        super().__init__()
+        self.model, self.left, self.largest = small_model(), most_rows, 0
+
+    def forward(self, x):
+        self.left -= len(x)
+        if self.left < 0:
+            raise KeyboardInterrupt
+        self.largest = max(self.largest, len(x))
+        return self.model(x)
+
+
+@pytest.mark.parametrize(("size", "rows"), [(None, 5), (20, 20)], ids=["by default", "as the caller says"])
+def test_a_continued_run_takes_passes_of_the_size_of_its_checkpoint(tmp_path, size, rows):
+    images, labels = digits(1)
+    with pytest.raises(KeyboardInterrupt):
+        certify([(images, labels)], tmp_path, certifier=certifier(Largest(110)), nt_samples_batch_size=5)
+    again = Largest()
+    [result] = certify([(images, labels)], tmp_path, certifier=certifier(again), nt_samples_batch_size=size)
+    assert result.outcome == "continued"
+    assert again.largest == rows
