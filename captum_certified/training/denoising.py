@@ -18,15 +18,15 @@ _SMALLEST = 1e-12  # of the squared norm of scores, by which their change is div
 
 @dataclass(kw_only=True, eq=False)
 class DenoisingLoss(TrainingLoss):
-    """Loss of a denoiser D at noisy copies x + σε of images: mean square error, and the change of a classifier's scores.
+    """Loss of a denoiser D at noisy copies x + σε of images: square error, and the change of a classifier's scores.
 
     MSE(D(x + σε), x) / σ² + ``stability`` · ‖F(D(x + σε)) − F(x)‖² / ‖F(x)‖².
 
     F is the classifier. Its scores for an image are centred, because a number added to all scores changes no
     probability. The first term is 1 for a denoiser that returns its input. The second term keeps the classifier's
     output: without it a denoiser also removes texture that the classifier needs. Call the loss, or
-    :func:`~captum_certified.training.fit`, with the denoiser in place of the model. Classes of the examples are not used
-    and may all be 0.
+    :func:`~captum_certified.training.fit`, with the denoiser in place of the model. Classes of the examples are not
+    used and may all be 0.
 
     Args:
         stdev: σ > 0, in the units of the inputs.
