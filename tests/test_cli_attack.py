@@ -76,13 +76,13 @@ def test_a_failing_image_does_not_stop_the_others(folder, capsys):
     assert lines[1].startswith("one.png: class ")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [(["--method", "DeepLift"], "cannot be differentiated")],
-)
-def test_a_method_that_cannot_be_differentiated_is_reported(folder, capsys, arguments, match):
-    assert call(folder, "one.png", *arguments, "--out", "results") == 1
-    assert match in capsys.readouterr().out
+@pytest.mark.parametrize("method", ["DeepLift", "GradCAM", "Occlusion"])
+def test_a_method_that_cannot_be_differentiated_is_refused(folder, capsys, method):
+    assert call(folder, "one.png", "--method", method, "--out", "results") == 2
+    printed = capsys.readouterr().err
+    assert "Expected `--method` among Saliency, InputXGradient, IntegratedGradients for attack" in printed
+    assert f"got {method}, whose map cannot be differentiated. The command certify takes every method." in printed
+    assert not Path("results").exists()
 
 
 @pytest.mark.parametrize("beta", ["0", "-1", "nan", "some"])

@@ -200,7 +200,7 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
     [
         (
             ["--model", "resnet5"],
-            "package.module:callable or a TorchScript file, got 'resnet5'; did you mean",
+            "package.module:callable or a file of TorchScript or torch.export, got 'resnet5'; did you mean",
         ),
         (["--model", "no_such_module:load"], "Expected `--model` no_such_module:load to load, got ModuleNotFoundError"),
         (["--model", "{folder}:nothing"], "AttributeError"),
@@ -241,7 +241,7 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
             ["--model", "{folder}:already", "--mean", "half", "--std", "1"],
             "expected numbers separated by commas, got half",
         ),
-        (["--model", "one.png"], "Expected `--model` one.png to be a TorchScript file, got another. A state dict goes"),
+        (["--model", "one.png"], "of torch.export, got another. A state dict goes to `--weights`, and `--model` then"),
         ([], "--model"),
     ],
 )
@@ -280,7 +280,8 @@ def saved(folder):
         (["--weights", "one.png"], "cannot be read. Save one by torch.save(model.state_dict(), FILE)."),
         (["--weights", "scripted.pt"], "got a TorchScript file. Give it to `--model` instead."),
         (["--model", "weights.pt"], "got another. A state dict goes to `--weights`, and `--model` then says which"),
-        (["--model", "whole.pt"], "Expected `--model` whole.pt to be a TorchScript file, got another."),
+        (["--model", "whole.pt"], "Expected `--model` whole.pt to be a TorchScript file or a .pt2 archive of torch.ex"),
+        (["--model", "whole.pt"], "which could execute code when it is loaded. Name the code of the model by package."),
         (
             ["--model", "scripted.pt", "--model-arg", "3"],
             "Expected no `--model-arg` for the TorchScript file scripted.pt",

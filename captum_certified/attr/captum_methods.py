@@ -12,6 +12,7 @@ from captum.attr import (
     FeaturePermutation,
     GradientShap,
     GuidedBackprop,
+    GuidedGradCam,
     LayerDeepLift,
     LayerFeaturePermutation,
     LayerGradientShap,
@@ -33,7 +34,7 @@ __all__ = ["check_method", "copies_in_a_call", "hook_setting_method", "wrapped_c
 
 # Methods that set hooks on modules to change their gradient or relevance.
 _SET_HOOKS = (
-    *(GuidedBackprop, Deconvolution, DeepLift, LRP, LayerDeepLift, LayerLRP),
+    *(GuidedBackprop, GuidedGradCam, Deconvolution, DeepLift, LRP, LayerDeepLift, LayerLRP),
     *(NeuronGuidedBackprop, NeuronDeconvolution, NeuronDeepLift, NeuronDeepLiftShap),
 )
 _GRADIENT_SHAP = (GradientShap, LayerGradientShap, NeuronGradientShap)

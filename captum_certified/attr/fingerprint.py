@@ -172,6 +172,7 @@ def _is_option(value: object) -> bool:
 
 def _layer_name(method: object) -> str | None:
     """Return the name that the layer of a layer method has in the model, or ``None``."""
+    method = getattr(method, "grad_cam", method)  # GuidedGradCam keeps its layer there
     layer, model = getattr(method, "layer", None), getattr(method, "forward_func", None)
     named = getattr(model, "named_modules", None)
     if layer is None or named is None:

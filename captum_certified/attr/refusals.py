@@ -13,7 +13,7 @@ from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.attr.reachable import Reachable
 from captum_certified.exceptions import CertificationError, InvalidInputError
 
-__all__ = ["check_evaluation_mode", "check_hooks", "check_outputs", "check_scale", "shapes_in_errors"]
+__all__ = ["check_evaluation_mode", "check_hooks", "check_outputs", "check_scale", "ignores_hooks", "shapes_in_errors"]
 
 # Errors that Captum and PyTorch raise about inputs, targets and outputs that do not fit.
 _CALL_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
@@ -38,11 +38,18 @@ def check_hooks(method: object, reachable: Reachable) -> None:
     if setter is None:
         return
     for _, module in reachable.named_modules():
-        if _ignores_hooks(module):
+        if ignores_hooks(module):
             raise CertificationError(
                 f"Expected a model of ordinary modules for {type(setter).__name__}, which sets hooks on them, got "
                 f"{_class_name(module)}, which is scripted, exported or compiled and ignores hooks."
             )
+
+
+def ignores_hooks(module: nn.Module) -> bool:
+    """Return whether a module does not call its parts as modules, or runs outside of Python."""
+    if isinstance(module, fx.GraphModule):  # traced with its modules, or exported as operators
+        return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
+    return isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
 
 
 def check_scale(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...]) -> None:
@@ -107,12 +114,6 @@ def _differs_in_training(module: nn.Module) -> bool:
     scripted = isinstance(module, torch.jit.ScriptModule)
     kind = getattr(nn, _class_name(module), type(module)) if scripted else type(module)
     return issubclass(kind, _OTHERWISE_IN_TRAINING)
-
-
-def _ignores_hooks(module: nn.Module) -> bool:
-    if isinstance(module, fx.GraphModule):  # a traced graph calls modules, an exported graph calls operators
-        return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
-    return isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
 
 
 def _class_name(module: nn.Module) -> str:

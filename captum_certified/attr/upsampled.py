@@ -22,6 +22,8 @@ class Upsampled(Attribution):
         layer_attribution: A Captum layer attribution, such as :class:`captum.attr.LayerGradCam`.
         size: Spatial size (height, width, …) of the result; ``None`` takes the size of the first input tensor.
         mode: Interpolation mode, as in :func:`torch.nn.functional.interpolate`.
+        sum_channels: Whether to add the attributions of all channels at a position of the layer. The map then has one
+            channel. Attributions of different signs cancel, as they do in Grad-CAM.
 
     Raises:
         InvalidInputError: ``layer_attribution`` is not a layer attribution.
@@ -37,7 +39,12 @@ class Upsampled(Attribution):
     """
 
     def __init__(
-        self, layer_attribution: LayerAttribution, size: tuple[int, ...] | None = None, mode: str = "bilinear"
+        self,
+        layer_attribution: LayerAttribution,
+        size: tuple[int, ...] | None = None,
+        mode: str = "bilinear",
+        *,
+        sum_channels: bool = False,
     ) -> None:
         if not isinstance(layer_attribution, LayerAttribution):
             raise InvalidInputError(
@@ -48,6 +55,7 @@ class Upsampled(Attribution):
         self.layer_attribution = layer_attribution
         self.size = size
         self.mode = mode
+        self.sum_channels = sum_channels
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -63,7 +71,8 @@ class Upsampled(Attribution):
             **kwargs: Arguments of the layer method.
 
         Returns:
-            Map of shape (N, C′, *size); a tuple of maps if the layer has several outputs.
+            Map of shape (N, C′, *size), where C′ = 1 if channels are added; a tuple of maps if the layer has several
+            outputs.
 
         Raises:
             InvalidInputError: The layer's map has no spatial dimensions, or not as many as ``size``.
@@ -79,5 +88,7 @@ class Upsampled(Attribution):
                 f"Expected a layer map of {len(size)} spatial dimensions for `size`={size}, got shape "
                 f"{tuple(layer_map.shape)}."
             )
+        if self.sum_channels:
+            layer_map = layer_map.sum(dim=1, keepdim=True)
         resized: Tensor = LayerAttribution.interpolate(layer_map, size, self.mode)
         return resized

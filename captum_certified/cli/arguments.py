@@ -22,6 +22,7 @@ __all__ = [
     "superpixel_count",
     "surrogate",
     "target",
+    "window",
 ]
 
 _SUPERPIXELS = "superpixels:"
@@ -152,3 +153,11 @@ def target(text: str) -> int | str:
     if not text.strip().isdecimal():
         raise argparse.ArgumentTypeError(f"expected predicted, argmax, or the number of a class from 0, got {text}")
     return int(text)
+
+
+def window(text: str) -> tuple[int, int]:
+    """Parse SIDE or SIDE,STRIDE, in pixels. SIDE alone is used for both."""
+    sides = [positive_integer(part) for part in text.split(",")]
+    if len(sides) > 2 or sides[-1] > sides[0]:
+        raise argparse.ArgumentTypeError(f"expected SIDE, or SIDE,STRIDE with a stride of at most SIDE, got {text}")
+    return sides[0], sides[-1]

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from captum_certified.cli.options import Commands, HelpFormatter
-from captum_certified.storage import atomic_write
 
 __all__ = ["add_to", "run"]
 
@@ -31,6 +30,7 @@ def add_to(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Verify a result, and write its section."""
     from captum_certified.runs import model_card, verify
+    from captum_certified.storage import atomic_write
 
     verification = verify(arguments.file)
     if not verification.agrees:

@@ -3,17 +3,14 @@
 import argparse
 import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_certified.attr import SmoothedAttribution
-from captum_certified.attr.request import CallSettings
-from captum_certified.certify import Certifier
-from captum_certified.certify.few_draws import too_few_draws
-from captum_certified.certify.goal import Goal
-from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.cli.arguments import box, count_or_fraction, part
+from captum_certified.cli.class_names import class_named
 from captum_certified.cli.image_files import check_outputs, expanded
+from captum_certified.cli.methods import check_method_options, choice_of
 from captum_certified.cli.options import (
     ADVICE,
     Commands,
@@ -36,9 +33,9 @@ from captum_certified.cli.output import (
     write_json,
 )
 from captum_certified.cli.process import process_group
-from captum_certified.theory import look_level
 
-if TYPE_CHECKING:  # these imports load torchvision
+if TYPE_CHECKING:  # these imports load PyTorch
+    from captum_certified.attr import SmoothedAttribution
     from captum_certified.runs import ExampleResult
     from captum_certified.runs.job import Job
 
@@ -127,12 +124,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from captum_certified.cli.explainers import explainer_of
     from captum_certified.cli.image_sources import image_sources
-    from captum_certified.cli.models import explainer_of, load_model
+    from captum_certified.cli.models import load_model
     from captum_certified.runs.dataset import run_job
     from captum_certified.runs.processes import Processes
 
     arguments.out = getattr(arguments, "out", None if arguments.json else Path("captum-certified-results"))
+    check_method_options([choice_of(arguments.method)], arguments)
     files = expanded(arguments.images, without=arguments.out)
     check_outputs(files, arguments.out, (".png", ".json", ".npz", ".csv", ".html"))
     check_json(arguments.json)
@@ -140,13 +139,13 @@ def _run(arguments: argparse.Namespace) -> int:
         check_folder(arguments.out)
         arguments.out.mkdir(parents=True, exist_ok=True)
     loaded = load_model(arguments)
-    job = _job(explainer_of(loaded, arguments), arguments)
+    job = _job(explainer_of(loaded, arguments), loaded.class_names, arguments)
     stream = text_stream(arguments.json)
 
     def say(result: "ExampleResult") -> None:
         if arguments.verbose and result.traceback:
             print(result.traceback, file=sys.stderr)
-        print(_sentence(result), file=stream, flush=True)
+        print(_sentence(result, loaded.class_names), file=stream, flush=True)
 
     summary = run_job(
         job,
@@ -175,7 +174,10 @@ def _run(arguments: argparse.Namespace) -> int:
     return _SOME_FAILED if any(result.failed for result in summary) else _DONE
 
 
-def _job(explainer: SmoothedAttribution, arguments: argparse.Namespace) -> "Job":
+def _job(explainer: "SmoothedAttribution", names: Sequence[str] | None, arguments: argparse.Namespace) -> "Job":
+    from captum_certified.attr.request import CallSettings
+    from captum_certified.certify import Certifier
+    from captum_certified.certify.goal import Goal
     from captum_certified.cli.image_sources import write_pictures
     from captum_certified.runs.job import Job
 
@@ -197,20 +199,25 @@ def _job(explainer: SmoothedAttribution, arguments: argparse.Namespace) -> "Job"
         out=arguments.out,
         resume=arguments.resume,
         on_failure="record",
-        beside=functools.partial(write_pictures, csv=arguments.csv, page=arguments.report),
+        beside=functools.partial(write_pictures, csv=arguments.csv, page=arguments.report, names=names),
     )
 
 
-def _explained(result: "ExampleResult") -> str:
+def _explained(result: "ExampleResult", names: Sequence[str] | None) -> str:
     """Name the explained class, and the predicted class if the two differ."""
     target, prediction = result.record.get("explained"), result.record["prediction"]
+    predicted = class_named(prediction, names)
     if target in (None, prediction):
-        return f"class {prediction}"
-    return f"class {target} explained, {prediction} predicted"
+        return predicted
+    explained = class_named(target, names) if isinstance(target, int) else f"class {target}"
+    return f"{explained} explained, {predicted.removeprefix('class ')} predicted"
 
 
 def _advice(result: "ExampleResult") -> str:
     """Say what to do if nothing is certified. Settings chosen by looking at these draws would void certificates."""
+    from captum_certified.certify.few_draws import too_few_draws
+    from captum_certified.theory import look_level
+
     record = result.record
     stdevs, looks = record["stdevs"], record["looks"]
     sigma = next((s for s in stdevs if s > 0), 0.0) if isinstance(stdevs, list) else stdevs
@@ -228,14 +235,16 @@ def _advice(result: "ExampleResult") -> str:
     return choose if few is None else few
 
 
-def _sentence(result: "ExampleResult") -> str:
+def _sentence(result: "ExampleResult", names: Sequence[str] | None) -> str:
+    from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
+
     record = result.record
     if "error" in record:
         return f"{record['image']}: failed: {record['error']}"
     text = (
-        f"{record['image']}: {_explained(result)}, at least {floored_percent(record['overlap_fraction'][0])}% of "
-        f"{set_of(record)} survive L2 radius {rounded_down(record['radius'])} "
-        f"({record['bound']}, confidence {written_confidence(record['confidence'])})"
+        f"{record['image']}: {_explained(result, names)}, at least "
+        f"{floored_percent(record['overlap_fraction'][0])}% of {set_of(record)} survive L2 radius "
+        f"{rounded_down(record['radius'])} ({record['bound']}, confidence {written_confidence(record['confidence'])})"
     )
     plain = record["of_plain"]
     if record["reference"] != "own":

@@ -6,7 +6,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.cli.arguments import count_or_fraction, positive_integer, seed
 from captum_certified.cli.options import Commands, HelpFormatter
 from captum_certified.cli.output import check_folder
@@ -51,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
+    from captum_certified.certify.written_numbers import rounded_down, written_confidence
+
     first = report.results[0].certificate
     best = "best" if first.bound == "best" else f"best ({first.bound})"
     columns = ["digit", "predicted", "theorem2", best, "attacked", "in the plain map", "plain map attacked"]

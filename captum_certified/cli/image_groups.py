@@ -12,7 +12,7 @@ from captum_certified.images.region_ids import load_region_ids
 from captum_certified.images.superpixels import superpixels
 from captum_certified.maps.feature_layout import is_group_name
 
-__all__ = ["groups_of", "mask_file"]
+__all__ = ["cell_side", "groups_of", "mask_file"]
 
 # In pixels: the shorter side from which an image is large, and the side of a cell in large and in smaller images.
 _LARGE, _COARSE, _FINE = 112, 8, 4
@@ -42,7 +42,7 @@ def groups_of(
     if name == "none" or (name == "auto" and getattr(arguments, "region", None) is not None):
         return None
     if name == "auto":
-        return f"patches:{_FINE if min(image.shape[2:]) < _LARGE else _COARSE}"
+        return f"patches:{cell_side(image)}"
     segments = superpixel_count(name)
     if segments is not None:
         return superpixels(image, segments)
@@ -50,6 +50,11 @@ def groups_of(
         return name
     file = mask_file("--groups", Path(name), path)
     return load_region_ids(file, loaded.framing, path, channels=arguments.channels, exif=arguments.exif)
+
+
+def cell_side(image: Tensor) -> int:
+    """Return the side of the cells that ``auto`` chooses for images of shape (N, C, H, W), in pixels."""
+    return _FINE if min(image.shape[2:]) < _LARGE else _COARSE
 
 
 def mask_file(option: str, given: Path, image: Path) -> Path:

@@ -12,7 +12,10 @@ from captum_certified._captum import as_tuple
 from captum_certified.attr.memory import explained_memory_errors
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.reference import Reference
+from captum_certified.cli.class_names import class_title, named
+from captum_certified.cli.explainers import arguments_of, options_note
 from captum_certified.cli.image_groups import groups_of, mask_file
+from captum_certified.cli.methods import MethodChoice, choice_of
 from captum_certified.cli.models import LoadedModel
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.everyday_units import radius_in_units
@@ -36,7 +39,7 @@ def image_sources(
         files: Image files with their names.
         loaded: The model.
         arguments: ``target``, ``region``, ``reference``, ``groups``, ``channels``, ``exif``, ``device``, ``dtype``,
-            ``denoiser``.
+            ``denoiser``, ``method`` and its options.
     """
     for path, name in files:
         yield Source(name, functools.partial(_example, path, loaded, arguments), notes={"image": str(path)})
@@ -47,28 +50,36 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
         path, loaded.framing, arguments.region, channels=arguments.channels, exif=arguments.exif
     )
     inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
-    prediction = prediction_of(loaded.model, inputs)
+    prediction = prediction_of(loaded.model, inputs, names=loaded.class_names)
     target = prediction if arguments.target == "predicted" else arguments.target
     groups = groups_of(arguments.groups, path, image, loaded, arguments)
-    reference = reference_of(path, image, groups, loaded, arguments)
+    reference = reference_of(path, groups, loaded, arguments)
     mask = reference if isinstance(reference, Tensor) else None  # "plain" is set for the whole run
-    notes: dict[str, Json] = {"prediction": prediction, "explained": target}
+    choice = choice_of(arguments.method)
+    classes: dict[str, Json] = {"prediction": prediction, "explained": target}
+    notes: dict[str, Json] = {**classes, **named(classes, loaded.class_names)}
     notes["everyday_units"] = units_note(image, arguments.radius)
     notes |= {} if arguments.denoiser is None else {"denoiser": arguments.denoiser}
     notes |= groups_note(arguments.groups, groups)
     return Example(
         inputs=inputs,
         target=target,
-        region=region,
+        region=None if region is None else _like_the_map(region, choice),
         reference=mask,
         groups=groups,
-        notes=notes,
+        arguments=arguments_of(choice, image, loaded, arguments, groups),
+        notes=notes | options_note(choice, image, arguments),
     )
 
 
 def groups_note(name: str, groups: Groups) -> dict[str, Json]:
     """Return what ``--groups`` says of a mask, for the record, which otherwise holds only a digest of the mask."""
     return {"groups": name} if isinstance(groups, Tensor) else {}
+
+
+def _like_the_map(image: Tensor, choice: MethodChoice) -> Tensor:
+    """Return as many channels of an image, or of a mask of an image, as the map of a method has."""
+    return image[:, :1] if choice.upsampled else image
 
 
 def units_note(image: Tensor, radius: float) -> dict[str, Json]:
@@ -84,17 +95,14 @@ def units_note(image: Tensor, radius: float) -> dict[str, Json]:
     }
 
 
-def reference_of(
-    path: Path, image: Tensor, groups: Groups, loaded: LoadedModel, arguments: argparse.Namespace
-) -> Reference:
+def reference_of(path: Path, groups: Groups, loaded: LoadedModel, arguments: argparse.Namespace) -> Reference:
     """Return the reference set that the command line names for an image.
 
     Args:
         path: The image file.
-        image: The framed image.
         groups: The groups of entries that form one feature.
         loaded: The model.
-        arguments: ``reference``, ``channels``, ``exif``.
+        arguments: ``reference``, ``channels``, ``exif``, ``method``.
 
     Returns:
         ``None``, ``"plain"``, or the features that a mask marks, bool, shape (1, n).
@@ -113,8 +121,9 @@ def reference_of(
         channels=arguments.channels,
         exif=arguments.exif,
     )
-    layout = FeatureLayout.of([image], is_tuple=False, rows=1, groups=groups)
-    features = layout.group_means([mask.double()]) >= _WHOLE
+    like_map = _like_the_map(mask, choice_of(arguments.method))
+    layout = FeatureLayout.of([like_map], is_tuple=False, rows=1, groups=groups)
+    features = layout.group_means([like_map.double()]) >= _WHOLE
     if not bool(features.any()):
         raise InvalidInputError(
             f"Expected `--reference` {arguments.reference} to mark at least half of one feature, got none; smaller "
@@ -124,7 +133,14 @@ def reference_of(
 
 
 def write_pictures(
-    stem: Path, certificate: TopKCertificate, example: Example, new: bool, *, csv: bool, page: bool
+    stem: Path,
+    certificate: TopKCertificate,
+    example: Example,
+    new: bool,
+    *,
+    csv: bool,
+    page: bool,
+    names: Sequence[str] | None,
 ) -> None:
     """Write the figure of a certificate and, on request, its table of features and its report.
 
@@ -136,6 +152,7 @@ def write_pictures(
         csv: Whether to write the table. For a new certificate an existing table is replaced even if this is ``False``.
         page: Whether to write the report. For a new certificate an existing report is replaced even if this is
             ``False``.
+        names: Names of the classes, if they are known.
     """
     [inputs] = as_tuple(example.inputs)
     image = inputs.float().cpu()
@@ -145,13 +162,20 @@ def write_pictures(
         return (wanted or _is_ours(path)) if new else (wanted and not path.exists())
 
     if due(picture, wanted=True):
-        figure, _ = certificate_figure(certificate, image)
+        figure, _ = certificate_figure(certificate, image, labels=_labels(example, names))
         with atomic_write(picture) as file:
             figure.savefig(file, format="png", dpi=150)
     if due(table, wanted=csv):
         certificate.to_csv(table)
     if due(html, wanted=page):
-        report(certificate, html, image=image, label=stem.name)
+        report(certificate, html, image=image, label=stem.name, class_names=names)
+
+
+def _labels(example: Example, names: Sequence[str] | None) -> list[str] | None:
+    """Return the title of the image: its explained class, or the predicted class if noisy copies have their own."""
+    explained, prediction = example.notes["explained"], example.notes["prediction"]
+    number = explained if isinstance(explained, int) else prediction
+    return [class_title(number, names)] if names is not None and isinstance(number, int) else None
 
 
 def _is_ours(path: Path) -> bool:
@@ -163,17 +187,18 @@ def _is_ours(path: Path) -> bool:
     return beginning.startswith(b"example,feature,mean,") or b'content="captum_certified"' in beginning
 
 
-def prediction_of(model: nn.Module, inputs: Tensor) -> int:
+def prediction_of(model: nn.Module, inputs: Tensor, *, names: Sequence[str] | None = None) -> int:
     """Return the class that a model predicts for one image.
 
     Raises:
-        InvalidInputError: The model does not take the image, or does not return a tensor of shape (1, classes).
+        InvalidInputError: The model does not take the image, does not return a tensor of shape (1, classes), or has
+            another number of classes than there are names.
         NotEnoughMemoryError: The image does not fit into memory.
     """
     try:
         with torch.no_grad(), explained_memory_errors((inputs,)):
             outputs = model(inputs)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, AssertionError) as error:  # exported models assert the sizes that they take
         _, channels, height, width = inputs.shape
         raise InvalidInputError(
             f"Expected a model that takes images of {height} × {width} pixels with {channels} channels; see `--size` "
@@ -182,4 +207,9 @@ def prediction_of(model: nn.Module, inputs: Tensor) -> int:
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != 1:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise InvalidInputError(f"Expected a model that returns a tensor of shape (N, classes), got {got}.")
+    if names is not None and len(names) != outputs.shape[1]:
+        raise InvalidInputError(
+            f"Expected `--class-names` to have {outputs.shape[1]} names, one for each output of the model, got "
+            f"{len(names)}."
+        )
     return int(outputs.argmax())

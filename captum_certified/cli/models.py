@@ -3,29 +3,26 @@
 import argparse
 import difflib
 import math
-import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import captum.attr
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from captum_certified.attr import SmoothedAttribution, SparsifiedSmoothGrad
 from captum_certified.cli.callables import module_from_callable, parsed_arguments
+from captum_certified.cli.class_names import load_class_names
 from captum_certified.cli.denoisers import load_denoiser
+from captum_certified.cli.model_files import Exported, load_weights, model_from_file
 from captum_certified.denoising import Denoised
-from captum_certified.exceptions import FileFormatError, InvalidInputError
+from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.framing import Framing
-from captum_certified.storage import Json, load_tensors
+from captum_certified.storage import Json
 
-__all__ = ["LoadedModel", "Normalized", "explainer_of", "load_model", "moved"]
+__all__ = ["LoadedModel", "Normalized", "load_model", "moved"]
 
-_SAVE_IT = "Save one by torch.save(model.state_dict(), FILE)."
 _ZOO: Any = torchvision.models  # the registry of models is public, but not typed
 
 
@@ -54,17 +51,27 @@ class Normalized(nn.Module):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode, and how images are resized and cropped for it."""
+    """A model in evaluation mode, and how images are resized and cropped for it.
+
+    Attributes:
+        model: The network behind its normalisation and its denoiser.
+        network: The network that the user named.
+        framing: Resize and crop.
+        class_names: Names of the classes, in the order of the model's outputs; ``None`` if they are unknown.
+    """
 
     model: nn.Module
+    network: nn.Module
     framing: Framing
+    class_names: Sequence[str] | None = None
 
 
 def load_model(arguments: argparse.Namespace) -> LoadedModel:
     """Load the model that the command line names.
 
     Args:
-        arguments: ``model``, ``model_arg``, ``weights``, ``size``, ``mean``, ``std``, ``channels``, ``denoiser``.
+        arguments: ``model``, ``model_arg``, ``weights``, ``size``, ``mean``, ``std``, ``channels``, ``denoiser``,
+            ``class_names``.
 
     Returns:
         The model with its normalisation, behind its denoiser if there is one, and the framing of its images.
@@ -73,28 +80,31 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
         InvalidInputError: The model cannot be loaded, or its weights or its normalisation do not fit.
     """
     positional, named = parsed_arguments(arguments.model_arg)
-    framing, mean, std = Framing(), None, None
+    framing, mean, std, names = Framing(), None, None, None
     known = _ZOO.list_models(module=torchvision.models)
     if arguments.model not in known and Path(arguments.model).is_file():
-        network = _from_script(Path(arguments.model), arguments.model_arg)
+        network = model_from_file(Path(arguments.model), arguments.model_arg)
     elif ":" in arguments.model:
         network = module_from_callable("--model", arguments.model, positional, named)
     else:
         unweighted = arguments.weights is not None or getattr(arguments, "from_scratch", False)
-        network, framing, mean, std = _from_torchvision(arguments.model, positional, named, unweighted)
+        network, framing, mean, std, names = _from_torchvision(arguments.model, positional, named, unweighted)
+    if getattr(arguments, "class_names", None) is not None:
+        names = load_class_names(arguments.class_names)
     if arguments.weights is not None:
-        _load_weights(network, arguments.weights)
-    mean, std = arguments.mean or mean, arguments.std or std
+        load_weights(network, arguments.weights)
+    model, mean, std = network, arguments.mean or mean, arguments.std or std
     if (mean is None) != (std is None):
         raise InvalidInputError("Expected `--mean` and `--std` both or neither, got one of them.")
     if mean is not None and std is not None:
         _check_normalisation(mean, std, arguments.channels)
-        network = Normalized(network, mean, std)
+        model = Normalized(model, mean, std)
     if getattr(arguments, "denoiser", None) is not None:
-        network = Denoised(load_denoiser(arguments.denoiser), network)
-    for parameter in network.parameters():  # scripted modules refuse requires_grad_
+        model = Denoised(load_denoiser(arguments.denoiser), model)
+    for parameter in model.parameters():  # scripted modules refuse requires_grad_
         parameter.requires_grad_(False)
-    return LoadedModel(network.eval(), arguments.size or framing)
+    own = network.program if isinstance(network, Exported) else network
+    return LoadedModel(model.eval(), own, arguments.size or framing, names)
 
 
 def moved(model: nn.Module, arguments: argparse.Namespace) -> nn.Module:
@@ -107,12 +117,6 @@ def moved(model: nn.Module, arguments: argparse.Namespace) -> nn.Module:
         return model.to(arguments.device, getattr(torch, arguments.dtype))
     except (RuntimeError, AssertionError) as error:
         raise InvalidInputError(f"Expected `--device` to be available, got {arguments.device!r}: {error}") from error
-
-
-def explainer_of(loaded: LoadedModel, arguments: argparse.Namespace) -> SmoothedAttribution:
-    """Move the model by :func:`moved`, and return the smoothed attribution that the command line names."""
-    method = getattr(captum.attr, arguments.method)(moved(loaded.model, arguments))
-    return SparsifiedSmoothGrad(method, tau=arguments.tau, sign=arguments.sign)
 
 
 def _check_normalisation(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
@@ -130,14 +134,15 @@ def _check_normalisation(mean: Sequence[float], std: Sequence[float], channels: 
 
 def _from_torchvision(
     name: str, positional: list[Json], named: dict[str, Json], unweighted: bool
-) -> tuple[nn.Module, Framing, list[float], list[float]]:
+) -> tuple[nn.Module, Framing, list[float], list[float], Sequence[str] | None]:
+    """Return the network, the framing and the normalisation that its weights ask for, and the names of its classes."""
     known = _ZOO.list_models(module=torchvision.models)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise InvalidInputError(
-            "Expected `--model` to be a torchvision classifier, package.module:callable or a TorchScript file, got "
-            f"{name!r}{hint}"
+            "Expected `--model` to be a torchvision classifier, package.module:callable or a file of TorchScript or "
+            f"torch.export, got {name!r}{hint}"
         )
     if positional:
         raise InvalidInputError(f"Expected `--model-arg` NAME=VALUE for a torchvision model, got {positional[0]!r}.")
@@ -148,52 +153,5 @@ def _from_torchvision(
         network = _ZOO.get_model(name, weights=None if unweighted else default, **named)
     except (TypeError, ValueError, OSError) as error:
         raise InvalidInputError(f"Expected `--model` {name} to load, got {type(error).__name__}: {error}") from error
-    return network, framing, list(preset.mean), list(preset.std)
-
-
-def _from_script(path: Path, model_arguments: Sequence[str]) -> nn.Module:
-    if model_arguments:
-        raise InvalidInputError(
-            f"Expected no `--model-arg` for the TorchScript file {path}, which takes none, got {model_arguments[0]!r}."
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # newer versions of PyTorch warn that TorchScript is deprecated
-            load: Any = torch.jit.load  # not typed
-            network: nn.Module = load(path, map_location="cpu")
-    except RuntimeError as error:
-        raise InvalidInputError(
-            f"Expected `--model` {path} to be a TorchScript file, got another. A state dict goes to `--weights`, and "
-            "`--model` then says which network it is of."
-        ) from error
-    return network
-
-
-def _load_weights(network: nn.Module, path: Path) -> None:
-    with path.open("rb") as file:
-        try:
-            state = load_tensors(file)
-        except FileFormatError as error:
-            raise InvalidInputError(f"Expected `--weights` {path} to be a state dict, {_diagnosis(path)}") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InvalidInputError(
-            f"Expected `--weights` {path} to be a state dict of tensors, got something else. {_SAVE_IT}"
-        )
-    # The weights of networks trained in parallel have this prefix.
-    state = {str(name).removeprefix("module."): value for name, value in state.items()}
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise InvalidInputError(f"Expected `--weights` {path} to fit the model: {error}") from error
-
-
-def _diagnosis(path: Path) -> str:
-    """Say what a file is instead of a state dict, and what to do about it. Nothing in the file is executed."""
-    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    if any(name.endswith("/constants.pkl") for name in names):
-        return "got a TorchScript file. Give it to `--model` instead."
-    if any(name.endswith("/data.pkl") for name in names):
-        return f"got a pickled object, such as a whole model, which could execute code when it is loaded. {_SAVE_IT}"
-    return f"but it cannot be read. {_SAVE_IT}"
+    names = None if unweighted else default.meta.get("categories")
+    return network, framing, list(preset.mean), list(preset.std), names

@@ -2,9 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias
 
-from captum_certified.attr.request import Sign
 from captum_certified.cli.arguments import (
     count_or_fraction,
     groups,
@@ -14,19 +13,23 @@ from captum_certified.cli.arguments import (
     seed,
     size,
     target,
+    window,
 )
+from captum_certified.cli.methods import METHODS
+
+if TYPE_CHECKING:
+    pass
 
 __all__ = [
     "ADVICE",
-    "METHODS",
     "Commands",
     "Group",
     "HelpFormatter",
     "add_denoiser",
     "add_exif",
     "add_explanation",
+    "add_method_options",
     "add_model",
-    "add_sign",
     "add_verbosity",
 ]
 
@@ -42,7 +45,6 @@ ADVICE = (
     "and other images if you can, because all images of a seed share its noise. Then certify once. Options chosen by "
     "looking at draws void the certificates from the same draws; another --radius does not."
 )
-METHODS = ("Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -62,8 +64,9 @@ def add_model(group: Group, *, required: bool = True) -> None:
         required=required,
         metavar="NAME",
         help="a torchvision classifier, package.module:callable that returns a torch.nn.Module (modules in this folder "
-        "count too), or a TorchScript file; a torchvision classifier gets the normalisation of its weights, the others "
-        "only that of --mean and --std",
+        "count too), a TorchScript file, or a .pt2 archive of torch.export with a dynamic batch dimension (load only "
+        "files that you trust); a torchvision classifier gets the normalisation of its weights, the others only that "
+        "of --mean and --std",
     )
     group.add_argument(
         "--model-arg",
@@ -112,13 +115,26 @@ def add_exif(group: Group) -> None:
 
 def add_explanation(group: Group) -> None:
     """Add the options for the explanation and its certificate."""
-    group.add_argument("--method", choices=METHODS, default="Saliency", help="the attribution that is smoothed")
-    add_sign(group)
+    group.add_argument(
+        "--method",
+        choices=METHODS,
+        default="Saliency",
+        metavar="NAME",
+        help=f"the attribution that is smoothed, one of {', '.join(METHODS)}",
+    )
+    add_method_options(group)
     group.add_argument(
         "--target",
         type=target,
         default="predicted",
         help="class to explain: its number, predicted (on the clean image), or argmax (predicted on each noisy copy)",
+    )
+    group.add_argument(
+        "--class-names",
+        type=Path,
+        metavar="FILE",
+        help="names to show beside the numbers of classes: one name a line, a JSON list, or a JSON object with the "
+        "numbers as keys; the default weights of a torchvision model have names already",
     )
     group.add_argument(
         "--k", type=count_or_fraction, default=0.2, metavar="N", help="top set: 1 is a count, 1.0 or 0.2 a fraction"
@@ -159,13 +175,42 @@ def add_explanation(group: Group) -> None:
     group.add_argument("--seed", type=seed, metavar="N", help="seed of the noise; by default a fresh one")
 
 
-def add_sign(group: Group) -> None:
-    """Add the option that says which attributions count."""
+def add_method_options(group: Group) -> None:
+    """Add the options of the methods."""
+    group.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="the layer that GradCAM, GuidedGradCam, InternalInfluence and the Layer methods explain: its name in "
+        "named_modules() of the model, such as layer4; the map of the layer is brought to the size of the image",
+    )
+    group.add_argument(
+        "--baselines",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="the picture that methods such as IntegratedGradients and Occlusion compare an image with, black without "
+        "this option; GradientShap and the other Shap methods of gradients need it and take a folder too; pictures are "
+        "resized and cropped like the images",
+    )
+    group.add_argument(
+        "--window",
+        type=window,
+        metavar="SIDE|SIDE,STRIDE",
+        help="side of the square that Occlusion hides, and by how many pixels it moves, by default its side; without "
+        "this option the square has 8 pixels a side, or 4 if the shorter side of the image has less than 112 pixels",
+    )
+    group.add_argument(
+        "--method-arg",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument of the method's attribute(), such as n_steps=20 or n_samples=100; may be repeated",
+    )
     group.add_argument(
         "--sign",
-        choices=get_args(Sign),
-        default="both",
-        help="which attributions of a signed method count: all of them by their magnitudes, or only those of one sign",
+        choices=("both", "positive", "negative"),
+        default=argparse.SUPPRESS,
+        help="which attributions of a signed method count: all of them by their magnitudes, or only those of one sign "
+        "(default: positive for GradCAM, otherwise both)",
     )
 
 

@@ -2,16 +2,14 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import torch
-
-from captum_certified.certify.conditions import held_fixed
-from captum_certified.certify.written_numbers import ceiled_percent
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.storage import Json, atomic_write
+
+if TYPE_CHECKING:
+    from captum_certified.storage import Json
 
 __all__ = [
     "check_folder",
@@ -51,8 +49,10 @@ def check_json(destination: str | None) -> None:
         raise InvalidInputError(f"Expected `--json` to be a file in a folder that exists, got {destination}.")
 
 
-def write_json(value: Json, destination: str | None) -> None:
+def write_json(value: "Json", destination: str | None) -> None:
     """Write JSON to a file, to standard output for ``-``, or nowhere for ``None``."""
+    from captum_certified.storage import atomic_write
+
     if destination is None:
         return
     text = json.dumps(value, indent=2) + "\n"
@@ -69,11 +69,13 @@ def text_stream(destination: str | None) -> TextIO:
 
 
 def conditions_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return lines that say what the certificates hold fixed and which denoiser they are about, each line once.
+    """Return lines that say what the certificates hold fixed and what exactly they are about, each line once.
 
     Args:
         records: Certificates and failures as JSON values.
     """
+    from captum_certified.certify.conditions import held_fixed
+
     certified = [record for record in records if "error" not in record]
     fixed = [held_fixed(record["setup"].get("target"), record["stdevs"]) for record in certified]
     behind = [
@@ -82,7 +84,17 @@ def conditions_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
         for record in certified
         if "denoiser" in record
     ]
-    return list(dict.fromkeys(fixed + behind))
+    return list(dict.fromkeys([*fixed, *behind, *_about_method(certified)]))
+
+
+def _about_method(certified: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what the name of the method does not say: the layer, and the sign of the attributions that count."""
+    for record in certified:
+        layer, sign = record.get("method_options", {}).get("layer"), record["setup"].get("sign")
+        if layer is not None:
+            yield f"The explained layer is {layer}."
+        if sign is not None:
+            yield f"Only {sign} attributions count (--sign {sign})."
 
 
 def set_of(record: Mapping[str, Any]) -> str:
@@ -102,6 +114,8 @@ def compared(record: Mapping[str, Any]) -> str:
     Args:
         record: A certificate of one example as JSON values, or its entry ``of_plain``.
     """
+    from captum_certified.certify.written_numbers import ceiled_percent
+
     known = (("chance", "chance"), ("brightness", "brightness"), ("randomised", "random weights"))
     reached = {name: round(record[key][0], 12) for key, name in known if record[key] is not None}
     others = [f"{ceiled_percent(share)}% by {name}" for name, share in reached.items()]
@@ -115,6 +129,8 @@ def units_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
     Args:
         records: Certificates and failures as JSON values.
     """
+    import torch
+
     from captum_certified.images.everyday_units import EverydayUnits
 
     sizes = [(record["radius"], record["everyday_units"]) for record in records if "everyday_units" in record]

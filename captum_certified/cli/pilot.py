@@ -3,36 +3,31 @@
 import argparse
 import shlex
 from collections.abc import Callable, Sequence
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
-
-from captum_certified.attr import SmoothedAttribution
 from captum_certified.cli.arguments import count_or_fraction, groups, numbers, positive_integer, seed
 from captum_certified.cli.image_files import expanded
+from captum_certified.cli.methods import METHODS, MethodChoice, check_method_options, choice_of, sign_of
 from captum_certified.cli.options import (
-    METHODS,
     Commands,
     Group,
     HelpFormatter,
     add_denoiser,
     add_exif,
+    add_method_options,
     add_model,
-    add_sign,
     add_verbosity,
 )
 from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.maps import Groups
-from captum_certified.randomness import fresh_seed
-from captum_certified.storage import atomic_write
 
-if TYPE_CHECKING:  # these imports load torchvision
+if TYPE_CHECKING:  # these imports load PyTorch
+    from torch import Tensor
+
     from captum_certified.certify.pilot import Pilot, PilotRow
     from captum_certified.cli.models import LoadedModel
+    from captum_certified.maps import Groups
 
 __all__ = ["add_to", "run"]
 
@@ -71,7 +66,7 @@ def add_to(commands: Commands) -> None:
 def _add_settings(group: Group) -> None:
     group.add_argument("--radius", type=float, required=True, metavar="N", help="L2 size of the perturbation")
     group.add_argument("--methods", type=_listed(str), default=["Saliency"], metavar="A,B", help=", ".join(METHODS))
-    add_sign(group)
+    add_method_options(group)
     group.add_argument("--sigmas", type=numbers, default=[0.05, 0.1, 0.2], metavar="N,N", help="noise levels σ to try")
     group.add_argument("--taus", type=numbers, default=[0.1, 0.2], metavar="N,N", help="values of --tau to try")
     group.add_argument(
@@ -88,16 +83,21 @@ def _add_settings(group: Group) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the pilot on all images together."""
+    import torch
+
+    from captum_certified.attr import SparsifiedSmoothGrad
     from captum_certified.certify.pilot import Pilot, pilot
+    from captum_certified.cli.explainers import arguments_of, check_arguments, method_of
     from captum_certified.cli.image_sources import prediction_of
     from captum_certified.cli.models import load_model, moved
+    from captum_certified.randomness import fresh_seed
 
     check_json(arguments.json)
     if arguments.seed is None:
         arguments.seed = fresh_seed()
-    unknown = sorted(set(arguments.methods) - set(METHODS))
-    if unknown:
-        raise InvalidInputError(f"Expected `--methods` among {', '.join(METHODS)}, got {unknown[0]!r}.")
+    choices = [choice_of(name, "--methods") for name in dict.fromkeys(arguments.methods)]
+    check_method_options(choices, arguments)
+    check_arguments(choices, arguments)
     loaded = load_model(arguments)
     files = [path for path, _ in expanded(arguments.images, without=None)]
     images = _images(files, arguments, loaded)
@@ -106,7 +106,6 @@ def run(arguments: argparse.Namespace) -> int:
     targets = torch.tensor([prediction_of(model, one[None]) for one in inputs], device=inputs.device)
     stream, done = text_stream(arguments.json), list["PilotRow"]()
 
-    explainers = _explainers(model, arguments)
     chosen = _groups(files, images, arguments, loaded)
     about: dict[str, Any] = {
         "k": arguments.k,
@@ -121,29 +120,40 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json not in (None, "-"):
             write_json(Pilot(rows=tuple(done), **about).to_dict(), arguments.json)
 
-    table = pilot(
-        explainers,
-        inputs,
-        **about,
-        stdevs=arguments.sigmas,
-        groups=chosen,
-        target=targets,
-        confidence=arguments.confidence,
-        bound=arguments.bound,
-        nt_samples_batch_size=arguments.batch_size,
-        show_progress=not arguments.quiet,
-        on_row=keep,
-    )
+    methods = [(choice, method_of(choice, loaded, arguments)) for choice in choices]
+    chosen_by: dict[str, MethodChoice] = {}
+    for choice, method in methods:
+        explainers = [SparsifiedSmoothGrad(method, tau=tau, sign=sign_of(choice, arguments)) for tau in arguments.taus]
+        # Methods that switch groups off need other arguments for every kind of groups.
+        for together in [{name: group} for name, group in chosen.items()] if choice.cells else [chosen]:
+            tried = pilot(
+                explainers,
+                inputs,
+                **about,
+                stdevs=arguments.sigmas,
+                groups=together,
+                target=targets,
+                confidence=arguments.confidence,
+                bound=arguments.bound,
+                nt_samples_batch_size=arguments.batch_size,
+                show_progress=not arguments.quiet,
+                on_row=keep,
+                **arguments_of(choice, inputs, loaded, arguments, next(iter(together.values()))),
+            )
+            chosen_by |= dict.fromkeys(tried.best, choice)
+    table = Pilot(rows=tuple(done), **about)
     print(table, file=stream)
     for row in table.best.values():
-        print(f"  {_command(row, arguments)}", file=stream)
+        print(f"  {_command(row, chosen_by[row.method], arguments)}", file=stream)
     write_json(table.to_dict(), arguments.json)
     if arguments.figure is not None:
         _write_figure(table, arguments.figure)
     return _DONE
 
 
-def _images(files: Sequence[Path], arguments: argparse.Namespace, loaded: "LoadedModel") -> Tensor:
+def _images(files: Sequence[Path], arguments: argparse.Namespace, loaded: "LoadedModel") -> "Tensor":
+    import torch
+
     from captum_certified.images.framing import load_image
 
     images = [load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)[0] for path in files]
@@ -154,9 +164,11 @@ def _images(files: Sequence[Path], arguments: argparse.Namespace, loaded: "Loade
 
 
 def _groups(
-    files: Sequence[Path], images: Tensor, arguments: argparse.Namespace, loaded: "LoadedModel"
-) -> dict[str, Groups]:
+    files: Sequence[Path], images: "Tensor", arguments: argparse.Namespace, loaded: "LoadedModel"
+) -> "dict[str, Groups]":
     """Return the groups of all images by their name on the command line. ``auto`` is replaced by what it chooses."""
+    import torch
+
     from captum_certified.cli.image_groups import groups_of
 
     chosen: dict[str, Groups] = {}
@@ -164,21 +176,12 @@ def _groups(
         each = [
             groups_of(name, path, image[None], loaded, arguments) for path, image in zip(files, images, strict=True)
         ]
-        masks = [groups for groups in each if isinstance(groups, Tensor)]
+        masks = [groups for groups in each if isinstance(groups, torch.Tensor)]
         if masks:
             chosen[name] = torch.cat(masks)
         else:  # the images have one size, so they have the same groups
             chosen["none" if each[0] is None else str(each[0])] = each[0]
     return chosen
-
-
-def _explainers(model: torch.nn.Module, arguments: argparse.Namespace) -> list[SmoothedAttribution]:
-    import captum.attr
-
-    from captum_certified.attr import SparsifiedSmoothGrad
-
-    methods = [getattr(captum.attr, name)(model) for name in arguments.methods]
-    return [SparsifiedSmoothGrad(m, tau=tau, sign=arguments.sign) for m, tau in product(methods, arguments.taus)]
 
 
 def _listed(kind: Callable[[str], Value]) -> Callable[[str], Sequence[Value]]:
@@ -190,7 +193,7 @@ def _listed(kind: Callable[[str], Value]) -> Callable[[str], Sequence[Value]]:
     return parse
 
 
-def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
+def _command(row: "PilotRow", choice: MethodChoice, arguments: argparse.Namespace) -> str:
     """Return the command that certifies with the settings of a row and a fresh seed."""
     given = [("--model", arguments.model)]
     given += [("--model-arg", value) for value in arguments.model_arg]
@@ -199,8 +202,8 @@ def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
     given += [("--size", f"{arguments.size.resize},{arguments.size.crop}")] if arguments.size else []
     normalisation = (("--mean", arguments.mean), ("--std", arguments.std))
     given += [(option, ",".join(map(str, values))) for option, values in normalisation if values]
-    given += [("--method", row.method), ("--sigma", f"{row.sigma:g}"), ("--tau", f"{row.tau:g}")]
-    given += [("--sign", arguments.sign)] if arguments.sign != "both" else []
+    given += [("--method", choice.name), *_method_options(choice, arguments)]
+    given += [("--sigma", f"{row.sigma:g}"), ("--tau", f"{row.tau:g}")]
     given += [("--groups", row.groups), ("--k", arguments.k), ("--radius", arguments.radius)]
     given += [("--samples", arguments.samples)]
     values = {name: getattr(arguments, name) for name in _USUAL}
@@ -209,7 +212,22 @@ def _command(row: "PilotRow", arguments: argparse.Namespace) -> str:
     return shlex.join([*words, *(["--exif"] if arguments.exif else [])])
 
 
+def _method_options(choice: MethodChoice, arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return the options that a method takes, as they were given."""
+    from captum_certified.cli.explainers import accepts
+
+    given = [("--layer", arguments.layer)] if choice.layer else []
+    if choice.baselines != "none" and arguments.baselines is not None:
+        given.append(("--baselines", str(arguments.baselines)))
+    if choice.window and arguments.window is not None:
+        given.append(("--window", ",".join(map(str, arguments.window))))
+    given += [("--method-arg", text) for text in arguments.method_arg if accepts(choice, text.partition("=")[0])]
+    sign = sign_of(choice, arguments)
+    return given if sign == choice.sign else [*given, ("--sign", sign)]
+
+
 def _write_figure(table: "Pilot", path: Path) -> None:
+    from captum_certified.storage import atomic_write
     from captum_certified.visualization import pilot_figure
 
     figure, _ = pilot_figure(table)

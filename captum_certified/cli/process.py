@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-import torch
-from torch import distributed
-
 __all__ = ["keep_freed_memory", "process_group"]
 
 # Parameter and value for mallopt, by the environment variable for the same parameter (malloc.h of the GNU C library).
@@ -46,6 +43,9 @@ def process_group(device: str) -> Iterator[None]:
     if not all(name in os.environ for name in _VARIABLES):
         yield
         return
+    import torch
+    from torch import distributed
+
     local, processes = int(os.environ["LOCAL_RANK"]), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     accelerators = torch.cuda.device_count() if device == "cuda" else 0
     if accelerators:

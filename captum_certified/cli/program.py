@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Sequence
 
 from captum_certified import __version__
-from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.cli import attack, card, certify, demo, pilot, reproduce, train, train_denoiser, verify
 from captum_certified.cli.process import keep_freed_memory
 from captum_certified.exceptions import CaptumCertifiedError
@@ -47,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"captum-certified: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:
+        from captum_certified.attr.memory import is_out_of_memory  # PyTorch is not loaded for --help
+
         if not is_out_of_memory(error):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,20 +7,17 @@ from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
-
-from captum_certified.checks import checked_number
 from captum_certified.cli.arguments import positive_integer, seed
 from captum_certified.cli.options import Commands, HelpFormatter, add_exif, add_model
 from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.randomness import IsolatedRandomness
-from captum_certified.storage import Json, atomic_write
 
-if TYPE_CHECKING:  # these imports load torchvision
+if TYPE_CHECKING:  # these imports load PyTorch
+    from torch import Tensor, nn
+    from torch.utils.data import Dataset
+
     from captum_certified.images.framing import Framing
+    from captum_certified.storage import Json
     from captum_certified.training import TrainingLoss
 
 __all__ = ["add_to", "run"]
@@ -39,8 +36,8 @@ _LOSSES = {
 }
 _TEST_BATCH = 500
 
-_Images: TypeAlias = Dataset[tuple[Tensor, int]]
-_Loss: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
+_Images: TypeAlias = "Dataset[tuple[Tensor, int]]"
+_Loss: TypeAlias = "Callable[[nn.Module, Tensor, Tensor], Tensor]"
 
 
 def add_to(commands: Commands) -> None:
@@ -102,7 +99,12 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train a network, write its weights, and measure its accuracy."""
+    import torch
+
+    from captum_certified.checks import checked_number
     from captum_certified.cli.models import Normalized, load_model, moved
+    from captum_certified.randomness import IsolatedRandomness
+    from captum_certified.storage import atomic_write
     from captum_certified.training import fit
 
     rate = checked_number("--lr", arguments.lr, above=0)
@@ -157,6 +159,9 @@ def _data(arguments: argparse.Namespace, framing: "Framing") -> tuple[_Images, _
     Raises:
         InvalidInputError: The two have different classes.
     """
+    import torch
+    from torch.utils.data import Subset
+
     from captum_certified.runs import labelled_images
 
     load = functools.partial(
@@ -191,12 +196,14 @@ def _same(one: _Images, two: _Images) -> bool:
     return _count(one) == _count(two) and all(bool((one[i][0] == two[i][0]).all()) for i in (0, -1))
 
 
-def _check_fit(model: nn.Module, images: _Images) -> None:
+def _check_fit(model: "nn.Module", images: _Images) -> None:
     """Refuse a model that does not take the images, before it is trained.
 
     Raises:
         InvalidInputError: The model raises an error for the first image.
     """
+    import torch
+
     first = next(model.parameters())
     image = images[0][0].unsqueeze(0).to(first)
     try:
@@ -208,7 +215,7 @@ def _check_fit(model: nn.Module, images: _Images) -> None:
         ) from error
 
 
-def _cross_entropy(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+def _cross_entropy(model: "nn.Module", inputs: "Tensor", targets: "Tensor") -> "Tensor":
     from captum_certified.training.loss import cross_entropies
 
     return cross_entropies(model, inputs, targets).mean()
@@ -240,8 +247,11 @@ def _loss(arguments: argparse.Namespace) -> _Loss:
     return make(**given, seed=arguments.seed)
 
 
-def _accuracy(model: nn.Module, images: _Images) -> float:
+def _accuracy(model: "nn.Module", images: _Images) -> float:
     """Return the fraction of images whose class the model predicts."""
+    import torch
+    from torch.utils.data import DataLoader
+
     first = next(model.parameters())
     right = 0
     with torch.no_grad():

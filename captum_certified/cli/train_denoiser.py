@@ -2,23 +2,21 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
-from captum_certified.checks import checked_number
 from captum_certified.cli.arguments import positive_integer, positive_number, seed
 from captum_certified.cli.image_files import expanded
 from captum_certified.cli.options import Commands, HelpFormatter, add_exif, add_model
 from captum_certified.cli.output import check_json, text_stream, write_json
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.randomness import derived_seed
-from captum_certified.storage import Json
 
-if TYPE_CHECKING:  # these imports load torchvision
+if TYPE_CHECKING:  # these imports load PyTorch
+    from torch import nn
+
     from captum_certified.cli.models import LoadedModel
+    from captum_certified.storage import Json
 
 __all__ = ["add_to", "run"]
 
@@ -78,6 +76,9 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train a denoiser, write its weights, and measure it on every tenth image, which it has not seen."""
+    import torch
+
+    from captum_certified.checks import checked_number
     from captum_certified.cli.denoisers import save_denoiser
     from captum_certified.cli.models import moved
     from captum_certified.images.random_crops import RandomCrops
@@ -128,16 +129,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _loaded(arguments: argparse.Namespace) -> "LoadedModel":
     """Return the model on its device. Without ``--model`` it is the identity, with the framing of ``--size``."""
+    from torch import nn
+
     from captum_certified.cli.models import LoadedModel, load_model, moved
     from captum_certified.images.framing import Framing
 
     if arguments.model is None:
-        return LoadedModel(nn.Identity(), arguments.size or Framing())
+        return LoadedModel(nn.Identity(), nn.Identity(), arguments.size or Framing())
     loaded = load_model(arguments)
-    return LoadedModel(moved(loaded.model, arguments), loaded.framing)
+    return replace(loaded, model=moved(loaded.model, arguments))
 
 
-def _denoiser(arguments: argparse.Namespace) -> nn.Module:
+def _denoiser(arguments: argparse.Namespace) -> "nn.Module":
     """Return the denoiser to train: a new one, or the one that ``--start`` names."""
     from captum_certified.cli.denoisers import load_denoiser
     from captum_certified.denoising import small_denoiser
@@ -157,14 +160,17 @@ def _files(arguments: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 
 def _measured(
-    denoiser: nn.Module, loaded: "LoadedModel", files: Sequence[Path], arguments: argparse.Namespace
-) -> dict[str, Json]:
+    denoiser: "nn.Module", loaded: "LoadedModel", files: Sequence[Path], arguments: argparse.Namespace
+) -> "dict[str, Json]":
     """Measure the error of the denoiser, and the share of noisy copies that keep the class of the clean image.
 
     Returns:
         The mean square error in units of σ², and, with a model, the shares without and with the denoiser.
     """
+    import torch
+
     from captum_certified.images.framing import load_image
+    from captum_certified.randomness import derived_seed
     from captum_certified.training.loss import with_noise
 
     errors: list[float] = []
@@ -189,7 +195,7 @@ def _measured(
     return measured
 
 
-def _sentence(record: Mapping[str, Json]) -> str:
+def _sentence(record: "Mapping[str, Json]") -> str:
     text = (
         f"Held-out images: {record['measured']}. The mean square error of the denoised images is {record['error']:.1%} "
         "of the variance of the noise."

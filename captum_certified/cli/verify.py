@@ -4,10 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.cli.options import Commands
 from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
-from captum_certified.storage import read_json
 
 __all__ = ["add_to", "run"]
 
@@ -42,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verified(path: Path) -> int:
+    from captum_certified.certify.written_numbers import rounded_down, written_confidence
     from captum_certified.runs import verify
+    from captum_certified.storage import read_json
 
     try:
         if path.suffix == ".json" and read_json(path).get("kind") == "failure":

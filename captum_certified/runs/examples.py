@@ -16,7 +16,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from captum_certified._captum import Target, as_tuple
+from captum_certified._captum import MethodArguments, Target, as_tuple
 from captum_certified.certify.reference import Reference
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Groups, Regions
@@ -41,6 +41,7 @@ class Example:
         region: Regions to record for this example only.
         reference: A reference set for this example only.
         groups: Groups of entries for this example only.
+        arguments: Keyword arguments of the wrapped method for this example only.
         notes: More entries for the JSON file of the result.
     """
 
@@ -49,6 +50,7 @@ class Example:
     region: Regions = None
     reference: Reference = None
     groups: Groups = None
+    arguments: MethodArguments = field(default_factory=dict)
     notes: JsonObject = field(default_factory=dict)
 
 

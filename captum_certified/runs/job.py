@@ -96,7 +96,7 @@ class Job:
             seed=seed,
             region=self.sampling.region if example.region is None else example.region,
             groups=self.sampling.groups if example.groups is None else example.groups,
-            kwargs={**self.sampling.kwargs, "target": example.target},
+            kwargs={**self.sampling.kwargs, **example.arguments, "target": example.target},
             show_progress=False,
         )
         return SamplingRequest.checked((self.explainer,), example.inputs, settings)

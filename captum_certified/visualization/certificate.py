@@ -10,7 +10,7 @@ from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.visualization.certified_features import check_kind, draw_selection, draw_top_k
 from captum_certified.visualization.image_layout import ImageReading, Values
 from captum_certified.visualization.panels import Panels, canvas, draw_heat, draw_legend
-from captum_certified.visualization.titles import brief_cautions, plain_title, size_note
+from captum_certified.visualization.titles import brief_cautions, method_named, plain_title, size_note
 
 __all__ = ["certificate_figure", "draw_smoothed"]
 
@@ -94,7 +94,7 @@ def _draw_plain(column: Panels, certificate: Certificate, reading: ImageReading)
     if of_plain is certificate:  # the title of the last panel already states this certificate
         of_plain = None
     for row, panel in enumerate(column):
-        panel.set_title(plain_title(of_plain, row, str(certificate.map.setup.get("method", "map"))), fontsize=10)
+        panel.set_title(plain_title(of_plain, row, method_named(certificate.map)), fontsize=10)
     if certificate.map.plain is not None:
         draw_heat(column, reading.on_pixels(certificate.map.plain))
         return

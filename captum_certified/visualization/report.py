@@ -35,6 +35,7 @@ from captum_certified.visualization.report_words import (
     units,
     words,
 )
+from captum_certified.visualization.titles import method_named
 
 __all__ = ["report"]
 
@@ -51,6 +52,7 @@ def report(
     example: int = 0,
     label: str | None = None,
     sizes: Sequence[float] = _SIZES,
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """Write a certificate as one HTML page that loads nothing from the network.
 
@@ -73,6 +75,8 @@ def report(
         label: Title of the page.
         sizes: Sizes of the top set that the reader can choose besides the certificate's own: counts, or fractions of
             the features. Ignored if the certificate is about another reference set.
+        class_names: Names of the classes, in the order of the model's outputs, of which the page shows the explained
+            one.
 
     Raises:
         InvalidInputError: The certificate is of another kind or not for maps of images, or an argument does not fit it.
@@ -98,7 +102,7 @@ def report(
     data = _data(certificate, smoothed_map, sets, grid, reading, picture)
     title = "A certified explanation" if label is None else label
     fields = {
-        **{name: html.escape(text) for name, text in words(certificate, smoothed_map, picture).items()},
+        **{name: html.escape(text) for name, text in words(certificate, smoothed_map, picture, class_names).items()},
         "title": html.escape(title),
         "summary": html.escape(certificate.summaries()[example]),
         "image": _png(displayable(picture)),
@@ -211,7 +215,7 @@ def _row(term: str, text: str) -> str:
 
 def _maps(smoothed_map: SmoothedMap, reading: ImageReading) -> str:
     """Return HTML figures of the plain map, if it is known, and of the smoothed map."""
-    method = html.escape(str(smoothed_map.setup.get("method", "map")))
+    method = html.escape(method_named(smoothed_map))
     draws = int(smoothed_map.n_samples[0])
     maps = [(f"plain {method}", f"Heat map of the plain {method}", smoothed_map.plain)]
     maps += [(f"smoothed over {draws} noisy copies", "Heat map of the smoothed map", smoothed_map.features)]

@@ -1,6 +1,7 @@
 """The sentences of a report that depend on its certificate."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,28 +14,34 @@ from captum_certified.certify.written_numbers import (
     written_confidence,
     written_error,
 )
+from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.maps import SmoothedMap
 from captum_certified.visualization.feature_names import described, noun
 from captum_certified.visualization.image_layout import Pixels, is_in_unit_interval, is_the_input, values_of_input
 from captum_certified.visualization.report_data import TopSet
+from captum_certified.visualization.titles import method_named
 
 __all__ = ["class_kept", "comparison", "others_reach", "subject", "units", "words"]
 
 
-def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> dict[str, str]:
+def words(
+    certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels, class_names: Sequence[str] | None = None
+) -> dict[str, str]:
     """Return the texts of the page's placeholders by name, as plain text.
 
     Args:
         certificate: The certificate of all examples.
         smoothed_map: The smoothed map of the example that the page shows.
         picture: The picture of this example, shape (H, W, C).
+        class_names: Names of the classes.
+
+    Raises:
+        InvalidInputError: The explained class has no name.
     """
     height, width, _ = picture.shape
     layout, pixels = smoothed_map.layout, height * width
     features = noun(layout, pixels)
-    target = smoothed_map.setup.get("target")
-    target = target[0] if isinstance(target, list) and len(target) == 1 else target
     confidence = written_confidence(certificate.confidence, percent=True)
     together = (
         f"All numbers of this page that are proved hold together with confidence {confidence} %."
@@ -47,8 +54,8 @@ def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixe
         "noun": features,
         "feature": described(layout, pixels),
         "fixed": certificate.held_fixed,
-        "answer": "" if target is None or target == "argmax" else f" (class {target})",
-        "method": str(smoothed_map.setup.get("method", "an attribution method")),
+        "answer": _answer(smoothed_map, class_names),
+        "method": method_named(smoothed_map, "an attribution method"),
         "values": str(values_of_input(smoothed_map, picture)),
         "scale": ", of which 0 is black and 1 is white" if is_in_unit_interval(picture) else "",
         "error": f"{written_error(certificate.confidence)} %",
@@ -63,6 +70,19 @@ def words(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixe
         "width": str(width),
         "height": str(height),
     }
+
+
+def _answer(smoothed_map: SmoothedMap, class_names: Sequence[str] | None) -> str:
+    """Return the explained class in brackets, or an empty text if it is unknown or differs between noisy copies."""
+    target = smoothed_map.setup.get("target")
+    target = target[0] if isinstance(target, list) and len(target) == 1 else target
+    if target is None or target == "argmax":
+        return ""
+    if class_names is None or not isinstance(target, int):
+        return f" (class {target})"
+    if not 0 <= target < len(class_names):
+        raise InvalidInputError(f"Expected `class_names` with a name for class {target}, got {len(class_names)} names.")
+    return f" (class {target}, {class_names[target]})"
 
 
 def subject(one: TopSet, reference: str, features: str) -> str:

@@ -6,13 +6,15 @@ They name the certified set of features, and say how much of it survives and wha
 import numpy as np
 import torch
 
+from captum_certified.attr import Upsampled
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down
 from captum_certified.images.everyday_units import radius_in_units
+from captum_certified.maps import SmoothedMap
 from captum_certified.visualization.image_layout import ImageReading, is_the_input
 from captum_certified.visualization.panels import literal
 
-__all__ = ["brief_cautions", "overlap_title", "plain_title", "reference_named", "size_note"]
+__all__ = ["brief_cautions", "method_named", "overlap_title", "plain_title", "reference_named", "size_note"]
 
 # Lengths of a method's name in a panel's title, in characters. A name above the second length is cut.
 _SHORT_NAME = 11
@@ -44,6 +46,11 @@ def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
         return f"≥ {percent} % of the reference's {count}\nfeatures survive any {size}"
     # A set larger than K does not fit into the top K, so the percentage is of the top K.
     return f"≥ {percent} % of the top {k} are of the\nreference's {count}, any {size}"
+
+
+def method_named(smoothed_map: SmoothedMap, unknown: str = "map") -> str:
+    """Return the name of the explained method, without the interpolation around a layer method."""
+    return str(smoothed_map.setup.get("method", unknown)).removeprefix(f"{Upsampled.__name__} of ")
 
 
 def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> str:
