@@ -27,7 +27,10 @@ def small():
     return nn.Sequential(nn.Conv2d(3, 2, 3), nn.Softplus(), nn.Flatten(), nn.Linear(200, 3))
 """
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed"),
+    pytest.mark.skipif(sys.platform == "win32", reason="torchrun is not tested on Windows"),
+]
 
 
 @pytest.fixture(scope="module")

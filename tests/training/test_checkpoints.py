@@ -1,7 +1,6 @@
 """Checkpoints: a resumed training ends at the same weights, and checkpoints of other trainings are refused."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -67,8 +66,8 @@ def test_a_training_killed_in_the_middle_of_an_epoch_ends_at_the_same_weights(tm
     while not (tmp_path / "state.pt").exists() and running.poll() is None:
         time.sleep(0.005)
     time.sleep(seconds)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
+    running.kill()
+    assert running.wait() != 0
     assert not (tmp_path / "weights.pt").exists()
     subprocess.run(program, check=True, cwd=HERE)  # noqa: S603  this program
     assert_same(torch.load(tmp_path / "weights.pt", weights_only=True), expected)
