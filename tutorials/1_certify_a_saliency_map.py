@@ -98,7 +98,7 @@ figure, _ = certificate_figure(certificate, images)
 figure
 
 # %% [markdown]
-# Vermillion pixels are certified *by name*. Together with some of the orange ones they make up the certified share:
+# Vermilion pixels are certified *by name*. Together with some of the orange ones they make up the certified share:
 # often it is certain that many stay, and not which.
 #
 # ## How far, and how sharply

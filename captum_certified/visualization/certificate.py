@@ -21,7 +21,7 @@ def certificate_figure(
     """Draw the image, the plain map, the smoothed map and what is certified, in one row of panels for each example.
 
     The last panel marks features on the faded image. For a top-K certificate it shows the top K of the smoothed map:
-    vermillion for features that are each certified *by name* to stay in the top K, orange for the other features. The
+    vermilion for features that are each certified *by name* to stay in the top K, orange for the other features. The
     title of the panel states the certified overlap, which is usually larger than the number of features certified by
     name. Both statements have the certificate's confidence. The title of the plain map states how much of the *plain
     map's* top set certifiably is in the top K of the smoothed map
@@ -30,13 +30,13 @@ def certificate_figure(
     Cautions are printed at the foot of the figure, and the radius beside familiar changes of the images if ``image``
     holds the inputs themselves.
 
-    For a selection certificate the last panel shows features that are certified selected in vermillion and undecided
+    For a selection certificate the last panel shows features that are certified selected in vermilion and undecided
     features in blue. Features that are certified not selected stay unmarked.
 
     Thin lines show cells or regions that are features; see ``groups`` in
     :meth:`~captum_certified.SmoothedAttribution.attribute`. The legend states their number.
 
-    If the channels of a pixel differ, vermillion covers the other colours. Heat maps show sums over channels.
+    If the channels of a pixel differ, vermilion covers the other colours. Heat maps show sums over channels.
     The figure opens no window and is not registered with :mod:`matplotlib.pyplot`.
 
     Args:

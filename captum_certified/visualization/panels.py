@@ -40,7 +40,7 @@ __all__ = [
 # An array of Matplotlib's axes.
 Panels: TypeAlias = NDArray[Any]
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart. Vermillion, orange and sky blue differ in
+# The colours of Okabe and Ito, which colour-blind readers can tell apart. Vermilion, orange and sky blue differ in
 # lightness as well, so they also differ in grey print.
 STRONG = "#D55E00"  # certified
 FAINT = "#E69F00"  # in the top K or the reference set, but not certified
