@@ -54,7 +54,7 @@ def bare_loop(model, image, draws, size):
     """The loop that a user would write: noise, gradient of the largest logit, magnitude, running sum."""
     total = torch.zeros_like(image[0])
     for _ in range(0, draws, size):
-        noisy = (image + SIGMA * torch.randn(size, *image.shape[1:])).requires_grad_()
+        noisy = (image + SIGMA * torch.randn(size, *image.shape[1:], device=image.device)).requires_grad_()
         largest = model(noisy).max(dim=1).values
         total += torch.autograd.grad(largest.sum(), noisy)[0].abs().sum(dim=0)
     return total / draws
