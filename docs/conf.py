@@ -25,7 +25,11 @@ extensions = [
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build", "jupyter_execute", "conf.py", "generated_pages.py", "benchmarks/table.md"]
+exclude_patterns = [
+    *("_build", "jupyter_execute", "conf.py", "generated_pages.py"),
+    *("benchmarks/table.md", "benchmarks/accelerator.md"),  # tables of a page
+    *("paper_draft", "recipe"),  # drafts for other places
+]
 nitpicky = True
 
 html_theme = "furo"
