@@ -583,7 +583,7 @@ def test_too_few_draws_are_named_where_nothing_is_proved(folder, capsys):
         ]
     )
     assert "at least 0.0%" in (printed := capsys.readouterr().out)
-    few = "under bound 'best', beyond 2K − n, no map of 432 features can be certified at this radius"
+    few = "under bound 'best' no map of 432 features can have a certified overlap above 2K − n at this radius"
     assert f"nothing is proved: {few}" in printed
 
 

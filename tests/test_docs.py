@@ -82,7 +82,7 @@ def test_defaults_are_stated_where_they_say_something():
     assert ".. option:: --sigma N\n\n   Standard deviation of the noise. Default: 0.1.\n" in page
     assert ".. option:: --shard I/N\n\n   Certify only part I of N, for job arrays; I is from 1 to N.\n" in page
     assert ".. option:: --sign\n" in page
-    assert "One of ``both``, ``positive``, ``negative``. Default: both." in page
+    assert "One of ``float32``, ``float64``, ``float16``, ``bfloat16``. Default: float32." in page
 
 
 def test_pages_of_what_is_gone_are_deleted(tmp_path):

@@ -118,7 +118,8 @@ def test_the_fewest_draws_certify_the_easiest_map(bound, n, k, violations, radiu
         short = certifier.top_k(easiest_map(fewest - 1, n, k), k=k, radius=radius)
         assert int(short.overlap) == 0
         said = f" and {allowed} violation{'s' * (allowed > 1)}" if allowed else ""
-        assert f"; under bound {bound!r}{said}, beyond 2K − n, no map of {n} features can be certified" in repr(short)
+        no_map = f"; under bound {bound!r}{said} no map of {n} features can have a certified overlap above 2K − n at"
+        assert no_map in repr(short)
         assert f"from fewer than {fewest} draws" in repr(short)
 
 
@@ -150,9 +151,8 @@ def test_statements_about_features_from_ten_draws_state_that_these_are_too_few()
         certifier.rank(smoothed_map, radius=0.05),
         certifier.selection(smoothed_map, radius=0.05),
     ):
-        assert "no map of 150528 features can be certified at this radius and confidence from fewer than" in repr(
-            statement
-        )
+        assert "no map of 150528 features can " in repr(statement)
+        assert "at this radius and confidence from fewer than" in repr(statement)
 
 
 def test_too_few_draws_are_judged_at_the_level_of_the_look():
@@ -169,7 +169,7 @@ def test_violations_need_fewer_draws():
     assert Certifier(violations=10).top_k(smoothed_map, k=30, radius=0.0).overlap.tolist() == [20]
     none = Certifier(violations=0).top_k(smoothed_map, k=30, radius=0.0)
     assert none.overlap.tolist() == [0]
-    assert "; under bound 'clopper_pearson', beyond 2K − n, no map of 60 features can be" in repr(none)
+    assert "; under bound 'clopper_pearson' no map of 60 features can have a certified overlap above 2K − n" in repr(none)
     assert "from fewer than 12 draws" in repr(none)
     assert Certifier(violations=0).top_k(smoothed_map, k=31, radius=0.0).overlap.tolist() == [2]  # 2K − n
 

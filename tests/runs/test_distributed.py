@@ -150,5 +150,5 @@ def test_errors_of_other_processes_are_raised(monkeypatch):
         raise RuntimeError("Connection closed by peer")
 
     monkeypatch.setattr(torch.distributed, "all_gather_object", lost)
-    with pytest.raises(LostProcessError, match="to go on, but one is gone: Connection closed by peer"):
+    with pytest.raises(LostProcessError, match="to go on, but one has ended: Connection closed by peer"):
         Processes(0, 2).together(lambda: 3)
