@@ -1,5 +1,6 @@
 """``--groups`` with superpixels and with regions from files: in ``certify``, ``attack`` and ``pilot``."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -157,3 +158,23 @@ def test_the_package_to_install_is_named_before_anything_is_computed(folder, cap
     assert run("certify", folder, "one.png", "--groups", "superpixels:9", "--out", "results") == 2
     assert 'not installed; run: pip install "captum-certified[superpixels]"' in capsys.readouterr().err
     assert not Path("results").exists()
+
+
+def test_regions_are_switched_off_whole_in_every_image(folder):
+    Path("regions").mkdir()
+    save_columns("regions/one.png", 3)
+    np.save("regions/two.npy", np.arange(600).reshape(20, 30) // 200)
+    words = ["--groups", "regions", "--radius", "0.05"]
+    assert run("certify", folder, "one.png", "--method", "FeatureAblation", *words, "--out", "results") == 0
+    ids, regions = ids_of("results/one.npz")
+    image, _ = load_image("one.png", Framing(resize=12, crop=12))
+    without = torch.cat([image, *(image * (ids != number) for number in range(regions))])
+    outputs = importlib.import_module(folder).made(12)(without)
+    target = int(outputs[0].argmax())
+    effects = (outputs[0] - outputs[1:])[:, target].abs()  # of every entry of the region
+    entries = 3 * torch.bincount(ids.flatten())
+    torch.testing.assert_close(Certificate.load("results/one.npz").map.plain[0].float(), (effects * entries).detach())
+    settings = ["--methods", "FeatureAblation", "--sigmas", "0.2", "--taus", "0.4", "--pilot-samples", "256"]
+    assert run("pilot", folder, "one.png", "two.jpg", *settings, *words, "--json", "table.json") == 0
+    [row] = json.loads(Path("table.json").read_text())["rows"]
+    assert (row["method"], row["examples"], row["n_features"]) == ("FeatureAblation", 2, 3)
