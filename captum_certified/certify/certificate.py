@@ -34,9 +34,10 @@ class Certificate(ABC):
     """A statement that holds for every input within ``radius`` of the observed one.
 
     The statement about each example is wrong with probability at most 1 − ``confidence`` over the noise that was drawn.
-    A certificate compares the smoothed map that was computed with the exact smoothed map at the perturbed input. With
-    ``fresh_draws`` it compares with a map sampled at one perturbed input, which must be chosen without seeing the fresh
-    draws. A certificate does not tell how well the map explains the model.
+    A certificate compares the sampled map, attribute ``map``, with the exact smoothed map at the perturbed input. If
+    ``fresh_draws`` was passed to the :class:`Certifier`, it instead compares ``map`` with a second sampled map, made
+    from this number of new draws at one perturbed input. That input must be chosen without seeing the new draws. A
+    certificate does not tell how well the map explains the model.
 
     Attributes:
         map: The smoothed map.
@@ -56,7 +57,7 @@ class Certificate(ABC):
 
     @property
     def radius(self) -> Any:
-        """L2 size ρ of the perturbation. In a selection certificate it is the largest ρ for each decision."""
+        """L2 size ρ of the perturbation; in a selection certificate, the radius up to which each decision holds."""
         return self.at_radius
 
     @property
@@ -230,7 +231,7 @@ class Certificate(ABC):
         try:
             name, settings, map_header = header["certificate"], header["settings"], header["map"]
             if not (isinstance(name, str) and isinstance(settings, dict) and isinstance(map_header, dict)):
-                raise TypeError("an entry of another type")
+                raise TypeError("an entry of the header has a wrong type")
             parts = {name.removeprefix(_MAP): array for name, array in arrays.items() if name.startswith(_MAP)}
             smoothed_map = from_parts(SmoothedMap, map_header, parts)
             tensors = {
@@ -240,7 +241,8 @@ class Certificate(ABC):
             }
             return kinds[name](map=smoothed_map, **settings, **tensors)
         except (KeyError, TypeError) as error:
-            raise FileFormatError(f"Expected {path} to hold a complete certificate, got {error}.") from error
+            message = f"Expected {path} to hold a complete certificate, but reading it raised {error!r}."
+            raise FileFormatError(message) from error
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}

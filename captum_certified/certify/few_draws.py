@@ -1,4 +1,4 @@
-"""The sentence which explains that a certificate certifies nothing because it has too few draws for any map."""
+"""Explain that a certificate certifies nothing because its number of draws is too small, whatever the map."""
 
 import math
 
@@ -6,8 +6,8 @@ from captum_certified.theory import fewest_draws, fewest_draws_spectral
 
 __all__ = ["too_few_draws"]
 
-# The interval of each bound. "best" uses "clopper_pearson" or "kl". Both need the same number of draws, because they
-# agree on the map that is easiest to certify.
+# The kind of confidence interval that each bound uses. "best" uses "clopper_pearson" or "kl". Both need the same number
+# of draws: in the map that is easiest to certify every score is 0 or 1, and there the two kinds of interval are equal.
 _INTERVALS = {
     "best": "clopper_pearson",
     "clopper_pearson": "clopper_pearson",
@@ -30,9 +30,10 @@ def too_few_draws(
     violations: int = 0,
     of_counts: bool = False,
 ) -> str | None:
-    """Return a sentence if no map of so few draws can be certified, or ``None`` if some map can.
+    """Return a sentence if no map from ``n_samples`` draws can be certified, or ``None`` if some map can.
 
-    The sentence does not depend on the draws. A new run with the number of draws in the sentence is therefore valid.
+    The sentence names the smallest number of draws from which some map can be certified. This number is computed from
+    the settings and not from the drawn noise. A user may therefore choose it for a new run, whose certificate is valid.
 
     Args:
         bound: Name of the bound.
@@ -46,8 +47,8 @@ def too_few_draws(
     Example:
         >>> too_few_draws("best", n_samples=10, n_features=150528, ratio=0.5, level=0.05)[19:]
         'no map of 150528 features can be certified at this radius and confidence from fewer than 22 draws'
-        >>> too_few_draws("kl", n_samples=4, n_features=60, ratio=0.0, level=0.05, violations=10, of_counts=True)[:57]
-        "under bound 'kl' and 10 violations, beyond 2K − n, no map"
+        >>> too_few_draws("kl", n_samples=4, n_features=60, ratio=0.0, level=0.05, violations=10, of_counts=True)[:90]
+        "under bound 'kl' and 10 violations no map of 60 features can have a certified overlap abov"
     """
     spent, candidates = level / 2 if bound == "best" else level, []
     if bound in _INTERVALS:
@@ -59,8 +60,8 @@ def too_few_draws(
     if n_samples >= fewest:
         return None
     allowed = f" and {violations} violation{'s' * (violations > 1)}" if violations else ""
-    beyond = ", beyond 2K − n," if of_counts else ""
-    what = f"under bound {bound!r}{allowed}{beyond} no map of {n_features} features can be certified at this radius"
+    can = "can have a certified overlap above 2K − n" if of_counts else "can be certified"
+    what = f"under bound {bound!r}{allowed} no map of {n_features} features {can} at this radius"
     if math.isinf(fewest):
         return what
     needed = f"{int(fewest)}" if fewest < _READABLE else f"{fewest:.1e}"

@@ -1,4 +1,4 @@
-"""What the attack figures on CIFAR-10 share: how they are split into parts, and statistics of their overlaps."""
+"""The base class of the attack experiments on CIFAR-10, and functions that average their results."""
 
 import functools
 import statistics
@@ -21,13 +21,13 @@ class AttackSize(NamedTuple):
 
     images: int
     radii: tuple[float, ...]
-    steps: int  # P, the steps of Algorithm 1
-    restarts: int  # T, the starts of Algorithm 1
+    steps: int  # number of steps P in the paper's Algorithm 1
+    restarts: int  # number of starts T in the paper's Algorithm 1
     sign_steps: int  # steps of the attack of Ghorbani et al.
 
 
 class AttackExperiment(Experiment):
-    """An attack experiment with a part for each batch of images and each radius.
+    """An attack experiment, which computes and stores each batch of images at each radius as one :class:`Part`.
 
     Attributes:
         sizes: The number of images, and the radii and steps, at each scale.
@@ -38,7 +38,7 @@ class AttackExperiment(Experiment):
 
     @abstractmethod
     def rows(self, material: Material, size: AttackSize, first: int, radius: float) -> list[Row]:
-        """Attack the batch that begins with image number ``first`` within a radius, and return the table rows."""
+        """Attack one batch of images, the first with index ``first``, within an L2 radius. Return the table rows."""
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each batch of images and each radius."""
@@ -57,10 +57,13 @@ def mean_and_interval(values: Sequence[float]) -> list[float]:
 
 
 def differences(rows: Sequence[Row], by: str, measure: str, *, than: str) -> dict[str, dict[str, list[float]]]:
-    """Return how much larger a measure is in each group than in the group ``than``, by group and radius.
+    """Compare a measure between groups of rows, image by image.
 
-    Differences are taken on the same image. Each entry is the mean difference with its 95 % interval. The column
-    ``by`` names the group.
+    The column ``by`` names the group of a row. From the measure of each row, the measure of the group ``than`` for the
+    same image and radius is subtracted.
+
+    Returns:
+        For each group and radius the mean of these differences, and the two ends of its 95 % interval.
     """
     others = {(row["image"], row["radius"]): number(row, measure) for row in rows if row[by] == than}
     gains: dict[str, dict[str, list[float]]] = {}

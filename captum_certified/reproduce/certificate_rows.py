@@ -48,7 +48,10 @@ class OneMapExperiment(CertificateExperiment):
 
 
 def reached(values: Sequence[float], share: float = 0.6) -> float:
-    """Return the largest number that at least a fraction ``share`` of the values reach. The paper plots it for 0.6."""
+    """Return the largest v such that at least a fraction ``share`` of the values are v or more.
+
+    The paper plots it for ``share=0.6``.
+    """
     return sorted(values, reverse=True)[fraction_to_count(share, len(values)) - 1]
 
 

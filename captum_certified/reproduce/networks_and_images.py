@@ -50,7 +50,10 @@ class Material:
     classifier: Callable[[], tuple[nn.Module, Framing]] | None = None
 
     def identity(self, uses: Sequence[str]) -> dict[str, str]:
-        """Return digests of the material in ``uses``. A stored part is reused only if these digests are unchanged."""
+        """Return a digest for each name in ``uses``: ``"mnist"``, ``"cifar"`` or ``"network"``.
+
+        An experiment reuses the rows that it stored in an earlier run only if these digests are unchanged.
+        """
         digests: dict[str, Callable[[], str]] = {
             "mnist": lambda: digest([self.mnist(train=train) for train in (True, False)]),
             "cifar": self._digest_of_cifar,

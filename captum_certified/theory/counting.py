@@ -38,8 +38,8 @@ def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_],
         k: Number of values to mark in a row, 1 to n.
 
     Returns:
-        The mask, of shape (rows, n), and for every row the number of marked values that also occur without a mark.
-        Their lower index alone decides that they are marked.
+        The mask, of shape (rows, n), and for every row the number of marked values that are equal to an unmarked value.
+        These values are marked only because their index is lower.
 
     Example:
         >>> mask, placed_by_index = top_k_mask(np.array([[3.0, 1.0, 2.0, 2.0]]), 2)
@@ -50,7 +50,8 @@ def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_],
     threshold = np.partition(values, n - k, axis=1)[:, n - k, None]
     mask = values >= threshold
     placed_by_index = np.zeros(len(values), dtype=np.int64)
-    # A row has more than k marks if values tie for the last mark. Counting all marks at once is faster than by row.
+    # A row has more than k marks if values tie for the last mark. All marks are counted first, because this
+    # is faster than to count row by row, and there are usually no ties.
     tied_rows = np.flatnonzero(np.count_nonzero(mask, axis=1) > k) if np.count_nonzero(mask) > k * len(mask) else ()
     for row in tied_rows:
         tied = np.flatnonzero(values[row] == threshold[row])

@@ -52,8 +52,8 @@ def write_state(path: str | os.PathLike[str], state: SavedState) -> None:
         load_tensors(contents)
     except FileFormatError as error:
         raise InvalidInputError(
-            "Expected model, optimizer, scheduler and loss with states of tensors and plain numbers, which a "
-            f"checkpoint can hold, got others: {error}."
+            "Expected the states of model, optimizer, scheduler and loss to hold only tensors and plain numbers, but a "
+            f"checkpoint of them could not be read back: {error}."
         ) from error
     with atomic_write(path) as file:
         file.write(contents.getbuffer())

@@ -86,7 +86,7 @@ def canvas(
         The figure and its axes, shape (rows, columns).
 
     Raises:
-        InvalidInputError: There is not one label for each image.
+        InvalidInputError: The number of labels is not the number of images.
     """
     rows, height, width, _ = images.shape
     titles = checked_labels(labels, rows)
@@ -123,7 +123,11 @@ def literal(text: str) -> str:
 
 
 def checked_labels(labels: Sequence[str] | None, rows: int) -> list[str]:
-    """Return a title for each image, ``"image"`` if ``labels`` is ``None``. Refuse another number of labels."""
+    """Return a title for each image, ``"image"`` if ``labels`` is ``None``.
+
+    Raises:
+        InvalidInputError: The number of labels is not ``rows``.
+    """
     if labels is not None and len(labels) != rows:
         raise InvalidInputError(f"Expected {rows} `labels`, one for each example, got {len(labels)}.")
     return ["image"] * rows if labels is None else [literal(label) for label in labels]
@@ -142,7 +146,10 @@ def draw_heat(column: Panels, maps: Pixels) -> None:
 
 
 def heat_limit(heat: NDArray[np.floating]) -> float:
-    """Return the upper end of a heat map's colour scale. A scale up to a few outliers would leave the rest dark."""
+    """Return the value at which a heat map's colour scale ends.
+
+    It is below the few largest entries. If the scale reached up to them, all other entries would look dark.
+    """
     positive = heat[heat > 0]
     return float(np.quantile(positive, _OUTLIERS)) if positive.size else 1.0
 

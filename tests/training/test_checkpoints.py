@@ -225,7 +225,7 @@ def test_a_refused_checkpoint_changes_nothing(tmp_path):
 def test_a_state_that_cannot_be_read_is_not_written(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=np.float64(0.1))
-    with pytest.raises(ValueError, match="only tensors and plain numbers, so that a checkpoint can be read back, but "):
+    with pytest.raises(ValueError, match="only tensors and plain numbers, but a checkpoint of them could not be read"):
         fit(
             model,
             Augmented(),
