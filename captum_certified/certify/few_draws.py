@@ -32,8 +32,8 @@ def too_few_draws(
 ) -> str | None:
     """Return a sentence if no map from ``n_samples`` draws can be certified, or ``None`` if some map can.
 
-    The sentence names the smallest number of draws from which some map can be certified. This number is computed from
-    the settings and not from the drawn noise. A user may therefore choose it for a new run, whose certificate is valid.
+    The sentence names the smallest number of draws from which some map can be certified, if there is one. This number
+    is computed from the settings and not from the drawn noise, so that a new run with this number of draws is valid.
 
     Args:
         bound: Name of the bound.
