@@ -110,9 +110,11 @@ def check_release(folder, tag):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
 def test_a_release_needs_one_version_and_a_date(tmp_path):
-    for name in (".ci/check_release", "captum_certified/__init__.py", "CITATION.cff", "CHANGELOG.md"):
+    for name in (".ci/check_release", "CITATION.cff", "CHANGELOG.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "captum_certified").mkdir()
+    (tmp_path / "captum_certified" / "__init__.py").write_text(f'__version__ = "{VERSION}"\n', encoding="utf-8")
     changelog = (tmp_path / "CHANGELOG.md").read_text(encoding="utf-8")
     heading = re.compile(rf"^## \[{re.escape(VERSION)}\] - .*$", flags=re.MULTILINE)
     assert len(heading.findall(changelog)) == 1
