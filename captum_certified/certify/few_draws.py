@@ -47,8 +47,8 @@ def too_few_draws(
     Example:
         >>> too_few_draws("best", n_samples=10, n_features=150528, ratio=0.5, level=0.05)[19:]
         'no map of 150528 features can be certified at this radius and confidence from fewer than 22 draws'
-        >>> too_few_draws("kl", n_samples=4, n_features=60, ratio=0.0, level=0.05, violations=10, of_counts=True)[:90]
-        "under bound 'kl' and 10 violations no map of 60 features can have a certified overlap abov"
+        >>> too_few_draws("kl", n_samples=4, n_features=60, ratio=0.0, level=0.05, violations=10, of_counts=True)[:91]
+        "under bound 'kl' and 10 violations no map of 60 features can have a certified overlap above"
     """
     spent, candidates = level / 2 if bound == "best" else level, []
     if bound in _INTERVALS:
