@@ -26,7 +26,7 @@ extensions = [
     "sphinxcontrib.bibtex",
 ]
 exclude_patterns = [
-    *("_build", "jupyter_execute", "conf.py", "generated_pages.py"),
+    *("_build", "jupyter_execute", "conf.py", "generated_pages.py", "package_description.py"),
     *("benchmarks/table.md", "benchmarks/accelerator.md"),  # tables of a page
     *("paper_draft", "recipe"),  # drafts for other places
 ]

@@ -64,9 +64,9 @@ PROSE = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
 @pytest.fixture
 def description(monkeypatch):
     pytest.importorskip("hatchling")
-    monkeypatch.syspath_prepend(ROOT)
-    yield importlib.import_module("hatch_build").description
-    del sys.modules["hatch_build"]
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    yield importlib.import_module("package_description").description
+    del sys.modules["package_description"]
 
 
 def test_without_an_address_relative_links_become_text(description):
