@@ -2,21 +2,23 @@
 
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "seeds_from_generator", "word_of"]
+__all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "initialised", "seeds_from_generator", "word_of"]
 
 # Last entry of all spawn keys that are not for the noise. Spawn keys for the noise end with the position of an input
 # tensor, which is smaller.
 _METHOD_STREAM = 2**31
+Made = TypeVar("Made")
 _FROM_GENERATOR: ContextVar[bool] = ContextVar("_FROM_GENERATOR", default=False)
 
 
@@ -78,6 +80,15 @@ class IsolatedRandomness:
             self.used = self.used or not seeded.equal(_States.of(self.device))
         finally:
             before.restore(self.device)
+
+
+def initialised(make: Callable[[], Made], seed: int | None) -> Made:
+    """Return what ``make`` builds on the CPU from a seed; without a seed from PyTorch's global generator as it is."""
+    if seed is None:
+        return make()
+    cpu = torch.device("cpu")
+    with IsolatedRandomness(cpu)(seed), cpu:
+        return make()
 
 
 @dataclass(frozen=True)

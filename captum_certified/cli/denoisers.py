@@ -1,20 +1,15 @@
-"""The denoiser that the command line names, and its file."""
+"""The denoiser that the command line names."""
 
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_certified.cli.callables import module_from_callable
-from captum_certified.denoising import small_denoiser
+from captum_certified.denoising.small_denoiser import restored_denoiser
 from captum_certified.exceptions import FileFormatError, InvalidInputError
-from captum_certified.storage import atomic_write, load_tensors
+from captum_certified.storage import load_tensors
 
-__all__ = ["load_denoiser", "save_denoiser"]
-
-# Names of tensors in the state dict of a small denoiser, from which its channels, width and depth are read.
-_HEAD, _TAIL, _BLOCK = "head.weight", "tail.weight", "coarse."
-_CELL_VALUES = 16
+__all__ = ["load_denoiser"]
 
 
 def load_denoiser(name: str) -> nn.Module:
@@ -32,18 +27,12 @@ def load_denoiser(name: str) -> nn.Module:
         denoiser = module_from_callable("--denoiser", name, [], {})
     else:
         raise InvalidInputError(
-            f"Expected `--denoiser` to be a file that train-denoiser wrote, or package.module:callable that returns a "
+            "Expected `--denoiser` to be a file that train-denoiser wrote, or package.module:callable that returns a "
             f"torch.nn.Module, got {name!r}."
         )
-    for parameter in denoiser.parameters():
+    for parameter in denoiser.parameters():  # scripted modules refuse requires_grad_
         parameter.requires_grad_(False)
     return denoiser.eval()
-
-
-def save_denoiser(denoiser: nn.Module, path: Path) -> None:
-    """Write the weights of a small denoiser to a file that :func:`load_denoiser` reads."""
-    with atomic_write(path) as file:
-        torch.save(denoiser.state_dict(), file)
 
 
 def _from_file(path: Path) -> nn.Module:
@@ -53,15 +42,9 @@ def _from_file(path: Path) -> nn.Module:
         except FileFormatError as error:
             raise InvalidInputError(f"Expected `--denoiser` {path} to be a file of train-denoiser: {error}") from error
     try:
-        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise KeyError(_HEAD)
-        width, values = state[_HEAD].shape[:2]
-        depth = len({name.split(".")[1] for name in state if name.startswith(_BLOCK)})
-        denoiser = small_denoiser(values // _CELL_VALUES, width=width, depth=depth, seed=0)
-        denoiser.load_state_dict(state)
-    except (KeyError, IndexError, RuntimeError, ValueError) as error:
+        return restored_denoiser(state)
+    except InvalidInputError as error:
         raise InvalidInputError(
             f"Expected `--denoiser` {path} to have the weights of a denoiser of train-denoiser, got others. Name "
             "package.module:callable for a denoiser of your own."
         ) from error
-    return denoiser

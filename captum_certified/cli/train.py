@@ -7,9 +7,10 @@ from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from captum_certified.cli.arguments import positive_integer, seed
+from captum_certified.cli.arguments import positive_integer
 from captum_certified.cli.options import Commands, HelpFormatter, add_exif, add_model
-from captum_certified.cli.output import check_json, text_stream, write_json
+from captum_certified.cli.output import text_stream, write_json
+from captum_certified.cli.training_options import add_steps, add_training_output, checked_rate, fitted, save_weights
 from captum_certified.exceptions import InvalidInputError
 
 if TYPE_CHECKING:  # these imports load PyTorch
@@ -79,21 +80,8 @@ def add_to(commands: Commands) -> None:
         metavar="NAME=VALUE",
         help="an argument of the loss, such as radius=0.5; may be repeated",
     )
-    training.add_argument("--epochs", type=positive_integer, default=10, help="passes over the images", metavar="N")
-    training.add_argument("--batch-size", type=positive_integer, default=64, help="images in a step", metavar="N")
-    training.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam", metavar="N")
-    training.add_argument("--seed", type=seed, default=0, help="seed of initial weights, order and loss", metavar="N")
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="state dict to write; --resume continues from FILE.checkpoint",
-    )
-    output.add_argument("--resume", action="store_true", help="continue from the checkpoint, if there is one")
-    output.add_argument("--json", metavar="FILE", help="write a record of the training as JSON; - is standard output")
-    output.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    add_steps(training, epochs=10, batch_size=64, seeded="initial weights, order and loss")
+    add_training_output(parser)
     parser.set_defaults(run=run)
 
 
@@ -101,16 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Train a network, write its weights, and measure its accuracy."""
     import torch
 
-    from captum_certified.checks import checked_number
     from captum_certified.cli.models import Normalized, load_model, moved
     from captum_certified.randomness import IsolatedRandomness
-    from captum_certified.storage import atomic_write
-    from captum_certified.training import fit
 
-    rate = checked_number("--lr", arguments.lr, above=0)
-    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
-        raise InvalidInputError(f"Expected `--out` to be a file in a folder that exists, got {arguments.out}.")
-    check_json(arguments.json)
+    rate = checked_rate(arguments)
     with IsolatedRandomness(torch.device("cpu"))(arguments.seed):  # for initial weights
         loaded = load_model(arguments)
     loss = _loss(arguments)
@@ -119,21 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     for parameter in model.parameters():  # scripted modules refuse requires_grad_
         parameter.requires_grad_(True)
     _check_fit(model, images)
-    result = fit(
-        model,
-        images,
-        loss,
-        optimizer=torch.optim.Adam(model.parameters(), lr=rate),
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        checkpoint=arguments.out.with_name(f"{arguments.out.name}.checkpoint"),
-        resume=arguments.resume,
-        show_progress=not arguments.quiet,
-    )
-    network = model.model if isinstance(model, Normalized) else model
-    with atomic_write(arguments.out) as file:
-        torch.save(network.state_dict(), file)
+    result = fitted(model, images, loss, torch.optim.Adam(model.parameters(), lr=rate), arguments)
+    save_weights(model.model if isinstance(model, Normalized) else model, arguments.out)
     accuracy = _accuracy(model.eval(), tested)
     kind = "test" if held_out else "training"
     record: dict[str, Json] = {

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captum_certified.cli.arguments import positive_integer, positive_number, seed
+from captum_certified.cli.arguments import positive_integer, positive_number
 from captum_certified.cli.image_files import expanded
 from captum_certified.cli.options import Commands, HelpFormatter, add_exif, add_model
-from captum_certified.cli.output import check_json, text_stream, write_json
+from captum_certified.cli.output import text_stream, write_json
+from captum_certified.cli.training_options import add_steps, add_training_output, checked_rate, fitted, save_weights
 from captum_certified.exceptions import InvalidInputError
 
 if TYPE_CHECKING:  # these imports load PyTorch
@@ -60,17 +61,8 @@ def add_to(commands: Commands) -> None:
         "--width", type=positive_integer, default=64, metavar="N", help="channels of the denoiser: larger is slower"
     )
     training.add_argument("--depth", type=positive_integer, default=3, metavar="N", help="blocks of the denoiser")
-    training.add_argument("--epochs", type=positive_integer, default=60, metavar="N", help="passes over the images")
-    training.add_argument("--batch-size", type=positive_integer, default=16, metavar="N", help="images in a step")
-    training.add_argument("--lr", type=float, default=1e-3, metavar="N", help="learning rate of Adam, at first")
-    training.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of everything random")
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="weights to write; --resume reads FILE.checkpoint"
-    )
-    output.add_argument("--resume", action="store_true", help="continue from the checkpoint, if there is one")
-    output.add_argument("--json", metavar="FILE", help="write a record of the training as JSON; - is standard output")
-    output.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    add_steps(training, epochs=60, batch_size=16, seeded="everything random")
+    add_training_output(parser)
     parser.set_defaults(run=run)
 
 
@@ -78,21 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Train a denoiser, write its weights, and measure it on every tenth image, which it has not seen."""
     import torch
 
-    from captum_certified.checks import checked_number
-    from captum_certified.cli.denoisers import save_denoiser
     from captum_certified.cli.models import moved
     from captum_certified.images.random_crops import RandomCrops
-    from captum_certified.training import DenoisingLoss, fit
+    from captum_certified.training import DenoisingLoss
 
-    rate = checked_number("--lr", arguments.lr, above=0)
-    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
-        raise InvalidInputError(f"Expected `--out` to be a file in a folder that exists, got {arguments.out}.")
-    check_json(arguments.json)
+    rate = checked_rate(arguments)
     loaded = _loaded(arguments)
     seen, tested = _files(arguments)
     denoiser = moved(_denoiser(arguments), arguments)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=rate)
-    result = fit(
+    result = fitted(
         denoiser,
         RandomCrops(seen, loaded.framing, arguments.crop, channels=arguments.channels, exif=arguments.exif),
         DenoisingLoss(
@@ -101,16 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
             stability=arguments.stability,
             seed=arguments.seed,
         ),
-        optimizer=optimizer,
+        optimizer,
+        arguments,
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, arguments.epochs),
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        checkpoint=arguments.out.with_name(f"{arguments.out.name}.checkpoint"),
-        resume=arguments.resume,
-        show_progress=not arguments.quiet,
     )
-    save_denoiser(denoiser, arguments.out)
+    save_weights(denoiser, arguments.out)
     measured = _measured(denoiser, loaded, tested, arguments)
     record: dict[str, Json] = {
         "sigma": arguments.sigma,

@@ -1,16 +1,18 @@
 """A small convolutional denoiser, which trains on a processor in minutes."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_certified.checks import checked_integer
-from captum_certified.randomness import IsolatedRandomness
+from captum_certified.exceptions import InvalidInputError
+from captum_certified.randomness import initialised
 
-__all__ = ["small_denoiser"]
+__all__ = ["restored_denoiser", "small_denoiser"]
 
 # Sides of images are padded to multiples of this: the cells of the first layer, halved in resolution once more.
 _CELL, _MULTIPLE = 4, 8
+# Names in a state dict: the weights of the first layer, and the beginning of those of the coarse blocks.
+_HEAD, _BLOCKS = "head.weight", "coarse."
 
 
 class _SmallDenoiser(nn.Module):
@@ -86,8 +88,23 @@ def small_denoiser(channels: int = 3, *, width: int = 64, depth: int = 3, seed: 
     channels = checked_integer("channels", channels, at_least=1)
     width = checked_integer("width", width, at_least=1)
     depth = checked_integer("depth", depth, at_least=1)
-    if seed is None:
-        return _SmallDenoiser(channels, width, depth)
-    cpu = torch.device("cpu")
-    with IsolatedRandomness(cpu)(checked_integer("seed", seed, below=2**64)), cpu:
-        return _SmallDenoiser(channels, width, depth)
+    seed = None if seed is None else checked_integer("seed", seed, below=2**64)
+    return initialised(lambda: _SmallDenoiser(channels, width, depth), seed)
+
+
+def restored_denoiser(state: object) -> nn.Module:
+    """Return the small denoiser whose state dict is given. Channels, width and depth are those of its tensors.
+
+    Raises:
+        InvalidInputError: It is not the state dict of a small denoiser.
+    """
+    try:
+        if not isinstance(state, dict):
+            raise KeyError(_HEAD)
+        width, values = state[_HEAD].shape[:2]
+        depth = len({name.split(".")[1] for name in state if name.startswith(_BLOCKS)})
+        denoiser = small_denoiser(values // _CELL**2, width=width, depth=depth, seed=0)
+        denoiser.load_state_dict(state)
+    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise InvalidInputError("Expected `state` to be the state dict of a small denoiser, got another.") from error
+    return denoiser

@@ -76,16 +76,16 @@ class DenoisingLoss(TrainingLoss):
                 f"{got}."
             )
         error = functional.mse_loss(restored, inputs) / self.stdev**2
-        return error if self.classifier is None else error + self.stability * self._change(restored, inputs)
+        if self.classifier is None:
+            return error
+        return error + self.stability * _change_of_scores(self.classifier, inputs, restored)
 
-    def _change(self, restored: Tensor, inputs: Tensor) -> Tensor:
-        """Return the mean relative change of the classifier's centred scores."""
-        classifier = self.classifier
-        if classifier is None:
-            return inputs.new_zeros(())
-        frozen = {name: tensor.detach() for name, tensor in classifier.state_dict().items()}
-        with evaluation_mode(classifier):
-            before, after = (functional_call(classifier, frozen, (images,)) for images in (inputs, restored))
-        before, after = (scores - scores.mean(dim=1, keepdim=True) for scores in (before, after))
-        changes: Tensor = (after - before).square().sum(dim=1) / before.square().sum(dim=1).clamp_min(_SMALLEST)
-        return changes.mean()
+
+def _change_of_scores(classifier: nn.Module, inputs: Tensor, restored: Tensor) -> Tensor:
+    """Return the mean relative change of the classifier's centred scores."""
+    frozen = {name: tensor.detach() for name, tensor in classifier.state_dict().items()}
+    with evaluation_mode(classifier):
+        before, after = (functional_call(classifier, frozen, (images,)) for images in (inputs, restored))
+    before, after = (scores - scores.mean(dim=1, keepdim=True) for scores in (before, after))
+    changes: Tensor = (after - before).square().sum(dim=1) / before.square().sum(dim=1).clamp_min(_SMALLEST)
+    return changes.mean()

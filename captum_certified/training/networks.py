@@ -1,10 +1,9 @@
 """The paper's network for MNIST."""
 
-import torch
 from torch import nn
 
 from captum_certified.checks import checked_integer
-from captum_certified.randomness import IsolatedRandomness
+from captum_certified.randomness import initialised
 
 __all__ = ["mnist_network"]
 
@@ -29,11 +28,7 @@ def mnist_network(seed: int | None = None) -> nn.Sequential:
         >>> mnist_network(seed=0)(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 10])
     """
-    if seed is None:
-        return _network()
-    cpu = torch.device("cpu")
-    with IsolatedRandomness(cpu)(checked_integer("seed", seed, below=2**64)), cpu:
-        return _network()
+    return initialised(_network, None if seed is None else checked_integer("seed", seed, below=2**64))
 
 
 def _network() -> nn.Sequential:
