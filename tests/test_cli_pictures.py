@@ -97,14 +97,14 @@ def test_an_orientation_is_reported_in_one_line_and_applied_with_exif(folder, ca
         assert record["setup"]["inputs"] == input_digests((pixels(expected) / 255,))
 
 
-@pytest.mark.filterwarnings("default:turned.png has EXIF orientation:UserWarning")
-@pytest.mark.filterwarnings("default:Results in results of other settings are redone:UserWarning")
 @pytest.mark.parametrize("command", ["certify", "attack", "pilot", "train", "train-denoiser"])
 def test_every_command_that_reads_pictures_offers_to_turn_them(capsys, command):
     assert main([command, "--help"]) == 0
     assert "--exif" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("default:turned.png has EXIF orientation:UserWarning")
+@pytest.mark.filterwarnings("default:Results in results of other settings are redone:UserWarning")
 def test_exif_given_later_redoes_the_result(folder, capsys):
     save_turned("turned.png")
     digests = []
