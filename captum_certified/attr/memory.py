@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_certified.exceptions import NotEnoughMemoryError
 from captum_certified.sampling import Attributions
 
-__all__ = ["PassesWithinMemory", "explained_memory_errors", "is_out_of_memory", "joined", "rows_of_draws"]
+__all__ = ["PassesWithinMemory", "explained_memory_errors", "first_line", "is_out_of_memory", "joined", "rows_of_draws"]
 
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 
@@ -61,6 +61,11 @@ class PassesWithinMemory:
         )
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its type if it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether the memory of the machine or of an accelerator ran out."""
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(text in str(error) for text in _TEXTS)
@@ -75,7 +80,7 @@ def explained_memory_errors(inputs: tuple[Tensor, ...]) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, NotEnoughMemoryError) or not is_out_of_memory(error):
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
     if reason is not None:  # outside the handler, because the error keeps the tensors of the model in memory
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise NotEnoughMemoryError(

@@ -15,11 +15,11 @@ from captum_certified.attr import SmoothedAttribution
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down, written_confidence
 from captum_certified.cli.class_names import class_named, class_title, named
-from captum_certified.cli.explainers import arguments_of, options_note
+from captum_certified.cli.explainers import arguments_of
 from captum_certified.cli.image_groups import groups_of
-from captum_certified.cli.image_sources import groups_note, prediction_of, reference_of, units_note
+from captum_certified.cli.image_sources import prediction_of, reference_of, settings_note
 from captum_certified.cli.methods import choice_of
-from captum_certified.cli.models import LoadedModel
+from captum_certified.cli.models import LoadedModel, placed
 from captum_certified.cli.output import set_of
 from captum_certified.images.framing import load_image
 from captum_certified.metrics import top_k_intersection
@@ -52,7 +52,7 @@ def _attack(
     path: Path, name: str, explainer: SmoothedAttribution, loaded: LoadedModel, arguments: argparse.Namespace
 ) -> tuple[JsonObject, str]:
     image, _ = load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)
-    inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
+    inputs = placed(image, arguments)
     names = loaded.class_names
     prediction = prediction_of(loaded.model, inputs, names=names)
     target = prediction if arguments.target == "predicted" else arguments.target
@@ -99,10 +99,7 @@ def _attack(
         "image": str(path),
         "prediction": prediction,
         **named({"prediction": prediction, "explained": target}, names),
-        "everyday_units": units_note(image, arguments.radius),
-        **({} if arguments.denoiser is None else {"denoiser": arguments.denoiser}),
-        **groups_note(arguments.groups, groups),
-        **options_note(choice, image, arguments),
+        **settings_note(image, groups, choice, arguments),
         "attack": {
             "overlap_fraction": challenge.overlap_fraction.tolist(),
             "plain_overlap_fraction": [plain.overlap_fraction],

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from captum_certified.cli.options import Commands, HelpFormatter
+from captum_certified.cli.verify import print_differences
 
 __all__ = ["add_to", "run"]
 
@@ -34,9 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     verification = verify(arguments.file)
     if not verification.agrees:
-        print(f"{arguments.file}: DIFFERS from what its map gives", file=sys.stderr)
-        for difference in verification.differences:
-            print(f"  {difference}", file=sys.stderr)
+        print_differences(verification, sys.stderr)
         return _DIFFERS
     card = model_card(verification)
     if arguments.out is None:

@@ -21,14 +21,14 @@ from captum_certified.cli.callables import parsed_arguments
 from captum_certified.cli.image_files import expanded
 from captum_certified.cli.image_groups import cell_side
 from captum_certified.cli.methods import MethodChoice, choice_of, sign_of
-from captum_certified.cli.models import LoadedModel, moved
+from captum_certified.cli.models import LoadedModel, moved, placed
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.framing import Framing, load_image
 from captum_certified.maps import FeatureLayout
 from captum_certified.maps.feature_layout import Groups
 from captum_certified.storage import Json
 
-__all__ = ["accepts", "arguments_of", "check_arguments", "explainer_of", "method_of", "options_note"]
+__all__ = ["accepts", "arguments_of", "check_arguments", "explainer_of", "framed_pictures", "method_of", "options_note"]
 
 # Arguments of Captum's `attribute` that other options set, or that would change what the method returns.
 _TAKEN = frozenset(
@@ -190,7 +190,8 @@ def _window(image: Tensor, arguments: argparse.Namespace) -> tuple[int, int]:
 
 
 def _baselines(choice: MethodChoice, image: Tensor, framing: Framing, arguments: argparse.Namespace) -> Tensor:
-    pictures = _pictures(arguments.baselines, framing, arguments.channels, arguments.exif)
+    files = [file for file, _ in expanded([arguments.baselines], without=None)]
+    pictures = framed_pictures(files, framing, arguments, named="`--baselines`")
     if choice.baselines == "one" and len(pictures) != 1:
         raise InvalidInputError(
             f"Expected `--baselines` to be one picture for {choice.name}, got {len(pictures)} in "
@@ -206,14 +207,18 @@ def _baselines(choice: MethodChoice, image: Tensor, framing: Framing, arguments:
             f"Expected `--baselines` of the size of the image, {image.shape[2]} × {image.shape[3]} pixels, got "
             f"{pictures.shape[2]} × {pictures.shape[3]}; see `--size`."
         )
-    return pictures.to(arguments.device, getattr(torch, arguments.dtype))
+    return placed(pictures, arguments)
 
 
-def _pictures(path: Path, framing: Framing, channels: int, exif: bool) -> Tensor:
-    """Read pictures and frame them as the images are framed, shape (B, C, H, W)."""
-    files = [file for file, _ in expanded([path], without=None)]
-    pictures = [load_image(file, framing, channels=channels, exif=exif)[0] for file in files]
+def framed_pictures(files: Sequence[Path], framing: Framing, arguments: argparse.Namespace, *, named: str) -> Tensor:
+    """Read pictures and frame them as the images are framed, shape (B, C, H, W).
+
+    Raises:
+        InvalidInputError: The framed pictures, which the message calls ``named``, differ in size.
+        OSError: A file cannot be opened.
+    """
+    pictures = [load_image(file, framing, channels=arguments.channels, exif=arguments.exif)[0] for file in files]
     sizes = sorted({tuple(picture.shape[2:]) for picture in pictures})
     if len(sizes) > 1:
-        raise InvalidInputError(f"Expected `--baselines` of one size, got {sizes[0]} and {sizes[1]}; see `--size`.")
+        raise InvalidInputError(f"Expected {named} of one size, got {sizes[0]} and {sizes[1]}; see `--size`.")
     return torch.cat(pictures)

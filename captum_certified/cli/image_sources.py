@@ -16,7 +16,7 @@ from captum_certified.cli.class_names import class_title, named
 from captum_certified.cli.explainers import arguments_of, options_note
 from captum_certified.cli.image_groups import groups_of, mask_file
 from captum_certified.cli.methods import MethodChoice, choice_of
-from captum_certified.cli.models import LoadedModel
+from captum_certified.cli.models import LoadedModel, placed
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.images.framing import load_image_and_region, load_mask
@@ -25,7 +25,7 @@ from captum_certified.runs.examples import Example, Source
 from captum_certified.storage import Json, atomic_write
 from captum_certified.visualization import certificate_figure, report
 
-__all__ = ["groups_note", "image_sources", "prediction_of", "reference_of", "units_note", "write_pictures"]
+__all__ = ["image_sources", "prediction_of", "reference_of", "settings_note", "write_pictures"]
 
 _WHOLE = 0.5  # a mask marks a feature if it marks at least this fraction of the feature's entries
 
@@ -49,7 +49,7 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     image, region = load_image_and_region(
         path, loaded.framing, arguments.region, channels=arguments.channels, exif=arguments.exif
     )
-    inputs = image.to(arguments.device, getattr(torch, arguments.dtype))
+    inputs = placed(image, arguments)
     prediction = prediction_of(loaded.model, inputs, names=loaded.class_names)
     target = prediction if arguments.target == "predicted" else arguments.target
     groups = groups_of(arguments.groups, path, image, loaded, arguments)
@@ -58,9 +58,6 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     choice = choice_of(arguments.method)
     classes: dict[str, Json] = {"prediction": prediction, "explained": target}
     notes: dict[str, Json] = {**classes, **named(classes, loaded.class_names)}
-    notes["everyday_units"] = units_note(image, arguments.radius)
-    notes |= {} if arguments.denoiser is None else {"denoiser": arguments.denoiser}
-    notes |= groups_note(arguments.groups, groups)
     return Example(
         inputs=inputs,
         target=target,
@@ -68,13 +65,18 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
         reference=mask,
         groups=groups,
         arguments=arguments_of(choice, image, loaded, arguments, groups),
-        notes=notes | options_note(choice, image, arguments),
+        notes=notes | settings_note(image, groups, choice, arguments),
     )
 
 
-def groups_note(name: str, groups: Groups) -> dict[str, Json]:
-    """Return what ``--groups`` says of a mask, for the record, which otherwise holds only a digest of the mask."""
-    return {"groups": name} if isinstance(groups, Tensor) else {}
+def settings_note(
+    image: Tensor, groups: Groups, choice: MethodChoice, arguments: argparse.Namespace
+) -> dict[str, Json]:
+    """Return the radius beside familiar changes of an image, and settings that a record holds only as digests."""
+    notes: dict[str, Json] = {"everyday_units": _units_note(image, arguments.radius)}
+    notes |= {} if arguments.denoiser is None else {"denoiser": arguments.denoiser}
+    notes |= {"groups": arguments.groups} if isinstance(groups, Tensor) else {}
+    return notes | options_note(choice, image, arguments)
 
 
 def _like_the_map(image: Tensor, choice: MethodChoice) -> Tensor:
@@ -82,7 +84,7 @@ def _like_the_map(image: Tensor, choice: MethodChoice) -> Tensor:
     return image[:, :1] if choice.upsampled else image
 
 
-def units_note(image: Tensor, radius: float) -> dict[str, Json]:
+def _units_note(image: Tensor, radius: float) -> dict[str, Json]:
     """Return the radius in grey levels and the sizes of familiar changes of an image, for its record."""
     units = radius_in_units(radius, image)
     assert units.jpeg is not None  # noqa: S101  for the type checker: framed images are pictures

@@ -21,7 +21,7 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.framing import Framing
 from captum_certified.storage import Json
 
-__all__ = ["LoadedModel", "Normalized", "load_model", "moved"]
+__all__ = ["LoadedModel", "Normalized", "load_model", "moved", "placed"]
 
 _ZOO: Any = torchvision.models  # the registry of models is public, but not typed
 
@@ -117,6 +117,11 @@ def moved(model: nn.Module, arguments: argparse.Namespace) -> nn.Module:
         return model.to(arguments.device, getattr(torch, arguments.dtype))
     except (RuntimeError, AssertionError) as error:
         raise InvalidInputError(f"Expected `--device` to be available, got {arguments.device!r}: {error}") from error
+
+
+def placed(images: Tensor, arguments: argparse.Namespace) -> Tensor:
+    """Return images on the device and in the precision that the command line names."""
+    return images.to(arguments.device, getattr(torch, arguments.dtype))
 
 
 def _check_normalisation(mean: Sequence[float], std: Sequence[float], channels: int) -> None:

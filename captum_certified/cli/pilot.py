@@ -20,7 +20,6 @@ from captum_certified.cli.options import (
     add_verbosity,
 )
 from captum_certified.cli.output import check_json, text_stream, write_json
-from captum_certified.exceptions import InvalidInputError
 
 if TYPE_CHECKING:  # these imports load PyTorch
     from torch import Tensor
@@ -87,9 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from captum_certified.attr import SparsifiedSmoothGrad
     from captum_certified.certify.pilot import Pilot, pilot
-    from captum_certified.cli.explainers import arguments_of, check_arguments, method_of
+    from captum_certified.cli.explainers import arguments_of, check_arguments, framed_pictures, method_of
     from captum_certified.cli.image_sources import prediction_of
-    from captum_certified.cli.models import load_model, moved
+    from captum_certified.cli.models import load_model, moved, placed
     from captum_certified.randomness import fresh_seed
 
     check_json(arguments.json)
@@ -100,8 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_arguments(choices, arguments)
     loaded = load_model(arguments)
     files = [path for path, _ in expanded(arguments.images, without=None)]
-    images = _images(files, arguments, loaded)
-    inputs = images.to(arguments.device, getattr(torch, arguments.dtype))
+    images = framed_pictures(files, loaded.framing, arguments, named="images")
+    inputs = placed(images, arguments)
     model = moved(loaded.model, arguments)
     targets = torch.tensor([prediction_of(model, one[None]) for one in inputs], device=inputs.device)
     stream, done = text_stream(arguments.json), list["PilotRow"]()
@@ -149,18 +148,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.figure is not None:
         _write_figure(table, arguments.figure)
     return _DONE
-
-
-def _images(files: Sequence[Path], arguments: argparse.Namespace, loaded: "LoadedModel") -> "Tensor":
-    import torch
-
-    from captum_certified.images.framing import load_image
-
-    images = [load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)[0] for path in files]
-    sizes = {tuple(image.shape[1:]) for image in images}
-    if len(sizes) > 1:
-        raise InvalidInputError(f"Expected images of one size, got {sorted(sizes)[:2]}; see `--size`.")
-    return torch.cat(images)
 
 
 def _groups(

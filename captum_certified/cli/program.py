@@ -46,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"captum-certified: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:
-        from captum_certified.attr.memory import is_out_of_memory  # PyTorch is not loaded for --help
+        from captum_certified.attr.memory import first_line, is_out_of_memory  # PyTorch is not loaded for --help
 
         if not is_out_of_memory(error):
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         print(
-            f"captum-certified: the memory ran out: {reason} Choose a smaller --size or --batch-size.", file=sys.stderr
+            f"captum-certified: the memory ran out: {first_line(error)} Choose a smaller --size or --batch-size.",
+            file=sys.stderr,
         )
         return 2
     except OSError as error:

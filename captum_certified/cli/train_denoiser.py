@@ -151,6 +151,7 @@ def _measured(
     """
     import torch
 
+    from captum_certified.cli.models import placed
     from captum_certified.images.framing import load_image
     from captum_certified.randomness import derived_seed
     from captum_certified.training.loss import with_noise
@@ -160,7 +161,7 @@ def _measured(
     with torch.no_grad():
         for number, path in enumerate(files):
             image, _ = load_image(path, loaded.framing, channels=arguments.channels, exif=arguments.exif)
-            image = image.to(arguments.device, getattr(torch, arguments.dtype))
+            image = placed(image, arguments)
             copies = image.expand(_NOISY_COPIES, -1, -1, -1)
             noisy = with_noise(copies, arguments.sigma, derived_seed(arguments.seed, number))
             restored = denoiser(noisy)

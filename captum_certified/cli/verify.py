@@ -3,11 +3,15 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from captum_certified.cli.options import Commands
 from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
 
-__all__ = ["add_to", "run"]
+if TYPE_CHECKING:  # this import loads PyTorch
+    from captum_certified.runs.verification import Verification
+
+__all__ = ["add_to", "print_differences", "run"]
 
 _AGREES, _DIFFERS, _UNREADABLE = 0, 1, 2
 
@@ -59,7 +63,12 @@ def _verified(path: Path) -> int:
         for line in (*certificate.summaries(), *certificate.conditions):
             print(f"  {line}")
         return _AGREES
-    print(f"{path}: DIFFERS from what its map gives")
-    for difference in verification.differences:
-        print(f"  {difference}")
+    print_differences(verification, sys.stdout)
     return _DIFFERS
+
+
+def print_differences(verification: "Verification", stream: TextIO) -> None:
+    """Print in what a stored result differs from what its map gives."""
+    print(f"{verification.path}: DIFFERS from what its map gives", file=stream)
+    for difference in verification.differences:
+        print(f"  {difference}", file=stream)

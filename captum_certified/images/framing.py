@@ -12,7 +12,7 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.orientation import UPRIGHT, Box, turned_box
 from captum_certified.images.stored_picture import StoredPicture, read_picture, transforms
 
-__all__ = ["Framing", "framed", "load_image", "load_image_and_region", "load_mask", "region_mask"]
+__all__ = ["Framing", "check_stored_size", "framed", "load_image", "load_image_and_region", "load_mask", "region_mask"]
 
 
 _MARKED = 0.5
@@ -153,17 +153,28 @@ def load_mask(
         OSError: A file cannot be opened.
     """
     mask, picture = read_picture(path, channels=1), read_picture(image, channels=channels)
-    if mask.size != picture.size:
-        raise InvalidInputError(
-            f"Expected the mask {os.fspath(path)} to have the {picture.size[1]} × {picture.size[0]} pixels of "
-            f"{os.fspath(image)} as it is stored, got {mask.size[1]} × {mask.size[0]}."
-        )
+    check_stored_size(f"the mask {os.fspath(path)}", mask.size, image, picture.size)
     if exif:
         mask = replace(mask, orientation=picture.orientation).upright()
     marked = framed(mask, framing) >= _MARKED
     if not bool(marked.any()):
         raise InvalidInputError(f"Expected the mask {os.fspath(path)} to mark a pixel of the cropped image, got none.")
     return marked.expand(1, channels, -1, -1)
+
+
+def check_stored_size(
+    named: str, size: tuple[int, int], image: str | os.PathLike[str], expected: tuple[int, int]
+) -> None:
+    """Refuse a file of another height and width than the image it belongs to, both as they are stored.
+
+    Raises:
+        InvalidInputError: The sizes differ.
+    """
+    if size != expected:
+        raise InvalidInputError(
+            f"Expected {named} to have the {expected[1]} × {expected[0]} pixels of {os.fspath(image)} as it is stored, "
+            f"got {size[1]} × {size[0]}."
+        )
 
 
 def framed(stored: StoredPicture, framing: Framing) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.images.framing import Framing
+from captum_certified.images.framing import Framing, check_stored_size
 from captum_certified.images.orientation import UPRIGHT, turned
 from captum_certified.images.stored_picture import check_dense, opened, read_picture, stored_array
 
@@ -47,11 +47,8 @@ def load_region_ids(
         OSError: A file cannot be opened.
     """
     ids, picture = _read_ids(Path(path)), read_picture(image, channels=channels)
-    if tuple(ids.shape) != picture.size:
-        raise InvalidInputError(
-            f"Expected the regions {os.fspath(path)} to have the {picture.size[1]} × {picture.size[0]} pixels of "
-            f"{os.fspath(image)} as it is stored, got {ids.shape[1]} × {ids.shape[0]}."
-        )
+    height, width = ids.shape
+    check_stored_size(f"the regions {os.fspath(path)}", (height, width), image, picture.size)
     upright = turned(ids, picture.orientation if exif else UPRIGHT)
     _, numbers = torch.unique(upright, return_inverse=True)
     height, width = numbers.shape

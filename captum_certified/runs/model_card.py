@@ -121,9 +121,11 @@ def _opening(certificate: Certificate) -> str:
 
 
 def _numbered(sentences: list[str]) -> list[str]:
-    if len(sentences) == 1:
-        return sentences
-    return [f"Example {row}: {sentence}" for row, sentence in enumerate(sentences)]
+    return [f"{_prefix(row, len(sentences))}{sentence}" for row, sentence in enumerate(sentences)]
+
+
+def _prefix(row: int, rows: int) -> str:
+    return f"Example {row}: " if rows > 1 else ""
 
 
 def _cautions(certificate: Certificate) -> list[str]:
@@ -132,7 +134,7 @@ def _cautions(certificate: Certificate) -> list[str]:
         return []
     sentences = []
     for row in range(len(certificate.map)):
-        prefix = f"Example {row}: " if len(certificate.map) > 1 else ""
+        prefix = _prefix(row, len(certificate.map))
         sentences += [f"{prefix}{caution}." for caution in certificate.cautions(row)]
         if not int(certificate.overlap[row]):
             sentences.append(f"{prefix}nothing is proved. That does not mean that nothing is stable.")

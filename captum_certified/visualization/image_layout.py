@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.images.everyday_units import EverydayUnits, radius_in_units
 from captum_certified.maps import FeatureLayout, SmoothedMap
 from captum_certified.visualization.feature_names import counted
 
@@ -23,6 +24,7 @@ __all__ = [
     "displayable",
     "is_in_unit_interval",
     "is_the_input",
+    "radius_beside_changes",
     "values_of_input",
 ]
 
@@ -136,6 +138,11 @@ def values_of_input(smoothed_map: SmoothedMap, picture: Pixels) -> int:
 def is_the_input(smoothed_map: SmoothedMap, picture: Pixels) -> bool:
     """Return whether the picture has as many values as the input, all in [0, 1]."""
     return is_in_unit_interval(picture) and picture.size == values_of_input(smoothed_map, picture)
+
+
+def radius_beside_changes(radius: float, pictures: Pixels) -> EverydayUnits:
+    """Compare a radius with familiar changes of pictures in [0, 1], shape (N, H, W, C)."""
+    return radius_in_units(radius, torch.from_numpy(np.moveaxis(pictures.astype(np.float64), 3, 1).copy()))
 
 
 def _matched(image: NDArray[np.generic], shape: tuple[int, ...]) -> tuple[int | None, Pixels]:

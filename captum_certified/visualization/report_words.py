@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import (
@@ -15,10 +14,15 @@ from captum_certified.certify.written_numbers import (
     written_error,
 )
 from captum_certified.exceptions import InvalidInputError
-from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.maps import SmoothedMap
 from captum_certified.visualization.feature_names import described, noun
-from captum_certified.visualization.image_layout import Pixels, is_in_unit_interval, is_the_input, values_of_input
+from captum_certified.visualization.image_layout import (
+    Pixels,
+    is_in_unit_interval,
+    is_the_input,
+    radius_beside_changes,
+    values_of_input,
+)
 from captum_certified.visualization.report_data import TopSet
 from captum_certified.visualization.titles import method_named
 
@@ -121,8 +125,7 @@ def comparison(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture:
     """Return the sizes of familiar changes of the picture as text. It is empty if the picture is not the input."""
     if not is_the_input(smoothed_map, picture):
         return ""
-    inputs = torch.from_numpy(np.moveaxis(picture.astype(np.float64), 2, 0)[None].copy())
-    known = radius_in_units(certificate.radius, inputs)
+    known = radius_beside_changes(certificate.radius, picture[np.newaxis])
     assert known.jpeg is not None  # noqa: S101  for the type checker: pictures have one or three channels
     assert known.shift is not None  # noqa: S101
     return (

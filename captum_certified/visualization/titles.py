@@ -3,15 +3,11 @@
 They name the certified set of features, and say how much of it survives and what to be careful about.
 """
 
-import numpy as np
-import torch
-
 from captum_certified.attr import Upsampled
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down
-from captum_certified.images.everyday_units import radius_in_units
 from captum_certified.maps import SmoothedMap
-from captum_certified.visualization.image_layout import ImageReading, is_the_input
+from captum_certified.visualization.image_layout import ImageReading, is_the_input, radius_beside_changes
 from captum_certified.visualization.panels import literal
 
 __all__ = ["brief_cautions", "method_named", "overlap_title", "plain_title", "reference_named", "size_note"]
@@ -104,8 +100,7 @@ def size_note(certificate: TopKCertificate, reading: ImageReading) -> list[str]:
     """
     if not all(is_the_input(certificate.map, image) for image in reading.images):
         return []
-    inputs = torch.from_numpy(np.moveaxis(reading.images.astype(np.float64), 3, 1).copy())
-    return [str(radius_in_units(certificate.radius, inputs))]
+    return [str(radius_beside_changes(certificate.radius, reading.images))]
 
 
 def reference_named(certificate: TopKCertificate) -> str:
