@@ -69,7 +69,7 @@ nitpick_ignore_regex = [
     (
         "py:.*",
         r"(Floats|Integers|Maps|Groups|CovarianceRequest|NoiseLaw|Provenance|TensorOrTuple|Self|Setup"
-        r"|MethodArguments|Target|Reference|(.*\.)?(DrawRange|Map|MapData|Prover))",
+        r"|MethodArguments|Target|Reference|(.*\.)?(DrawRange|Made|Map|MapData|Prover))",
     ),
 ]
 if os.environ.get("READTHEDOCS"):
