@@ -48,7 +48,8 @@ def labelled_images(
 
             - An archive has the arrays ``train_images`` and ``train_labels``, ``test_images`` and ``test_labels``, or,
               without a split, ``images`` and ``labels``. Images are unsigned integers of 8 or 16 bits, or floats in
-              [0, 1], of shape (N, H, W), (N, C, H, W) or (N, H, W, C). Labels are integers from 0.
+              [0, 1], of shape (N, H, W), (N, C, H, W) or (N, H, W, C). Labels are integers from 0, of shape (N,), or
+              (N, 1) as in MedMNIST.
             - A folder has one folder of image files for each class, or folders ``train``, and ``test`` or ``val``, each
               with one folder for each class.
             - The names are ``mnist``, ``fashion-mnist``, ``cifar10`` and ``cifar100``.
@@ -108,6 +109,8 @@ def _archive(path: Path, part: str) -> TensorDataset:
 
 
 def _classes(labels: np.ndarray, expected: tuple[int, ...], path: Path) -> Tensor:
+    if labels.shape == (*expected, 1):
+        labels = labels[:, 0]
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != expected:
         raise FileFormatError(
             f"Expected {expected[0] if expected else 0} integer labels in {path}, got {labels.dtype} of shape "

@@ -1,6 +1,7 @@
 """All experiments, those of the paper and our own, and the function that runs an experiment part by part."""
 
 from captum_certified.reproduce.certified_pixels import CertifiedPixels
+from captum_certified.reproduce.chest_xrays import ChestXrays
 from captum_certified.reproduce.draws import DrawsNeeded
 from captum_certified.reproduce.experiment import Experiment, Part
 from captum_certified.reproduce.figure_1a import ImageGallery
@@ -39,6 +40,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         CertifiedPixels(),
         RobustTraining(),
         SaliencyWeights(),
+        ChestXrays(),
         TransferOfAttacks(),
         ImageGallery(),
         DigitGallery(),

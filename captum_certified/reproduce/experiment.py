@@ -77,7 +77,8 @@ class Experiment(ABC):
         name: The name on the command line.
         store: The name under which parts are stored, by default ``name``. Experiments with the same ``store`` share
             their parts.
-        uses: Which of ``"mnist"``, ``"cifar"`` and ``"network"`` the rows depend on. Photographs are not named here.
+        uses: Which of ``"mnist"``, ``"cifar"``, ``"xrays"`` and ``"network"`` the rows depend on. Photographs are not
+            named here.
         default_model: The torchvision model that is used if the command line names no model.
         title: What the experiment shows, in one line.
         claim: What the paper says about the result. Our own claims begin with ``Ours:``.

@@ -40,8 +40,8 @@ class Material:
     """Where an experiment finds its networks and images.
 
     Attributes:
-        data: Folder with ``mnist.npz`` and ``cifar10_test.npz``, or torchvision's files of these data sets, and with
-            a subfolder ``imagenet`` or ``imagenet64`` of photographs.
+        data: Folder with ``mnist.npz`` and ``cifar10_test.npz``, or torchvision's files of these data sets, with
+            ``pneumoniamnist.npz`` of MedMNIST, and with a subfolder ``imagenet`` or ``imagenet64`` of photographs.
         classifier: Function that loads the network of an experiment that does not train its own. The function also
             returns how photographs are resized and cropped for this network.
     """
@@ -58,6 +58,7 @@ class Material:
             "mnist": lambda: digest([self.mnist(train=train) for train in (True, False)]),
             "cifar": self._digest_of_cifar,
             "network": self._digest_of_network,
+            "xrays": lambda: digest([self.xrays(train=train) for train in (True, False)]),
         }
         return {name: digests[name]() for name in uses}
 
@@ -68,6 +69,14 @@ class Material:
             InvalidInputError: MNIST is not in the folder.
         """
         return _stacked(self._data_set("mnist.npz", "mnist", train=train))
+
+    def xrays(self, *, train: bool) -> tuple[Tensor, Tensor]:
+        """Return chest X-rays of PneumoniaMNIST, float32 of shape (N, 1, 28, 28) in [0, 1], and their classes.
+
+        Raises:
+            OSError: The archive is not in the folder.
+        """
+        return _stacked(labelled_images(self.data / "pneumoniamnist.npz", train=train))
 
     def small_images(self, first: int, number: int) -> tuple[nn.Module, Tensor]:
         """Return the network, and test images of CIFAR-10 from index ``first``, shape (number, 3, 32, 32) in [0, 1].

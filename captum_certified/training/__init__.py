@@ -9,7 +9,7 @@ from captum_certified.training.fit import FitResult, fit
 from captum_certified.training.gaussian import GaussianAugmentationLoss
 from captum_certified.training.integrated_gradients import loss_integrated_gradients
 from captum_certified.training.loss import TrainingLoss
-from captum_certified.training.networks import mnist_network
+from captum_certified.training.networks import mnist_network, xray_network
 from captum_certified.training.saliency_adversarial import SaliencyAdversarialLoss
 from captum_certified.training.spectral_norm import SpectralNormLoss
 
@@ -30,4 +30,5 @@ __all__ = [
     "loss_integrated_gradients",
     "mnist_network",
     "top_hessian_eigenvalue",
+    "xray_network",
 ]

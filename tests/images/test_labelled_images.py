@@ -40,6 +40,14 @@ def test_an_archive_without_a_split_serves_both_parts(tmp_path):
     )
 
 
+def test_labels_may_be_a_column_as_in_medmnist(tmp_path):
+    np.savez(tmp_path / "images.npz", images=PIXELS, labels=LABELS[:, None])
+    assert labelled_images(tmp_path / "images.npz")[:][1].tolist() == LABELS.tolist()
+    np.savez(tmp_path / "images.npz", images=PIXELS, labels=np.stack([LABELS, LABELS], axis=1))
+    with pytest.raises(FileFormatError, match=r"6 integer labels in .*, got uint8 of shape \(6, 2\)"):
+        labelled_images(tmp_path / "images.npz")
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float32, np.float64, ">f4"])
 @pytest.mark.parametrize("axes", ["NHWC", "NCHW"])
 def test_images_of_every_type_have_channels_first_or_last(tmp_path, dtype, axes):

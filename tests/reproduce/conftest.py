@@ -35,6 +35,13 @@ def arguments(tmp_path_factory, monkeypatch):
         test_images=enlarged(digits.test_images),
         test_labels=digits.test_labels.numpy(),
     )
+    np.savez(
+        folder / "pneumoniamnist.npz",
+        train_images=enlarged(digits.train_images),
+        train_labels=digits.train_labels.numpy()[:, None] % 2,
+        test_images=enlarged(digits.test_images),
+        test_labels=digits.test_labels.numpy()[:, None] % 2,
+    )
     generator = np.random.default_rng(0)
     small = generator.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     np.savez(folder / "cifar10_test.npz", images=small, labels=np.zeros(2, dtype=np.int64))
