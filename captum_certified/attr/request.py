@@ -126,8 +126,8 @@ class SamplingRequest:
         arguments = _merged_arguments(settings.kwargs, settings.attribution_kwargs)
         default_pass, size = None, settings.nt_samples_batch_size
         if size is None:
-            copies = [copies_in_a_call(explainer.attribution_method, arguments) for explainer in explainers[:1]]
-            default_pass = PassSize.fitting(tensors, copies=max(copies, default=1))
+            copies = copies_in_a_call(explainers[0].attribution_method, arguments) if explainers else 1
+            default_pass = PassSize.fitting(tensors, copies=copies)
             size = default_pass.draws
         block = _checked_block(settings.covariance, explainers)
         plan = SamplingPlan(
