@@ -26,7 +26,7 @@ extensions = [
     "sphinxcontrib.bibtex",
 ]
 exclude_patterns = [
-    *("_build", "jupyter_execute", "conf.py", "generated_pages.py", "package_description.py"),
+    *("_build", "jupyter_execute", "conf.py", "check_pages.py", "generated_pages.py", "package_description.py"),
     *("benchmarks/table.md", "benchmarks/accelerator.md"),  # tables of a page
     *("paper_draft", "recipe"),  # drafts for other places
 ]
@@ -35,9 +35,9 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"captum_certified {release}"
 html_static_path = ["_static"]
-html_css_files = ["doors.css"]
+html_css_files = ["pages.css"]
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 # Tutorials are scripts with cells. With CAPTUM_CERTIFIED_SMOKE=1 they run with few draws.
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
@@ -116,8 +116,18 @@ def read_as_text(_app, what, name, _obj, _options, lines):
         lines[0] = lines[0].replace(": ", " – ")  # Napoleon would take the words before a colon for a type
 
 
+LONG_NAME = re.compile(r'(?<=<span class="pre">)[\w./:-]{20,}(?=</span>)')
+
+
+def break_long_names(_app, _page, _template, context, _doctree):
+    """Let long names in code break after dots, underscores, slashes and colons, so that columns of them stay narrow."""
+    if "body" in context:
+        context["body"] = LONG_NAME.sub(lambda name: re.sub(r"(::|[./_])(?=\w)", r"\1<wbr>", name[0]), context["body"])
+
+
 def setup(app):
-    """Connect the hooks, the second before Napoleon's."""
+    """Connect the hooks, the last before Napoleon's."""
+    app.connect("html-page-context", break_long_names)
     app.connect("autodoc-skip-member", skip_documented_elsewhere)
     app.connect("autodoc-process-docstring", read_as_text, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
