@@ -145,6 +145,12 @@ def test_pictures_exist_and_have_a_text_for_those_who_do_not_see_them(page):
         assert len(alt.split()) >= 3, target
 
 
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_numbers_have_a_zero_before_the_point(page):
+    """As the commands print them and the tables of experiments have them."""
+    assert re.findall(r"(?<![\w.)\]}/\\])\.\d+", CODE.sub("", page.read_text())) == []
+
+
 def test_the_version_to_cite_is_this_one():
     for name in ("docs/install.md", "CITATION.cff"):
         assert re.search(r"^\s*version\s*[:=] \{?([\d.]+)\}?,?$", (ROOT / name).read_text(), re.MULTILINE)[1] == (

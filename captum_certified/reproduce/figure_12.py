@@ -30,7 +30,7 @@ class ScaledMapsOverSigma(AllMapsExperiment):
 
     name = "scaled"
     title = "Figure 12: certified overlap of scaled and quadratic maps over σ"
-    claim = "At every σ, at most .001 is certified of quadratic maps, and nothing of scaled maps."
+    claim = "At every σ, at most 0.001 is certified of quadratic maps, and nothing of scaled maps."
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
         """Return the overlap that 60 % of images reach at ρ = 0.03 for each σ, and the largest one at any radius."""

@@ -61,7 +61,7 @@ class SparsifiedOverTau(OverlapOverTau):
 
     name = kind = "sparsified"
     title = "Figure 2(a): certified overlap of the sparsified map over τ and σ"
-    claim = "At ρ = 0.03, 60 % of images reach about .5 to .6 for σ = 0.2 and τ near 0.1, and less for other σ and τ."
+    claim = "At ρ = 0.03, 60 % of images reach about 0.5 to 0.6 for σ = 0.2 and τ near 0.1, and less for other σ and τ."
     needs = ("sweep", "peak")
     bounds = ("theorem2", "clopper_pearson", "spectral")
 

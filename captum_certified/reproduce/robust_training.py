@@ -96,7 +96,7 @@ class RobustTraining(Experiment):
     name = "training"
     uses = ("mnist",)
     title = "How well training with each loss protects explanations from attacks, on MNIST"
-    claim = "Training against the attack on saliency raises the overlap at ρ = 3.08 from .573 to over .80."
+    claim = "Training against the attack on saliency raises the overlap at ρ = 3.08 from 0.573 to over 0.80."
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes and the losses."""

@@ -10,7 +10,7 @@ __all__ = ["PassSize"]
 
 _MOST_ROWS = 64
 # Estimate of the bytes that a row of a pass takes, for each byte of its input: noise, activations, gradients, maps.
-# Measured for Saliency at 224 × 224: 72 for ResNet-18, 96 for MobileNet v1 (.75), 152 for MobileNet v2.
+# Measured for Saliency at 224 × 224: 72 for ResNet-18, 96 for MobileNet v1 (0.75), 152 for MobileNet v2.
 _BYTES_PER_INPUT_BYTE = 160
 # Other networks may take twice the estimate, and statistics and other programs need memory too.
 _SHARE_OF_FREE = 0.5

@@ -11,7 +11,7 @@ __all__ = ["fraction_to_count", "top_k_mask"]
 def fraction_to_count(fraction: float, total: int) -> int:
     """Return ``fraction`` of ``total`` features as a number of features, rounded up.
 
-    The product is first rounded to nine decimals, because in floating point .07 · 100 is slightly more
+    The product is first rounded to nine decimals, because in floating point 0.07 · 100 is slightly more
     than 7 and a plain ceiling would give 8.
 
     Args:

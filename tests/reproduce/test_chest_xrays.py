@@ -35,9 +35,8 @@ def rows():
 
 
 def written(number, sign=""):
-    """A number with two digits as pages write it: .52, −.21, 1.00."""
-    text = f"{round(number, 2) + 0.0:{sign}.2f}".replace("-", "−")
-    return text if "1." in text else text.replace("0.", ".", 1)
+    """A number with two digits as pages write it: 0.52, −0.21, 1.00."""
+    return f"{round(number, 2) + 0.0:{sign}.2f}".replace("-", "−")
 
 
 def over_seeds(training, method, column):
@@ -92,7 +91,7 @@ def test_the_figure_shows_the_first_rows_of_the_table():
         (row["image"] + 1, row["plain_0.5"], round(margin, 2), round(row["other_patients"], 1))
         for row, margin in zip(shown, margins(shown, 0.5), strict=True)
     ]
-    pattern = r"^- image (\d): (\.\d) certified, margin \+(\.\d\d); other patients (\.\d|1\.0)$"
+    pattern = r"^- image (\d): (0\.\d) certified, margin \+(0\.\d\d); other patients (\d\.\d)$"
     found = re.findall(pattern, PAGE, flags=re.MULTILINE)
     assert [tuple(map(float, cells)) for cells in found] == stated
 
