@@ -10,9 +10,10 @@ from captum_certified.reproduce.certificate_rows import (
     finish_over_radius,
     overlap_column,
     peak_rows,
+    reached_at,
 )
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADII
-from captum_certified.reproduce.experiment import Row, distinct, mean, number, where
+from captum_certified.reproduce.experiment import Row, distinct, number, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.panels import BOUNDS
 
@@ -29,7 +30,7 @@ class LecuyerComparison(OneMapExperiment):
     bounds = ("theorem2", "lecuyer")
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return mean overlaps by radius at σ = 0.2 and τ = 0.1, and in how many cases each bound certifies more.
+        """Return the overlaps that the figure shows, and in how many cases each bound certifies more.
 
         A case is a combination of photograph, σ, τ, number of draws and radius.
         """
@@ -39,7 +40,7 @@ class LecuyerComparison(OneMapExperiment):
             for radius in RADII
         ]
         peak = {
-            bound: {f"{radius:g}": mean(peak_rows(rows, bound), overlap_column(radius)) for radius in RADII}
+            bound: {f"{radius:g}": reached_at(peak_rows(rows, bound), radius) for radius in RADII}
             for bound in self.bounds
         }
         return {
