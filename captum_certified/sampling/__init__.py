@@ -1,4 +1,9 @@
-"""The noise, the loop over passes and blocks, and the statistics of the draws."""
+"""The noise, the loop over passes and blocks, and the statistics of the draws.
+
+A *draw* is one noisy copy of the input and the map computed from it. A *pass* is a group of draws that go through the
+model together. A *block* is a group of draws whose covariance is computed together. A *row* is one example of the batch
+or, in the tensors of a pass, one draw of one example.
+"""
 
 from captum_certified.sampling.background_thread import JobRunner
 from captum_certified.sampling.collector import CovarianceRequest

@@ -29,8 +29,9 @@ def run_in_order(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
 class BackgroundThread:
     """A second thread that runs pieces of work one after another, beside the caller's thread.
 
-    For tensors on an accelerator, all work runs in the caller's thread. A call to an accelerator only queues work
-    anyway, and two threads could queue their work in different streams, which have no common order.
+    For tensors on an accelerator, all work runs in the caller's thread. A second thread would gain little there,
+    because a call to an accelerator returns as soon as its work is queued. The two threads could also use different
+    streams, and work in different streams runs in no fixed order.
 
     Args:
         device: Device of the tensors.
@@ -57,7 +58,7 @@ class BackgroundThread:
     def run_jobs(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
         """Run independent jobs in both threads and return their results in order.
 
-        The caller's thread runs every job that the second thread has not taken.
+        The caller's thread runs every job that the second thread has not started.
         """
         if self._thread is None:
             return run_in_order(jobs)
@@ -81,7 +82,7 @@ class BackgroundThread:
     def prepare_ahead(self, make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Yield each item with ``make(item)``, and make the next result while the caller uses the current one.
 
-        The first result is made in the caller's thread, so that ``make`` can use both threads for it.
+        The caller's thread makes the first result, so that ``make`` can use both threads for this result.
         """
         coming = iter(items)
         following, future = next(coming, None), None

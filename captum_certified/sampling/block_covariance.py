@@ -9,7 +9,7 @@ from captum_certified.maps.covariance import CovarianceSummary
 
 __all__ = ["BlockCovariance", "block_bytes"]
 
-# Number of columns that are unpacked and multiplied at a time. They take 64 MB for a block of 2048 draws.
+# Number of features (columns) that are unpacked and multiplied at a time. For a block of 2048 draws they take 64 MB.
 _COLUMNS = 8192
 # Results are rounded up by this relative amount, the largest error of a dense symmetric eigenvalue solver.
 _ROUNDING = 1e-11
@@ -23,8 +23,8 @@ def block_bytes(rows: int, n_features: int, *, binary: bool, block: int) -> int:
 class BlockCovariance:
     """Store for one block of draws, which adds each complete block to a :class:`CovarianceSummary`.
 
-    Blocks end at multiples of their size and at the end of the run. In a larger block the largest eigenvalue has a
-    smaller bias. The memory of a block is proportional to its number b of draws, and the time to b².
+    Blocks end at multiples of their size and at the end of the run. The largest eigenvalue of the sample covariance has
+    a smaller bias in a larger block. A block of b draws takes memory in proportion to b, and time in proportion to b².
 
     Args:
         rows: Number of examples.
@@ -32,7 +32,7 @@ class BlockCovariance:
         binary: Whether the map consists of zeros and ones. The Gram matrix of such a map is computed exactly.
         block: Number of draws in a block.
         device: Device of the draws.
-        most: Number of draws of the whole run. If it is smaller than a block, less memory is taken.
+        most: Number of draws of the whole run. A run with fewer draws than a block takes less memory.
     """
 
     def __init__(
@@ -99,9 +99,9 @@ class _StoredDraws:
     def covariance(self) -> tuple[float, float, float]:
         """Compute the largest eigenvalue λ and Frobenius norm of the unbiased sample covariance Σ, and R̂/2 + 3λ²/2.
 
-        R̂ is the largest x·Σx over the centred draws x. The matrix of their inner products, G, and the scatter matrix
-        (b − 1)Σ have the same nonzero eigenvalues, so the smaller of the two is decomposed. With G, the sums x·Σx are
-        the row sums of G∘G / (b − 1).
+        R̂ is the largest x·Σx over the centred draws x. G is the matrix of the inner products of the centred draws. G
+        and the scatter matrix (b − 1)Σ have the same nonzero eigenvalues, so the smaller of the two is decomposed. If
+        this is G, the values x·Σx are the row sums of G∘G / (b − 1).
         """
         b = len(self.stored)
         if self.n_features < b:

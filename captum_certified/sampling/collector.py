@@ -1,4 +1,4 @@
-"""The statistics of one map, which are all that is kept of the draws."""
+"""Collect the statistics of one map. The draws themselves are not kept."""
 
 import warnings
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ CovarianceRequest = Literal["auto"] | bool | int
 
 # With `covariance`="auto", the covariance is taken only if a block needs fewer bytes than this.
 MOST_AUTOMATIC_BYTES = 1_000_000_000
-# Number of entries to which the CPU applies the per-draw map at a time, so that they stay in its cache.
+# Number of entries to which the per-draw map is applied at a time on the CPU. So few entries stay in the CPU's cache.
 _CACHED_ENTRIES = 2**17
 
 
@@ -35,7 +35,8 @@ class MapCollector:
         rows: Number of examples.
         masks: Masks of the regions by name.
         covariance: ``"auto"`` takes the covariance if a block of all examples needs less than ``most_bytes``, and warns
-            otherwise. A bool says whether to take it. An integer takes it in blocks of this number of draws.
+            otherwise. A bool says whether to take the covariance. An integer takes the covariance in blocks of this
+            number of draws.
         most_draws: Number of draws of the run.
         device: Device of the draws.
         most_bytes: Limit on the bytes of a block for ``covariance="auto"``.

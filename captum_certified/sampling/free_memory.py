@@ -12,8 +12,8 @@ import torch
 
 __all__ = ["free_memory", "free_memory_of_machine", "local_processes"]
 
-# Assumed where the system does not say what is free (macOS, Windows): half of the machine's memory, or this if that is
-# unknown too.
+# Where the system does not say how much memory is free (macOS, Windows), this share of the machine's memory is assumed
+# to be free. Where the machine's memory is unknown too, this number of bytes is assumed.
 _ASSUMED_SHARE, _ASSUMED_BYTES = 0.5, 4_000_000_000
 _MEMORY_OF_GROUPS = Path("sys/fs/cgroup")
 
@@ -21,8 +21,8 @@ _MEMORY_OF_GROUPS = Path("sys/fs/cgroup")
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that are free for this process; ``None`` for accelerators that do not say.
 
-    The processes of one machine see the same free memory, and each counts on an equal share of it. Memory that the
-    allocators of this process keep for later use is free.
+    All processes of the run on one machine see the same free memory, so each of them gets an equal share. Memory that
+    the allocators of this process keep for later use counts as free.
     """
     processes = local_processes()
     if device.type == "cuda":
@@ -34,7 +34,10 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def local_processes() -> int:
-    """Return how many processes of the run are on this machine, as ``torchrun`` says; by default all of them."""
+    """Return how many processes of the run are on this machine.
+
+    ``torchrun`` gives this number. Without ``torchrun``, all processes of the run are assumed to be on this machine.
+    """
     given = os.environ.get("LOCAL_WORLD_SIZE", "")
     if given.isascii() and given.isdecimal():
         return max(int(given), 1)
@@ -45,8 +48,8 @@ def local_processes() -> int:
 def free_memory_of_machine(root: Path = Path("/")) -> int:
     """Return the bytes that programs can still take on this machine.
 
-    On Linux this is ``MemAvailable``, or less if a cgroup of the process (version 1 or 2) leaves less. Elsewhere it is
-    half of the memory of the machine, or 4 GB if that is unknown.
+    On Linux this is ``MemAvailable``, or less if a cgroup of the process (version 1 or 2) leaves less. On other systems
+    it is half of the machine's memory, or 4 GB if the machine's memory is unknown.
 
     Args:
         root: Folder with ``proc`` and ``sys``.
@@ -57,7 +60,7 @@ def free_memory_of_machine(root: Path = Path("/")) -> int:
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:
-    """Yield the bytes that the memory cgroup of this process, and each group around it, still leaves."""
+    """Yield the bytes that this process may still take in its memory cgroup, and in each cgroup that contains it."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, controllers, path = (*line.split(":", 2), "", "")[:3]
         if number == "0" and not controllers:
@@ -68,7 +71,7 @@ def _left_by_groups(root: Path) -> Iterator[int]:
         else:
             continue
         group = top / path.strip("/")
-        # Inside a container the path may be that of the host; only the top is then visible.
+        # Inside a container this path may be a path of the host. Only the top folder is visible then.
         for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(top))):
             yield from _left_by_group(folder, *names)
 

@@ -38,11 +38,11 @@ def smooth(
     covariance: CovarianceRequest = "auto",
     on_pass: Callable[[int], None],
 ) -> Iterator[list[SmoothedMap]]:
-    """Sample the draws of a plan, and yield the maps of all draws so far after every block.
+    """Sample the draws of a plan. After every block, yield the maps of all draws so far.
 
-    Memory holds a few passes and the statistics. It does not grow with the number of draws, except by one number for
-    each draw and region. On the CPU a second thread makes the noise of the next pass and the statistics of the previous
-    pass while the model runs.
+    Memory holds a few passes and the statistics. The memory does not grow with the number of draws, except by one
+    number for each draw and region. On the CPU a second thread makes the noise of the next pass and the statistics of
+    the previous pass while the model runs.
 
     Args:
         attribute: Computes attributions of noisy inputs of shape (N · draws, …), all draws of example 0 first.
@@ -51,7 +51,8 @@ def smooth(
         plan: The draws, and how they are cut into blocks and passes.
         groups: Groups of entries. Each group is one feature.
         region: Regions of features. The fraction of every draw's sum that lies in each region is recorded.
-        covariance: Whether to take the covariance of the draws. An integer takes it in blocks of this number of draws.
+        covariance: Whether to take the covariance of the draws. An integer takes the covariance in blocks of this
+            number of draws.
         on_pass: Called after every pass, with the number of its draws.
 
     Yields:
@@ -119,7 +120,8 @@ def _count(
 
 def checked_magnitudes(magnitudes: Tensor, *, where: str) -> Tensor:
     """Return the magnitudes, or raise a CertificationError if they are not finite."""
-    # A finite sum shows cheaply that all magnitudes are finite. The sum may overflow, hence the second test.
+    # A finite sum shows cheaply that all magnitudes are finite. The sum of finite magnitudes may overflow, so an
+    # infinite sum needs the second test.
     if not bool(torch.isfinite(magnitudes.sum())) and not bool(torch.isfinite(magnitudes).all()):
         raise CertificationError(f"Expected finite attributions, got NaN or infinity {where}.")
     return magnitudes

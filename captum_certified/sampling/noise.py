@@ -1,4 +1,4 @@
-"""Hashed noise: draw k of a seed is the same array in every pass and in every process."""
+"""Reproducible noise: draw k of a seed is the same array in every pass and in every process."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from captum_certified.sampling.background_thread import JobRunner, run_in_order
 
 __all__ = ["NOISE_VERSION", "NoiseLaw", "fill_with_normals", "make_noise"]
 
-# Raise this number whenever a seed gives other noise than before. Maps of different versions are not merged, because a
-# draw of the same seed and number may have different noise in them.
+# Raise this number after every change by which a seed gives different noise. Maps of different versions are not merged,
+# because the same seed and draw number can mean different noise in the two maps.
 NOISE_VERSION = 1
 NoiseLaw = Literal["gaussian", "uniform"]
 
 # Small draws are made in chunks, because creating a generator for each draw would take longer than filling the draw.
-# The number of draws in a chunk is a power of two, so that the usual pass sizes do not cut chunks.
+# The number of draws in a chunk is a power of two, so that passes of the usual sizes consist of whole chunks.
 _CHUNK_NUMBERS = 2**16
 _CHUNK_DRAWS = 64
 
@@ -41,10 +41,11 @@ def make_noise(
 ) -> Tensor:
     """Make the noise of consecutive draws for one input tensor, with standard deviation ``scale``.
 
-    A draw does not depend on the other draws of the pass. It is one row of a chunk, and each chunk is generated from
-    SeedSequence(seed, spawn_key=(chunk, tensor)) alone. The shape decides how many draws a chunk has. For large inputs
-    it has one. On the CPU, NumPy generates the numbers, because PyTorch's CPU generator keeps only 32 bits of a seed:
-    among thousands of draws two could get equal noise. On an accelerator, PyTorch generates them from a 64-bit seed.
+    A draw does not depend on the other draws of the pass. Each draw is one row of a chunk, and each chunk is generated
+    from SeedSequence(seed, spawn_key=(chunk, tensor)) alone. The shape decides how many draws a chunk has. A chunk of
+    large inputs has one draw. On the CPU, NumPy generates the numbers. PyTorch's CPU generator keeps only 32 bits of a
+    seed, so two of several thousand draws could get equal noise. On an accelerator, PyTorch generates the numbers from
+    a 64-bit seed.
 
     Args:
         shape: Shape of one example.
@@ -55,7 +56,7 @@ def make_noise(
         device: Device of the noise.
         law: ``"gaussian"``, or ``"uniform"`` on ±√3 · ``scale``.
         scale: Standard deviation of the noise.
-        offset: Tensor of shape ``shape`` and dtype ``dtype``, without gradient, that is added to every scaled draw.
+        offset: Tensor that is added to every scaled draw. It has shape ``shape``, dtype ``dtype`` and no gradient.
         run_jobs: Runs the jobs that make the chunks, in any order.
 
     Returns:
@@ -98,7 +99,7 @@ def _draw(
     """Fill rows with the draws at the given places of a chunk, and call ``finish`` while the rows are in the cache."""
     if len(places) == size:
         _fill(rows, key, law)
-    else:  # the whole chunk is made, so that a draw is the same whatever other draws are asked for
+    else:  # make the whole chunk, so that a draw does not depend on which other draws are asked for
         chunk = rows.new_empty((size, rows.shape[1]))
         _fill(chunk, key, law)
         rows.copy_(chunk[places.start : places.stop])
@@ -110,7 +111,8 @@ def _finish(rows: Tensor, *, law: NoiseLaw, scale: float, offset: Tensor | None)
     """Bring noise to unit variance, scale it, and add the offset."""
     if law == "uniform":
         rows.sub_(0.5).mul_(12**0.5)
-    # In two steps, because a fused multiply-add would round the last entries of a tensor differently.
+    # The scaling and the addition are two steps, because a fused multiply-add would round the last entries of a tensor
+    # differently.
     if scale != 1:
         rows.mul_(scale)
     if offset is not None:
@@ -127,7 +129,7 @@ def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:
             np.random.Generator(bits).random(dtype=numbers.dtype.type, out=numbers)
         return
     generator_on_device = torch.Generator(rows.device).manual_seed(word_of(key))
-    # One row at a time, because the numbers that PyTorch generates depend on the size of the tensor that is filled.
+    # Fill one row at a time, because the numbers that PyTorch generates depend on the size of the filled tensor.
     for row in rows:
         if law == "gaussian":
             row.normal_(generator=generator_on_device)
@@ -135,7 +137,8 @@ def _fill(rows: Tensor, key: np.random.SeedSequence, law: NoiseLaw) -> None:
             row.uniform_(0, 1, generator=generator_on_device)
 
 
-# Random words below this number have at most 24 bits, too few for an exact logarithm. They get more random bits.
+# Random words below this number have at most 24 significant bits, too few for an exact logarithm. They get more random
+# bits.
 _SMALL_WORD = np.uint32(2**24)
 
 
@@ -143,8 +146,9 @@ def fill_with_normals(numbers: NDArray[np.floating], bits: np.random.BitGenerato
     """Fill a contiguous array of shape (n,) with standard normal numbers.
 
     Numbers in single precision are made by Box and Muller's method. This method is four times as fast as NumPy's
-    generator of normal numbers: the generator makes one number at a time, but NumPy computes the logarithms and cosines
-    of many numbers at once. Numbers in double precision come from NumPy's generator.
+    generator of normal numbers. NumPy's generator makes one number at a time, while Box and Muller's method takes
+    logarithms and cosines, which NumPy computes for many numbers at once. Numbers in double precision come from NumPy's
+    generator.
     """
     if numbers.dtype == np.float64:
         np.random.Generator(bits).standard_normal(out=numbers)

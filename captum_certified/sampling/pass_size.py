@@ -9,8 +9,8 @@ from captum_certified.sampling.free_memory import free_memory
 __all__ = ["PassSize"]
 
 _MOST_ROWS = 64
-# Estimate of the bytes that a row of a pass takes, for each byte of its input: noise, activations, gradients, maps.
-# Measured for Saliency at 224 × 224: 72 for ResNet-18, 96 for MobileNet v1 (0.75), 152 for MobileNet v2.
+# Estimate of the bytes that one draw of one example takes for each byte of its input: noise, activations, gradients,
+# maps. Measured for Saliency at 224 × 224: 72 for ResNet-18, 96 for MobileNet v1 (0.75), 152 for MobileNet v2.
 _BYTES_PER_INPUT_BYTE = 160
 # Other networks may take twice the estimate, and statistics and other programs need memory too.
 _SHARE_OF_FREE = 0.5
@@ -18,13 +18,13 @@ _SHARE_OF_FREE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class PassSize:
-    """The default size of a pass, and the estimate that it follows from.
+    """The default number of draws in a pass, and the memory estimate from which it was computed.
 
     Attributes:
         draws: Number of draws computed together.
         draw_bytes: Estimated bytes of one draw of all examples.
         free_bytes: Free memory; ``None`` if it is unknown.
-        by_memory: Whether memory, and not the limit of 64 rows, decided the size.
+        by_memory: Whether the free memory decided the size, and not the limit of 64 rows.
     """
 
     draws: int
@@ -46,9 +46,10 @@ class PassSize:
 
     @classmethod
     def of(cls, rows: int, *, draw_bytes: int, free_bytes: int | None) -> "PassSize":
-        """Return the largest size with at most 64 rows that half of the free memory holds, but at least 1 draw.
+        """Return the most draws whose rows number at most 64 and fit into half of the free memory, but at least 1.
 
-        A size that memory decides is a power of 2, so that small changes of the free memory seldom change it.
+        If the free memory decides the size, the size is a power of 2. Small changes of the free memory then seldom
+        change it.
 
         Example:
             >>> PassSize.of(1, draw_bytes=100, free_bytes=2_600)

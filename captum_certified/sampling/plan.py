@@ -12,7 +12,8 @@ from captum_certified.sampling.noise import NoiseLaw, make_noise
 
 __all__ = ["SamplingPlan", "block_draws", "noisy_inputs"]
 
-# In blocks of any size, a pass begins at each multiple of this number, and after every `pass_size` draws from there.
+# A pass begins at each multiple of this number, and after every `pass_size` draws counted from this multiple. This
+# holds for blocks of any size.
 _ANCHOR = 1024
 
 
@@ -30,7 +31,7 @@ class SamplingPlan:
         first_draw: Number of the first draw.
         n_samples: Number of draws.
         pass_size: Number of draws computed together.
-        block: Number of draws in a block; the map so far is yielded after each block.
+        block: Number of draws in a block. The map of all draws so far is yielded after each block.
         stdevs: Standard deviation of the noise of every input tensor; 0 adds no noise.
         law: Distribution of the noise.
     """
@@ -58,7 +59,7 @@ class SamplingPlan:
         return replace(self, first_draw=draws.start, n_samples=len(draws))
 
     def blocks(self) -> Iterator[range]:
-        """Yield the range of draws of each block; blocks end at multiples of their size and at the last draw."""
+        """Yield the range of draws of each block. Blocks end at multiples of their size and at the last draw."""
         return _cut(self.first_draw, self.stop, size=self.block, anchor=self.block)
 
     def ends_block(self, stop: int) -> bool:
@@ -71,7 +72,7 @@ class SamplingPlan:
 
 
 def _cut(start: int, stop: int, *, size: int, anchor: int) -> Iterator[range]:
-    """Cut a range at each multiple of ``anchor``, and after every ``size`` numbers counted from there."""
+    """Cut a range at each multiple of ``anchor``, and after every ``size`` numbers counted from this multiple."""
     while start < stop:
         base = start - start % anchor
         end = min(base + ((start - base) // size + 1) * size, base + anchor, stop)

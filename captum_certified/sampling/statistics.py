@@ -23,7 +23,8 @@ class MapDraws(NamedTuple):
 
     Attributes:
         values: Shape (rows, n), bool for 0/1 maps, else floating point in [0, 1].
-        placed_by_index: Number of equal values that were selected only for their low index, shape (rows,), or ``None``.
+        placed_by_index: Number of values per draw that were selected only because their index is lower than that of an
+            equal value, shape (rows,). ``None`` if the map selects nothing.
     """
 
     values: Tensor
@@ -94,7 +95,7 @@ class MomentStatistics:
 
     def add(self, values: Tensor) -> None:
         """Add draws of shape (N, draws, n)."""
-        # One draw at a time: a float64 copy of a whole pass would double its memory.
+        # Add one draw at a time, because a float64 copy of a whole pass would double the memory of the pass.
         for draw in values.unbind(dim=1):
             exact = draw.double()
             self.total += exact
@@ -116,7 +117,7 @@ def statistics_for(per_draw_map: PerDrawMap, rows: int, n_features: int, device:
 
 
 class RegionStatistics:
-    """Fraction of the map's sum that lies in a region, for every draw; 0 for an all-zero draw."""
+    """For every draw, the fraction of the map's sum that lies in a region. It is 0 if the map of a draw is all zero."""
 
     def __init__(self, mask: Tensor, device: torch.device) -> None:
         self.mask = mask.to(device)

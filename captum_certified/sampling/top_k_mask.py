@@ -9,8 +9,8 @@ from captum_certified.theory import top_k_mask
 
 __all__ = ["TieCounter", "kth_largest", "top_k_rows"]
 
-# A draw is tied if more than this fraction of its salient features were selected only for their low index. `warn` warns
-# if more than this fraction of the draws are tied.
+# A draw is tied if more than this fraction of its salient features were selected only because their index is lower than
+# that of an equal feature. `warn` warns if more than this fraction of the draws are tied.
 _NOTABLE_SHARE = 0.01
 
 
@@ -22,8 +22,8 @@ def top_k_rows(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         k: Number of entries to mark, 1 to n.
 
     Returns:
-        The mask, bool, shape (rows, n), and the number of equal entries that were selected only for their low index,
-        shape (rows,).
+        The mask, bool, shape (rows, n), and the number of entries that were marked only because their index is lower
+        than that of an equal entry, shape (rows,).
 
     Example:
         >>> mask, placed_by_index = top_k_rows(torch.tensor([[3.0, 1.0, 2.0, 2.0]]), 2)
@@ -51,7 +51,11 @@ def kth_largest(values: Tensor, k: int) -> Tensor:
 
 
 class TieCounter:
-    """Counter of tied draws, in which more than 1 % of the salient features were selected only for their low index."""
+    """Counter of tied draws.
+
+    In a tied draw, more than 1 % of the salient features were selected only because their index is lower than that of
+    an equal feature.
+    """
 
     def __init__(self) -> None:
         self.draws = 0
