@@ -1,4 +1,4 @@
-"""Versioned npz archives: a JSON header and plain arrays, never pickle, written whole or not at all."""
+"""Versioned npz archives of a JSON header and arrays, without pickle. A file is written whole or not at all."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def write_archive(
 
     Args:
         path: File to write. The suffix is not changed.
-        kind: Name of what the file holds, which :func:`read_archive` checks.
+        kind: Name for the content of the file. :func:`read_archive` checks this name.
         header: JSON values.
         arrays: Numeric or boolean arrays.
     """
@@ -35,8 +35,8 @@ def write_archive(
     stored: Callable[..., None] = np.savez
     with atomic_write(path) as file:
         compressed(file, **members)
-        # Readers refuse archives that inflate too much, so such arrays are stored without compression. The factor 2
-        # leaves room for the headers and names, about a kilobyte.
+        # Readers refuse archives that inflate too much, so arrays that would inflate too much are stored without
+        # compression. The factor 2 leaves room for the headers and names, about a kilobyte.
         if not may_inflate(file.tell(), 2 * sum(np.asarray(member).nbytes for member in members.values())):
             file.seek(0)
             file.truncate()

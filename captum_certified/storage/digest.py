@@ -18,8 +18,8 @@ _PLAIN = (bool, int, float, complex, str, bytes, slice, range, torch.dtype, torc
 def digest(*values: Any) -> str:
     """Compute the SHA-256 of tensors and arrays (dtype, shape and bytes), plain values, and containers of all these.
 
-    Containers are lists, tuples, sets and mappings. Any other object is identified by the name of its type, because
-    its text may contain an address, which differs in every run.
+    Containers are lists, tuples, sets and mappings. Any other object is identified by the name of its type alone. Its
+    ``repr`` is not used, because it may contain a memory address, which differs in every run.
 
     Returns:
         64 hexadecimal digits.
@@ -47,7 +47,8 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield from _parts(f"{value.layout}")
         value = value.to_dense()
     if isinstance(value, Tensor):
-        # An expanded tensor of one element counts as contiguous, but cannot be viewed as bytes. Its copy can.
+        # An expanded tensor of one element counts as contiguous, but cannot be viewed as bytes. A copy can be viewed as
+        # bytes.
         array = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         yield f"tensor {array.dtype} {tuple(array.shape)}:".encode()
         if array.numel():

@@ -19,7 +19,7 @@ JsonObject: TypeAlias = Mapping[str, Json]
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a binary file for writing that appears under ``path`` only when it is complete."""
+    """Open a binary file for writing. The file appears under ``path`` only when it is complete."""
     target = Path(path)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)

@@ -17,7 +17,7 @@ from captum_certified.exceptions import FileFormatError
 
 __all__ = ["load_array", "load_arrays", "load_tensors", "may_inflate"]
 
-# An archive may inflate to ``_ALWAYS`` bytes or to ``_TIMES`` times its own size, whichever is larger.
+# An archive may inflate to ``_ALWAYS`` bytes or to ``_TIMES`` times its compressed size, whichever is larger.
 _ALWAYS = 2**27
 _TIMES = 100
 
