@@ -3,11 +3,12 @@
 The docstrings share this notation:
 
 - x is the observed input, x̃ any input with ‖x̃ − x‖ ≤ ρ, σ the standard deviation of the noise, and r = ρ/σ.
-- f is the map of one draw, that is of one noisy copy of the input, with values in [0, 1]. h is the mean of f over the
-  noise (the population scores), ĥ the mean of f over q draws (the empirical scores), ĥ_[i] the i-th largest entry of ĥ.
-- lo and hi are the ends of the confidence interval of a score at x. Lemma 1 turns them into
-  a = Φ(Φ⁻¹(lo) − r) and b = Φ(Φ⁻¹(hi) + r), which bound the score at every x̃. The level α
-  is the probability that a statement may fail.
+- f is the map of one draw, that is of one noisy copy of the input. Its values are in [0, 1]. h is the mean of f over
+  the noise (the population scores). ĥ is the mean of f over q draws (the empirical scores), and ĥ_[i] is the i-th
+  largest entry of ĥ.
+- lo and hi are the ends of the confidence interval of a score at x. By Lemma 1, the score at every x̃ is at least
+  a = Φ(Φ⁻¹(lo) − r) and at most b = Φ(Φ⁻¹(hi) + r).
+- The level α is the probability that a statement may fail.
 - Arrays of shape (N, n) hold n features of each of N examples.
 """
 

@@ -11,8 +11,8 @@ __all__ = ["fraction_to_count", "top_k_mask"]
 def fraction_to_count(fraction: float, total: int) -> int:
     """Return ``fraction`` of ``total`` features as a number of features, rounded up.
 
-    The product is first rounded to nine decimals, because in floating point 0.07 · 100 is slightly more
-    than 7 and a plain ceiling would give 8.
+    The product is first rounded to nine decimals. Without this step 0.07 · 100, which is slightly more than 7 in
+    floating point, would be rounded up to 8.
 
     Args:
         fraction: Fraction in [0, 1].
@@ -50,8 +50,8 @@ def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_],
     threshold = np.partition(values, n - k, axis=1)[:, n - k, None]
     mask = values >= threshold
     placed_by_index = np.zeros(len(values), dtype=np.int64)
-    # A row has more than k marks if values tie for the last mark. All marks are counted first, because this
-    # is faster than to count row by row, and there are usually no ties.
+    # A row has more than k marks if values tie for the last mark. There are usually no ties, so all marks are counted
+    # at once first. This is faster than counting row by row.
     tied_rows = np.flatnonzero(np.count_nonzero(mask, axis=1) > k) if np.count_nonzero(mask) > k * len(mask) else ()
     for row in tied_rows:
         tied = np.flatnonzero(values[row] == threshold[row])

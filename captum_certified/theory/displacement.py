@@ -26,8 +26,8 @@ _THETA_MOST, _THETA_SCALE = 0.85, 8000.0
 def chi(ratio: ArrayLike) -> Floats:
     """S1. Return χ = sqrt(e^{r²} − 1): |a·(h(x̃) − h(x))| ≤ χ sqrt(aᵀΣa) for every vector a and every x̃ within r·σ.
 
-    Σ is the covariance of the draws. The bound is the Hammersley–Chapman–Robbins inequality for the density ratio of
-    two Gaussians at distance r. The variance of this ratio is e^{r²} − 1.
+    Σ is the covariance of the draws. The bound is the Hammersley–Chapman–Robbins inequality. It uses the density ratio
+    of two Gaussians at distance r, which has variance e^{r²} − 1.
 
     Args:
         ratio: r = ρ/σ ≥ 0.
@@ -45,12 +45,12 @@ def chi(ratio: ArrayLike) -> Floats:
 
 @dataclass(frozen=True, repr=False)
 class Displacement:
-    """S3. With probability 1 − α, ‖h(x̃) − ĥ‖² ≤ B² = N² + 2χQ + χ²λ for every x̃ within r·σ, for all r at once.
+    """S3. With probability 1 − α, for all r at once: ‖h(x̃) − ĥ‖² ≤ B² = N² + 2χQ + χ²λ for every x̃ within r·σ of x.
 
     χ is :func:`chi` of r.
 
     Attributes:
-        error: N in the formula above, a bound on ‖ĥ − h(x)‖. Its shape is (N,), where N counts the examples.
+        error: N in the formula above, a bound on ‖ĥ − h(x)‖, shape (N,). In shapes, N is the number of examples.
         cross: Q, a bound on sqrt(eᵀΣe) for e = ĥ − h(x), shape (N,).
         top_eigenvalue: λ, a bound on the largest eigenvalue of Σ, shape (N,).
     """
@@ -108,7 +108,7 @@ def full_displacement(
     fourth_moment: Floats,
     alpha: float,
 ) -> Displacement:
-    """Compute the bounds of S3 in the full form, from λ̂, F̂, κ̂ and t̂, with ℓ = ln(5/α) in each of five inequalities.
+    """Compute the bounds of S3 in the full form, from λ̂, F̂, κ̂ and t̂. Each of five inequalities has ℓ = ln(5/α).
 
     Args:
         squared_norm: s, a bound on ‖f‖² in every draw, for f ≥ 0.
@@ -117,8 +117,8 @@ def full_displacement(
         trace: t̂, trace of the unbiased sample covariance of all draws, shape (N,).
         top_eigenvalue: λ̂, largest eigenvalue of the sample covariance of a block, averaged over blocks, shape (N,).
         frobenius_norm: F̂, Frobenius norm of the sample covariance of a block, averaged over blocks, shape (N,).
-        fourth_moment: κ̂, at least the mean of (u·(f − f′))⁴/4 over pairs f, f′ in a block, for every unit vector u,
-            shape (N,).
+        fourth_moment: κ̂, shape (N,). For every unit vector u, κ̂ is at least the mean of (u·(f − f′))⁴/4 over pairs f,
+            f′ in a block.
         alpha: Probability that the bound is wrong, for each example.
 
     Returns:

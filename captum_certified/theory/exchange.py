@@ -1,7 +1,7 @@
 """How far a map must move before its top K or its ranks change: S2 and S5.
 
-The cost of a change of order is the least ‖h(x̃) − ĥ‖² at which it can happen. S3 bounds this squared distance by B²,
-so no change of order with a cost above B² can happen.
+The cost of a change of order is the least ‖h(x̃) − ĥ‖² at which the change can happen. S3 bounds ‖h(x̃) − ĥ‖² by B², so
+no change of order with a cost above B² can happen.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ __all__ = [
     "staying_costs",
 ]
 
-# Costs are lowered by this fraction, the rounding error of sums over 10⁵ features, before they are compared with B².
+# Before costs are compared with B², they are lowered by this fraction: the rounding error of sums over 10⁵ features.
 _SLACK = 1e-8
 _BISECTIONS = 60
 _AT_ONCE = 512  # up to this many exchanges, computing all costs at once is faster than bisection
@@ -84,7 +84,7 @@ def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
 
 
 def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, least: int, most: int) -> Integers:
-    """Return the largest m in (least, most] with a cost E_m of at most B², or ``least`` if there is none.
+    """Return the largest m in (least, most] with a cost E_m of at most B², or ``least`` if there is no such m.
 
     Args:
         costs: Computes E_m for several m. E_m never decreases as m grows.
@@ -97,7 +97,8 @@ def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, lea
     """
     if most - least <= _AT_ONCE:
         each = costs(np.arange(least + 1, most + 1))
-        # Rounding may make E_m decrease somewhere. So each cost is lowered to the least cost at this m or a larger one.
+        # Rounding may make E_m decrease somewhere. So each cost is lowered to the least cost of all m that are as large
+        # or larger.
         cheapest = np.minimum.accumulate(each[::-1])[::-1] * (1.0 - _SLACK)
         return least + np.searchsorted(cheapest, squared, side="right").astype(np.int64)
     possible = np.full(len(squared), least, dtype=np.int64)  # the largest m known to be affordable
@@ -173,10 +174,10 @@ def staying_costs(mean: Floats, k: int) -> Floats:
 
 
 def exchange_sides(mean: Floats, members: Mask, k: int) -> tuple[Floats, Floats]:
-    """Return the scores of a set in ascending order and of all other features in descending order, minus ĥ_[K].
+    """Return the scores of a set in ascending order and all other scores in descending order, all minus ĥ_[K].
 
-    Only scores that an exchange can involve are returned: at most m = min(K, n − L) features outside the set of size L
-    can be in the top K. In that case L − K + m features of the set are outside the top K.
+    Only scores that an exchange can involve are returned. The set has L features, so at most m = min(K, n − L) features
+    outside the set can be in the top K. In that case L − K + m features of the set are outside the top K.
     """
     inside, outside = mean[members], mean[~members]
     entering = min(k, len(outside))
@@ -191,7 +192,7 @@ def _smallest(values: Floats, depth: int) -> Floats:
 
 
 def costs_of_exchange(leavers: Floats, newcomers: Floats, leaving: Integers, entering: Integers) -> Floats:
-    """Return min_t Σ (y_j − t)₊² + Σ (t − z_j)₊² over the first ``leaving`` y and the first ``entering`` z.
+    """Return min_t Σ (y_j − t)₊² + Σ (t − z_j)₊² for the first ``leaving`` numbers y and the first ``entering`` z.
 
     Args:
         leavers: y, in ascending order.

@@ -45,8 +45,8 @@ def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
         draws = 1.0 + 7.0 * (log + math.log(2.0)) / (3.0 * room)
     else:  # lo = tail^(1/q)
         draws = log / -float(log_ndtr(ratio))
-    # The answer is the next whole number above the quotient. A whole quotient is the answer itself, because it may be
-    # whole only by rounding.
+    # In exact arithmetic the answer is the next whole number above the quotient. If the quotient is whole, it is itself
+    # returned, because it may be whole only by rounding.
     return math.inf if draws > _MOST else max(2.0, math.floor(draws * (1.0 - 1e-12)) + 1.0)
 
 
@@ -54,8 +54,8 @@ def fewest_draws_spectral(*, alpha: float, ratio: float) -> float:
     """Return the fewest draws from which a spectral certificate can prove anything at radius ρ.
 
     A spectral certificate needs B² (``displacement.py``) below the cost of an exchange of features (``exchange.py``).
-    This cost is at most ‖ĥ‖² ≤ s. B² is smallest if all draws are equal, and is then proportional to s. So no map is
-    certified if B² ≥ 1 for equal draws and s = 1.
+    This cost is at most ‖ĥ‖² ≤ s, where s bounds the squared norm of every draw. B² is smallest if all draws are equal,
+    and is then proportional to s. So no map can be certified if B² ≥ 1 for equal draws and s = 1.
 
     Args:
         alpha: Probability that the bound is wrong.
@@ -80,7 +80,7 @@ def fewest_draws_spectral(*, alpha: float, ratio: float) -> float:
 
 
 def _first(holds: Callable[[float], bool]) -> float:
-    """Return the smallest whole number ≥ 2 at which ``holds`` is true. It must stay true at all larger numbers."""
+    """Return the smallest whole number ≥ 2 at which ``holds`` is true. Above it, ``holds`` must always be true."""
     high = 2.0
     while not holds(high):
         high *= 2.0

@@ -1,8 +1,9 @@
 """Confidence intervals for the mean of independent draws in [0, 1], elementwise.
 
-Every interval takes ``tail``, the probability that one of its sides may miss: α/(2n) makes n two-sided intervals
-hold together with probability 1 − α. If ``tail`` is α(v+1)/(2n), then with probability 1 − α at most v of these
-intervals miss, by Markov's inequality.
+An interval misses on one side if the mean lies beyond its end on this side. Every interval takes ``tail``, the largest
+allowed probability that it misses on one side. If ``tail`` is α/(2n), then n two-sided intervals hold together with
+probability 1 − α. If ``tail`` is α(v+1)/(2n), then with probability 1 − α at most v of these intervals miss, by
+Markov's inequality.
 
 Ends are rounded outward: floating point makes an interval wider, never narrower.
 """
@@ -26,7 +27,8 @@ __all__ = [
 
 Interval = tuple[Floats, Floats]
 
-# Newton's iterates approach the end of a kl interval from outside. This many steps suffice for an error below an ulp.
+# Newton's iterates approach the end of a kl interval from outside. After this many steps the error is below an ulp (the
+# distance to the next float).
 _NEWTON_STEPS = 50
 _ROUNDING = 1e-12
 _TINY = 1e-290  # p·ln p counts as 0 for smaller p
@@ -34,8 +36,8 @@ _SERIES = 1e-2
 _TANGENTS = 4096
 _NEAR_ZERO = 1e-18
 
-# Relative error of SciPy's incomplete beta function for q draws: below 5e-14 up to 1000 draws and 6e-12 at 10⁸, growing
-# like sqrt(q). The error allowed here is more than 8 times as large.
+# SciPy's incomplete beta function for q draws has a relative error that grows like sqrt(q): below 5e-14 up to 1000
+# draws, and 6e-12 at 10⁸ draws. The error allowed here is more than 8 times as large.
 _BETA_ERROR, _BETA_ERROR_GROWTH = 2e-12, 5e-15
 _ULPS = 4.0 * np.finfo(np.float64).eps  # bounds the error of a formula of a few operations, relative to its terms
 
@@ -86,7 +88,7 @@ def clopper_pearson_interval(counts: NDArray[np.int64], n_samples: ArrayLike, *,
         given = counts[same]
         # The quantiles are slow. Thousands of features share a few hundred counts, so the quantiles of each count are
         # computed only once.
-        if q < given.size:  # far less memory than a sorted copy with the places of all features
+        if q < given.size:  # this takes far less memory than a sorted copy with the places of all features
             ones, place = np.flatnonzero(np.bincount(given)), np.zeros(int(q) + 1, dtype=np.int64)
             place[ones] = np.arange(len(ones))
             inverse = place[given]
@@ -100,8 +102,8 @@ def _exact_ends(ones: NDArray[np.int64], q: int, tail: float) -> Interval:
     """Return Clopper and Pearson's ends for numbers of ones among q draws, rounded outward."""
     lower, upper = np.zeros(len(ones)), np.ones(len(ones))
     some, not_all = ones[ones > 0], ones[ones < q]
-    # SciPy's quantiles err by a few ulps in either direction, and by 10⁻⁹ for millions of draws. So every
-    # end is moved outward until the distribution function confirms it.
+    # SciPy's quantiles err by a few ulps in either direction, and by 10⁻⁹ for millions of draws. So every end is moved
+    # outward until the distribution function confirms that it is far enough outside.
     error = _BETA_ERROR + _BETA_ERROR_GROWTH * math.sqrt(q)
     inner, goal = tail * (1.0 - 1.5 * error), tail * (1.0 - error)
     start = betaincinv(some, q - some + 1, inner)
@@ -188,7 +190,7 @@ def _newton(u: Floats, c: Floats, start: Floats, steps: int) -> Floats:
         excess = _divergence(p, rise) - c
         step = np.where(moving & (excess > 0.0), excess * (p + rise) * (1.0 - p - rise) / rise, 0.0)
         rise = rise - step
-        moving = step > _ROUNDING * rise  # each entry stops by itself, so that no entry depends on the others
+        moving = step > _ROUNDING * rise  # each entry stops on its own, so that no entry depends on the others
         if not np.any(moving):
             break
     rise = np.where(inside, rise * (1.0 + 2.0 * _ROUNDING), np.maximum(start, 0.0))
@@ -200,8 +202,9 @@ class _KLTangents:
     """Compute kl⁺(·, c), rounded up, for one budget and many means, by one step of Newton's method for each mean.
 
     kl is jointly convex, so kl⁺(·, c) is concave and lies below all its tangents. The tangents touch the curve at sin²
-    of equally spaced angles. They are denser where the curve bends more. Newton's step for a mean starts from the lower
-    of the two neighbouring tangents. The tangent at 0 is vertical, so the first tangent touches just beside 0.
+    of equally spaced angles, so that there are more of them where the curve bends more. For each mean, Newton's step
+    starts from the lower of the two neighbouring tangents. The tangent at 0 is vertical, so the first tangent touches
+    just beside 0.
 
     Args:
         budget: c > 0.
@@ -234,7 +237,7 @@ class _KLTangents:
 
 
 def _divergence(p: Floats, rise: Floats) -> Floats:
-    """Return kl(p‖p + rise) as p·g(rise/p) + (1−p)·g(−rise/(1−p)), with g of :func:`_gap`, to avoid cancellation."""
+    """Return kl(p‖p + rise) = p·g(rise/p) + (1−p)·g(−rise/(1−p)). With g of :func:`_gap`, nothing cancels."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         above = np.where(p > _TINY, p * _gap(rise / np.maximum(p, _TINY)), rise)
         return above + (1.0 - p) * _gap(-rise / (1.0 - p))

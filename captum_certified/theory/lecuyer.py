@@ -1,4 +1,4 @@
-"""The bound of Lecuyer et al. from differential privacy, which the paper compares with its own bound."""
+"""The bound that Lecuyer et al. derive from differential privacy. The paper compares its own bound with this one."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ _ABOVE = 1.0 + 1e-9  # so that the smallest δ, at which ε = 1, satisfies ε �
 def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Floats, Floats]:
     """Bound perturbed scores by the Gaussian mechanism: from below by e^{−ε}(lo − δ), and from above by e^{ε}hi + δ.
 
-    Here ε = r·sqrt(2 ln(1.25/δ)). Every δ with ε ≤ 1 gives valid bounds. The best δ of a grid is taken for each bound.
+    Here ε = r·sqrt(2 ln(1.25/δ)). Every δ with ε ≤ 1 gives valid bounds. For each bound, the best δ of a grid is used.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -24,7 +24,7 @@ def lecuyer_bounds(lower: Floats, upper: Floats, *, ratio: float) -> tuple[Float
         ratio: ρ/σ ≥ 0.
 
     Returns:
-        a ≤ h(x̃) and b ≥ h(x̃), clipped to [0, 1]. They are 0 and 1 where no δ in (0, 1) is feasible (r ≥ 1.497).
+        a ≤ h(x̃) and b ≥ h(x̃), clipped to [0, 1]. They are 0 and 1 if no δ in (0, 1) has ε ≤ 1 (r ≥ 1.497).
 
     Source:
         Lecuyer et al. (2019), Theorem 1; Levine, Singla and Feizi (2019), Appendix K.

@@ -1,7 +1,8 @@
 """Certified overlap of the top-K sets: Theorem 2 and its sharp form for any intervals.
 
 Every bound here is a *ladder*: for i = 1 … K the largest ratio r = ρ/σ at which an overlap of i is
-certified. The ladder never rises with i, so one pass over it answers every radius.
+certified. The entries never rise with i, so the certified overlap at a radius is the number of entries that reach this
+radius.
 """
 
 import numpy as np
@@ -64,10 +65,11 @@ def theorem2_ladder(mean: Floats, half_width: Floats, k: int) -> Floats:
 def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Floats:
     """B1. Return the ladder of the sharp top-K overlap from intervals.
 
-    The overlap is the largest i with a_i > b_{K−i+1}. a are the shifted lower bounds of the top K features, and b the
-    shifted upper bounds of all other features, both in descending order. If fewer than i of the top K stayed, one of
-    the i features with the largest a would leave, and at least K−i+1 others would enter. One of these others has a
-    score of at most b_{K−i+1} < a_i, so it cannot pass the feature that left. Intervals alone prove no larger overlap.
+    The overlap is the largest i with a_i > b_{K−i+1}. Here a are the shifted lower bounds of the top K features, and b
+    are the shifted upper bounds of all other features, both in descending order. Suppose that fewer than i of the top K
+    stay. Then one of the i features with the largest a leaves, and its score is at least a_i. At least K−i+1 others
+    enter, and one of them has a score of at most b_{K−i+1} < a_i, too low to replace the feature that left. So at least
+    i stay. Intervals alone prove no larger overlap.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -108,7 +110,7 @@ def overlap_from_bounds(lower: Floats, upper: Floats, mean: Floats, k: int) -> I
 
 
 def ratio_from_ladder(ladder: Floats, overlap: int, *, n_features: int, violations: int = 0) -> Floats:
-    """B3. Read off a ladder the largest radius at which an overlap is certified.
+    """B3. Read the largest radius at which an overlap is certified off a ladder.
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.
@@ -138,8 +140,8 @@ def overlap_from_ladder(
         ratios: Radii ρ/σ, shape (R,).
         closed: Whether an overlap is also certified *at* the ratio in the ladder (Theorem 2), or only below it.
         n_features: n. Two sets of size K share at least 2K − n features, which Theorem 2 as printed ignores.
-        violations: v, the number of intervals allowed to miss, 0 for Theorem 2. An overlap of i in the ladder then
-            proves only i − v.
+        violations: v, the number of intervals allowed to miss, 0 for Theorem 2. An overlap of i in the ladder proves an
+            overlap of i − v.
 
     Returns:
         Shape (N, R), integers in [0, K].

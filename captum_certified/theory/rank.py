@@ -9,14 +9,15 @@ from captum_certified.theory.shift import Floats, empirical_lower_bound, probit
 
 __all__ = ["definition_3_1_ranks", "ranks_from_bounds", "sharp_ranks", "theorem3_rank", "top_k_ratios"]
 
-# Bounds whose ranks are counted at a time, so that the memory for sorting does not grow with the number of features.
+# Number of bounds that are ranked at a time. A fixed number keeps the memory for sorting independent of the number of
+# features.
 _BOUNDS_AT_ONCE = 2**20
 
 
 def definition_3_1_ranks(mean: Floats, *, half_width: Floats, ratio: float) -> NDArray[np.int64]:
     """Definition 3.1. Return the certified rank k of every feature i: the smallest k with L̂(ĥ_i) ≥ ĥ_[k], or n + 1.
 
-    k counts feature i itself, so it guarantees that the rank of h_i(x̃) is at most k − 1.
+    k counts feature i itself, so rank k guarantees that the rank of h_i(x̃) is at most k − 1.
 
     Args:
         mean: Empirical scores ĥ, shape (N, n).
@@ -73,12 +74,14 @@ def ranks_from_bounds(lower: Floats, upper: Floats) -> NDArray[np.int64]:
         >>> ranks_from_bounds(np.array([[0.8, 0.4, 0.1]]), np.array([[0.9, 0.8, 0.3]]))
         array([[2, 2, 3]])
     """
-    # i itself always satisfies b_i ≥ a_i, so counting all j gives the leading 1.
+    # i itself always satisfies b_i ≥ a_i. So a count over all j, including i, already contains the summand 1.
     return _count_at_least(upper, lower, strictly=False)
 
 
 def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
-    """Return the radius up to which each feature stays in the top K: half of Φ⁻¹(lo_i) − Φ⁻¹(K-th largest other hi).
+    """Return the radius up to which each feature i stays in the top K: (Φ⁻¹(lo_i) − Φ⁻¹(h)) / 2.
+
+    h is the K-th largest upper end among the other features.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -86,7 +89,7 @@ def top_k_ratios(lower: Floats, upper: Floats, k: int) -> Floats:
         k: Size K of the top set, 1 to n.
 
     Returns:
-        Shape (N, n): the supremum of ρ/σ, rounded down by 1 in 10⁹; 0 if there is none, ∞ if K = n.
+        Shape (N, n): the supremum of the certified ρ/σ, rounded down by 1 in 10⁹; 0 if none is certified, ∞ if K = n.
 
     Example:
         >>> mean = np.array([[0.9, 0.5, 0.1]])

@@ -1,7 +1,9 @@
 """Certified overlap of the top K with any fixed set, such as the plain map's top K, a mask, or a bounding box.
 
-R_Y(x̃) is the number of features of a reference set Y that are in the top K of the exact map at x̃. Y is not recomputed
-at x̃, so it may be any set, of any size L. If Y is the top K of ĥ, R_Y(x̃) is the top-K overlap.
+R_Y(x̃) is the number of features of a reference set Y that are in the top K of the exact map h(x̃). Y stays the same at
+every x̃, so it may be any set, of any size L. If Y is the top K of ĥ, R_Y(x̃) is the top-K overlap.
+
+A *ladder* holds, for i = 1 … K, the largest ratio r = ρ/σ at which an overlap of i is certified.
 """
 
 from typing import Literal
@@ -35,11 +37,11 @@ __all__ = [
 def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Floats:
     """R1. Return the ladder of the overlap with a reference set from intervals.
 
-    The overlap is the largest i with a_i > b_{K−i+1}. a are the shifted lower bounds of the set's features, and b the
-    shifted upper bounds of all other features, both in descending order. If fewer than i of the set were in the top K,
-    one of the i features of the set with the largest a would be missing there, and at least K − i + 1 others would be
-    there. One of these others has a score of at most b_{K−i+1} < a_i, so it cannot pass the missing feature. Intervals
-    alone prove no larger overlap.
+    The overlap is the largest i with a_i > b_{K−i+1}. Here a are the shifted lower bounds of the set's features, and b
+    are the shifted upper bounds of all other features, both in descending order. Suppose that fewer than i of the set
+    are in the top K. Then one of the i features of the set with the largest a is missing there, and its score is at
+    least a_i. At least K − i + 1 others are there, and one of them has a score of at most b_{K−i+1} < a_i, too low to
+    be ahead of the missing feature. So at least i of the set are in the top K. Intervals alone prove no larger overlap.
 
     Args:
         lower: Lower ends, shape (N, n).
@@ -103,7 +105,7 @@ def reference_overlap_from_ladder(ladder: Floats, ratios: Floats, *, floor: Inte
 
 
 def reference_ratio_from_ladder(ladder: Floats, overlap: Integers, *, floor: Integers, violations: int = 0) -> Floats:
-    """Read off a ladder the largest radius at which an overlap with a reference set is certified.
+    """Read the largest radius at which an overlap with a reference set is certified off a ladder.
 
     Args:
         ladder: Shape (N, K), not rising along the second axis.
@@ -140,8 +142,8 @@ def reference_costs(mean: Floats, members: Mask, k: int, entering: Integers) -> 
         entering: Numbers m, from max(0, K − L) to min(K, n − L), any shape.
 
     Returns:
-        E_m in the shape of ``entering``. It never decreases as m grows, and is 0 as long as every y in the sum is at
-        most every z in the sum.
+        E_m in the shape of ``entering``. E_m never decreases as m grows. It is 0 if every y in the first sum is at most
+        every z in the second.
 
     Example:
         >>> mean = np.array([0.9, 0.8, 0.6, 0.5])
@@ -182,7 +184,7 @@ def spectral_reference_overlap(mean: Floats, members: Mask, k: int, squared: Flo
 
 
 def reference_floor(members: Mask, k: int) -> Integers:
-    """Return the overlap that every top K has at least with a reference set: max(K + L − n, 0), shape (N,)."""
+    """Return the smallest overlap of any top K with a reference set: max(K + L − n, 0), shape (N,)."""
     return np.asarray(np.maximum(k + members.sum(axis=1) - members.shape[1], 0), dtype=np.int64)
 
 
@@ -223,7 +225,8 @@ def _opponents(lower: Floats, upper: Floats, members: Mask, k: int) -> tuple[Flo
 
 def levels_certified(ladder: Floats, ratios: Floats, *, closed: bool = False) -> Integers:
     """Count the ladder's entries above each ratio (or equal to it, if ``closed``), shape (N, R)."""
-    # Rounding may break the order of entries by an ulp. An entry counts only if all entries before it count.
+    # Rounding may break the order of entries by an ulp (the distance to the next float). An entry counts only if all
+    # entries before it count.
     falling = np.minimum.accumulate(ladder, axis=1)
     side: Literal["left", "right"] = "left" if closed else "right"
     levels = [ladder.shape[1] - np.searchsorted(row[::-1], ratios, side=side) for row in falling]

@@ -10,7 +10,7 @@ from captum_certified.theory.shift import Floats, shift
 
 __all__ = ["dkw_half_width", "region_mass", "region_mass_bounds"]
 
-# Lowers a bound by more than the rounding error of sums over thousands of draws.
+# Bounds are lowered by this amount, which is more than the rounding error of sums over thousands of draws.
 _INWARD = 1.0 - 1e-12
 
 
@@ -26,7 +26,8 @@ def region_mass(fractions: Floats, *, ratio: float, alpha: float) -> Floats:
         Shape (N,), in [0, 1].
 
     Source:
-        The largest of three bounds, each at level α/3. The bound from the distribution is by Kumar et al. (2020).
+        The result is the largest of three bounds, each at level α/3. The bound from the distribution is by Kumar et al.
+        (2020).
 
     Example:
         >>> region_mass(np.full((1, 1000), 0.8), ratio=0.5, alpha=0.05).round(3)
@@ -46,7 +47,8 @@ def region_mass_bounds(fractions: Floats, *, ratio: float, alpha: float) -> tupl
 
     Returns:
         Φ(Φ⁻¹(lo) − r);  ∫₀¹ Φ(Φ⁻¹(P̂[T > u] − DKW) − r) du;  mean − sqrt(e^{r²} − 1)·sd. Here lo and mean are lower
-        bounds on the mean of T, and sd is an upper bound on its standard deviation. Each has shape (N,).
+        bounds on the mean of T, and sd is an upper bound on the standard deviation of T. Each of the three bounds has
+        shape (N,).
 
     Example:
         >>> bounds = region_mass_bounds(np.full((1, 1000), 0.8), ratio=0.5, alpha=0.05)

@@ -1,4 +1,4 @@
-"""Certify which features most noisy copies of every perturbed input select, and which class most of them have."""
+"""Certify whether most noisy copies of every perturbed input select a feature, or have a given class."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def selection_ratios(lower: Floats, upper: Floats) -> Floats:
         upper: Upper ends, shape (N, n).
 
     Returns:
-        Shape (N, n): the supremum of ρ/σ, rounded down by 1 in 10⁹.
+        Shape (N, n): the supremum of the certified ρ/σ, rounded down by 1 in 10⁹.
 
     Example:
         >>> selection_ratios(np.array([[0.8, 0.4, 0.1]]), np.array([[0.9, 0.6, 0.2]])).round(3)

@@ -1,10 +1,14 @@
-"""Sequential sampling: the interim looks, at which certificates of the draws so far are computed, and their levels."""
+"""Sequential sampling: certificates are computed at interim looks, and sampling may stop at each of them.
+
+An interim look computes the certificates of all draws so far. This module gives the level and the number of draws of
+every look.
+"""
 
 __all__ = ["look_level", "look_sizes"]
 
 
 def look_level(alpha: float, look: int) -> float:
-    """Q1. Return the level of one of many interim looks, such that the statements of all looks hold together.
+    """Q1. Return the level of one of many interim looks. With these levels, the statements of all looks hold together.
 
     Look j spends α_j = α/(j(j+1)) = α/j − α/(j+1). A sum of differences telescopes: the first J levels add up to
     α − α/(J+1) < α, for every J. If the statement of every look j fails with probability at most α_j, at least one of
@@ -31,7 +35,7 @@ def look_level(alpha: float, look: int) -> float:
 def look_sizes(block: int, most: int) -> list[int]:
     """Return the numbers of draws at all interim looks: 1, 2, 4, … blocks, and finally ``most`` draws.
 
-    A look one draw before the last look is left out, because the single draw between them has no covariance.
+    If a look would come one draw before the last look, it is left out, because a single draw has no covariance.
 
     Args:
         block: Number of draws in a block.

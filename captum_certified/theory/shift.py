@@ -75,8 +75,8 @@ def hoeffding_half_width(tail: ArrayLike, n_samples: ArrayLike) -> Floats:
     """Return the half width c of Hoeffding's interval for the mean of draws in [0, 1].
 
     Args:
-        tail: Probability that one side of one interval may miss. α/(2n) makes n two-sided intervals hold
-            together with probability 1 − α.
+        tail: Probability that one side of one interval may miss. With α/(2n), n two-sided intervals hold together with
+            probability 1 − α.
         n_samples: Number of draws q.
 
     Returns:
@@ -96,7 +96,7 @@ def hoeffding_half_width(tail: ArrayLike, n_samples: ArrayLike) -> Floats:
 def empirical_lower_bound(mean: ArrayLike, *, half_width: ArrayLike, ratio: float) -> Floats:
     """Corollary 1. Return L̂(z) = Φ(Φ⁻¹(z − c) − 2ρ/σ) − c, which replaces L(z) of Theorem 1 for empirical scores.
 
-    Where z ≤ c, the value is −c, which guarantees nothing.
+    If z ≤ c, the value is −c, which guarantees nothing, because no score is negative.
 
     Args:
         mean: Empirical scores ĥ in [0, 1].
@@ -123,8 +123,9 @@ def release_bounds(
 ) -> tuple[Floats, Floats]:
     """B6. Return bounds on each score of a freshly sampled map at the perturbed input.
 
-    The interval of each score is shifted by r and then widened by Hoeffding's half width c′ of the fresh draws. The
-    perturbed input must be chosen without seeing the fresh draws.
+    A freshly sampled map is the mean of new draws at the perturbed input. Each end of a score's interval is moved
+    outward by Lemma 1 for the distance r, and then by Hoeffding's half width c′ of the fresh draws. The perturbed input
+    must be chosen without seeing the fresh draws.
 
     Args:
         lower: Lower ends of the intervals at the observed input, at level α/2, shape (N, n).
