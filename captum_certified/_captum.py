@@ -66,7 +66,7 @@ def selected_outputs(
     target: TargetType,
     additional_forward_args: Any,
 ) -> Tensor:
-    """Return for every row the output that ``target`` selects. This is the output that Captum's methods differentiate.
+    """Return the output that ``target`` selects in every row: the output that Captum's methods differentiate.
 
     Raises:
         InvalidInputError: ``target`` does not select exactly one output of each row.

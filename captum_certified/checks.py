@@ -31,7 +31,7 @@ __all__ = [
 Unchecked: TypeAlias = Any
 
 _ANY_NUMBER = 2**62
-_MOST_FEATURES = 2**40  # a larger total stands for an unknown number of features
+_MOST_FEATURES = 2**40  # a larger total means that the number of features is unknown
 
 
 def checked_number(
@@ -89,7 +89,7 @@ def checked_integer(name: str, value: Unchecked, *, at_least: int = 0, below: in
 
 
 def resolved_count(name: str, value: Unchecked, total: int = _ANY_NUMBER, *, at_least: int = 1) -> int:
-    """Return a count that is given as an int, or as a fraction of ``total`` (a float) that is rounded up.
+    """Return a count that is given as an int, or as a float: a fraction of ``total``, which is rounded up.
 
     Args:
         name: The argument's name, for the message.

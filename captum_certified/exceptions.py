@@ -21,7 +21,7 @@ class InvalidInputError(CaptumCertifiedError, ValueError):
 
 
 class CertificationError(CaptumCertifiedError, RuntimeError):
-    """The request is well formed, but the guarantee would be unsound."""
+    """The request is well formed, but no sound guarantee can be given for it."""
 
 
 class FileFormatError(CaptumCertifiedError, ValueError):

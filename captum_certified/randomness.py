@@ -15,8 +15,8 @@ from torch import Tensor
 
 __all__ = ["IsolatedRandomness", "derived_seed", "fresh_seed", "initialised", "seeds_from_generator", "word_of"]
 
-# Last entry of all spawn keys that are not for the noise. Spawn keys for the noise end with the position of an input
-# tensor, which is smaller.
+# Last entry of every spawn key that is not for the noise. A spawn key for the noise ends with the position of an input
+# tensor, which is a smaller number.
 _METHOD_STREAM = 2**31
 Made = TypeVar("Made")
 _FROM_GENERATOR: ContextVar[bool] = ContextVar("_FROM_GENERATOR", default=False)
@@ -31,7 +31,7 @@ def fresh_seed() -> int:
 
 @contextmanager
 def seeds_from_generator() -> Iterator[None]:
-    """Let :func:`fresh_seed` use PyTorch's global generator in a block, so that its state determines all seeds."""
+    """Let :func:`fresh_seed` use PyTorch's global generator in a block. This generator then determines all seeds."""
     token = _FROM_GENERATOR.set(True)
     try:
         yield
@@ -83,7 +83,7 @@ class IsolatedRandomness:
 
 
 def initialised(make: Callable[[], Made], seed: int | None) -> Made:
-    """Return what ``make`` builds on the CPU from a seed; without a seed from PyTorch's global generator as it is."""
+    """Return what ``make`` builds on the CPU under a seed of PyTorch's global generator. ``None`` sets no seed."""
     if seed is None:
         return make()
     cpu = torch.device("cpu")
@@ -102,7 +102,7 @@ class _States:
 
     @classmethod
     def of(cls, device: torch.device) -> "_States":
-        """Copy the states of the generators. Of the CUDA generators only that of ``device`` is copied."""
+        """Copy the states of the generators. The only CUDA generator among them is that of ``device``."""
         numpy = np.random.get_state(legacy=True)  # noqa: NPY002
         assert isinstance(numpy, tuple)  # noqa: S101  for the type checker: the legacy state is a tuple
         cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
