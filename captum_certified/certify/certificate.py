@@ -35,16 +35,17 @@ class Certificate(ABC):
 
     The statement about each example is wrong with probability at most 1 − ``confidence`` over the noise that was drawn.
     A certificate compares the sampled map, attribute ``map``, with the exact smoothed map at the perturbed input. If
-    ``fresh_draws`` was passed to the :class:`Certifier`, it instead compares ``map`` with a second sampled map, made
-    from this number of new draws at one perturbed input. That input must be chosen without seeing the new draws. A
-    certificate does not tell how well the map explains the model.
+    ``fresh_draws`` was passed to the :class:`Certifier`, the certificate instead compares ``map`` with a second sampled
+    map, made from this number of new draws at one perturbed input. This input must be chosen without seeing the new
+    draws. A certificate does not tell how well the map explains the model.
 
     Attributes:
         map: The smoothed map.
         at_radius: L2 size ρ of the perturbation, in the units of the input.
         confidence: The statement about each example holds with at least this probability, over the draws.
         bound: Name of the bound that proves the statement.
-        violations: How many intervals were allowed to miss their scores.
+        violations: How many confidence intervals may miss (not contain) their scores without making the statement
+            false.
     """
 
     kind: ClassVar[str]
@@ -72,7 +73,7 @@ class Certificate(ABC):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Sentences that are printed below the examples and hold for all of them; ``held_fixed`` is the last."""
+        """Sentences that hold for all examples and are printed below them. ``held_fixed`` is the last sentence."""
         return (self.held_fixed,)
 
     @abstractmethod
@@ -161,8 +162,9 @@ class Certificate(ABC):
         Returns:
             Columns ``example``, ``feature`` and ``mean``, and columns that depend on the kind of certificate. Most
             kinds have ``lower`` and ``upper``, which bound the exact score at every perturbed input. With
-            ``fresh_draws`` they bound the score in the map of fresh draws. These bounds allow no violations: with a
-            probability of at least ``confidence`` all bounds of one example hold.
+            ``fresh_draws``, ``lower`` and ``upper`` bound the score in the map of fresh draws. With a probability of at
+            least ``confidence`` all bounds of one example hold. The ``violations`` of the certificate do not apply to
+            them.
 
         Raises:
             InvalidInputError: The number of names is not n.

@@ -1,4 +1,4 @@
-"""The certifier, which certifies a smoothed map that it samples itself or that was sampled before."""
+"""The certifier. It certifies a smoothed map, which it samples itself or which was sampled before."""
 
 import contextlib
 from collections.abc import Sequence
@@ -32,31 +32,31 @@ class Certifier:
     """Certifies smoothed attributions.
 
     Sampling is the only expensive step. :meth:`certify` samples and certifies. The other methods certify the map of a
-    certificate, or a map from ``sample``, and need no new draws. After a sequential run they certify each example
-    with the error probability of the interim look at which sampling of the example stopped.
+    certificate, or a map from ``sample``, and need no new draws. A sequential run (with ``overlap``) can stop at any of
+    several interim looks. It certifies each example with the error probability of the look that stopped the example.
 
-    A certificate holds for the given target, baselines and further arguments, which are the same at every perturbed
-    input, even if the prediction changes there. With ``target="argmax"`` each noisy copy is explained for the class
-    that is predicted at this copy.
+    A certificate holds for the given target, baselines and further arguments. They stay the same at every perturbed
+    input, also where the prediction changes. ``target="argmax"`` explains each noisy copy for its predicted class.
 
     Every method raises :class:`InvalidInputError` if an argument is invalid, and :class:`CertificationError` if the
     bound does not apply to the map or the guarantee would be unsound.
 
-    With ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
-    together: with a probability of at least ``confidence`` all of them are true. The following statements have error
-    probabilities of their own: those about ``fresh_draws``, of :meth:`region`, of :meth:`distance` (except under
-    ``"spectral"``) and of :meth:`median_rank` (except under ``"theorem2"`` and ``"hoeffding"``).
+    Statements *hold together* if all of them are true with a probability of at least ``confidence``. With
+    ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
+    together. Statements with error probabilities of their own are those about ``fresh_draws``, of :meth:`region`, of
+    :meth:`distance` (except under ``"spectral"``) and of :meth:`median_rank` (except under ``"theorem2"`` and
+    ``"hoeffding"``).
 
     Args:
-        attribution_method: A smoothed attribution; needed by :meth:`certify` only.
+        attribution_method: A smoothed attribution. Only :meth:`certify` needs it.
         confidence: In (0, 1). A certificate holds for each example with at least this probability, over the draws.
         bound: ``"theorem2"``: exactly as in the paper. ``"hoeffding"``: the paper's intervals, with sharper overlaps.
             ``"clopper_pearson"``: exact intervals for 0/1 maps. ``"kl"``: Chernoff–Hoeffding intervals.
             ``"empirical_bernstein"``: intervals from the variance of the draws. ``"spectral"``: a bound from the
             covariance of the draws. ``"best"``: the better of the sharpest intervals and the spectral bound, each with
-            half the error probability; the intervals alone for a map without a covariance.
-        violations: How many intervals may miss their scores in statements about overlap *counts*: a number as an int, a
-            fraction of K as a float, ⌊K/200⌋ for ``"auto"``. It is 0 for ``theorem2`` and claims about single features.
+            half the error probability. For a map without a covariance, ``"best"`` is the sharpest intervals alone.
+        violations: How many intervals may miss their scores in statements about overlap *counts*: an int, a fraction of
+            K as a float, or ``"auto"`` for ⌊K/200⌋. Always 0 for ``theorem2`` and for claims about single features.
 
     Example:
         >>> import torch
@@ -121,18 +121,18 @@ class Certifier:
             k: Size K of the top set: an int is a number of features, a float a fraction of all features, rounded up.
             radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``. With a tuple of ``stdevs`` the size
                 of a perturbation δ is ‖δ/σ‖₂ times the first positive σ.
-            nt_samples: Number of draws of each example, at least 2; with ``overlap`` the largest number.
+            nt_samples: Number of draws of each example, at least 2; with ``overlap`` the largest allowed number.
             stdevs: Standard deviation of the noise, in the units of ``inputs``.
             nt_samples_batch_size: As for :meth:`SmoothedAttribution.attribute`.
             groups: Groups of entries that form one feature; see :meth:`SmoothedAttribution.attribute`.
             covariance: Whether to take the covariance of the draws, which spectral certificates need. ``"auto"`` takes
-                it if one block of draws of all examples fits into 1 GB, and warns otherwise.
-            region: The mask of a region, or a dictionary of masks, to certify later by :meth:`region`.
+                the covariance if one block of draws (at most 2048) of all examples fits into 1 GB, and warns otherwise.
+            region: The mask of a region, or a dictionary of masks, which :meth:`region` can certify later.
             overlap: Certify sequentially, at interim looks after 1, 2, 4, … blocks of draws and after the last draw.
                 Stop sampling an example once this overlap is certified or out of reach. An int is a number of features,
-                a float a fraction of K, rounded up. An example that stops at look j is certified with the error
-                probability (1 − ``confidence``)/(j(j+1)), now and in all later certificates from the map, so that the
-                looks do not lower the confidence.
+                a float a fraction of K, rounded up. An example that stops at look j is certified with the smaller error
+                probability (1 − ``confidence``)/(j(j+1)), now and in all later certificates from the map. Several looks
+                therefore do not lower the confidence.
             reference: Certify how many features of this set stay in the top K; see :meth:`top_k`.
             attribution_kwargs: Arguments of the wrapped method whose names are also arguments of :meth:`certify`.
             seed: Seed of the noise; ``None`` draws a fresh seed and records it.
@@ -200,12 +200,12 @@ class Certifier:
             smoothed_map: A map, for instance ``certificate.map``.
             k: Size K of the top set.
             radius: L2 size ρ ≥ 0 of the perturbation.
-            fresh_draws: Compare with a map of this many fresh draws at the perturbed input, not with the exact map. The
-                statement is weaker, and allows no violations. The perturbed input must be chosen without seeing the
-                fresh draws. The statement does not hold together with other statements.
-            reference: The set whose overlap with the top K is certified: the map's own top K for ``None``, the positive
-                entries among the top K of the plain attribution for ``"plain"``, or a boolean mask structured like the
-                map, with first dimension 1 or N. This set is not recomputed at the perturbed input.
+            fresh_draws: Compare with a map of this many fresh draws at the perturbed input, not with the exact map.
+                The perturbed input must be chosen without seeing the fresh draws. This statement is weaker, allows no
+                violations, and does not hold together with others.
+            reference: The set whose overlap with the top K is certified. ``None``: the map's own top K. ``"plain"``:
+                the positive entries among the top K of the plain (unsmoothed) attribution. Or a boolean mask structured
+                like the map, with first dimension 1 or N. The set is not recomputed at the perturbed input.
         """
         return certify_top_k(
             self.prover, smoothed_map, k=k, radius=radius, fresh_draws=fresh_draws, reference=reference
@@ -248,7 +248,7 @@ class Certifier:
 
         Returns:
             The supremum of the radii at which :meth:`top_k` certifies the overlap, rounded down by 1 in 10⁹, in the
-            units of the input, shape (N,). It is 0 if no radius is certified, and infinite if all radii are.
+            units of the input, shape (N,). 0 means that no radius is certified, and ∞ that every radius is.
         """
         return certified_radius(self.prover, smoothed_map, k=k, overlap=overlap, reference=reference)
 
@@ -256,7 +256,7 @@ class Certifier:
         """Certify the ranks of Theorem 3 for features that are salient in at least half of the draws.
 
         These ranks are weaker than the ranks of :meth:`rank`. They rest on Hoeffding's intervals, so they hold together
-        with other statements only under ``"theorem2"`` and ``"hoeffding"``.
+        only with statements from the same intervals: those under ``"theorem2"`` and ``"hoeffding"``.
 
         Args:
             smoothed_map: A map of zeros and ones whose number of ones is bounded (``max_squared_norm``).
@@ -268,7 +268,7 @@ class Certifier:
         return certify_median_ranks(self.prover, smoothed_map, radius=radius)
 
     def selection(self, smoothed_map: SmoothedMap, *, radius: float) -> SelectionCertificate:
-        """Certify for each feature whether most noisy copies select it. Abstain where nothing is proved.
+        """Certify for each feature whether most noisy copies select it. If nothing is proved, there is no decision.
 
         All decisions about one example hold together, at all radii.
 
@@ -282,7 +282,7 @@ class Certifier:
         """Certify the fraction of the saliency that stays in a region, on average over noisy copies.
 
         The certified fraction is the largest of three lower bounds. The certifier's ``bound`` has no effect. The
-        certificate of one region holds with the certifier's confidence. Several such certificates do not hold together.
+        certificate of one region holds with the certifier's confidence. Those of several regions do not hold together.
 
         Args:
             smoothed_map: A map sampled with ``region``.
@@ -294,8 +294,8 @@ class Certifier:
     def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
         """Bound the distance and the cosine similarity between this map and the exact map at any perturbed input.
 
-        The certificate spends the whole error probability, so it holds together with other statements only under
-        ``"spectral"``.
+        This certificate always uses the spectral bound with the whole error probability. So it holds together with
+        other statements only if they use this bound too, under ``"spectral"``.
 
         Args:
             smoothed_map: A map of draws ≥ 0. The bound is far sharper for a map with a covariance.
@@ -309,7 +309,7 @@ class Certifier:
     def forecast(
         self, smoothed_map: SmoothedMap, *, k: float, radius: float, nt_samples: int, reference: Reference = None
     ) -> Tensor:
-        """Forecast the overlaps from more draws, shape (N,), as if the present means were exact. This proves nothing.
+        """Forecast the overlaps after more draws, shape (N,), as if the present means were exact. This proves nothing.
 
         Args:
             smoothed_map: A map, for instance of a few hundred draws.
@@ -321,7 +321,7 @@ class Certifier:
         return self.top_k(smoothed_map.as_if_of(nt_samples), k=k, radius=radius, reference=reference).overlap
 
     def check(self, smoothed_map: SmoothedMap, *, k: float) -> None:
-        """Raise an error if the top K of a map cannot be certified, however many draws follow.
+        """Raise an error if no number of further draws can certify the top K of a map.
 
         Args:
             smoothed_map: A map of some of the draws.

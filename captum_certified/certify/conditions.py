@@ -39,7 +39,7 @@ def held_fixed(target: Json, stdevs: float | Sequence[float]) -> str:
 
 
 def compared_with(fresh_draws: int | None) -> str:
-    """Return words for the map at the perturbed input that a statement is about.
+    """Return words for the map at the perturbed input with which a statement compares.
 
     Example:
         >>> compared_with(None), compared_with(50)[:22]

@@ -17,7 +17,7 @@ __all__ = ["DistanceCertificate", "certify_distance"]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class DistanceCertificate(Certificate):
-    """Bounds on the distance between the smoothed map that was computed and the exact map at any perturbed input.
+    """Bounds on the distance between the sampled smoothed map and the exact map at any perturbed input.
 
     Attributes:
         l2: Upper bound on the Euclidean distance, float64, shape (N,).

@@ -15,7 +15,10 @@ __all__ = ["feature_names_of", "feature_ranks", "score_range", "top_k_radii"]
 
 
 def feature_names_of(layout: FeatureLayout) -> list[str]:
-    """Name each feature by its group number, or by its position: the tensor number for a tuple, then the indices."""
+    """Name each feature by its group number, or by its position in the map.
+
+    A position is the indices of the entry. For a tuple of maps, the number of the tensor comes first.
+    """
     if layout.group_ids is not None:
         return [str(group) for group in range(layout.n_features)]
     return [

@@ -7,7 +7,8 @@ from captum_certified.theory import fewest_draws, fewest_draws_spectral
 __all__ = ["too_few_draws"]
 
 # The kind of confidence interval that each bound uses. "best" uses "clopper_pearson" or "kl". Both need the same number
-# of draws: in the map that is easiest to certify every score is 0 or 1, and there the two kinds of interval are equal.
+# of draws: every score of the map that is easiest to certify is 0 or 1, and for such scores the two kinds of interval
+# are equal.
 _INTERVALS = {
     "best": "clopper_pearson",
     "clopper_pearson": "clopper_pearson",
@@ -33,7 +34,8 @@ def too_few_draws(
     """Return a sentence if no map from ``n_samples`` draws can be certified, or ``None`` if some map can.
 
     The sentence names the smallest number of draws from which some map can be certified, if there is one. This number
-    is computed from the settings and not from the drawn noise, so that a new run with this number of draws is valid.
+    is computed from the settings alone and not from the drawn noise. So a certificate of a new run with this number of
+    draws is valid.
 
     Args:
         bound: Name of the bound.

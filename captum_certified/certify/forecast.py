@@ -21,7 +21,7 @@ class Forecast:
         least: Smallest fraction of the top set that any example is expected to keep at ``most_draws``.
         most: Largest fraction of the top set that any example is expected to keep at ``most_draws``.
         seconds_left: Time for the draws that are left.
-        asked: The fraction that was asked for; ``None`` if the number of draws is fixed.
+        asked: The fraction that the user asked to certify; ``None`` if the number of draws is fixed.
         draws_left: Draws that all examples together still need; ``None`` if unknown.
         at_most: Whether ``seconds_left`` is an upper limit.
     """
@@ -45,9 +45,9 @@ class Forecast:
 
 
 def forecast_of_looks(smoothed_map: SmoothedMap, rule: StoppingRule, *, seconds: float, rows: int) -> Forecast:
-    """Forecast the rest of a sequential run after its first look.
+    """Forecast the rest of a sequential run after its first interim look.
 
-    Each example is expected to stop at the first look at which its forecast reaches the overlap that was asked for.
+    Each example is expected to stop at the first look at which its forecast reaches the overlap to certify.
 
     Args:
         smoothed_map: The map of the examples that are still running.

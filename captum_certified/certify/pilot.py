@@ -1,6 +1,6 @@
-"""The pilot, which tries many settings with few draws each, and tabulates which setting is worth a certificate.
+"""The pilot tries many settings with few draws each, and shows in a table which settings are worth certifying.
 
-A pilot proves nothing. It has its own seed, so a later certificate with the chosen settings and another seed is valid.
+A pilot proves nothing. A later certificate with the chosen settings is valid if it uses another seed than the pilot.
 """
 
 import json
@@ -30,7 +30,7 @@ from captum_certified.randomness import derived_seed, fresh_seed
 __all__ = ["Pilot", "PilotRow", "pilot"]
 
 _FEWEST = 256
-_SEEN = 0.5  # a row with a smaller `class_kept` is chosen only if its method has no row with at least this
+_SEEN = 0.5  # a row with a smaller `class_kept` is chosen only if `class_kept` is smaller in all rows of its method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +38,23 @@ class PilotRow:
     """The results of one setting, as means over the examples of the pilot.
 
     Attributes:
-        method: Class of the explained method, with the classes it wraps.
+        method: Class of the attribution method, with the classes of the methods inside it.
         map: Class of the smoothed attribution.
         tau: Fraction of features that are salient in a draw; ``None`` for a map without such a fraction.
         sigma: Standard deviation of the noise.
-        groups: Name of the groups: their key in a dict, else their own text, ``"none"``, or ``"mask"`` for a mask.
+        groups: Name of the groups: their key if they are in a dict, otherwise their text, ``"none"`` or ``"mask"``.
         n_features: Number n of features.
         examples: Number of examples.
-        class_kept: Fraction of noisy copies that keep the predicted class; ``None`` if the outputs are no class scores.
+        class_kept: Fraction of noisy copies that keep the predicted class; ``None`` if outputs are not class scores.
         plain_overlap: Fraction of the smoothed map's top K that is in the plain map's top K.
-        chance: Fraction of the plain map's top K in a random top K.
+        chance: Expected fraction of the plain map's top K that is in a random top K.
         brightness: Fraction of the plain map's top K among the K brightest features; ``None`` if the map is not
             structured like the input.
-        randomised: Fraction of the plain map's top K in the top K under random weights; ``None`` if the weights cannot
-            be replaced.
+        randomised: Fraction of the plain map's top K that is also in the plain map's top K under random weights.
+            ``None`` if the weights cannot be replaced.
         forecast_own: Forecast of the certified fraction of the map's own top K, from ``nt_samples`` draws.
         forecast_plain: Forecast of the certified fraction of the plain map's top K, from ``nt_samples`` draws.
-        margin: ``forecast_plain`` minus the largest of ``chance``, ``brightness`` and ``randomised`` in each example.
+        margin: ``forecast_plain`` minus the largest of ``chance``, ``brightness`` and ``randomised``, by example.
         margin_error: Standard error of ``margin`` over the examples; ``None`` for one example.
         seconds: Estimated seconds for ``nt_samples`` draws of one example.
     """
@@ -79,7 +79,7 @@ class PilotRow:
 
     @property
     def is_seen(self) -> bool:
-        """Whether at least half of the noisy copies keep the predicted class, or the outputs are no class scores."""
+        """Whether at least half of the noisy copies keep the predicted class, or the outputs are not class scores."""
         return self.class_kept is None or self.class_kept >= _SEEN
 
 
@@ -105,9 +105,9 @@ class Pilot:
 
     @property
     def best(self) -> dict[str, PilotRow]:
-        """The row with the largest margin for every method. Only rows with ``is_seen`` count, if the method has any.
+        """The row with the largest margin for every method. If a method has rows with ``is_seen``, only these count.
 
-        Methods have different plain maps, so their margins do not rank the methods.
+        Different methods have different plain maps, so the margins of two methods cannot be compared.
         """
         chosen: dict[str, PilotRow] = {}
         for row in self.rows:
@@ -216,7 +216,7 @@ def pilot(
     by looking at its draws.
 
     Args:
-        explainers: Smoothed attributions. Attributions with the same method object and ``sign`` share every draw.
+        explainers: Smoothed attributions. Those with the same method object and the same ``sign`` share every draw.
         inputs: Tensor of shape (N, …), or a tuple of such tensors.
         k: Size of the top set: an int is a number of features, a float a fraction of all features.
         radius: L2 size ρ ≥ 0 of the perturbation, in the units of ``inputs``.
@@ -280,7 +280,7 @@ def pilot(
             begun = time.perf_counter()
             run = SamplingRun(SamplingRequest.checked(together, inputs, call), on_pass=partial(advance_progress, bar))
             maps = run.last()
-            # The explainers share these draws, so every one of their rows shows the whole time.
+            # The explainers share these draws, so the row of each explainer shows the time of all of them together.
             seconds = (time.perf_counter() - begun) / len(maps[0]) * nt_samples / samples
             for explainer, smoothed_map in zip(together, maps, strict=True):
                 certificate = certifier.top_k(smoothed_map.as_if_of(nt_samples), k=goal.k, radius=goal.radius)

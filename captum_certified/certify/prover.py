@@ -1,4 +1,4 @@
-"""The prover of certificates, with its confidence, its bound, and how many intervals may miss their scores."""
+"""The prover, which computes certificates with a given confidence, bound and number of allowed violations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from captum_certified.maps import SmoothedMap
 
 __all__ = ["Proved", "Prover", "check_draws", "check_norm", "checked_fresh_draws"]
 
-_VIOLATIONS_SHARE = 200  # "auto" allows one violated interval for every 200 features of the top set
+_VIOLATIONS_SHARE = 200  # "auto" allows one interval to miss its score for every 200 features of the top set
 
 
 class Proved(TypedDict):
@@ -110,7 +110,7 @@ class Prover:
     def by_row(self, smoothed_map: SmoothedMap, statement: Callable[[SmoothedMap, float], NDArray[Scalar]]) -> Tensor:
         """Return what ``statement`` computes for each example.
 
-        The level is α, or lower for an example that a sequential run stopped at an interim look.
+        The level is α. It is lower than α for an example that a sequential run stopped at an interim look.
         """
         return torch.from_numpy(by_level(smoothed_map, self.alpha, statement))
 
@@ -151,5 +151,5 @@ def check_draws(n_samples: int, *, of: str = "") -> None:
 
 
 def checked_fresh_draws(fresh_draws: int | None) -> int | None:
-    """Check a number of fresh draws at the perturbed input; ``None`` stands for the exact smoothed map."""
+    """Check a number of fresh draws at the perturbed input. ``None`` means a comparison with the exact map."""
     return None if fresh_draws is None else int(checked_samples("fresh_draws", fresh_draws, 1))

@@ -31,8 +31,8 @@ class RankCertificate(Certificate):
     All ranks of one example hold together.
 
     Attributes:
-        fresh_draws: ``None`` for a statement about the exact map at every perturbed input. A number for a statement
-            about a map of this many fresh draws, at one perturbed input chosen without seeing these draws.
+        fresh_draws: ``None`` means that the statement is about the exact map at every perturbed input. A number means
+            that it is about a map of this many fresh draws, at one perturbed input chosen without seeing these draws.
         feature_rank: Certified rank of each feature, int64, shape (N, n).
     """
 
@@ -45,8 +45,8 @@ class RankCertificate(Certificate):
     def rank(self) -> Tensor | tuple[Tensor, ...]:
         """Certified rank of every entry, structured like ``map.mean``; n + 1 means that nothing is certified.
 
-        Under the bounds ``theorem2`` and ``theorem3`` the number is the one of Definition 3.1, which counts the feature
-        itself. Subtract one to get the guaranteed rank.
+        Under the bounds ``theorem2`` and ``theorem3`` the number is that of Definition 3.1, which is one larger than
+        the guaranteed rank because it counts the feature itself.
         """
         return self.map.layout.unflatten(self.feature_rank)
 
@@ -85,7 +85,7 @@ class RankCertificate(Certificate):
         return {"fresh_draws": self.fresh_draws, "best_rank": self._guaranteed().amin(dim=1).tolist()}
 
     def _guaranteed(self) -> Tensor:
-        """Return the proved ranks. A number of Definition 3.1 is one larger, because it counts the feature itself."""
+        """Return the proved ranks. A number of Definition 3.1 counts the feature itself, so one is subtracted."""
         return self.feature_rank - 1 if self.bound in _AS_PRINTED else self.feature_rank
 
     def _feature_tables(self) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ def reference_kind(reference: Reference) -> str:
 
 
 def recorded_reference(kind: str) -> Reference:
-    """Return the argument ``reference`` with which a map is certified again, from the word in its certificate."""
+    """Return the argument ``reference`` that certifies a map again, given the word in its certificate."""
     if kind == "plain":
         return "plain"
     return None if kind == "own" else RECORDED

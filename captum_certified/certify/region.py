@@ -21,10 +21,10 @@ __all__ = ["RegionCertificate", "certify_region"]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RegionCertificate(Certificate):
-    """Lower bound on the fraction of a noisy copy's saliency that lies in a region, on average over noisy copies.
+    """Lower bound on the fraction of the saliency that lies in a region, on average over noisy copies.
 
-    The average equals the fraction of the smoothed map in the region if the maps of all copies have the same sum, as
-    sparsified maps do. A copy without saliency counts as 0.
+    If the maps of all copies have the same sum, as sparsified maps do, the average equals the fraction of the smoothed
+    map that lies in the region. A copy without saliency has the fraction 0.
 
     Attributes:
         name: Name of the region.

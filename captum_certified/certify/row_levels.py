@@ -1,4 +1,7 @@
-"""The level at which each example of a map is certified. It is lower if a sequential run sampled the example."""
+"""The level at which each example of a map is certified: the probability that the statement about it may fail.
+
+An example of a sequential run is certified at a lower level than an example with a fixed number of draws.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""The certificate of selection, which says for each feature whether most noisy copies select it, or abstains."""
+"""The certificate of selection: for each feature, whether most noisy copies provably select or reject it."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +23,7 @@ Maps = Tensor | tuple[Tensor, ...]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionCertificate(Certificate):
-    """For each feature, whether most noisy copies of every perturbed input provably select it, reject it, or neither.
+    """For each feature: most noisy copies of every perturbed input select it, or reject it, or neither is proved.
 
     All decisions about one example hold together, each up to its own radius.
 

@@ -1,4 +1,7 @@
-"""Sequential certification: certify at several interim looks, and stop sampling the examples that are done."""
+"""Sequential certification: certify at several interim looks, and stop sampling the examples that are done.
+
+An interim look computes the certificates of all draws so far, while sampling can still go on.
+"""
 
 import sys
 import time
@@ -35,9 +38,9 @@ class SampleUntil(Protocol):
 class RemainingRows:
     """Samples more draws for the examples of a batch that are still running.
 
-    The draws equal those of a run of the whole batch, because the seed, the pass size and the choice about the
-    covariance stay the same. If the maps of some examples depend on the rest of the batch, the whole batch is sampled
-    until its last example stops.
+    An example gets the same draws as in a run of the whole batch, because the seed, the number of draws in a pass, and
+    the choice about the covariance stay the same. If the map of an example depends on the rest of the batch, the whole
+    batch is sampled until its last example stops.
 
     Args:
         run: The run of the whole batch.
@@ -60,7 +63,7 @@ class RemainingRows:
         if part is not None:
             [smoothed] = part.last(draws)
             self.run.check_later()
-            if not part.rows_belong_together:  # a method may use random numbers in some passes only
+            if not part.rows_belong_together:  # checked here, as a method may use random numbers in some passes only
                 return smoothed
         return select_rows(self.run.last(draws)[0], rows)
 
@@ -82,7 +85,7 @@ def sample_in_looks(
     decide: Callable[[SmoothedMap], Tensor] | None = None,
     show_forecast: bool = False,
 ) -> SmoothedMap:
-    """Sample until every example is certified, hopeless, or at the largest number of draws. Skip finished examples.
+    """Sample until every example is certified, is hopeless, or has all its draws. Do not sample finished examples.
 
     Args:
         sample_until: Samples more draws.

@@ -18,20 +18,21 @@ from captum_certified.theory import look_sizes
 
 __all__ = ["StoppingRule", "at_look"]
 
-# With this many times the largest number of draws, a forecast treats the sampled means as practically exact.
+# To treat the sampled means as practically exact, a forecast assumes this many times the largest number of draws.
 _EXACT = 100
-# A forecast reduces the radius by 4σ/√q for q draws: about three standard errors of a score of one half.
+# A forecast reduces the radius by this number times σ/√q for q draws. The reduction allows for about three standard
+# errors of a score of one half.
 _ALLOWANCE = 4.0
 
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """Decides at every interim look which examples are done, that is, need no more draws.
+    """Decides at every interim look which examples are done, which means that they need no more draws.
 
     Attributes:
         prover: Confidence, bound and violations.
         goal: The overlap to certify, with its top set and radius.
-        sizes: Numbers of draws after which to look.
+        sizes: Numbers of draws at the interim looks.
     """
 
     prover: Prover
@@ -44,7 +45,7 @@ class StoppingRule:
         return cls(prover, goal, look_sizes(plan.block, plan.n_samples))
 
     def begin(self, smoothed_map: SmoothedMap) -> tuple["StoppingRule", SmoothedMap]:
-        """Fix the reference set and how many intervals may miss their scores, so that later draws cannot change them.
+        """Fix the reference set and the number of violations now, so that later draws cannot change them.
 
         Args:
             smoothed_map: The map of the first draws of all examples.
@@ -97,9 +98,9 @@ class StoppingRule:
     def hopeless(self, smoothed_map: SmoothedMap) -> Tensor:
         """Return for which examples more draws would hardly certify the overlap, bool, shape (N,).
 
-        The forecast is optimistic: it assumes that the means are exact, that the level is the whole α, and that the
-        radius is smaller by 4σ/√q. If that radius is not positive, no example is hopeless. No certificate depends on
-        the forecast.
+        The forecast is optimistic, so that few examples are given up wrongly. It assumes that the means are exact, that
+        the level is the whole α, and that the radius is smaller by 4σ/√q. If the smaller radius is not positive, no
+        example is hopeless. No certificate depends on the forecast.
         """
         draws = int(smoothed_map.n_samples.min())
         radius = self.goal.radius - _ALLOWANCE * smoothed_map.sigma / math.sqrt(draws)
@@ -118,5 +119,5 @@ class StoppingRule:
 
 
 def at_look(smoothed_map: SmoothedMap, look: int) -> SmoothedMap:
-    """Return the map marked as stopped at a look, so that it is certified at the level of this look."""
+    """Mark the map as stopped at a look, so that it is certified at the level of this look."""
     return replace(smoothed_map, looks=torch.full_like(smoothed_map.n_samples, look))

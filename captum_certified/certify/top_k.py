@@ -34,7 +34,7 @@ __all__ = ["TopKCertificate", "certify_top_k", "prepared", "warned"]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class TopKCertificate(Certificate):
-    """At least ``overlap`` of the K most salient features stay among the K most salient of the exact smoothed map.
+    """At least ``overlap`` of the K most salient features are also among the K most salient of the exact map.
 
     Attributes:
         k: Size K of the top set.
@@ -42,8 +42,9 @@ class TopKCertificate(Certificate):
         overlap: Certified number of features that stay, int64, shape (N,).
         asked_overlap: The overlap that a sequential run was asked to certify, or ``None``.
         most_draws: The most draws that a sequential run was allowed, or ``None``.
-        reference: The set whose overlap is certified: ``"own"``, the map's own top K; ``"plain"``, the positive entries
-            among the top K of the plain attribution at the clean input; ``"mask"``, a set that was given as a mask.
+        reference: The set whose overlap is certified. ``"own"`` is the map's own top K. ``"plain"`` is the positive
+            entries among the top K of the plain (unsmoothed) attribution at the clean input. ``"mask"`` is a set that
+            the user gave as a mask.
     """
 
     kind: ClassVar[str] = "top_k"
@@ -57,7 +58,7 @@ class TopKCertificate(Certificate):
 
     @cached_property
     def members(self) -> Tensor:
-        """The set whose overlap with the top K is certified, bool, shape (N, n): the own top K or the reference set."""
+        """The set whose overlap with the top K is certified, bool, shape (N, n): own top K or reference set."""
         return self.top_k if self.reference == "own" else self._reference_set
 
     @cached_property
@@ -67,19 +68,19 @@ class TopKCertificate(Certificate):
 
     @property
     def overlap_fraction(self) -> Tensor:
-        """``overlap`` as a fraction of K, or of the reference set where that is smaller, float64, shape (N,)."""
+        """``overlap`` as a fraction of min(K, L) for a reference set of L features, float64, shape (N,)."""
         return self.overlap.double() / self.reference_size.clamp_max(self.k)
 
     @cached_property
     def chance(self) -> Tensor:
-        """The overlap fraction of a random top K, float64, shape (N,)."""
+        """The mean overlap fraction of a random top K with the reference set, float64, shape (N,)."""
         return torch.from_numpy(chance_overlap(self.members.numpy(), self.k))
 
     @cached_property
     def brightness(self) -> Tensor | None:
-        """The overlap fraction of the K brightest features, those with the largest |input|, float64, shape (N,).
+        """The overlap fraction of the K features with the largest |input| (the brightest), float64, shape (N,).
 
-        This comparison needs no model. ``None`` if the map is not structured like the input.
+        These features do not depend on the model. ``None`` if the map is not structured like the input.
         """
         return shared_fraction(self.map.brightness, self.members, self.k)
 
@@ -87,16 +88,17 @@ class TopKCertificate(Certificate):
     def randomised(self) -> Tensor | None:
         """The overlap fraction of the plain map under re-initialised weights, float64, shape (N,).
 
-        It is the mean over five copies of the model with new random weights (Adebayo et al., 2018). ``None`` if the
-        weights of the model cannot be replaced.
+        The fraction is the mean over five copies of the model with new random weights (Adebayo et al., 2018). ``None``
+        if the weights of the model cannot be replaced.
         """
         return shared_with_each(self.map.randomised, self.members, self.k)
 
     @cached_property
     def margin(self) -> Tensor:
-        """``overlap_fraction`` minus the largest known of ``chance``, ``brightness`` and ``randomised``, shape (N,).
+        """``overlap_fraction`` minus the largest of ``chance``, ``brightness`` and ``randomised``, shape (N,).
 
-        If ``randomised`` is unknown, even a map that ignores the model can have a positive margin.
+        Values that are ``None`` are left out. If ``randomised`` is ``None``, even a map that ignores the model's
+        weights can have a positive margin.
         """
         known = [worth for worth in (self.chance, self.brightness, self.randomised) if worth is not None]
         return self.overlap_fraction - torch.stack(known).amax(dim=0)
@@ -110,8 +112,9 @@ class TopKCertificate(Certificate):
     def class_radius(self) -> Tensor | None:
         """L2 radius within which most noisy copies keep the predicted class of the clean input, shape (N,).
 
-        This is the certificate of Cohen et al. (2019) from the noisy copies of :attr:`class_kept`. It has the same
-        confidence as the overlap but a separate error probability, so the two statements do not hold together.
+        This is the certificate of Cohen et al. (2019), computed from the noisy copies of :attr:`class_kept`. It has the
+        same confidence as the overlap. But the two statements have separate error probabilities, so they do not hold
+        together.
         """
         return certified_class_radius(self.map, 1 - self.confidence)
 
@@ -119,8 +122,8 @@ class TopKCertificate(Certificate):
     def of_plain(self) -> "TopKCertificate | None":
         """The certificate of the plain map's top K, from the same map, bound and violations.
 
-        It holds together with this certificate.
-        ``None`` if the plain map is unknown, or zero for an example, or if the bound is ``"theorem2"``.
+        Both certificates hold together: with the given confidence both are true. ``None`` if the plain map is unknown,
+        if it is zero for an example, or if the bound is ``"theorem2"``.
         """
         if self.reference == "plain":
             return self
@@ -138,7 +141,7 @@ class TopKCertificate(Certificate):
         )
 
     def cautions(self, row: int) -> list[str]:
-        """Return the reasons why the certificate of an example may mean little although it holds, as sentences."""
+        """Return, as sentences, the reasons why a certificate of an example that holds may still mean little."""
         kept, plain = self.class_kept, self.plain_overlap
         sentences = [] if kept is None else [class_caution(float(kept[row]))]
         if plain is not None and bool(self._near_chance[row]):
@@ -147,7 +150,7 @@ class TopKCertificate(Certificate):
 
     @cached_property
     def _near_chance(self) -> Tensor:
-        """Whether the smoothed map shares about as much with the plain map as chance would, bool, shape (N,)."""
+        """Whether the smoothed map shares hardly more with the plain map than a random map would, bool, shape (N,)."""
         assert self.plain_overlap is not None  # noqa: S101  for the type checker: callers check this
         return near_chance(self.plain_overlap, self._plain_set, self.k)
 
@@ -165,10 +168,10 @@ class TopKCertificate(Certificate):
 
     @property
     def stopped(self) -> tuple[str, ...] | None:
-        """Why a sequential run stopped sampling each example: N words, or ``None`` after any other run.
+        """Why a sequential run stopped sampling each example: one word for each example; ``None`` for other runs.
 
         ``"certified"``: the overlap that was asked for is certified. ``"hopeless"``: a forecast found that more draws
-        would hardly certify this overlap. ``"cap"``: the example has the largest number of draws.
+        would hardly certify this overlap. ``"cap"``: the example reached the largest number of draws.
         """
         asked, most = self.asked_overlap, self.most_draws
         if asked is None or most is None:
@@ -186,9 +189,10 @@ class TopKCertificate(Certificate):
 
     @cached_property
     def plain_overlap(self) -> Tensor | None:
-        """How many of :attr:`top_k` are among the K most salient features of the plain attribution, shape (N,).
+        """How many features of :attr:`top_k` are also in the top K of the plain attribution, shape (N,).
 
-        ``None`` if the plain attribution is unknown. The number measures fidelity, which no certificate covers.
+        ``None`` if the plain attribution is unknown. The number measures how faithful the smoothed map is to the plain
+        one. No certificate covers this.
         """
         return None if self.map.plain is None else (self._plain_set & self.top_k).sum(dim=1)
 
@@ -212,14 +216,15 @@ class TopKCertificate(Certificate):
         ]
 
     def headline(self, row: int) -> str:
-        """Return what is certified about an example, beside the overlaps of maps that do not use the trained model."""
+        """Return what is certified about an example, and the overlaps of maps that do not use the trained model."""
         certified, share = int(self.overlap[row]), floored_percent(float(self.overlap_fraction[row]))
         if self.reference == "own":
             return f"at least {certified} of the top {self.k} features ({share}%) stay in the top {self.k}"
         size = int(self.reference_size[row])
         what = f"the plain map's top {size}" if self.reference == "plain" else f"the {size} features of the reference"
         known = (("chance", self.chance), ("brightness", self.brightness), ("random weights", self.randomised))
-        # Rounded to 12 digits first, because a floating-point mean of five fractions may exceed their exact mean.
+        # Each value is first rounded to 12 digits, because a floating-point mean of five fractions may exceed the exact
+        # mean.
         others = [f"{ceiled_percent(round(float(v[row]), 12))}% by {name}" for name, v in known if v is not None]
         if self.randomised is None and self.map.setup:  # a map made from numbers has no model
             others.append("random weights unknown")
@@ -251,7 +256,7 @@ class TopKCertificate(Certificate):
         }
 
     def _about_reference(self) -> dict[str, Json]:
-        """Return the overlap with the reference set, beside the overlaps of maps that do not use the trained model."""
+        """Return the overlap with the reference set, and the overlaps of maps that do not use the trained model."""
         return {
             "reference_size": self.reference_size.tolist(),
             "overlap": self.overlap.tolist(),

@@ -1,4 +1,4 @@
-"""Verification of a certificate: recompute it from its map, and compare."""
+"""Verify a certificate: recompute its numbers from its map, and compare them with the stored numbers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from captum_certified.storage import Json
 
 __all__ = ["agrees", "certifier_of", "curve_of", "recompute"]
 
-# Bounds that belong to a single kind of certificate. They are no values of ``Certifier(bound=…)``.
+# Bounds that belong to a single kind of certificate. ``Certifier(bound=…)`` does not accept them.
 _OF_ONE_KIND = frozenset({THEOREM3, "region"})
 
 
@@ -32,7 +32,7 @@ def recompute(certificate: Certificate) -> Certificate:
             fresh_draws=certificate.fresh_draws,
             reference=recorded_reference(certificate.reference),
         )
-        # The goal of a sequential run is not computed but copied. The map records the looks.
+        # The goal of a sequential run cannot be recomputed, so it is copied. The looks are recorded in the map.
         return replace(
             fresh,
             asked_overlap=certificate.asked_overlap,

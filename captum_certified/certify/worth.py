@@ -1,4 +1,7 @@
-"""Measure what a certified overlap is worth: compare it with maps that do not use the trained model, and caution."""
+"""Measure what a certified overlap is worth: compare it with maps that do not use the trained model.
+
+A certified overlap means little if a map that does not use the trained model overlaps as much.
+"""
 
 import math
 
@@ -38,7 +41,7 @@ def shared_with_each(tables: Tensor | None, members: Tensor, k: int) -> Tensor |
     """Return the mean of :func:`shared_fraction` over several maps, shape (N,). ``tables`` has shape (N, maps, n)."""
     if tables is None:
         return None
-    # One map at a time: the selection of the largest entries copies what it is given.
+    # Process one map at a time to save memory, because the selection of the largest entries copies its argument.
     each = [shared_fraction(table, members, k) for table in tables.unbind(dim=1)]
     return torch.stack([share for share in each if share is not None], dim=1).mean(dim=1)
 
@@ -52,7 +55,7 @@ def certified_class_radius(smoothed_map: SmoothedMap, alpha: float) -> Tensor | 
 
 
 def near_chance(overlap: Tensor, members: Tensor, k: int) -> Tensor:
-    """Return whether an overlap is at most two standard errors above that of a random top K, bool, shape (N,).
+    """Return whether an overlap is at most two standard errors above that of a random set of K, bool, shape (N,).
 
     Args:
         overlap: Number of members in the top K, shape (N,).

@@ -1,7 +1,8 @@
 """Write proved numbers as text, rounded in the direction in which they stay true.
 
 Lower bounds, radii and confidences are rounded down. Upper bounds and probabilities of error are rounded up. The
-functions round the shortest decimal that denotes a float, so that 0.29 is 29 %.
+functions do not round the exact binary value of a float but the shortest decimal number that denotes the float. So the
+float 0.29, which is slightly below 29 %, is written as 29 %.
 """
 
 import math
@@ -33,7 +34,7 @@ def floored_percent(share: float, digits: int = 1) -> str:
 
 
 def ceiled_percent(share: float, digits: int = 1) -> str:
-    """Write a fraction in [0, 1] in percent, rounded up, for instance the overlap that an attack leaves.
+    """Write a fraction in [0, 1] in percent, rounded up: for instance the overlap that is left after an attack.
 
     Example:
         >>> ceiled_percent(1 / 4000), ceiled_percent(0.29), ceiled_percent(0.621, digits=0)
@@ -73,7 +74,7 @@ def rounded_up(value: float, digits: int = 4) -> str:
 
 
 def written_confidence(confidence: float, *, percent: bool = False) -> str:
-    """Write a confidence in (0, 1), rounded down; with ``percent`` in percent, without the % sign.
+    """Write a confidence in (0, 1), rounded down. With ``percent``, write it in percent, without the % sign.
 
     A confidence below 0.5 keeps three significant digits. Otherwise 1 − ``confidence`` keeps three significant digits.
 

@@ -1,4 +1,7 @@
-"""The interface of a bound, and the bounds that rest on one interval for each feature."""
+"""The interface of a bound, and the bounds that rest on one confidence interval for each feature.
+
+A *bound* is a way to prove statements about a smoothed map at every input near the observed one.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ from captum_certified.maps import SmoothedMap
 
 __all__ = ["INTERVAL_BOUNDS", "Bound", "IntervalBound", "Theorem2Bound", "half_width", "members_of"]
 
-_ROUNDING = 1e-9  # by rounding, the mean square of values in [0, 1] may exceed their mean by this much
+_ROUNDING = 1e-9  # rounding may make the mean square of values in [0, 1] larger than their mean by this much
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,10 +30,10 @@ class Bound(Protocol):
 
     @property
     def allows_violations(self) -> bool:
-        """Whether some intervals may miss their scores in statements about overlap counts."""
+        """Whether statements about overlap counts still hold if some intervals do not contain their scores."""
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Return what was expected of the map and what was got, or ``None`` if the bound applies."""
+        """Return what was expected of the map and what was got instead, or ``None`` if the bound applies."""
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
         """Return simultaneous intervals of the scores at the observed input: lower and upper ends, shape (N, n)."""
@@ -47,7 +50,7 @@ class Bound(Protocol):
         """Return certified ranks, shape (N, n)."""
 
     def score_range(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> tuple[Floats, Floats]:
-        """Return lower and upper bounds on the exact scores, shape (N, n)."""
+        """Return lower and upper bounds on the exact scores at every perturbed input, shape (N, n)."""
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
         """Return the largest ratio at which each feature certifiably stays in the top k, rounded down, shape (N, n)."""
@@ -83,7 +86,8 @@ class Theorem2Bound:
     ) -> Floats:
         """Solve Theorem 2 for the ratio."""
         ladder = self._ladder(smoothed_map, k, alpha)
-        # Two sets of K features share at least 2K − n, which Theorem 2 as printed ignores. With 2n this minimum is 0.
+        # Two sets of K of the n features share at least 2K − n features. Theorem 2 as printed ignores this minimum, so
+        # 2n is passed in place of n: the minimum is then 0.
         return theory.ratio_from_ladder(ladder, int(overlap[0]), n_features=2 * smoothed_map.layout.n_features)
 
     def ranks(self, smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Integers:
@@ -96,7 +100,7 @@ class Theorem2Bound:
         return _shifted(*self.intervals(smoothed_map, alpha), ratio)
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
-        """Solve the sharp ranks for the ratio."""
+        """Return the largest ratio at which the sharp ranks keep each feature in the top k."""
         return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
 
     def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
@@ -110,7 +114,8 @@ class IntervalBound:
     Args:
         name: Name of the interval.
         interval: Computes lower and upper ends of shape (N, n) from a map and the level of one side of one interval.
-        requires: Returns what was expected of a map and what was got, or ``None`` if the interval can be computed.
+        requires: Returns what was expected of a map and what was got instead, or ``None`` if the interval can be
+            computed.
     """
 
     name: str
@@ -119,7 +124,7 @@ class IntervalBound:
     allows_violations: bool = True
 
     def refusal(self, smoothed_map: SmoothedMap) -> str | None:
-        """Return a reason if the map has values outside [0, 1] or lacks statistics of the interval, else ``None``."""
+        """Return a reason if the map has values outside [0, 1] or lacks what the interval needs, else ``None``."""
         return _outside_unit_interval(smoothed_map) or self.requires(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
@@ -127,14 +132,14 @@ class IntervalBound:
         return self.interval(smoothed_map, _tail(smoothed_map, alpha))
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
-        """Return the largest overlaps that follow from intervals, at every ratio."""
+        """Return the largest overlaps that intervals can prove, at every ratio."""
         ladder, floor = self._ladder(smoothed_map, k, alpha, violations)
         return theory.reference_overlap_from_ladder(ladder, ratios, floor=floor, violations=violations)
 
     def overlap_ratio(
         self, smoothed_map: SmoothedMap, k: int, overlap: Integers, alpha: float, violations: int
     ) -> Floats:
-        """Solve :meth:`overlaps` for the ratio."""
+        """Return the largest ratio at which :meth:`overlaps` proves the overlap."""
         ladder, floor = self._ladder(smoothed_map, k, alpha, violations)
         return theory.reference_ratio_from_ladder(ladder, overlap, floor=floor, violations=violations)
 
@@ -155,11 +160,11 @@ class IntervalBound:
         return _shifted(*self.intervals(smoothed_map, alpha), ratio)
 
     def top_k_ratios(self, smoothed_map: SmoothedMap, k: int, alpha: float) -> Floats:
-        """Solve the sharp ranks for the ratio."""
+        """Return the largest ratio at which the sharp ranks keep each feature in the top k."""
         return theory.top_k_ratios(*self.intervals(smoothed_map, alpha), k)
 
     def _ladder(self, smoothed_map: SmoothedMap, k: int, alpha: float, violations: int) -> tuple[Floats, Integers]:
-        """Return the ladder of the overlaps, and the overlap that holds at every ratio without any draws."""
+        """Return the largest ratio for each overlap, and the overlap that holds at every ratio without any draws."""
         lower, upper = self.interval(smoothed_map, _tail(smoothed_map, alpha * (violations + 1)))
         members = members_of(smoothed_map, k)
         return theory.reference_ladder(lower, upper, members, k), theory.reference_floor(members, k)
@@ -170,14 +175,14 @@ def _shifted(lower: Floats, upper: Floats, ratio: float) -> tuple[Floats, Floats
 
 
 def members_of(smoothed_map: SmoothedMap, k: int) -> NDArray[np.bool_]:
-    """Return the set whose overlap with the top K is certified, shape (N, n): the map's reference set or own top K."""
+    """Return the set that is compared with the top K, shape (N, n): the map's reference set, or else its own top K."""
     if smoothed_map.reference is not None:
         return np.asarray(smoothed_map.reference.numpy())
     return theory.top_k_mask(smoothed_map.features.numpy(), k)[0]
 
 
 def half_width(smoothed_map: SmoothedMap, alpha: float) -> Floats:
-    """Return Hoeffding's c, which holds for all features of a map together, shape (N, 1)."""
+    """Return the half width c of Hoeffding's intervals, which hold for all features together, shape (N, 1)."""
     return theory.hoeffding_half_width(_tail(smoothed_map, alpha), _draws(smoothed_map))
 
 
@@ -207,7 +212,7 @@ def _clopper_pearson(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Fl
 
 def _empirical_bernstein(smoothed_map: SmoothedMap, tail: float) -> tuple[Floats, Floats]:
     mean, second = smoothed_map.features.numpy(), smoothed_map.second_moment
-    # Zeros and ones equal their squares, so the mean of a 0/1 map is its second moment.
+    # Zeros and ones equal their squares, so the mean of a 0/1 map is also its mean square.
     square = mean if second is None else second.numpy()
     return theory.empirical_bernstein_interval(mean, square, _draws(smoothed_map), tail=tail)
 

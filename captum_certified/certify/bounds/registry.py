@@ -16,7 +16,8 @@ BOUNDS = {bound.name: bound for bound in _ALL}
 def bound_named(name: str, smoothed_map: SmoothedMap) -> Bound:
     """Return the bound of the given name, after checking that it applies to the map.
 
-    ``"best"`` is S4 if the spectral bound and an interval bound apply. Otherwise it is the first bound that applies.
+    ``"best"`` is S4 (the better of two bounds) if the spectral bound and an interval bound apply. Otherwise ``"best"``
+    is the first bound that applies.
 
     Raises:
         InvalidInputError: No bound has that name.

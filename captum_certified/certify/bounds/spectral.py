@@ -1,4 +1,7 @@
-"""The bound from the covariance of the draws, and the better of this bound and an interval bound."""
+"""The spectral bound, and the better of this bound and an interval bound.
+
+The spectral bound uses the covariance of the draws to limit the *displacement*: how far the whole map can move.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ __all__ = ["OUTWARD", "BestBound", "SpectralBound", "displacement_of", "distance
 
 # The largest relative error of the cost of an exchange; see theory.exchange.
 _SLACK = 1e-8
-# Bounds are multiplied by this factor, which is larger than the rounding errors of the few operations in a bound.
+# Bounds are multiplied by this factor. It covers the rounding errors of the few operations in a bound.
 OUTWARD = 1.0 + 1e-13
 
 
@@ -31,7 +34,7 @@ class SpectralBound:
         return norm_refusal(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """Return ĥ ± N. The error of one score is at most the error N of the whole map."""
+        """Return ĥ ± N. N bounds the error of the whole map, and so the error of each score."""
         mean, error = smoothed_map.features.numpy(), displacement_of(smoothed_map, alpha).error[:, None]
         return np.clip(mean - error, 0.0, 1.0), np.clip(mean + error, 0.0, 1.0)
 
@@ -49,14 +52,15 @@ class SpectralBound:
         alpha: float,
         violations: int,  # noqa: ARG002
     ) -> Floats:
-        """Return the ratio at which the displacement suffices for k − overlap + 1 features to enter the top k."""
+        """Return the ratio at which the displacement is just large enough for k − overlap + 1 features to enter."""
         members = members_of(smoothed_map, k)
         costs = np.full(len(smoothed_map), np.inf)
         for row, (mean, inside) in enumerate(zip(smoothed_map.features.numpy(), members, strict=True)):
             entering = k - int(overlap[row]) + 1
             if entering <= len(mean) - int(inside.sum()):
                 costs[row] = theory.reference_costs(mean, inside, k, np.array(entering)).item()
-        # The cost stays infinite if fewer features exist than would have to enter. The overlap then always holds.
+        # If there are fewer features than would have to enter the top k, the cost stays infinite. The overlap then
+        # always holds.
         finite = np.where(np.isinf(costs), 0.0, costs)
         ratios = displacement_of(smoothed_map, alpha).ratio_below(finite * (1.0 - 2.0 * _SLACK))
         return np.where(np.isinf(costs), np.inf, ratios)
@@ -93,7 +97,7 @@ class BestBound:
         return self.interval_bound.refusal(smoothed_map) or self.spectral.refusal(smoothed_map)
 
     def intervals(self, smoothed_map: SmoothedMap, alpha: float) -> tuple[Floats, Floats]:
-        """Return the interval bound's intervals at level α/2, so that they hold together with all other statements."""
+        """Return the interval bound's intervals at level α/2. They hold together with all other statements."""
         return self.interval_bound.intervals(smoothed_map, alpha / 2)
 
     def overlaps(self, smoothed_map: SmoothedMap, k: int, ratios: Floats, alpha: float, violations: int) -> Integers:
@@ -149,7 +153,7 @@ def displacement_of(smoothed_map: SmoothedMap, alpha: float) -> theory.Displacem
 
 
 def norm_refusal(smoothed_map: SmoothedMap) -> str | None:
-    """Return what was expected and what was got, or ``None`` if every draw is known to be ≥ 0 with ‖f‖² ≤ s."""
+    """Return what was expected and what was got instead, or ``None`` if every draw has values ≥ 0 and ‖f‖² ≤ s."""
     low, high = float(smoothed_map.features.min()), float(smoothed_map.features.max())
     if low < 0:
         return f"a map of draws >= 0, got means from {low:g}"
@@ -166,9 +170,10 @@ def norm_refusal(smoothed_map: SmoothedMap) -> str | None:
 def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Floats:
     """Return the distance of S5, a bound on ‖h(x̃) − ĥ‖₂, shape (N,). A covariance is used if the map has one.
 
-    A map that is ≥ 0 and has norm at most sqrt(s) has a mean under each of two Gaussians at distance r. These means
-    differ by at most sqrt(2s) times the total variation 2Φ(r/2) − 1 of the Gaussians. Without a covariance the error of
-    ĥ is at most sqrt(s/q)(1 + sqrt(ln(1/α))), by the inequality of bounded differences.
+    Let every draw be ≥ 0 and have a norm of at most sqrt(s). h(x) and h(x̃) are the means of the draws under two
+    Gaussians at distance r. They differ by at most sqrt(2s) times the total variation distance 2Φ(r/2) − 1 of the
+    Gaussians. Without a covariance the error of ĥ is at most sqrt(s/q)(1 + sqrt(ln(1/α))), by the inequality of bounded
+    differences.
     """
     squared_norm = _squared_norm(smoothed_map)
     moved = math.sqrt(2.0 * squared_norm) * (2.0 * float(theory.shift(0.5, ratio / 2)) - 1.0)
@@ -181,5 +186,5 @@ def distance_bound(smoothed_map: SmoothedMap, ratio: float, alpha: float) -> Flo
 
 
 def _squared_norm(smoothed_map: SmoothedMap) -> float:
-    """Return s, or n if s is unknown: values in [0, 1] have a squared norm of at most the number of features."""
+    """Return s, or n if s is unknown: the squared norm of n values in [0, 1] is at most n."""
     return smoothed_map.max_squared_norm or float(smoothed_map.layout.n_features)
