@@ -1,4 +1,8 @@
-"""The smoothed map: its fields, how maps are combined, and how they are stored."""
+"""The smoothed map: its fields, how maps are combined, and how they are stored.
+
+A smoothed map is the mean of the maps of many draws. A *draw* is one noisy copy of the input and the map computed from
+it. A *feature* is one entry of the map, or one group of entries. A *row* of a table is one example of the batch.
+"""
 
 from captum_certified.maps.combining import difference_in_limits, same_behaviour, select_rows
 from captum_certified.maps.covariance import CovarianceSummary

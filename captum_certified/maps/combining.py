@@ -17,7 +17,7 @@ __all__ = ["difference_in_limits", "merged", "same_behaviour", "select_rows", "s
 
 Map = TypeVar("Map", bound=MapData)
 
-# Two maps count as equal if at most 0.1 % of each row differs. The arithmetic of another machine may differ that much.
+# Two maps count as equal if each row differs by at most 0.1 %. The arithmetic of two machines may differ that much.
 _TOLERANCE = 1e-3
 _BEHAVIOUR = {"plain": "plain maps", "probe": "probe draws"}
 
@@ -187,7 +187,10 @@ def _check_compatible(one: MapData, two: MapData, *, same_groups: bool = True) -
 
 
 def _check_same_behaviour(one: MapData, two: MapData, *, assume: bool) -> None:
-    """Raise an InvalidInputError if plain maps or probe draws differ, or are unknown and not assumed to be equal."""
+    """Raise an InvalidInputError if the plain maps or the probe draws of two maps differ.
+
+    Unknown plain maps or probe draws raise an error too, unless ``assume`` is true.
+    """
     for name, what in _BEHAVIOUR.items():
         first, second = getattr(one, name), getattr(two, name)
         if first is not None and second is not None:
@@ -206,7 +209,7 @@ def _check_same_behaviour(one: MapData, two: MapData, *, assume: bool) -> None:
 def _merged_covariance(one: MapData, two: MapData) -> CovarianceSummary | None:
     """Return the covariance summary of the blocks of both maps, or ``None`` if a summary is missing.
 
-    A map of one draw needs no summary. The result is then the summary of the other map.
+    A map of one draw needs no summary. If one of the maps has one draw, the result is the summary of the other map.
     """
     if one.covariance is not None and two.covariance is not None:
         return one.covariance.merge(two.covariance)
@@ -216,9 +219,10 @@ def _merged_covariance(one: MapData, two: MapData) -> CovarianceSummary | None:
 
 
 def _merged_votes(one: MapData, two: MapData) -> Tensor | None:
-    """Return the class votes of the map with the earlier draws, so that the order of merging does not matter.
+    """Return the class votes of the map with the earlier draws. The order of merging then does not matter.
 
-    The votes of two maps cannot be added, because maps with the same seed count the same noisy copies.
+    The class votes of a map count how many noisy copies keep the predicted class. The votes of two maps cannot be
+    added, because two maps with the same seed count the same noisy copies.
     """
     if one.class_votes is None or two.class_votes is None or one.provenance is None or two.provenance is None:
         return one.class_votes if two.class_votes is None else two.class_votes
@@ -226,7 +230,7 @@ def _merged_votes(one: MapData, two: MapData) -> Tensor | None:
 
 
 def _merged_trace(one: MapData, two: MapData) -> Tensor | None:
-    """Return the trace of all draws, or ``None`` if none was given. The trace then follows from the merged moments."""
+    """Return the trace of all draws, or ``None`` if neither map was given one: the merged moments then give it."""
     if one.given_trace is None and two.given_trace is None:
         return None
     first, second = one.trace, two.trace

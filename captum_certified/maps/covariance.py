@@ -14,7 +14,8 @@ __all__ = ["CovarianceSummary", "check_rows_and_pairs"]
 class CovarianceSummary:
     """Summary of the covariance of the draws. All fields but ``pairs`` are means over blocks of draws.
 
-    A block of b draws has ⌊b/2⌋ independent pairs and is weighted by this number. Its sample covariance S is unbiased.
+    A block of b draws has ⌊b/2⌋ independent pairs, and this number is its weight in the means. S is the unbiased sample
+    covariance of a block.
 
     Args:
         pairs: W, the number of independent pairs in all blocks, shape (N,).

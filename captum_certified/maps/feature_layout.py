@@ -1,4 +1,4 @@
-"""The layout of features: how the entries of a map, alone or in groups, become the columns of a table, and back."""
+"""The layout of features: how entries or groups of entries become the columns of a table, and back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ _CHANNELS, _PATCHES = "channels", "patches:"
 
 @dataclass(frozen=True, eq=False)
 class FeatureLayout:
-    """Rule by which the tensors of a map become a table with a row for each example and a column for each feature.
+    """Rule that turns the tensors of a map into a table with a row for each example and a column for each feature.
 
     Args:
         shapes: Shape of one example, for every tensor of the map.
@@ -28,7 +28,7 @@ class FeatureLayout:
         group_ids: The column of every entry, one int64 tensor of shape (1 or N, *shape) for every tensor of the map;
             ``None`` if every entry is one feature.
         n_features: Number of columns n.
-        by_channel: Whether a group holds the entries of one position in all channels. Channels are dimension 1.
+        by_channel: Whether each group holds the entries of all channels at one position. Channels are dimension 1.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -39,7 +39,7 @@ class FeatureLayout:
 
     @classmethod
     def of(cls, maps: Sequence[Tensor], *, is_tuple: bool, rows: int, groups: Groups = None) -> "FeatureLayout":
-        """Return the layout of maps of ``rows`` examples, with one or more draws of each in the first dimension."""
+        """Return the layout of maps of ``rows`` examples. The first dimension of a map is examples times draws."""
         shapes = tuple(tuple(m.shape[1:]) for m in maps)
         if groups is None:
             return cls(shapes, is_tuple, sum(_numel(shape) for shape in shapes))
@@ -115,7 +115,7 @@ class FeatureLayout:
         if self.group_ids is None or any(len(shape) != 3 for shape in self.shapes):
             return None
         first = self.group_ids[0][0, 0]
-        # In a picture that is narrower than a cell only the other side shows the side of the cell.
+        # If the picture is narrower than a cell, its cells are cut. Only the other side of a cell then shows S.
         side = int(max((first[0] == first[0, 0]).sum(), (first[:, 0] == first[0, 0]).sum()))
         cells = _patch_ids(self.shapes, side)
         alike = all(bool((ids == cell).all()) for ids, cell in zip(self.group_ids, cells, strict=True))
@@ -135,7 +135,7 @@ def _numel(shape: tuple[int, ...]) -> int:
 
 
 def _channel_ids(shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
-    """Return the column of every entry if a group holds the entries of one position in all channels."""
+    """Return the column of every entry if each group holds the entries of all channels at one position."""
     ids, offset = [], 0
     for shape in shapes:
         if len(shape) < 2:
@@ -156,7 +156,8 @@ def check_group_name(groups: str) -> int | None:
         InvalidInputError: ``groups`` is another text.
     """
     if not is_group_name(groups):
-        # Here the regions would be computed anew at every perturbed image, which no certificate covers.
+        # With a text such as "superpixels", the regions would be computed anew for every perturbed image. No
+        # certificate covers this.
         hint = " Superpixels are a mask: give `groups=captum_certified.superpixels(images, S)`, of the clean images."
         raise InvalidInputError(
             f"Expected `groups` to be None, 'channels', 'patches:S' with a side S from 1 in pixels, or integer masks, "
@@ -190,7 +191,7 @@ def _patch_ids(shapes: tuple[tuple[int, ...], ...], side: int) -> tuple[Tensor, 
 def _mask_ids(
     groups: Tensor | tuple[Tensor, ...], shapes: tuple[tuple[int, ...], ...], rows: int
 ) -> tuple[Tensor, ...]:
-    """Return the column of every entry if a group holds the entries with the same integer in the masks."""
+    """Return the column of every entry if each group holds the entries with the same integer in the masks."""
     masks = checked_masks("groups", groups, shapes)
     for mask, shape in zip(masks, shapes, strict=True):
         _check_ids(mask, shape, rows)

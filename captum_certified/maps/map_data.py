@@ -117,7 +117,7 @@ class MapData:
             _require(bool((torch.isfinite(self.given_trace) & (self.given_trace >= 0)).all()), "given_trace")
 
     def _check_region(self, mask: Tensor, shares: Tensor) -> None:
-        """Check a region's mask, and its fractions of the draws' maps. The fraction of a missing draw is NaN."""
+        """Check a region's mask, and the fraction of every draw's map in the region, NaN for missing draws."""
         rows, n, samples = len(self.n_samples), self.layout.n_features, self.n_samples
         _require(mask.dtype == torch.bool and mask.shape in ((1, n), (rows, n)) and bool(mask.any(dim=1).all()), "mask")
         _require(shares.dtype == torch.float64 and shares.shape == (rows, int(samples.max())), "shares")
@@ -171,7 +171,7 @@ class MapData:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation σ by which a radius is divided to get ρ/σ: the first one above zero."""
+        """Standard deviation σ by which a radius is divided to get ρ/σ: the first of ``stdevs`` above zero."""
         stdevs = self.stdevs if isinstance(self.stdevs, tuple) else (self.stdevs,)
         return next((s for s in stdevs if s > 0), 0.0)
 

@@ -1,4 +1,4 @@
-"""Convert smoothed maps to a JSON header and arrays, which are stored in a file, and back."""
+"""Convert smoothed maps to a JSON header and arrays, which can be stored in a file, and convert them back."""
 
 from collections.abc import Mapping
 from typing import TypeVar

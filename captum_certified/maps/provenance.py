@@ -1,4 +1,4 @@
-"""The draws and the setup of a map, and checks that two maps may be combined."""
+"""The draws and the setup of a map, and checks whether two maps may be combined."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ Provenance = tuple[tuple[DrawRange, ...], ...]
 # What was sampled and how, as JSON values.
 Setup = JsonObject
 
-# Settings that say how the draws were computed, and not what was explained. They may differ when maps are combined.
+# Settings that say how the draws were computed, and not what was explained. Maps may be combined if these differ.
 _INCIDENTAL = frozenset({"versions", "device", "nt_samples_batch_size", "stochastic", "probed"})
 # Settings with one entry for every example.
 _PER_ROW = frozenset({"inputs", "target"})

@@ -14,8 +14,8 @@ __all__ = ["Regions", "feature_mask", "merged_regions", "region_masks", "regions
 
 Mask = Tensor | tuple[Tensor, ...]
 Regions = Mask | Mapping[str, Mask] | None
-# For every region by name: the mask of its features, and the fraction of every draw's map that lies in the region. The
-# fractions of an example with fewer draws than other examples end with NaN.
+# For every region by name: the mask of its features, and the fraction of every draw's map that lies in the region. If
+# an example has fewer draws than the others, its row of fractions is filled up with NaN.
 Recorded = Mapping[str, tuple[Tensor, Tensor]]
 
 _UNNAMED = "region"
@@ -60,7 +60,7 @@ def feature_mask(mask: Mask, layout: FeatureLayout, rows: int, *, name: str) -> 
         check_mask_shape(name, part, shape, rows)
     examples = max(len(tensor) for tensor in (*parts, *(layout.group_ids or ())))
     whole = [p.cpu().expand(examples, *shape) for p, shape in zip(parts, layout.shapes, strict=True)]
-    # The mean over a group is 1 if all of its entries are in the mask, and 0 if none is.
+    # The mean of the mask over a group is 1 if all entries of the group are in the mask, and 0 if none is.
     inside = layout.group_means([w.double() for w in whole])
     if bool(((inside > 0) & (inside < 1)).any()):
         raise InvalidInputError(f"Expected `{name}` to hold each group whole or not at all, got a mask that cuts one.")

@@ -43,13 +43,15 @@ class SmoothedMap(MapData):
         max_squared_norm: A bound on ‖f‖² that holds in every draw, or ``None`` if unknown.
         covariance: Summary of the draws' covariance, or ``None``.
         regions: The recorded regions by name: the mask of the features, bool, shape (1 or N, n), and the fraction T of
-            every draw's map in the region, float64, shape (N, q). T is NaN where an example has fewer than q draws.
+            every draw's map in the region, float64, shape (N, q). If an example has fewer than q draws, its row of T
+            ends with NaN.
         plain: Feature magnitudes of the plain attribution at the clean input, shape (N, n), or ``None``.
-        probe: The map of one draw under a seed that all runs share, shape (N, n), bool for a 0/1 map, or ``None``. It
-            does not enter the mean. With ``plain`` it shows whether two maps have the same explanation.
+        probe: The map of one extra draw under a seed that all runs share, shape (N, n), bool for a 0/1 map, or
+            ``None``. This draw is not part of the mean. ``probe`` and ``plain`` show whether two maps have the same
+            explanation.
         provenance: The draws of every example, or ``None`` if unknown.
         setup: What was sampled and how: class, method, target, digests, versions, device.
-        reference: The set of features whose overlap with the perturbed top K is certified, bool, shape (N, n); ``None``
+        reference: The set of features that is compared with the top K at perturbed inputs, bool, shape (N, n); ``None``
             for the top K of this map.
         brightness: Magnitudes of the input as features, shape (N, n); ``None`` if the map has another structure.
         randomised: Plain maps of copies of the model with re-initialised weights, shape (N, copies, n), or ``None``.
@@ -57,14 +59,14 @@ class SmoothedMap(MapData):
             copies, int64, shape (N, 2); ``None`` if the outputs of the model are not scores of classes.
         class_kept: The fraction of these noisy copies that keep the class, float64, shape (N,), or ``None``.
         looks: Number of the interim look at which a sequential run stopped the example, int64, shape (N,). 0 means that
-            its number of draws was fixed. ``None`` means that the numbers of all examples were fixed. An example that
-            a look stopped is certified at the level of this look.
+            the number of draws of the example was fixed. ``None`` means that it was fixed for all examples. An example
+            that stopped at a look is certified at the level of this look.
         mean: Mean map in float64, structured like the wrapped method's output.
         counts: Counts of a 0/1 map in int64, structured like the wrapped method's output; else ``None``.
         binary: Whether every draw of the map is 0 or 1.
         features: Mean of each feature, float64, shape (N, n).
         trace: Trace of the unbiased sample covariance, float64, shape (N,); ``None`` if unknown or for one draw.
-        sigma: Standard deviation σ by which a radius is divided to get ρ/σ: the first one above zero.
+        sigma: Standard deviation σ by which a radius is divided to get ρ/σ: the first of ``stdevs`` above zero.
         seed: The seed of all draws; ``None`` if the seed is unknown or there are several.
         draws: Ranges ((start, stop), …) of the draws of every example; ``None`` if unknown.
 
@@ -142,15 +144,16 @@ class SmoothedMap(MapData):
 
         Every entry of *every* draw must lie in [0, 1], because all certificates rest on this. Statistics that are
         impossible for such draws raise an error: means outside [0, 1], mean squares above the means, or a trace or
-        eigenvalue that is too large. All else is taken on your word, because statistics do not show every violation:
-        draws of −2 and 3 can have a mean of ½. Take magnitudes of signed draws, and divide every draw by the largest
-        possible value, not by the largest value seen.
+        eigenvalue that is too large. The statistics do not show every violation: draws of −2 and 3 can have a mean of
+        ½. So it remains your task to make sure that all draws lie in [0, 1]. Take magnitudes of signed draws. Divide
+        every draw by the largest possible value, not by the largest value that occurred.
 
         Args:
             mean: Mean of the draws, shape (N, …), or a tuple of such tensors.
             n_samples: Number of draws, one for all examples or shape (N,).
             stdevs: Standard deviation of the noise, in the units of the input.
-            second_moment: Mean square of the draws, structured like ``mean``; it reveals most draws outside [0, 1].
+            second_moment: Mean square of the draws, structured like ``mean``. Most draws outside [0, 1] are detected
+                from it.
             max_squared_norm: A bound on ‖f‖² that holds in every draw, if known.
             trace: Trace of the unbiased sample covariance, shape (N,); computed from ``second_moment`` by default.
             covariance: Summary of the draws' covariance, if known.
@@ -208,7 +211,7 @@ class SmoothedMap(MapData):
         """Return the map of the draws of this map and of another.
 
         The number of draws must be fixed before looking at the result. It is unsound to merge more draws until a
-        certificate holds, because each attempt spends the whole error probability. ``Certifier.certify`` with
+        certificate holds, because each attempt may fail with the whole error probability. ``Certifier.certify`` with
         ``overlap`` adds draws soundly. The map of such a sequential run cannot be merged with other maps.
 
         Args:
@@ -262,7 +265,7 @@ class SmoothedMap(MapData):
 def _rounded(mean: Tensor, samples: Tensor, most_ones: float | None) -> Tensor:
     """Round ``mean · samples`` to counts that are possible if every draw has at most ``most_ones`` ones.
 
-    If rounding makes the sum of a row too large, the counts that rounding raised most are lowered by one. If the sum is
+    If rounding makes the sum of a row too large, the counts that were rounded up most are lowered by one. If the sum is
     already too large before rounding, the counts are only rounded.
     """
     exact = mean * samples.unsqueeze(1)

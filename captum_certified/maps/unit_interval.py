@@ -1,4 +1,4 @@
-"""Checks that draws in [0, 1] can have the given statistics. They reveal most draws outside [0, 1]."""
+"""Check whether draws in [0, 1] can have the given statistics. The checks detect most draws outside [0, 1]."""
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ def checked_unit_trace(trace: object, mean: Tensor, second_moment: Tensor | None
 def check_unit_eigenvalue(top_eigenvalue: Tensor, n: int) -> None:
     """Raise an InvalidInputError if an eigenvalue of the covariance is above n/2.
 
-    No two draws in [0, 1] are farther apart than √n, so no sample variance along a direction exceeds n/2.
+    The distance of two draws in [0, 1] is at most √n. So the sample variance along any direction is at most n/2.
     """
     if bool((top_eigenvalue > n / 2 * (1 + _ROUNDING)).any()):
         raise InvalidInputError(
