@@ -1,4 +1,4 @@
-"""Facts about Captum methods: which methods they wrap, which set hooks on modules, and which cannot be certified."""
+"""Facts about Captum methods: what each one wraps, whether it sets hooks, and whether it can be certified."""
 
 import inspect
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def hook_setting_method(method: object) -> object | None:
 
 
 def copies_in_a_call(method: object, arguments: MethodArguments) -> int:
-    """Return how many copies of each row a method computes together: the steps of a path, or the samples of SHAP."""
+    """Return how many copies of each row one call of a method computes together: path steps, or samples of SHAP."""
     copies = 1
     if arguments.get("internal_batch_size") is None:
         for inner in wrapped_chain(method):

@@ -1,9 +1,9 @@
 """The fingerprint of an explanation: its declared settings, and its behaviour at the inputs.
 
-Two maps count as maps of one explanation if and only if their declared settings are equal and their behaviour is alike.
-Behaviour is what the method returns for the clean input (the plain map) and for one noisy copy of it (the probe draw).
-Both are computed under a seed that is the same for all runs. Settings alone do not suffice: two models may
-have equal weights and options although their code computes different functions.
+Two maps count as maps of one explanation if and only if their declared settings are equal and their behaviour is equal
+up to rounding. The behaviour is what the method returns for the clean input (the plain map) and for one noisy copy of
+the clean input (the probe draw). Both are computed under a seed that is the same for all runs. Settings alone do not
+suffice: the code of two models may compute different functions although their weights and options are equal.
 """
 
 import json
@@ -37,8 +37,8 @@ __all__ = [
     "setup_of",
 ]
 
-# This seed is the same in all runs. It makes the noise of the probe draw. It also seeds random methods when they
-# explain the probe draw or the clean input.
+# This seed is the same in all runs. The noise of the probe draw is made from it. Random methods are seeded with it when
+# they explain the probe draw or the clean input.
 BEHAVIOUR_SEED = derived_seed(0x5EED, 2**31 - 2)
 
 
@@ -47,7 +47,7 @@ class DeclaredSettings:
     """Settings that can be read from a method.
 
     Attributes:
-        method: Names of the classes of the method and of the methods it wraps.
+        method: Names of the classes of the method and of the methods inside it.
         options: Options of each of these methods.
         layers: Name of the layer that each of these methods explains, or ``None``.
         weights: Digest of all parameters and buffers of the model; ``None`` if none was found.
@@ -73,7 +73,8 @@ def declared_settings(
         reachable: Objects that the method can use. Lazy modules must be initialised.
         options: Results of :func:`options_of` before and after the first call. An attribute that a call changes is not
             an option.
-        state: Ids of the buffers that a call changed. These buffers are counters or caches, and are not hashed.
+        state: Ids of the buffers that a call changed. Such buffers are taken for counters or caches, and are not
+            hashed.
     """
     return DeclaredSettings(
         method=" of ".join(type(inner).__name__ for inner in wrapped_chain(method)),
@@ -103,7 +104,7 @@ def options_of(method: object) -> list[JsonObject]:
 
 
 def setup_of(explainer: Explainer, declared: DeclaredSettings, request: SamplingRequest) -> dict[str, Json]:
-    """Return JSON values that identify the explanation that a call computes, and say how it is computed."""
+    """Return JSON values that identify the explanation that a call computes, and the way in which it is computed."""
     arguments = {key: _identified(value) for key, value in request.arguments.items() if key != "target"}
     setup = {
         "class": type(explainer).__name__,
@@ -142,13 +143,13 @@ def probe_inputs(inputs: tuple[Tensor, ...], stdevs: tuple[float, ...], law: Noi
     """Make the noisy inputs of the probe draw, which are the same for runs of any seed and device."""
     plan = SamplingPlan(
         seed=BEHAVIOUR_SEED, first_draw=0, n_samples=1, pass_size=1, block=1, stdevs=stdevs, law=law
-    )  # made on the CPU, because the noise of a seed differs between kinds of device
+    )  # made on the CPU, because one seed gives different noise on different kinds of device
     made = noisy_inputs(tuple(tensor.detach().cpu() for tensor in inputs), range(1), plan)
     return tuple(noisy.to(tensor.device) for noisy, tensor in zip(made, inputs, strict=True))
 
 
 def _weights(reachable: Reachable, state: frozenset[int]) -> str | None:
-    """Return the digest of all parameters and persistent buffers. It does not depend on the order of the models."""
+    """Return a digest of all parameters and persistent buffers. The order of the models does not change the digest."""
     each = [_short_digest(_stored_tensors(model, state)) for model in reachable.modules]
     return _short_digest(sorted(each)) if reachable.tensors() else None
 
@@ -171,7 +172,7 @@ def _is_option(value: object) -> bool:
 
 
 def _layer_name(method: object) -> str | None:
-    """Return the name that the layer of a layer method has in the model, or ``None``."""
+    """Return the name in the model of the layer that a layer method explains; ``None`` for other methods."""
     method = getattr(method, "grad_cam", method)  # GuidedGradCam keeps its layer there
     layer, model = getattr(method, "layer", None), getattr(method, "forward_func", None)
     named = getattr(model, "named_modules", None)

@@ -13,7 +13,8 @@ from captum_certified.exceptions import InvalidInputError
 
 __all__ = ["is_argmax", "is_single_gradient", "largest_class", "with_largest_output"]
 
-# Methods that compute one gradient of one output. They can select the largest output without another forward pass.
+# Methods that compute one gradient of one output. For them, the largest output can be selected without another forward
+# pass.
 _SINGLE_GRADIENT = (Saliency, InputXGradient, GuidedBackprop, Deconvolution)
 
 
@@ -25,7 +26,7 @@ def is_argmax(target: Target) -> bool:
 
 
 def is_single_gradient(method: Attribution) -> bool:
-    """Return whether a method computes one gradient of one output, so that :func:`with_largest_output` accepts it."""
+    """Return whether a method computes one gradient of one output, as :func:`with_largest_output` requires."""
     return type(method) in _SINGLE_GRADIENT
 
 

@@ -1,4 +1,4 @@
-"""Computation of a pass in halves if it does not fit into memory, and the error if half a pass is not enough."""
+"""Compute a pass in halves if it does not fit into memory, and explain the error if one draw does not fit."""
 
 import math
 import warnings
@@ -17,10 +17,10 @@ _TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS
 
 
 class PassesWithinMemory:
-    """Function that attributes whole passes, and halves of passes after a pass did not fit into memory.
+    """Function that attributes passes of draws. After a pass did not fit into memory, it attributes halves.
 
-    The noise of a draw does not depend on its pass, and the results of the halves are joined in the order of the whole
-    pass. Halving thus changes the statistics only through the rounding of the model.
+    The noise of a draw does not depend on the pass in which the draw is computed, and the results of the halves are
+    joined in the order of the whole pass. So halving changes the statistics only through the rounding of the model.
 
     Args:
         attribute: Attributes noisy inputs of shape (N · draws, …), all draws of example 0 first.
@@ -41,7 +41,8 @@ class PassesWithinMemory:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(draws) == 1:
                     raise
-            # Outside the handler, because inside it the error keeps the tensors of the model in memory.
+            # This runs outside the handler. Inside the handler, the error would keep the tensors of the model in
+            # memory.
             self._halve(noisy[0], len(draws))
         middle = draws.start + (len(draws) + 1) // 2
         halves = (range(draws.start, middle), range(middle, draws.stop))
@@ -81,7 +82,7 @@ def explained_memory_errors(inputs: tuple[Tensor, ...]) -> Iterator[None]:
         if isinstance(error, NotEnoughMemoryError) or not is_out_of_memory(error):
             raise
         reason = first_line(error)
-    if reason is not None:  # outside the handler, because the error keeps the tensors of the model in memory
+    if reason is not None:  # outside the handler, in which the error keeps the tensors of the model in memory
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise NotEnoughMemoryError(
             f"Expected enough memory for inputs of shape {shapes} on {inputs[0].device}, got: "
@@ -92,7 +93,7 @@ def explained_memory_errors(inputs: tuple[Tensor, ...]) -> Iterator[None]:
 
 
 def rows_of_draws(noisy: tuple[Tensor, ...], draws: range, part: range) -> tuple[Tensor, ...]:
-    """Return detached copies of those rows of a pass that belong to the draws in ``part``, in the same order."""
+    """Return detached copies of the rows of a pass that belong to the draws in ``part``, in the order of the pass."""
     within = slice(part.start - draws.start, part.stop - draws.start)
     return tuple(_by_example(x.detach(), len(x) // len(draws))[:, within].flatten(0, 1).clone() for x in noisy)
 

@@ -43,7 +43,7 @@ class Sparsified(_Settings):
 
 @dataclass(frozen=True)
 class Relaxed(_Settings):
-    """Eq. 2.5. f_i = 1 for the first max(1, ⌈γn⌉) ranks, g_i / g_[⌈γn⌉] for the next up to rank ⌈τn⌉, 0 for the rest.
+    """Eq. 2.5. f_i = 1 up to rank m = max(1, ⌈γn⌉), g_i / g_[m] after that up to rank ⌈τn⌉, and 0 for all other ranks.
 
     Args:
         tau: τ, the fraction of features that have a value above 0.
@@ -106,7 +106,8 @@ class Normalized(_Settings):
 
     def __call__(self, magnitudes: Tensor) -> MapDraws:
         """Map magnitudes of shape (rows, n) to a map of unit norm."""
-        # Scaled first, because the squares of tiny or huge gradients leave the range of float32.
+        # The magnitudes are scaled first, because the squares of tiny or huge gradients are outside the range of
+        # float32.
         scaled = _divided(magnitudes, magnitudes.amax(dim=1, keepdim=True))
         norm = torch.linalg.vector_norm(scaled, dim=1, keepdim=True, dtype=torch.float64)
         if scaled.dtype != torch.float64:
@@ -139,16 +140,16 @@ def _at_least_one(fraction: float, n_features: int) -> int:
 
 
 def _divided(magnitudes: Tensor, scale: Tensor) -> Tensor:
-    """Divide magnitudes by their scale; a scale of 0 is replaced by 1, so that gradients are finite too."""
+    """Divide magnitudes by their scale. A scale of 0 is replaced by 1, so that gradients are finite too."""
     return magnitudes / torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
 def _select_largest(magnitudes: Tensor, count: int) -> MapDraws:
     """Select the ``count`` largest positive magnitudes of every row. Ties go to the lower index."""
-    mask, placed_by_index = top_k_rows(magnitudes.detach(), count)  # a selection has no gradient
+    mask, placed_by_index = top_k_rows(magnitudes.detach(), count)  # selecting has no gradient
     selected = mask & (magnitudes > 0)
-    # On an accelerator, looking for ties would wait for all queued work, so the line below always runs there.
+    # On an accelerator, looking for ties would wait for all queued work. So the lines below always run there.
     if magnitudes.device.type != "cpu" or bool(placed_by_index.any()):
-        # If fewer magnitudes than ``count`` are positive, only zeros tie at the last rank, and zeros are not selected.
+        # If fewer than ``count`` magnitudes are positive, only zeros tie at the last rank. Zeros are never selected.
         placed_by_index = placed_by_index * (selected.sum(dim=1) == count)
     return MapDraws(selected, placed_by_index)

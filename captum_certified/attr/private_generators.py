@@ -1,4 +1,4 @@
-"""Random generators that a model keeps for itself. They are refused, because only global generators are seeded."""
+"""Random generators that a model keeps for itself. A model that uses one is refused: only global ones are seeded."""
 
 import random
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class PrivateGenerator(NamedTuple):
     holder: str
 
     def state(self) -> str:
-        """Return the state as text; it changes whenever numbers are drawn."""
+        """Return the state as text. The state changes whenever numbers are drawn."""
         generator = self.generator
         if isinstance(generator, torch.Generator):
             return str(generator.get_state().tolist())
@@ -41,7 +41,7 @@ class PrivateGenerator(NamedTuple):
 
 
 def is_global(generator: RandomGenerator) -> bool:
-    """Return whether a generator is a global one, which is seeded for every call and restored afterwards."""
+    """Return whether a generator is global. Global generators are seeded for every call and restored afterwards."""
     numpy_generator = getattr(np.random.rand, "__self__", None)  # the object behind numpy.random's functions
     known = [torch.default_generator, getattr(random.seed, "__self__", None), numpy_generator]
     known.append(getattr(numpy_generator, "_bit_generator", None))
@@ -51,7 +51,7 @@ def is_global(generator: RandomGenerator) -> bool:
 
 
 def check_not_drawn_from(generators: Iterable[PrivateGenerator], states: dict[int, str]) -> None:
-    """Raise a CertificationError if a generator's state is not the one in ``states``, whose keys are generator ids."""
+    """Raise a CertificationError if the state of a generator differs from ``states[id(generator)]``."""
     for private in generators:
         state = private.state()
         if states.get(id(private.generator), state) != state:

@@ -1,13 +1,15 @@
 """The probe: checks that the sampled map is one fixed function of one noisy input.
 
-Every run is checked in two ways, which together cost four extra passes. *Other rows must not matter:* one pass is
-repeated three times, each time with half of its rows replaced. The third time, the rows are also in another order. The
-rows that are kept must give the same maps. *Time must not matter:* after the last draw, the first call is repeated,
-and must give the same maps.
+A pass is a batch of rows that go through the method together, and each row is one draw of one example. Every run is
+checked in two ways, which together cost four extra passes. *Other rows must not matter:* one pass is repeated three
+times, each time with half of its rows replaced. The third time, the rows are also in another order. The rows that are
+kept must give the same maps. *Time must not matter:* after the last draw, the first call is repeated, and must give the
+same maps.
 
 The probe compares per-draw maps. In raw attributions, a single large entry could hide changes of all other entries.
-In two calls of equal shape, a row has the same bits whatever the other rows are. So the smallest difference is an
-error, unless a repetition without replaced rows shows that the arithmetic is not reproducible.
+In two calls of equal shape, a row gives the same bits whatever the other rows are. So even the smallest difference is
+an error. The only exception is arithmetic that is not reproducible: then a repetition without replaced rows differs
+too.
 """
 
 import sys
@@ -27,11 +29,12 @@ from captum_certified.sampling import PerDrawMap
 
 __all__ = ["CallConditions", "Probe"]
 
-# If a model gathers rows by their values, replacing other rows changes how a row is rounded. In maps that are not 0/1,
-# differences up to this part of the tolerance of `difference_in_limits` (a millionth of a row's sum) are ignored.
+# If a model gathers rows by their values, replacing other rows changes how a row is rounded. So small differences are
+# ignored in maps that are not 0/1: up to this part of the tolerance of `difference_in_limits`, a millionth of the sum
+# of a row.
 _ROUNDING_IN_LIMITS = 1e-3
-# One row in a hundred may be so near to a kink of the network that rounding changes the gradient of this row much. In
-# MobileNet v1 one row of 195 changed by 2 %.
+# One row in a hundred may be so near to a kink of the network (a point where the gradient jumps) that rounding changes
+# its gradient much. In MobileNet v1 one row of 195 changed by 2 %.
 _ROWS_TO_A_KINK = 100
 
 Noisy = tuple[Tensor, ...]
@@ -41,7 +44,7 @@ ComputeMagnitudes = Callable[[Noisy, range], Tensor]
 
 @dataclass(frozen=True)
 class CallConditions:
-    """Conditions under which a call is computed. They affect its rounding.
+    """Conditions under which a call is computed, and which affect its rounding.
 
     Attributes:
         most_draws: The largest number of draws that are computed together, as limited by memory.
@@ -74,9 +77,9 @@ class Probe:
 
     Args:
         make_noisy: Makes the noisy inputs of some draws, as new tensors in every call.
-        perturbed: Whether each input tensor gets noise.
+        perturbed: For each input tensor, whether it gets noise.
         per_draw_maps: Maps that are averaged.
-        seed: Seed of the run. It decides which rows are replaced.
+        seed: Seed of the run, from which the rows to replace are chosen.
         most_draws: Number of draws in the largest pass.
         reachable: Objects that the method can call; their buffers are watched.
         buffers: Digests of the buffers before the first call.
@@ -100,7 +103,7 @@ class Probe:
         self.most_draws = most_draws
         self.reachable = reachable
         self.rows_unchecked = True
-        # On an accelerator, an index that is out of range ends the whole process, not only the call.
+        # On an accelerator, an index that is out of range makes all later calls of the process fail, not only this one.
         on_cpu = all(tensor.device.type == "cpu" for tensor in reachable.tensors())
         self.takes_any_values = on_cpu or not reachable.has(nn.Embedding, nn.EmbeddingBag)
         self.buffers = buffers
@@ -122,7 +125,7 @@ class Probe:
             draws: Draws of the pass.
             magnitudes: Feature magnitudes of the pass.
             compute: Computes the pass with other inputs.
-            reorder: Whether the draws share a call, so that they can change their places in it.
+            reorder: Whether all draws are computed in one call, so that they can change places.
         """
         if not self.rows_unchecked or len(draws) < self.most_draws:
             return
@@ -132,7 +135,8 @@ class Probe:
             computed = self._compute_with(replacement, draws, compute)[kept]
             differences = self._differences(expected[kept], computed)
             if replacement.reorders and bool(differences.any()):
-                # The place of a row in a call may change its rounding, so the effect of the place is tested separately.
+                # The place of a row in a call may change the rounding of the row, so the effect of the place is tested
+                # separately.
                 reordered = compute(replacement.reordered(self.make_noisy(draws)), draws)
                 if _exceed_rounding(self._differences(expected, reordered)):
                     raise CertificationError(
@@ -146,7 +150,7 @@ class Probe:
     def _check_against_repetition(
         self, differences: Tensor, draws: range, magnitudes: Tensor, compute: ComputeMagnitudes
     ) -> None:
-        """Raise an error about rows that differ. Allow rounding if an unmodified repetition also differs."""
+        """Raise an error if rows differ. Allow differences by rounding if an unmodified repetition differs too."""
         repeated = compute(self.make_noisy(draws), draws)
         if bool((self._differences(magnitudes, repeated) > 1).any()):
             raise _changed_method_error(draws)
@@ -161,8 +165,9 @@ class Probe:
     def _compute_with(self, replacement: RowReplacement, draws: range, compute: ComputeMagnitudes) -> Tensor:
         """Compute a pass with replaced rows.
 
-        Some models take only values from the range of each feature, such as indices. If the model raises an error for
-        values from the range of the whole tensor, the rows are replaced again within the range of each feature.
+        Rows are first replaced by values from the range of the whole tensor. Some models accept for each feature only
+        values from the range of this feature, for example indices. If the model raises an error, the rows are replaced
+        again by values within the range of each feature.
         """
         try:
             return compute(
@@ -186,13 +191,13 @@ class Probe:
     # -- time must not matter ------------------------------------------------------------------------------
 
     def record_first_call(self, draws: range, magnitudes: Tensor, conditions: CallConditions) -> None:
-        """Record the first call of a run. Nothing else may write to the memory of its magnitudes."""
+        """Record the first call of a run. The caller must not change ``magnitudes`` afterwards."""
         self._first_call = _RecordedCall(draws, magnitudes, conditions, _compiled_graphs())
 
     def check_first_call(self, compute: ComputeMagnitudes, conditions: CallConditions) -> None:
         """Repeat the first call, and raise a CertificationError if its maps have changed.
 
-        A state that has returned to its first value is not noticed.
+        The check does not notice a state of the model that has changed and then returned to its first value.
         """
         call = self._first_call
         if call is None:
@@ -219,8 +224,9 @@ class Probe:
     def _differences(self, one: Tensor, two: Tensor) -> Tensor:
         """Compute how much the maps of each row differ, relative to the tolerance for differences in arithmetic.
 
-        The result has shape (maps + 1, rows), with a line for each map. The last line compares magnitudes, because maps
-        may by chance not show that magnitudes changed. It is 0 unless the magnitudes of most rows differ.
+        The result has shape (maps + 1, rows), with a line for each map. The last line compares the magnitudes
+        themselves, because a change of the magnitudes may by chance leave the maps equal. The last line is 0 unless the
+        magnitudes of most rows differ.
         """
         if torch.equal(one, two):  # the usual case, and far cheaper than making maps
             return torch.zeros((len(self.per_draw_maps) + 1, len(one)), dtype=torch.float64, device=one.device)
@@ -231,17 +237,17 @@ class Probe:
 
 
 def _exceed_rounding(differences: Tensor) -> bool:
-    """Return whether too many rows differ to explain this by rounding near kinks of the network."""
+    """Return whether so many rows differ that rounding near kinks of the network cannot be the reason."""
     return bool(((differences > 1).sum(dim=1) > 1 + differences.shape[1] // _ROWS_TO_A_KINK).any())
 
 
 def _tolerance(one: Tensor, two: Tensor) -> float:
-    """Return the largest allowed difference, given two computations of one call: 0 if these are equal, else 1."""
+    """Return the largest allowed difference: 0 if two computations of one call are equal, else 1."""
     return 0.0 if torch.equal(one, two) else 1.0
 
 
 def _difference(one: Tensor, two: Tensor) -> Tensor:
-    """Compute the difference of two maps relative to the tolerance; 0 where it is within rounding."""
+    """Compute the difference of two maps relative to the tolerance; 0 for rows that differ only by rounding."""
     difference = difference_in_limits(one, two)
     return difference if one.dtype == torch.bool else difference * (difference > _ROUNDING_IN_LIMITS)
 

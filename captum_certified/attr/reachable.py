@@ -1,4 +1,4 @@
-"""Search for the modules, tensors and random generators that a method can use, as far as Python shows them."""
+"""Search for the modules, tensors and random generators that a method can use, as far as Python code can find them."""
 
 import builtins
 import functools
@@ -23,7 +23,7 @@ from captum_certified.storage import digest
 
 __all__ = ["BufferDigests", "Reachable", "called_modules"]
 
-# Largest number of objects that the search visits, and largest length of a container that it looks into. Models stay
+# Largest number of objects that the search visits, and largest length of a container whose items it visits. Models stay
 # below these limits, but data sets do not.
 _MOST_OBJECTS = 100_000
 _LONGEST_CONTAINER = 10_000
@@ -43,10 +43,10 @@ class Reachable:
 
     Args:
         method: The method.
-        arguments: Arguments of its call, which are searched too.
+        arguments: Arguments of a call of the method, which are searched too.
 
     Attributes:
-        modules: Modules that were found and that are not part of other modules, in the order of the search.
+        modules: Modules that were found, in the order of the search, without those that are part of another module.
         generators: Random generators that some object keeps for itself.
         compiled: Whether anything was compiled by ``torch.compile``.
     """
@@ -58,14 +58,14 @@ class Reachable:
         self._module_ids: set[int] = set()
         self._seen: dict[int, object] = {}  # keeps the objects alive, so that no id is used again
         self._names_in_code = {"forward", "__call__"}
-        self._unnamed_attributes: dict[str, list[tuple[object, str]]] = {}  # class attributes that no code named so far
+        self._unnamed_attributes: dict[str, list[tuple[object, str]]] = {}  # class attributes that no code names so far
         self._pending: deque[tuple[object, str]] = deque((inner, "the method") for inner in wrapped_chain(method))
         if arguments:
             self._pending.append((dict(arguments), "the arguments"))
         self._search()
 
     def add(self, modules: list[nn.Module]) -> None:
-        """Add modules that were seen to be called, and everything that can be reached from them."""
+        """Add modules that were called, and everything that can be reached from these modules."""
         self._pending.extend((module, "a model that was called") for module in modules)
         self._search()
 
@@ -92,12 +92,12 @@ class Reachable:
         return {key: digest(buffer) for key, buffer in self._buffers().items()}
 
     def changed_buffers(self, before: BufferDigests) -> dict[str, Tensor]:
-        """Return by name the buffers whose values differ from the digests ``before``."""
+        """Return, by name, the buffers that have changed since the digests ``before`` were taken."""
         now = self._buffers()
         return {key[1]: now[key] for key, known in before.items() if key in now and digest(now[key]) != known}
 
     def _buffers(self) -> dict[tuple[int, str], Tensor]:
-        """Return the buffers that have values, by the id of the model and their names in it."""
+        """Return the buffers that have values. A key is the id of a model and the name of a buffer in it."""
         named = {(id(m), name): buffer for m in self.modules for name, buffer in m.named_buffers()}
         return {key: buffer for key, buffer in named.items() if not is_lazy(buffer)}
 
@@ -183,7 +183,8 @@ class Reachable:
 def called_modules(*, watch: bool) -> Iterator[list[nn.Module]]:
     """Collect the modules that this thread calls within the block, unless ``watch`` is false.
 
-    The yielded list is filled at the end of the block, with the called modules that are not part of other called ones.
+    The yielded list is filled at the end of the block. It gets the called modules that are not part of another called
+    module.
     """
     found: list[nn.Module] = []
     if not watch:
@@ -225,7 +226,7 @@ def _named_globals(function: FunctionType) -> Iterator[object]:
 
 
 def _names(code: CodeType) -> set[str]:
-    """Return the names that a function and the functions inside it look up."""
+    """Return all names that the code of a function, and of the functions defined inside it, uses."""
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return set(code.co_names).union(*(_names(one) for one in inner))
 

@@ -15,15 +15,15 @@ from captum_certified.exceptions import CertificationError, InvalidInputError
 
 __all__ = ["check_evaluation_mode", "check_hooks", "check_outputs", "check_scale", "ignores_hooks", "shapes_in_errors"]
 
-# Errors that Captum and PyTorch raise about inputs, targets and outputs that do not fit.
+# Errors that Captum and PyTorch raise if inputs, targets and outputs do not fit each other.
 _CALL_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
-# Warn of inputs that span more than 500 standard deviations and exceed 20, such as pixels up to 255.
+# Warn if inputs span more than 500 standard deviations of the noise and exceed 20, as pixels up to 255 do.
 _LARGE_RANGE, _LARGE_VALUE = 500, 20
 _OTHERWISE_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
 
 
 def check_evaluation_mode(reachable: Reachable) -> None:
-    """Raise a CertificationError if a module in training mode would make a map random or dependent on other rows."""
+    """Raise a CertificationError if a layer in training mode would make maps random or dependent on other rows."""
     for name, module in reachable.named_modules():
         if module.training and _differs_in_training(module):
             raise CertificationError(
@@ -46,7 +46,7 @@ def check_hooks(method: object, reachable: Reachable) -> None:
 
 
 def ignores_hooks(module: nn.Module) -> bool:
-    """Return whether a module does not call its parts as modules, or runs outside of Python."""
+    """Return whether hooks have no effect: the module does not call its parts as modules, or runs outside Python."""
     if isinstance(module, fx.GraphModule):  # traced with its modules, or exported as operators
         return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
     return isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
@@ -88,7 +88,7 @@ def shapes_in_errors(inputs: tuple[Tensor, ...], *, hint: str = "") -> Iterator[
 
 
 def check_outputs(outputs: object) -> None:
-    """Raise a CertificationError unless the output of a model is a tensor. Methods select an entry of it."""
+    """Raise a CertificationError unless the output of a model is a tensor, of which methods select an entry."""
     if isinstance(outputs, Tensor):
         return
     parts = dict(outputs) if isinstance(outputs, Mapping) else getattr(outputs, "__dict__", {})
@@ -110,7 +110,7 @@ def _differs_in_training(module: nn.Module) -> bool:
         return module.dropout > 0
     if isinstance(module, nn.modules.instancenorm._InstanceNorm):
         return module.track_running_stats
-    # All modules inside a scripted model have the same class, but they keep the name of the original one.
+    # All modules inside a scripted model have the same class, but each keeps the name of its original class.
     scripted = isinstance(module, torch.jit.ScriptModule)
     kind = getattr(nn, _class_name(module), type(module)) if scripted else type(module)
     return issubclass(kind, _OTHERWISE_IN_TRAINING)

@@ -13,7 +13,7 @@ __all__ = ["can_reinitialise", "reinitialised"]
 
 
 def can_reinitialise(models: Sequence[nn.Module]) -> bool:
-    """Return whether models have parameters that can be replaced. Those of scripted models cannot."""
+    """Return whether models have parameters that can be replaced. Parameters of scripted models cannot be replaced."""
     parts = [part for model in models for part in model.modules()]
     if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
         return False
@@ -24,8 +24,8 @@ def can_reinitialise(models: Sequence[nn.Module]) -> bool:
 def reinitialised(models: Sequence[nn.Module], *, seed: int) -> Iterator[None]:
     """Give models new random weights while a block of code runs, and put the old tensors back afterwards.
 
-    Each layer with a method ``reset_parameters`` initialises its parameters and running statistics by this method. The
-    entries of all parameters that are still unchanged are then shuffled.
+    Each layer with a method ``reset_parameters`` initialises its parameters and running statistics by this method. If a
+    parameter is unchanged after that, its entries are shuffled.
 
     Args:
         models: The models. Their parameters and buffers are replaced by new tensors. The old tensors are not changed,
@@ -46,7 +46,7 @@ def reinitialised(models: Sequence[nn.Module], *, seed: int) -> Iterator[None]:
     """
     parts = list({id(part): part for model in models for part in model.modules()}.values())
     old: list[tuple[nn.Module, str, Tensor]] = []
-    new: dict[int, Tensor] = {}  # a tensor that several layers share is replaced by one tensor
+    new: dict[int, Tensor] = {}  # if several layers share a tensor, they also share the new one
     device = next((p.device for part in parts for p in part.parameters()), torch.device("cpu"))
     try:
         for part in parts:
@@ -85,7 +85,7 @@ def _initialise(part: nn.Module) -> None:
     reset = _reset_of(part)
     if reset is None:
         return
-    # The method may need arguments or not fit the tensors. It may also warn about tensors without entries.
+    # ``reset_parameters`` may need arguments or not fit the tensors. It may also warn about tensors without entries.
     with contextlib.suppress(TypeError, RuntimeError, ValueError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reset()

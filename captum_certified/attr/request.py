@@ -76,7 +76,7 @@ class SamplingRequest:
         inputs: Clean inputs, each of shape (N, …).
         is_tuple: Whether the caller gave a tuple.
         plan: The draws, and how they are cut into blocks and passes.
-        default_pass: Why a pass of the plan has its size; ``None`` if the caller chose the size.
+        default_pass: The default size of a pass and the reason for it; ``None`` if the caller chose the size.
         arguments: Keyword arguments of the wrapped method.
         groups: Groups of entries. Each group is one feature.
         region: Regions of features. For every draw, the fraction of the map's sum in each region is recorded.
@@ -135,7 +135,7 @@ class SamplingRequest:
             first_draw=first,
             n_samples=samples,
             pass_size=checked_integer("nt_samples_batch_size", size, at_least=1),
-            # One block is enough for `attribute`, which returns only the last mean.
+            # `attribute` returns only the last mean, so all its draws can be one block.
             block=block if for_certificates else first + samples,
             stdevs=_checked_stdevs(settings.stdevs, tensors),
             law=explainers[0].noise_law if explainers else "gaussian",
@@ -181,18 +181,18 @@ class SamplingRequest:
         return replace(self, plan=self.plan.of_draws(draws))
 
     def with_passes_of_at_most(self, draws: int) -> "SamplingRequest":
-        """Return the same call, with a smaller default size of passes. A size that the caller chose stays."""
+        """Return the same call, with a smaller default size of passes. A size that the caller chose is kept."""
         if self.default_pass is None:
             return self
         size = self.default_pass.at_most(draws)
         return replace(self, default_pass=size, plan=replace(self.plan, pass_size=size.draws))
 
     def with_covariance(self, taken: bool) -> "SamplingRequest":
-        """Return the same call with ``covariance="auto"`` replaced by ``taken``, the choice for the first draws."""
+        """Return the same call with ``covariance="auto"`` replaced by the choice ``taken`` for the first draws."""
         return replace(self, covariance=taken) if self.covariance == "auto" else self
 
     def of_rows(self, rows: Sequence[int], *, distribution: bool = False) -> "SamplingRequest":
-        """Return the same call for some of its examples. Baselines that are a distribution stay unchanged."""
+        """Return the same call for some of its examples. If baselines are a distribution, they stay unchanged."""
         total = self.rows
         return replace(
             self,

@@ -1,8 +1,8 @@
-"""The rule for arguments: which ones have an entry for each example, and how these are repeated or cut.
+"""The rule that says which arguments have an entry for each example, and how they are repeated or cut.
 
 A tensor has an entry for each example if and only if its first dimension is N, the number of examples. Such a tensor is
-repeated for every draw, in the order of NoiseTunnel, and is cut when only some examples continue. Other tensors,
-tensors marked as :class:`Shared`, and reference distributions are passed unchanged.
+repeated for every draw, in the order of NoiseTunnel. If only some examples go on, only their entries are kept. Other
+tensors, tensors marked as :class:`Shared`, and reference distributions are passed unchanged.
 """
 
 import operator
@@ -47,8 +47,8 @@ class Shared:
     """Mark for an argument that all examples share, although its first dimension is the number of examples.
 
     Such an argument may be the edges of a graph, an attention bias or class weights. Without the mark, a tensor whose
-    first dimension is N is taken to have one entry for each example, and is repeated for every draw. If there is one
-    example, this happens to every tensor whose first dimension is 1.
+    first dimension is N is taken to have one entry for each example, and is repeated for every draw. In a call with one
+    example, every tensor whose first dimension is 1 is repeated.
 
     Args:
         tensor: The argument, which the wrapped method gets unchanged.
@@ -135,7 +135,7 @@ def expanded_arguments(
         for name, value in arguments.items()
     }
     target = arguments.get("target")
-    if isinstance(target, list):  # no other argument is a list of one item for each example
+    if isinstance(target, list):  # the target is the only argument that can be a list with one item for each example
         expanded["target"] = [item for item in target for _ in range(draws)]
     if draw_baseline_from_distrib and "baselines" in arguments:
         expanded["baselines"] = drawn_baselines(unshared(arguments["baselines"]), inputs, draws)
@@ -143,7 +143,7 @@ def expanded_arguments(
 
 
 def has_rows(arguments: MethodArguments, rows: int) -> bool:
-    """Return whether any tensor among the arguments, other than targets, has an entry for each example."""
+    """Return whether any tensor among the arguments, except a target, has an entry for each example."""
     given = [value for name, value in arguments.items() if name != "target"]
     parts = [part for value in given for part in (value if isinstance(value, tuple) else (value,))]
     return any(isinstance(part, Tensor) and _has_row_for_each(part, rows) for part in parts)
@@ -154,8 +154,8 @@ def arguments_of_rows(
 ) -> dict[str, Any]:
     """Return the arguments of a call with the examples ``rows`` of a batch of ``total`` examples.
 
-    Tensors that belong to no example are marked as :class:`Shared`, because their first dimension may be equal to the
-    number of chosen examples.
+    Tensors that belong to no example are marked as :class:`Shared`. Without the mark they would be cut or repeated if
+    their first dimension happens to be the number of chosen examples.
     """
 
     def cut(tensor: Tensor) -> Tensor | Shared:

@@ -1,4 +1,4 @@
-"""How the probe replaces rows of a pass: which rows, in which order, and by which values."""
+"""Choose which rows of a pass the probe replaces, by which values, and in which order the rows then are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from captum_certified.randomness import derived_seed
 
 __all__ = ["RowReplacement", "row_replacements"]
 
-# Replaced values span this fraction of the value range of a pass. It is below 1/2, so they never reach the ends.
+# Replaced values span this fraction of the value range of a pass. The fraction is below 1/2, so replaced values never
+# reach the ends of the range.
 _REPLACED_RANGE = 0.45
 _ROW_CHOICE_STREAM = 2**31 - 3  # number of the random stream that chooses rows
 
@@ -23,7 +24,8 @@ class RowReplacement:
     Attributes:
         replaced: Whether the row at each place of the pass is replaced, bool, shape (rows,).
         order: Number of the row that is moved to each place, shape (rows,).
-        upward: Whether replaced values lie in the upper half of the value range of the pass, instead of the lower half.
+        upward: Whether replaced values lie in the upper half of the value range of the pass. Otherwise they lie in the
+            lower half.
     """
 
     replaced: Tensor
@@ -41,7 +43,7 @@ class RowReplacement:
         return not torch.equal(self.order, torch.arange(len(self.order), device="cpu"))
 
     def reordered(self, noisy: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the rows in their new places, without replacing any."""
+        """Return the rows in their new places, without replacing any row."""
         return tuple(tensor[self.order.to(tensor.device)] for tensor in noisy)
 
     def applied(self, noisy: Sequence[Tensor], perturbed: Sequence[bool], *, far: bool) -> tuple[Tensor, ...]:
@@ -50,8 +52,8 @@ class RowReplacement:
         Args:
             noisy: Noisy inputs of the pass.
             perturbed: Whether each input tensor gets noise. Rows of other tensors are not replaced.
-            far: Whether to take values from one half of the range of the whole tensor; otherwise the values of a
-                feature stay within the range of this feature.
+            far: Whether to take values from one half of the range of the whole tensor. Otherwise the values of each
+                feature are taken from the range of this feature.
         """
         tensors = self.reordered(noisy)
         for tensor, is_perturbed in zip(tensors, perturbed, strict=True):
@@ -63,7 +65,8 @@ class RowReplacement:
     def _far_rows(self, tensor: Tensor, replaced: Tensor) -> Tensor:
         """Return the replaced rows mirrored, reversed, and squeezed into one half of the value range of all rows.
 
-        If a replaced row has the largest or smallest value of the pass, the pass loses this value.
+        No new value is near the largest or smallest value of the pass. So if a replaced row had one of these two
+        values, the pass no longer has it.
         """
         low, high = tensor.amin(), tensor.amax()
         mirrored = high - tensor[replaced]  # from 0 to high − low
@@ -74,14 +77,14 @@ class RowReplacement:
 def row_replacements(rows: int, draws: range, seed: int, *, reorder: bool) -> Iterator[RowReplacement]:
     """Yield replacements of a random half of the rows, of the other half, and of a second random half.
 
-    A hash of the seed chooses the rows at random. A regular choice could miss a model that mixes examples, because the
-    draws of an example are neighbouring rows.
+    A hash of the seed chooses the rows at random. The draws of an example are neighbouring rows, so a regular choice
+    could miss a model that mixes examples.
 
     Args:
         rows: Number of rows in the pass.
         draws: Draws of the pass.
         seed: Seed of the run.
-        reorder: Whether the last replacement also changes the order of the draws of every example.
+        reorder: Whether the last replacement also changes the order of the draws within every example.
     """
     if rows < 2:
         return

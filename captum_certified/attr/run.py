@@ -1,4 +1,4 @@
-"""A sampling run: it samples the draws of a checked request, and probes whether the maps may be certified."""
+"""A sampling run: sample the draws of a checked request, and check by probes whether the maps may be certified."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -47,7 +47,7 @@ class SamplingRun:
         on_pass: Callable[[int], None] | None = None,
         declared: DeclaredSettings | None = None,
     ) -> None:
-        # Detached, because a gradient of the caller's inputs must not flow through thousands of draws.
+        # The inputs are detached, so that no gradient of the caller flows through thousands of draws.
         self.request = replace(request, inputs=tuple(tensor.detach() for tensor in request.inputs))
         self.on_pass = on_pass
         self.declared = declared
@@ -65,7 +65,7 @@ class SamplingRun:
             self._check_certifiable()
 
     def __iter__(self) -> Iterator[list[SmoothedMap]]:
-        """Yield the maps after every block of draws. Check before each that the method has not changed."""
+        """Yield the maps after every block of draws. Check before each yield that the method has not changed."""
         return self.maps(check_each=True)
 
     def last(self, draws: range | None = None, *, check_later: bool = True) -> list[SmoothedMap]:
@@ -79,11 +79,11 @@ class SamplingRun:
 
         Args:
             draws: Numbers of the draws; all draws of the request by default.
-            check_each: Call :meth:`check_later` after every block, and add the yardsticks to every map.
-            check_later: Call :meth:`check_later` after the last block, and add the yardsticks to the last map.
+            check_each: Call :meth:`check_later` after every block, and add the :class:`Yardsticks` to every map.
+            check_later: Call :meth:`check_later` after the last block, and add the :class:`Yardsticks` to the last map.
         """
         request = self.request if draws is None else self.request.of_draws(draws)
-        # Computed before the progress bar begins, because the bar counts only draws.
+        # The start is computed before the progress bar begins, because the bar counts only draws.
         start = self.start if request.for_certificates else None
         with explained_memory_errors(request.inputs), self._progress(request.plan.n_samples) as on_pass:
             blocks = smooth(
@@ -101,7 +101,7 @@ class SamplingRun:
                 complete = check_each or (check_later and is_last)
                 if complete:
                     self.check_later()
-                # Read after the block, because a method may draw random numbers in some passes only.
+                # This is read after the block, because a method may draw random numbers in some passes only.
                 stochastic = self.wrapped.randomness.used
                 if start is not None:
                     maps = start.add_to(maps, stochastic=stochastic, probed=self.probed)
@@ -119,10 +119,10 @@ class SamplingRun:
         self.request = self.request.with_covariance(taken)
 
     def of_rows(self, rows: Tensor) -> "SamplingRun | None":
-        """Return a run of some of the examples with the start of this run, or ``None`` if they depend on the others.
+        """Return a run of some of the examples, or ``None`` if their maps depend on the other examples.
 
-        Examples depend on each other if they share random numbers or a reference distribution, or if their maps change
-        when the other examples are left out.
+        The new run uses the start of this run. Examples depend on each other if they share random numbers or a
+        reference distribution, or if their maps change when the other examples are left out.
         """
         if self.rows_belong_together:
             return None
@@ -136,7 +136,7 @@ class SamplingRun:
 
     @property
     def setups(self) -> list[Setup]:
-        """Setup of every explainer's map. The model is called only if no run has read the settings of the method."""
+        """Setup of every explainer's map. The model is called only if the method's settings are not known yet."""
         if self.declared is None or "start" in vars(self):
             return self.start.setups
         return [setup_of(explainer, self.declared, self.request) for explainer in self.request.explainers]
@@ -159,7 +159,7 @@ class SamplingRun:
 
     def _computed_start(self) -> RunStart:
         buffers, rows = self.reachable.buffer_digests(), self.request.rows
-        # A compiled model is not watched, because a hook would make it compile again.
+        # The modules of a compiled model are not watched, because a hook would make the model compile again.
         with called_modules(watch=not self.reachable.compiled) as called:
             clean = _cloned(self.wrapped.clean())
         options = self._options, options_of(self.request.method)
@@ -178,7 +178,8 @@ class SamplingRun:
             self._generator_states = self.reachable.generator_states()
             self._unchecked_calls = (self.request.inputs, clean), (inputs, drawn)
             if self.wrapped.repeats_arguments():
-                # Checked at once, because wrongly repeated arguments may raise errors later.
+                # Duplicates are checked now, because arguments that are wrongly repeated may raise less clear errors
+                # later.
                 self._check_duplicates()
             self.probe = self._new_probe(buffers)
         return RunStart(
@@ -190,7 +191,7 @@ class SamplingRun:
 
     @cached_property
     def yardsticks(self) -> Yardsticks:
-        """Maps and counts that say what a certificate is worth; computed once, after the first draws."""
+        """Maps and counts that show what a certificate is worth. They are computed once, after the first draws."""
         return Yardsticks.of(self.wrapped, self.request, self.start.layout, self.reachable, self.passes.most_draws)
 
     def _check_duplicates(self) -> None:
@@ -198,8 +199,8 @@ class SamplingRun:
         calls, self._unchecked_calls = self._unchecked_calls, ()
         if not calls or self.wrapped.randomness.used or self.request.plan.largest_pass == 1:
             return
-        # Rounding depends on the size of a call. It may change a map near a kink of the network, but the clean input
-        # and the probe draw are hardly both near kinks.
+        # Rounding depends on the number of rows in a call, and may change a map near a kink of the network. But the
+        # clean input and the probe draw are hardly both near kinks.
         if any(self.wrapped.duplicates_agree(inputs, attributions) for inputs, attributions in calls):
             return
         if self.wrapped.repeats_arguments():

@@ -1,4 +1,4 @@
-"""The base of the smoothed attributions, which average the per-draw map of a Captum attribution over noise."""
+"""The base class of the smoothed attributions, which average a map of a Captum attribution over noisy inputs."""
 
 from collections.abc import Generator, Sequence
 from typing import Any, Literal, TypeVar, overload
@@ -114,16 +114,16 @@ class SmoothedAttribution(Attribution):
         Args:
             inputs: Tensor of shape (N, …), or a tuple of such tensors.
             nt_samples: Number of noisy copies of each example.
-            nt_samples_batch_size: Number of noisy copies of each example that are computed together. By default a pass
-                has at most 64 rows, and no more than half of the free memory is estimated to hold: a row takes 160
-                times the memory of its input, times the number of steps of a path. The noise does not depend on it.
+            nt_samples_batch_size: Number of noisy copies of each example that are computed together. By default at most
+                64 rows, and no more rows than fit into half of the free memory. A row is estimated to take 160 times
+                the memory of its input, times the number of steps of a path. The noise does not depend on this number.
             stdevs: Standard deviation of the Gaussian noise, in the units of ``inputs``; a tuple has one number for
                 each input tensor. 0 adds no noise.
             draw_baseline_from_distrib: As in NoiseTunnel.
-            groups: How entries form features; a feature is the sum of the magnitudes of its entries. ``None`` makes
-                every entry a feature, ``"channels"`` groups the entries of each position, ``"patches:8"`` groups the
-                entries of each cell of 8 × 8 pixels, and an integer mask of shape (1 or N, …), or a tuple of masks,
-                groups the entries of each id; :func:`~captum_certified.superpixels` makes one.
+            groups: How entries form features. The magnitude of a feature is the sum of the magnitudes of its entries.
+                ``None`` makes every entry a feature, ``"channels"`` groups the entries of each position, and
+                ``"patches:8"`` those of each cell of 8 × 8 pixels. An integer mask of shape (1 or N, …), or a tuple of
+                masks, groups the entries with equal numbers; :func:`~captum_certified.superpixels` makes such a mask.
             seed: Seed of the noise; ``None`` chooses a fresh seed. The global random generators are untouched.
             attribution_kwargs: Arguments of the wrapped method that have the same name as an argument of this method.
             show_progress: Show a progress bar on stderr.
@@ -185,20 +185,20 @@ class SmoothedAttribution(Attribution):
 
         The method takes the arguments of :meth:`attribute`, and four more:
 
-        - ``first_draw``: Number of the first draw. A run continues an earlier run of the same seed if it begins where
-          the earlier run ended.
+        - ``first_draw``: Number of the first draw. To continue an earlier run of the same seed, give the number of
+          draws that the earlier run has made.
         - ``covariance``: Whether to take the covariance of the draws, which spectral certificates need. ``"auto"``
-          takes it if one block of all examples fits into 1 GB, and warns otherwise. An integer is the number of draws
-          in a block. Larger blocks certify slightly more, but need memory in proportion to this number, and time in
-          proportion to its square.
+          takes the covariance if one block of all examples fits into 1 GB, and warns otherwise. An integer is the
+          number of draws in a block. Larger blocks certify slightly more, but need memory in proportion to this number,
+          and time in proportion to its square.
         - ``region``: A boolean mask structured like the map, first dimension 1 or N, or a dictionary of masks. For
           every draw, the fraction of the map's sum in each region is recorded for :meth:`Certifier.region`.
         - ``check_rows``: Whether to check, by a few repeated passes, that each per-draw map depends on one noisy input
           alone and that the method does not change during the run.
 
         Fix ``nt_samples`` before looking at any certificate, or use :meth:`Certifier.certify` with ``overlap``. At
-        least one of ``stdevs`` must be positive. A mask in ``groups`` belongs to the explanation, so the guarantee
-        does not hold for a mask that is recomputed at a perturbed input.
+        least one of ``stdevs`` must be positive. A mask in ``groups`` is a fixed part of the explanation. If the mask
+        is recomputed at a perturbed input, the guarantee does not hold.
 
         Returns:
             The map of draws ``first_draw`` … ``first_draw + nt_samples − 1``.
@@ -244,12 +244,12 @@ class SmoothedAttribution(Attribution):
         check_rows: bool = True,
         **kwargs: Any,
     ) -> Generator[SmoothedMap, None, None]:
-        """Yield the map so far after every block of draws; the last map is the result of :meth:`sample`.
+        """Yield the map so far after every block of draws. The last map is the result of :meth:`sample`.
 
         The method takes the arguments of :meth:`sample` and raises the same errors. Stopping early loses less than one
         block: save the last map, continue later with ``first_draw`` and the same seed, and merge. Deciding *when* to
-        stop by looking at certificates voids their confidence; :meth:`Certifier.certify` with ``overlap`` decides
-        soundly.
+        stop by looking at certificates makes their confidence invalid. :meth:`Certifier.certify` with ``overlap`` makes
+        this decision soundly.
         """
         settings = CallSettings(
             nt_samples=nt_samples,
@@ -296,7 +296,7 @@ def sample_many(
     check_rows: bool = True,
     **kwargs: Any,
 ) -> list[SmoothedMap]:
-    """Sample several maps of one attribution method for the price of one, because the maps share every draw.
+    """Sample several maps of one attribution method. The maps share every draw, so all cost little more than one.
 
     The explainers are smoothed attributions around the same method object. The other arguments and the errors are the
     same as for :meth:`SmoothedAttribution.sample`.

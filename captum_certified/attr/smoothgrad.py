@@ -21,14 +21,14 @@ __all__ = [
 class SparsifiedSmoothGrad(SmoothedAttribution):
     """Sparsified SmoothGrad: how often each feature is among the ⌈τn⌉ most salient features of a noisy copy.
 
-    The map of a noisy copy is 1 at its largest positive magnitudes and 0 elsewhere. The mean of these maps can be
+    The map of a noisy copy is 1 at the ⌈τn⌉ largest positive magnitudes and 0 elsewhere. The mean of these maps can be
     certified far better than the mean of the magnitudes, because no single copy can dominate the mean.
 
     Args:
         attribution_method: Any Captum attribution.
         tau: τ in (0, 1], the fraction of features that are salient in each copy.
         sign: ``"both"`` takes the magnitudes of all attributions, ``"positive"`` those of positive attributions and
-            ``"negative"`` those of negative attributions. The others count as zero.
+            ``"negative"`` those of negative attributions. All other attributions count as zero.
 
     Raises:
         InvalidInputError: ``tau`` is not in (0, 1].
@@ -56,9 +56,9 @@ class SparsifiedSmoothGrad(SmoothedAttribution):
 
 
 class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
-    """Relaxed sparsified SmoothGrad: the ⌈γn⌉ most salient features count 1, and those up to rank ⌈τn⌉ count less.
+    """Relaxed sparsified SmoothGrad: the ⌈γn⌉ most salient features count 1, the next ones up to rank ⌈τn⌉ less.
 
-    A feature of these lower ranks has its magnitude divided by the ⌈γn⌉-th largest magnitude. Thus γ = τ gives
+    A feature of rank ⌈γn⌉ + 1 to ⌈τn⌉ counts its magnitude divided by the ⌈γn⌉-th largest magnitude. Thus γ = τ gives
     :class:`SparsifiedSmoothGrad`, and γ = 0 with τ = 1 gives :class:`ScaledSmoothGrad`.
 
     Args:
@@ -106,8 +106,8 @@ class RelaxedSparsifiedSmoothGrad(SmoothedAttribution):
 class ScaledSmoothGrad(SmoothedAttribution):
     """Scaled SmoothGrad: the mean of |g| / max |g|.
 
-    The map is ordinary SmoothGrad scaled to [0, 1], so that it can be certified. The paper finds its certificates
-    vacuous.
+    Each noisy copy's magnitudes are scaled to [0, 1] before they are averaged, so that the mean can be certified. The
+    paper finds that these certificates prove next to nothing.
 
     Args:
         attribution_method: Any Captum attribution.

@@ -15,8 +15,8 @@ class Upsampled(Attribution):
     """Layer attribution whose maps are interpolated to the spatial size of the input.
 
     A certificate of an upsampled map is about pixels of the input. A certificate of the layer's own map is about cells
-    of the layer. With ``mode="nearest"`` a cell becomes many equal pixels, which tie in the ranking. Prefer
-    ``mode="bilinear"``, or certify the layer's own map.
+    of the layer. With ``mode="nearest"`` each cell becomes many pixels of equal value, and their order in a ranking is
+    arbitrary. Prefer ``mode="bilinear"``, or certify the layer's own map.
 
     Args:
         layer_attribution: A Captum layer attribution, such as :class:`captum.attr.LayerGradCam`.
@@ -71,8 +71,8 @@ class Upsampled(Attribution):
             **kwargs: Arguments of the layer method.
 
         Returns:
-            Map of shape (N, C′, *size), where C′ = 1 if channels are added; a tuple of maps if the layer has several
-            outputs.
+            Map of shape (N, C′, *size), where C′ is 1 if channels are added. If the layer has several outputs, a tuple
+            of maps.
 
         Raises:
             InvalidInputError: The layer's map has no spatial dimensions, or not as many as ``size``.

@@ -65,7 +65,8 @@ class WrappedMethod:
             if not self.randomness.used or len(draws) == 1:
                 return outputs
             del self.deltas[deltas_before:]
-        # A method may use one random number for all rows of a call. Draws must be independent, so each has a call.
+        # A method may use one random number for all rows of a call. Draws must be independent, so each draw gets a call
+        # of its own.
         single_draws = (range(draw, draw + 1) for draw in draws)
         parts = [self._attribute_draws(rows_of_draws(noisy, draws, one), one) for one in single_draws]
         return joined(parts, rows=len(self.inputs[0]))
@@ -80,7 +81,7 @@ class WrappedMethod:
 
     @contextmanager
     def _explained_errors(self, inputs: tuple[Tensor, ...]) -> Iterator[None]:
-        """Replace errors of the model by clearer ones, with a hint if a pass has several draws."""
+        """Replace errors of the model by clearer errors. If a pass has several draws, add a hint."""
         several_draws = len(inputs[0]) > len(self.inputs[0])
         hint = ". If its batch size is fixed, set `nt_samples_batch_size`=1." if several_draws else ""
         try:
@@ -117,8 +118,8 @@ class WrappedMethod:
     def duplicates_agree(self, inputs: tuple[Tensor, ...], attributions: Attributions) -> bool:
         """Return whether a call with every input twice gives the same maps as a call with every input once.
 
-        The maps differ if the number of rows in a call matters, or if an argument was wrongly taken to have an entry
-        for each example.
+        The maps differ if the number of rows in a call changes the result, or if an argument was repeated although it
+        has no entry for each example.
         """
         twice = tuple(x.detach().repeat_interleave(2, dim=0) for x in inputs)
         try:

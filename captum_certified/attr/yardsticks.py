@@ -1,8 +1,9 @@
 """Yardsticks for what a certificate is worth: maps that do not depend on the trained model, and class counts.
 
-A certified overlap with a set of features is worth something if simpler maps overlap less with this set: a map that
-needs no model (the brightness of the input), and maps that need no training (the same method on copies of the model
-with re-initialised weights). It is worth little if most noisy copies have another predicted class than the clean input.
+A certified overlap with a set of features means something only if simpler maps overlap less with this set. The simpler
+maps are one that needs no model (the brightness of the input), and several that need no training (the same method on
+copies of the model with re-initialised weights). The overlap also means little if most noisy copies have another
+predicted class than the clean input.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ __all__ = ["Yardsticks", "brightness_of", "class_votes_of", "randomised_of"]
 
 _COPIES = 5
 _MOST_VOTES = 256
-# Runs have far fewer draws than these stream numbers, so the seeds of the streams differ from the seeds of all draws.
+# Numbers from which the seeds of further random numbers are derived. They are far larger than the number of any draw,
+# so these seeds differ from the seeds of all draws.
 _VOTES_STREAM = 2**31 - 3
 _WEIGHTS_SEED = derived_seed(0x5EED, 2**31 - 4)
 
@@ -79,7 +81,7 @@ def brightness_of(inputs: tuple[Tensor, ...], layout: FeatureLayout) -> Tensor |
 
     Returns:
         The magnitudes, or ``None`` if the map is not structured like the inputs, or the inputs are not finite floating
-        point numbers. If the map has one channel and the input has several, the magnitudes of these are added.
+        point numbers. If the map has one channel and the input has several, the magnitudes of all channels are added.
     """
     if len(inputs) != len(layout.shapes):
         return None
@@ -106,7 +108,8 @@ def randomised_of(
     """
     if reachable.compiled or not can_reinitialise(reachable.modules):
         return None
-    # Allocated once: for large pictures a list of the maps and their stack would take twice the memory.
+    # One tensor is allocated for all maps. For large pictures a list of the maps and their stack would take twice the
+    # memory.
     table = torch.empty((request.rows, _COPIES, layout.n_features), device="cpu")
     for copy in range(_COPIES):
         with reinitialised(reachable.modules, seed=derived_seed(_WEIGHTS_SEED, copy)):
