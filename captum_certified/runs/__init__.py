@@ -1,4 +1,4 @@
-"""Runs over data sets: sampling that can be resumed and split over processes, stored results, and verification."""
+"""Runs over data sets: sampling can be resumed and split over processes, and results are stored and verified."""
 
 from captum_certified.images.framing import Framing
 from captum_certified.images.labelled_images import labelled_images

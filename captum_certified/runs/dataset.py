@@ -69,23 +69,23 @@ def certify_dataset(
 
     :func:`write_result` writes a JSON file and an npz file for every example. A checkpoint is saved after every block
     of draws. A repeated call keeps results with equal settings, continues from checkpoints, and redoes all other
-    results. If only ``k``, the radii or the certifier changed, it certifies the stored map without new draws. With
-    ``overlap`` it does so only if just the radii changed, because the other settings decide how many draws are made. A
-    warning tells what changed. The results of an interrupted run equal those of an uninterrupted run with passes of the
-    same size, bit for bit.
+    results. If only ``k``, the radii or the certifier changed, the repeated call certifies the stored map without new
+    draws. With ``overlap`` this is done only if nothing but the radii changed, because the other settings decide how
+    many draws are made. A warning tells what changed. An interrupted and resumed run gives the same results, bit for
+    bit, as an uninterrupted run with the same number of draws in a pass.
 
     If ``torch.distributed`` is initialised and all processes make the same call, the processes split the examples. If
-    there are fewer examples than processes, they split the blocks of draws of each example. All processes return the
-    same results, which equal the results of a single process.
+    there are fewer examples than processes, the processes split the blocks of draws of each example. All processes
+    return the same results, which equal the results of a single process.
 
     Args:
-        certifier: A certifier with a smoothed attribution, or the attribution alone.
+        certifier: A certifier with a smoothed attribution, or the smoothed attribution alone.
         data: A ``Dataset`` of pairs (input, target), or an iterable of batches of pairs such as a ``DataLoader``, in a
             fixed order, on the device of the model. An input is a tensor or a tuple of tensors. The target ``"argmax"``
             is the class with the largest output at each noisy input.
         k: Size K of the top set: an int is a number of features, a float a fraction of all features.
         radius: L2 size ρ ≥ 0 of the perturbation, in the units of the inputs.
-        nt_samples: Number of draws of each example; with ``overlap`` an upper limit.
+        nt_samples: Number of draws of each example; with ``overlap`` the largest allowed number.
         stdevs: Standard deviation of the noise, in the units of the inputs.
         out: Folder of the results, made if needed; ``None`` writes nothing. At the end ``summary.csv`` and
             ``summary.png`` are written there.
@@ -101,15 +101,16 @@ def certify_dataset(
         on_failure: ``"raise"`` ends the run at an example that cannot be certified. ``"record"`` writes the reason
             as the result and goes on. The next run tries such an example again.
         nt_samples_batch_size: As for :meth:`SmoothedAttribution.attribute`. If it is not given, all processes take the
-            size that fits all of them, and a continued run takes at most that of its checkpoint.
+            smallest size that any of them would take alone. A continued run also takes no larger size than its
+            checkpoint.
         groups: Groups of entries that form one feature.
         covariance: Whether to take the covariance of the draws, or the number of draws in a block of the covariance.
         region: Regions to certify in all examples: one mask, or a dictionary of masks by name.
         attribution_kwargs: Arguments of the wrapped method whose names are also arguments of this function.
         draw_baseline_from_distrib: As in NoiseTunnel.
         check_rows: As in :meth:`SmoothedAttribution.sample`.
-        seed: Seed of the noise of every example. ``None`` draws and records a fresh seed for each example, and keeps
-            stored results whatever their seed is.
+        seed: Seed of the noise of every example. ``None`` chooses and records a fresh seed for each example, and keeps
+            stored results of any seed.
         show_progress: Show a progress bar on stderr, with the time left and the mean overlap so far.
         **kwargs: Arguments of the wrapped method, for every example.
 
@@ -212,7 +213,7 @@ def run_job(
 
 
 def _shared_out(chosen: Iterator[Numbered], everyone: Processes) -> tuple[Iterator[Numbered], Processes]:
-    """Return the examples of this process, and the processes that sample each example together.
+    """Return the examples of this process, and the processes that together sample each of these examples.
 
     If there are at least as many examples as processes, each process takes different examples and samples them alone.
     The total number of examples may be unknown.
@@ -264,7 +265,7 @@ def _failure(job: Job, source: Source, error: Exception, *, write: bool) -> Exam
 
 
 def _holds_result(path: Path) -> bool:
-    """Return whether the file is a complete result. The record of a failure must not replace it."""
+    """Return whether the file is a complete result, which the record of a failure must not replace."""
     try:
         return read_result(path) is not None
     except (OSError, FileFormatError):

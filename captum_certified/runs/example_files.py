@@ -24,7 +24,7 @@ _TEMPORARY = re.compile(r"\.(.+)\.(?:json|npz|checkpoint|png|csv|html)\.[a-z0-9_
 
 @dataclass(frozen=True)
 class ExampleFiles:
-    """The files of one example, which have one name and several suffixes."""
+    """The files of one example. They have the same name with different suffixes."""
 
     folder: Path
     name: str
@@ -89,7 +89,7 @@ class ExampleFiles:
 def leftovers(folder: Path) -> dict[str, list[Path]]:
     """Return the temporary files left behind by processes that were killed.
 
-    The keys are the names, without suffix, of the files that these processes were writing.
+    The keys are the names, without suffix, of the files that the killed processes were writing.
     """
     found: dict[str, list[Path]] = {}
     for path in folder.iterdir():

@@ -65,7 +65,7 @@ class ExampleRun:
 
     def result(self) -> ExampleResult:
         """Return the result of the example: the stored result if it can be kept, otherwise a new result."""
-        # All processes take the size of the smallest default, so that their draws are rounded alike.
+        # All processes take the smallest of their default pass sizes, so that all draws are rounded alike.
         self.most_draws = min(self.workers.together(lambda: self._request(None).plan.pass_size))
         start = cast(StartingPoint, self.workers.together(self._begin)[0])
         if start.finished is not None:
@@ -83,15 +83,16 @@ class ExampleRun:
         return cast(Value, self.workers.together(lambda: step() if self.workers.is_first else None)[0])
 
     def _begin(self) -> StartingPoint | None:
-        example = self.example  # read in all processes, so that an unreadable example fails in all of them
+        example = self.example  # read in every process, so that an unreadable example fails in every process
         if not self.workers.is_first:
             return None
         return starting_point(self.state, example, self.files, self._run_of)
 
     def _request(self, seed: int | None, continued: SmoothedMap | None = None) -> SamplingRequest:
-        """Return the request for the draws of a seed, with passes no larger than those of all processes.
+        """Return the request for the draws of a seed, with no larger passes than any process would take.
 
-        They are no larger than those of a map that is continued either, so that all draws are rounded alike.
+        If a map is continued, the passes are also no larger than those of this map, so that all draws are rounded
+        alike.
         """
         sizes = [self.most_draws, None if continued is None else continued.setup.get("nt_samples_batch_size")]
         request = self.job.request(self.example, seed=seed)
@@ -100,7 +101,7 @@ class ExampleRun:
         )
 
     def _run_of(self, seed: int | None, continued: SmoothedMap | None = None) -> SamplingRun:
-        """Return the run that samples the draws of a seed. It samples all draws, to notice if the method changes."""
+        """Return the run that samples all draws of a seed, and that notices if the method changes meanwhile."""
         if self._run is None or self._run.request.plan.seed != seed:
             request = self._request(seed, continued)
             self._run = SamplingRun(request, on_pass=self.progress.add, declared=self.state.declared)
@@ -109,8 +110,8 @@ class ExampleRun:
     def _sampled(self, start: StartingPoint) -> SmoothedMap:
         """Sample all draws that are needed, and return their map.
 
-        Every block is sampled as a separate map, and the maps are merged in the order of the draws. The sums are
-        therefore equal bit for bit, no matter which process samples a block and when.
+        Every block is sampled as a separate map, and the maps are merged in the order of the draws. So the sums have
+        the same bits, no matter when and in which process each block is sampled.
         """
         run = self._run_of(start.seed, start.smoothed_map)
         if run.request.default_pass is not None:
@@ -192,7 +193,7 @@ class ExampleRun:
         job, files, outcome = self.job, self.files, start.outcome
         run = self._run_of(smoothed_map.seed)
         rule = job.stopping_rule(run.request)
-        if smoothed_map.class_votes is None:  # the map of an earlier result already has them
+        if smoothed_map.class_votes is None:  # the map of an earlier result already has the votes
             [smoothed_map] = run.yardsticks.add_to([smoothed_map])
         if rule is None:
             certificate = job.certifier.top_k(
@@ -204,7 +205,7 @@ class ExampleRun:
         if files is None:
             record = {**certificate.to_dict(), **notes}
             return ExampleResult(name=self.source.name, record=record, outcome=outcome)
-        if outcome == "recertified":  # keeps the draws if the process is killed between the files of the result
+        if outcome == "recertified":  # keeps the draws if the process is killed before both result files are written
             self._save(run, smoothed_map)
         if job.beside is not None:
             job.beside(files.stem, certificate, self.example, True)

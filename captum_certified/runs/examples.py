@@ -61,7 +61,7 @@ class Source:
     Attributes:
         name: Name of the example's files, without a suffix.
         load: Reads the example.
-        notes: Entries for the JSON file. This file is also written if the example cannot be read.
+        notes: Entries for the JSON file, which is also written if the example cannot be read.
     """
 
     name: str

@@ -35,8 +35,8 @@ class Job:
         out: Folder of the results.
         resume: Whether results and checkpoints in ``out`` are used.
         on_failure: What to do with the error of an example that cannot be certified: ``"raise"`` or ``"record"`` it.
-        beside: Writes further files of an example before the JSON file is written. Its arguments are the path of the
-            files without a suffix, the certificate, the example, and whether the result is new.
+        beside: A function that writes further files of an example, before the JSON file is written. Its arguments are
+            the path of the files without a suffix, the certificate, the example, and whether the result is new.
     """
 
     certifier: Certifier
@@ -76,7 +76,7 @@ class Job:
 
     @property
     def certificate_settings(self) -> dict[str, Json]:
-        """Settings whose change needs no new draws. Most of them must be chosen before seeing any result."""
+        """Settings that can change without new draws. Most of them must be chosen before seeing any result."""
         reference = self.goal.reference
         named = reference if reference is None or isinstance(reference, str) else digest(reference)[:32]
         return {

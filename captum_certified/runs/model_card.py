@@ -29,8 +29,8 @@ _TO_STATE = (
 def model_card(verification: Verification) -> str:
     """Return a section for a model card about a stored result that agrees with its map.
 
-    The section names the model by the digest of its weights, and states method, class, settings, what is certified,
-    cautions, versions, and how to verify the result. What files cannot show is left for the author to fill in.
+    The section names the model by the digest of its weights. It states the method, the class, the settings, what is
+    certified, cautions, versions, and how to verify the result. The author must fill in what files cannot show.
 
     Args:
         verification: The result of :func:`verify`.
@@ -129,7 +129,7 @@ def _prefix(row: int, rows: int) -> str:
 
 
 def _cautions(certificate: Certificate) -> list[str]:
-    """Return what speaks against making much of each example."""
+    """Return, for each example, the reasons why its certificate may mean little."""
     if not isinstance(certificate, TopKCertificate):
         return []
     sentences = []

@@ -1,4 +1,4 @@
-"""The processes of a ``torch.distributed`` run, which exchange the values and the failures of their steps."""
+"""The processes of a ``torch.distributed`` run, and the exchange of the values and failures of their steps."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class LostProcessError(CaptumCertifiedError):
-    """Another process has ended. The present example is not the cause."""
+    """Another process has ended. The example that was being certified is not the cause."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class RunProgress:
         self.add(max(draws - self.drawn, 0))
 
     def tell_passes(self, name: str, size: PassSize) -> None:
-        """Write the size of a pass of an example to stderr, if memory decided it, once for each size."""
+        """Write the number of draws in a pass to stderr if the free memory decided it, once for each number."""
         if self.show and size.by_memory and size.draws != self.told_size:
             self.told_size = size.draws
             sys.stderr.write(f"{name}: {size}\n")
@@ -74,7 +74,7 @@ class RunProgress:
 
 @contextmanager
 def run_progress(*, examples: int | None, nt_samples: int, show: bool) -> Iterator[RunProgress]:
-    """Show the progress of a run over ``examples`` examples, or over an unknown number if that is ``None``."""
+    """Show the progress of a run over ``examples`` examples, or over an unknown number of them for ``None``."""
     total = None if examples is None else examples * nt_samples
     with progress_bar(total=total, description="certifying", show=show) as bar:
         yield RunProgress(bar, nt_samples, show=show)

@@ -55,10 +55,11 @@ def write_result(
     *,
     notes: JsonObject | None = None,
 ) -> Path:
-    """Write the certificate of one example to a JSON file, and the certificate with its map to an npz file beside it.
+    """Write the certificate of one example to a JSON file, and the certificate with its map to an npz file.
 
-    The JSON file holds ``certificate.to_dict()``, ``input_digest``, ``map_file`` and ``map_digest`` (the name and the
-    SHA-256 of the npz file), ``versions``, and the notes. It is written atomically, after the npz file.
+    Both files are in the same folder. The JSON file holds ``certificate.to_dict()``, ``input_digest``, ``map_file`` and
+    ``map_digest`` (the name and the SHA-256 of the npz file), ``versions``, and the notes. It is written atomically,
+    after the npz file.
 
     Args:
         path: The JSON file.

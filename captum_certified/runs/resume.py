@@ -32,16 +32,17 @@ LOOKED_BEFORE = "looked_before"
 # Settings that change the draws but not what is explained and how.
 _OF_THE_DRAWS = ("nt_samples", "stdevs", "sequential")
 # Settings that decide for which draws a certificate is wrong. If intervals may miss their scores, K and the reference
-# are such settings too.
+# also decide this.
 _OF_THE_EVENT = ("bound", "confidence", "violations")
 
 
 class KeptResults:
     """Decides which stored results of a folder are compared with new maps before they are kept.
 
-    Settings do not include the code of a network or of a closure, so results with equal settings may come from another
-    model. Up to five results are compared with maps that the explainer computes now: the first result that could be
-    kept, the last result, and three others. As soon as one result differs, all further results are compared.
+    Settings do not include the code of a network or of a closure. So a stored result may come from another model
+    although its settings are equal. Up to five results are compared with maps that the explainer computes now: the
+    first result that could be kept, the last result, and three others. As soon as one result differs, all further
+    results are compared.
 
     Args:
         folder: The folder of the results, or ``None``.
@@ -56,7 +57,7 @@ class KeptResults:
         self.on_trust: list[str] = []
 
     def must_compare(self, name: str) -> bool:
-        """Return whether a result must be compared. The others are kept on trust, that is, by their settings alone."""
+        """Return whether a result must be compared. Other results are kept on trust, because of their settings."""
         compared = self.doubted or not self.first_seen or name in self.chosen
         self.first_seen = True
         return compared
@@ -87,7 +88,7 @@ class RunState:
     Attributes:
         job: The settings of the run.
         kept: Decides which stored results are compared before they are kept.
-        notices: The reasons in earlier warnings, which are not repeated for further examples.
+        notices: The reasons of earlier warnings. A reason is not repeated for further examples.
         declared: The settings of the explainer, kept from the first example so that the weights are hashed only once.
     """
 
@@ -133,7 +134,8 @@ def starting_point(state: RunState, example: Example, files: ExampleFiles | None
         state: The state that all examples of the run share.
         example: The example.
         files: The files of the example; ``None`` if results are not written.
-        run_of: Returns the run that samples the draws of a seed, given a map of earlier draws of the seed, if any.
+        run_of: Returns the run that samples the draws of a seed. Its arguments are the seed and, if there is one, the
+            map of earlier draws of the seed.
     """
     job = state.job.for_example(example)
     fresh = StartingPoint(fresh_seed() if job.sampling.seed is None else job.sampling.seed)
@@ -202,10 +204,11 @@ class _EarlierFiles:
     def was_looked_at(self, start: StartingPoint) -> bool:
         """Return whether the present settings may have been chosen after seeing the stored result of the same input.
 
-        For new draws the answer is yes if the number of draws, σ or the goal of a sequential run has changed, or if the
-        seed is the same and the explanation has changed. For a new certificate of the same map it is yes if the bound,
-        the confidence or the violations have changed, or if K or the reference has changed and intervals may miss their
-        scores. Radii do not matter, because the statements at all radii hold together.
+        For new draws the answer is yes if the number of draws, σ or the goal of a sequential run has changed. It is
+        also yes if the explanation has changed and the seed has not. For a new certificate of the same map the answer
+        is yes if the bound, the confidence or the violations have changed. If intervals may miss their scores, it is
+        also yes if K or the reference has changed. Radii do not matter, because the statements at all radii hold
+        together.
         """
         if self.stored is None:
             return False
@@ -223,7 +226,7 @@ class _EarlierFiles:
         return looked
 
     def _other_events(self, stored: StoredResult) -> bool:
-        """Return whether the new certificate of the same map can be wrong while the stored one is right."""
+        """Return whether a new certificate of the same map can be wrong although the stored certificate is right."""
         now, then = self.job.certificate_settings, stored.certificate_settings
         looked = any(now[name] != then.get(name) for name in _OF_THE_EVENT)
         if not looked and any(now.get(name) != then.get(name) for name in ("k", "reference")):
@@ -253,14 +256,14 @@ class _EarlierFiles:
 
 
 def _other_seed(job: Job, smoothed_map: SmoothedMap) -> list[str]:
-    """Return the difference between the seeds in words. A run without a seed accepts any seed."""
+    """Describe the difference between the seeds, if there is one. A run without a seed accepts every seed."""
     if job.sampling.seed is None or smoothed_map.seed == job.sampling.seed:
         return []
     return [f"seed was {smoothed_map.seed} and is {job.sampling.seed}"]
 
 
 class _Notices:
-    """Warns about earlier files that are not used as they are. Each reason is given only once in a run."""
+    """Warns about earlier files that are redone or certified anew. Each reason is given only once in a run."""
 
     def __init__(self, files: ExampleFiles, said: set[str]) -> None:
         self.files = files

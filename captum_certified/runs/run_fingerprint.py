@@ -17,7 +17,7 @@ _DIGEST = re.compile(r"[0-9a-f]{16,}")
 def sampling_settings(setup: Setup, request: SamplingRequest) -> dict[str, Json]:
     """Return all settings that determine the draws of one example, except the seed.
 
-    Versions of packages and the pass size are left out, because a result stays valid when they change.
+    Versions of packages and the number of draws in a pass are left out. A result stays valid when they change.
 
     Args:
         setup: The setup of the example's map.
@@ -46,7 +46,7 @@ def differences(stored: Json, wanted: Json, name: str = "") -> Iterator[str]:
     if isinstance(stored, dict) and isinstance(wanted, dict):
         for key in sorted(stored.keys() | wanted.keys()):
             yield from differences(stored.get(key), wanted.get(key), key)
-    elif json.dumps(stored, sort_keys=True) != json.dumps(wanted, sort_keys=True):  # 1 is a count, 1.0 a fraction
+    elif json.dumps(stored, sort_keys=True) != json.dumps(wanted, sort_keys=True):  # as text, 1 differs from 1.0
         readable = all(_is_readable(value) for value in (stored, wanted))
         yield f"{name} was {stored!r} and is {wanted!r}" if readable else f"{name} changed"
 

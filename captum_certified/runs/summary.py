@@ -22,7 +22,7 @@ from captum_certified.visualization import overlap_figure
 __all__ = ["DatasetSummary", "ExampleResult", "Outcome"]
 
 # Columns about the plain map's top set. Their names begin with "plain_". The column "plain_overlap" is something else:
-# how much of the smoothed map's top K is in the plain map's.
+# how many of the smoothed map's top K are also in the plain map's top K.
 _OF_PLAIN = ("overlap_fraction", "chance", "brightness", "randomised", "margin")
 
 Outcome = Literal["sampled", "continued", "recertified", "kept", "failed"]
@@ -34,9 +34,9 @@ class ExampleResult:
 
     Attributes:
         name: Name of the example.
-        record: The contents of the JSON file. After a failure it holds the reason.
-        outcome: ``"sampled"`` in this run, ``"continued"`` from a checkpoint, ``"recertified"`` from the map of an
-            earlier result, ``"kept"`` from an earlier run, or ``"failed"``.
+        record: The contents of the JSON file. After a failure they include the reason.
+        outcome: Where the result is from: ``"sampled"`` in this run, ``"continued"`` from a checkpoint,
+            ``"recertified"`` from the map of an earlier result, ``"kept"`` from an earlier run, or ``"failed"``.
         path: The JSON file, if results are written.
         traceback: The traceback of a failure.
     """
@@ -59,7 +59,7 @@ class ExampleResult:
 
     @property
     def overlap_fraction(self) -> float | None:
-        """``overlap`` as a fraction of K, or of a smaller reference set; ``None`` after a failure."""
+        """``overlap`` as a fraction of min(K, L) for a reference set of L features; ``None`` after a failure."""
         return None if self.failed else float(self.record["overlap_fraction"][0])
 
     @property
@@ -92,7 +92,8 @@ class DatasetSummary(Sequence[ExampleResult]):
         results: One result for every example.
         radius: L2 size of the perturbation.
         radii: All radii that were certified.
-        confidence: Confidence of the statements about one example, at all radii together. A mean has no confidence.
+        confidence: Probability with which the statements about one example hold together at all radii. The mean over
+            examples has no such probability.
     """
 
     results: tuple[ExampleResult, ...]
@@ -124,7 +125,7 @@ class DatasetSummary(Sequence[ExampleResult]):
     def mean_overlap_fraction(self) -> float | None:
         """Mean of :attr:`ExampleResult.overlap_fraction` over the examples that did not fail.
 
-        The mean has no confidence, because each confidence is about one example alone.
+        No confidence belongs to the mean, because each confidence is about one example alone.
         """
         fractions = [float(result.record["overlap_fraction"][0]) for result in self.certified]
         return math.fsum(fractions) / len(fractions) if fractions else None
@@ -205,7 +206,7 @@ class DatasetSummary(Sequence[ExampleResult]):
             file.write(text.getvalue().encode())
 
     def figure(self) -> Figure:
-        """Plot, for each radius, the sorted overlaps of the certified examples as a curve, with their mean.
+        """Plot, for each radius, a curve of the sorted overlaps of the certified examples, and their mean.
 
         Raises:
             InvalidInputError: All examples failed.

@@ -18,7 +18,7 @@ from captum_certified.storage import Json, JsonObject, read_json
 
 __all__ = ["Verification", "verify"]
 
-_SHOWN = 5  # number of differences that are reported, because a damaged file may differ in 150 528 ranks
+_SHOWN = 5  # at most so many differences are reported, because a damaged file may differ in 150 528 ranks
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Verification:
 def verify(path: str | os.PathLike[str]) -> Verification:
     """Recompute a stored result from its map, and compare the two.
 
-    For a JSON file every entry of ``certificate.to_dict()`` is compared, as well as the digest of the npz file, the
-    digest of the input at which the map was sampled, and the curve and the regions of a run over a data set. Label,
-    prediction and other notes are not verified, nor are the pictures, tables and pages in the same folder. The files
-    cannot prove that the map belongs to its seed. To check this, sample again with the seed. Nothing can prove that the
-    seed and the settings were chosen before anybody saw results.
+    For a JSON file every entry of ``certificate.to_dict()`` is compared. So are the digest of the npz file, the digest
+    of the input at which the map was sampled, and the curve and the regions of a run over a data set. Label, prediction
+    and other notes are not verified. Nor are the pictures, tables and pages in the same folder. The files cannot prove
+    that the map was sampled with its seed. To check this, sample again with the seed. Nothing can prove that the seed
+    and the settings were chosen before anybody saw results.
 
     Args:
         path: A JSON file of :func:`write_result`, or a certificate saved as an npz file.
@@ -70,7 +70,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     differences += _about_files(record, map_file, verified.certificate)
     expected = json.loads(verified.certificate.to_json())
     expected |= _of_a_run(record, verified.certificate)
-    # Only entries that can be recomputed are compared; the record also holds digests, versions and notes.
+    # Only entries that can be recomputed are compared. The record also holds digests, versions and notes.
     found = {name: record[name] for name in expected if name in record}
     return Verification(source, verified.certificate, (*differences, *_limited(_between(found, expected))))
 
@@ -78,7 +78,8 @@ def verify(path: str | os.PathLike[str]) -> Verification:
 def _of_a_run(record: JsonObject, certificate: Certificate) -> dict[str, Json]:
     """Recompute the notes of a run over a data set that follow from the map: curves, and certificates of regions.
 
-    Other results may have notes with these names. Such notes are recomputed only if they have the same form.
+    Results that are not from a run over a data set may have notes with the same names. Such notes are recomputed only
+    if they have the same form.
     """
     if not isinstance(certificate, TopKCertificate):
         return {}
