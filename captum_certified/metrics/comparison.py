@@ -1,4 +1,4 @@
-"""Comparison of two maps by a named measure or a function, and the worst of several values."""
+"""Compare two maps by a named measure or a function, and return the worst of several values."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -46,7 +46,7 @@ class Comparison:
         self.k = k
 
     def check(self, maps: Maps) -> None:
-        """Raise an InvalidInputError if ``k`` is out of range for these maps; called before anything is perturbed."""
+        """Raise an InvalidInputError if ``k`` is out of range for the maps. Call this before anything is perturbed."""
         if self.similarity == "top_k":
             resolved_count("k", self.k, sum(m[0].numel() for m in as_tuple(maps)))
 

@@ -11,7 +11,7 @@ __all__ = ["local_lipschitz", "mass_center_distance"]
 
 
 def mass_center_distance(a: Maps, b: Maps) -> Tensor:
-    """Return the distance between the centres of mass of two maps' magnitudes, in positions (pixels of a heat map).
+    """Return the distance between the centres of mass of the magnitudes of two maps, in pixels (positions).
 
     In maps of four or more dimensions, dimension 1 holds channels, which are summed. In maps of two or three
     dimensions, all dimensions but the first are positions. The centre of mass of an all-zero map is its geometric
@@ -25,8 +25,8 @@ def mass_center_distance(a: Maps, b: Maps) -> Tensor:
         Shape (N,), 0 or more.
 
     Raises:
-        InvalidInputError: The maps are tuples of several tensors (their positions cannot be compared), have only one
-            dimension, are not finite, or differ in shape.
+        InvalidInputError: The maps are tuples of several tensors, have only one dimension, are not finite, or differ in
+            shape. Positions in different tensors of a tuple cannot be compared.
 
     Source:
         Ghorbani, Abid and Zou (2019).
@@ -78,12 +78,12 @@ def local_lipschitz(a: Maps, b: Maps, inputs_a: Maps, inputs_b: Maps) -> Tensor:
         raise InvalidInputError(f"Expected `inputs_a` with the batch size of `a`, {len(rows_a)}, got {shapes}.")
     change = row_norms(rows_a - rows_b)
     input_change = row_norms(points_a - points_b).to(change)
-    # 0 / 0 counts as no change. If only the input change is 0, the result is infinite.
+    # 0 / 0 counts as no change. If the input does not change but the map does, the result is infinite.
     return torch.where(change > 0, change / input_change, torch.zeros_like(change))
 
 
 def _mass_centers(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return the centres of mass of maps of the given shape, as one coordinate for each position dimension."""
+    """Return the centre of mass of every map of the given shape, with one coordinate for each position dimension."""
     mass = scaled_rows(rows)[0].abs()
     mass = torch.where(mass.any(dim=1, keepdim=True), mass, torch.ones_like(mass)).reshape(shape)
     if len(shape) >= 4:

@@ -1,4 +1,4 @@
-"""Comparison of the explanations of inputs with those of perturbed copies, with reproducible randomness."""
+"""Compare the explanations of inputs with the explanations of perturbed copies, with reproducible randomness."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +62,8 @@ class ExplanationPair:
         maps = self._explain(self._copies(1), self.arguments, call=0)
         self._check(maps)
         values = [
-            # Each batch of copies needs two seeds, whose numbers follow from the number of its first copy.
+            # Each batch of copies needs two seeds. Their numbers are computed from the number of the first copy in the
+            # batch.
             self._compare(maps, min(at_once, samples - first), call=1 + 2 * first)
             for first in range(0, samples, at_once)
         ]
@@ -101,7 +102,7 @@ class ExplanationPair:
 
     @contextmanager
     def _seeded(self, call: int) -> Iterator[int | None]:
-        """Seed the global random generators for a numbered call within the block, and yield the seed."""
+        """Within the block, seed the global random generators for the call of this number, and yield the seed."""
         if self.seed is None:
             yield None
             return

@@ -1,4 +1,4 @@
-"""Conversion of two batches of maps to tables with a row for each example, and norms of these rows."""
+"""Convert two batches of maps to tables with a row for each example, and compute norms of these rows."""
 
 import torch
 from torch import Tensor

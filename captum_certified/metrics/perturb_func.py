@@ -1,4 +1,4 @@
-"""Calls of a perturbation function or an attack, with the arguments that its signature names."""
+"""Call a perturbation function or an attack with the arguments that its signature names."""
 
 import functools
 import inspect
@@ -21,7 +21,7 @@ _POSITIONAL = (
 )
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _EXPLAINED = ("target", "additional_forward_args")
-# Attacks have parameters with these names, so the arguments are not repeated in `attribution_kwargs`.
+# Attacks have parameters with these names, so these arguments are not also passed in `attribution_kwargs`.
 _OF_ATTACKS = frozenset({*_EXPLAINED, "seed", "show_progress"})
 
 
@@ -29,13 +29,15 @@ class PerturbFunc:
     """A perturbation function that is called only with the arguments that it takes.
 
     Args:
-        function: Returns perturbed inputs, given inputs. It also gets ``radius`` if it has a free second positional
-            parameter, and ``target``, ``additional_forward_args`` and ``seed`` by keyword if it has parameters of these
-            names. Arguments that are bound by a ``functools.partial`` are not replaced.
+        function: Returns perturbed inputs, given inputs. If it has a second positional parameter that is not bound, it
+            also gets ``radius``. If it has parameters of the names ``target``, ``additional_forward_args`` and
+            ``seed``, it also gets these by keyword. Arguments that are bound by a ``functools.partial`` are not
+            replaced.
         radius: Radius of the perturbation, in the norm of the function and in the units of the inputs.
         explained_by: The explanation function that is measured. If ``function`` is an attack on the same method, it
             also gets the other arguments of the explanation as ``attribution_kwargs``.
-        k: Number of top features that the similarity compares. Such an attack gets it as ``k``; ``None`` passes none.
+        k: Number of top features that the similarity compares. An attack on the same method gets this number as ``k``.
+            ``None`` passes no ``k``.
     """
 
     def __init__(
@@ -100,12 +102,12 @@ def _owner(function: Callable[..., Maps]) -> object:
 
 
 def names_keyword(function: Callable[..., Maps], name: str) -> bool:
-    """Return whether a function has a parameter of this name that can be given by keyword and is not bound yet."""
+    """Return whether a function has an unbound parameter of this name that can be given by keyword."""
     return any(p.name == name and p.kind in _BY_NAME for p in _free_parameters(function))
 
 
 def _free_parameters(function: Callable[..., Maps]) -> list[inspect.Parameter]:
-    """Return the parameters of a function that are not bound; built-in functions without a signature have none."""
+    """Return the unbound parameters of a function. A built-in function without a signature has none."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

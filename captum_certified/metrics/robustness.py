@@ -33,30 +33,30 @@ def attribution_robustness(
 ) -> Tensor:
     """Return the worst similarity between the map of an input and the maps of perturbed copies of it.
 
-    Like :func:`captum.metrics.sensitivity_max`, this function calls an explanation and a perturbation function, and
-    runs under ``torch.no_grad()``. The result covers only the perturbations that were tried. A certificate covers
-    every perturbation within its radius.
+    Like :func:`captum.metrics.sensitivity_max`, this function calls an explanation function and a perturbation
+    function, and runs under ``torch.no_grad()``. The result is about the tried perturbations only. A certificate, in
+    contrast, is about every perturbation within its radius.
 
     Args:
         explanation_func: Returns maps, given inputs and ``kwargs``, such as the ``attribute`` of any Captum method. The
             maps are a tensor of shape (N, …) or a tuple of tensors.
         inputs: A tensor of shape (N, …), or a tuple of tensors.
         perturb_func: Returns perturbed inputs, given inputs with one or more copies of every example, all copies of
-            example 0 first. The function also gets ``perturb_radius`` if it takes a second positional argument, and
-            ``target``, ``additional_forward_args`` and ``seed`` by keyword if it has parameters of these names. If it
-            is an attack of this package and attacks the method that is measured, it also gets ``k`` and all other
-            ``kwargs``, so that it attacks exactly this explanation. Arguments that are bound by
+            example 0 first. If the function takes a second positional argument, it also gets ``perturb_radius``. If it
+            has parameters of the names ``target``, ``additional_forward_args`` and ``seed``, it also gets these by
+            keyword. If it is an attack of this package on the method of ``explanation_func``, it also gets ``k`` and
+            all other ``kwargs``, so that it attacks exactly this explanation. Arguments that are bound by
             ``functools.partial`` are not replaced.
         perturb_radius: Radius of the perturbation, in the norm of ``perturb_func`` and in the units of the inputs.
         n_perturb_samples: Number of perturbed copies of every example.
-        similarity: A similarity (``"top_k"``, ``"kendall"``, ``"spearman"`` or ``"cosine"``), of which the smallest
-            value is the worst. Or a distance (``"mass_center"`` or ``"lipschitz"``), of which the largest value is the
-            worst. Or a function that gets the maps of the inputs and of the perturbed inputs, and returns a tensor of
-            shape (rows,), of which the smallest value is the worst.
+        similarity: A similarity (``"top_k"``, ``"kendall"``, ``"spearman"`` or ``"cosine"``): the smallest value is the
+            worst. Or a distance (``"mass_center"`` or ``"lipschitz"``): the largest value is the worst. Or a function
+            that gets the maps of the inputs and of the perturbed inputs, and returns a tensor of shape (rows,): the
+            smallest value is the worst.
         k: Number of top features that ``"top_k"`` compares: an int is a count, a float a fraction, rounded up.
-        max_examples_per_batch: The largest number of rows in a call. A call always has at least one copy of every
-            example; ``None`` puts all copies into one call. The total number of copies does not change. If the
-            functions are random, another value gives other perturbations of the same distribution.
+        max_examples_per_batch: The largest number of rows in a call of the functions. A call always has at least one
+            copy of every example. ``None`` puts all copies into one call. The total number of copies does not depend on
+            this argument. Random functions give other random perturbations if this argument changes.
         seed: Makes the result reproducible if the functions use the global random generators or have a parameter
             ``seed``. Each call gets a different seed, and the generators are restored afterwards. ``None`` sets no
             seed.
@@ -107,6 +107,7 @@ def attribution_robustness(
         seed=None if seed is None else checked_integer("seed", seed, below=2**64),
     )
     with torch.no_grad(), warnings.catch_warnings():
-        # Captum warns that it sets `requires_grad` on its inputs. These are copies, so the warning is of no use here.
+        # Captum warns that it sets `requires_grad` on its inputs. The inputs are copies here, so the warning is
+        # useless.
         warnings.filterwarnings("ignore", message=r"Input Tensor \d+ did not already require gradients")
         return pair.worst(samples, at_once=at_once)

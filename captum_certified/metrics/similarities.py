@@ -1,4 +1,4 @@
-"""Similarities of two maps: shared top features, angle, and rank correlation. A larger value means more agreement."""
+"""Similarities of two maps: shared top features, angle, rank correlation. Larger values mean that maps agree more."""
 
 import torch
 from scipy import stats
@@ -14,9 +14,9 @@ __all__ = ["cosine_similarity", "kendall_tau", "spearman_rank", "top_k_intersect
 def top_k_intersection(a: Maps, b: Maps, *, k: int | float) -> Tensor:
     """Return the fraction of the K most salient features that two maps share: |top-K(|a|) ∩ top-K(|b|)| / K.
 
-    Features are ranked by magnitude; among equal magnitudes the lower index comes first, as in
-    :class:`~captum_certified.TopKCertificate`. Zeros are ranked too: a map with fewer than K non-zero entries fills its
-    top set with zeros in the order of their indices.
+    Features are ranked by magnitude. Among equal magnitudes the lower index comes first, as in
+    :class:`~captum_certified.TopKCertificate`. Zeros are ranked too: if a map has fewer than K non-zero entries, the
+    zeros with the lowest indices fill its top set.
 
     Args:
         a: Maps: a tensor of shape (N, …), or a tuple of tensors whose entries are ranked together.
@@ -43,7 +43,7 @@ def top_k_intersection(a: Maps, b: Maps, *, k: int | float) -> Tensor:
 
 
 def cosine_similarity(a: Maps, b: Maps) -> Tensor:
-    """Return the cosine of the angle between two maps, whose signs count.
+    """Return the cosine of the angle between two maps. The signs of the entries count.
 
     If both maps are zero, the result is 1. If only one map is zero, the result is 0.
 
@@ -122,7 +122,8 @@ def spearman_rank(a: Maps, b: Maps) -> Tensor:
 def _cosine_of_rows(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine of the angle between the rows of two tables of shape (N, n), shape (N,)."""
     (a, _), (b, _) = scaled_rows(a), scaled_rows(b)
-    # The root of the product, unlike the product of two norms, makes the cosine of a row with itself exactly 1.
+    # The root of the product of the two sums makes the cosine of a row with itself exactly 1. The product of two norms
+    # would not.
     norms = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
     cosine = (a * b).sum(dim=1) / torch.where(norms > 0, norms, torch.ones_like(norms))
     both_zero = ~(a.any(dim=1) | b.any(dim=1))
@@ -137,7 +138,7 @@ def _kendall(a: Tensor, b: Tensor) -> float:
 
 
 def _centered_ranks(rows: Tensor) -> Tensor:
-    """Return twice the centered average rank of every entry: how many entries are smaller minus how many are larger."""
+    """Return, for every entry, how many entries are smaller minus how many are larger (twice the centred rank)."""
     ordered = rows.sort(dim=1).values
     below = torch.searchsorted(ordered, rows)
     not_above = torch.searchsorted(ordered, rows, right=True)
