@@ -1,4 +1,4 @@
-"""Attacks on explanations for use with captum.robust, and the parts that these attacks are built from."""
+"""Attacks on explanations, for use with captum.robust, and the parts from which these attacks are built."""
 
 from captum_certified.robust.challenge import Challenge, challenge_certificate
 from captum_certified.robust.differentiable import differentiable

@@ -26,8 +26,8 @@ class AttackedExplanation:
         objective: Name of the objective.
         k: Number of features in the top K: an int is a count, a float a fraction of the features.
         reference: The mask for ``"reference"`` or ``"region"``, or the map for ``"manipulate"``; ``None`` otherwise.
-        surrogate_beta: β of the softplus that replaces ReLUs in gradients. ``None``: the model itself is
-            differentiated. ``"auto"``: a surrogate is used if the model runs a ReLU at the clean inputs.
+        surrogate_beta: β of the softplus that replaces ReLUs in gradients. ``None`` differentiates the model itself.
+            ``"auto"`` uses this surrogate if the model runs a ReLU at the clean inputs.
 
     Attributes:
         k: Number of features in the top K, as a count.
@@ -89,7 +89,7 @@ class AttackedExplanation:
 
         Args:
             points: Points of shape (R, d).
-            rows: Index of the example that each point belongs to, shape (R,).
+            rows: For each point, the index of its example, shape (R,).
             step: Number of the attack step. A smoothed explanation is differentiated over fresh draws in each step.
         """
         try:
@@ -114,5 +114,5 @@ class AttackedExplanation:
         return torch.where(finite, gradient, torch.zeros_like(gradient)).double()
 
     def _features(self, maps: tuple[Tensor, ...], rows: Tensor) -> Tensor:
-        """Return the feature magnitudes, shape (R, n). All entries of a group are equal to its magnitude."""
+        """Return the feature magnitudes, shape (R, n). Every entry of a group has the magnitude of the group."""
         return self.layout.of_rows(rows).group_means(maps)

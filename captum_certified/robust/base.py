@@ -1,4 +1,4 @@
-"""The base class of attacks on explanations, the arguments common to all attacks, and the method ``perturb``."""
+"""The base class of attacks on explanations, the arguments that all attacks take, and the method ``perturb``."""
 
 import inspect
 from collections.abc import Callable
@@ -65,8 +65,8 @@ class ExplanationAttack(Perturbation):
     :meth:`_run`, together with a function that makes a :class:`Search`.
 
     Attributes:
-        attacked_method: The attribution. :func:`~captum_certified.attribution_robustness` reads this attribute to see
-            whether the attack targets the explanation that is measured.
+        attacked_method: The attribution. :func:`~captum_certified.attribution_robustness` reads this attribute to find
+            out whether the attack is on the explanation that it measures.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.

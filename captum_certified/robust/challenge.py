@@ -23,7 +23,8 @@ from captum_certified.theory import top_k_mask
 
 __all__ = ["Challenge", "challenge_certificate"]
 
-# The attack and the measurement use two different seeds derived from the caller's seed, so they share no draws.
+# Two different seeds are derived from the caller's seed, one for the attack and one for the measurement. So the attack
+# and the measurement share no draws.
 _ATTACK, _MEASUREMENT = 1, 2
 
 
@@ -36,8 +37,8 @@ class Challenge:
         perturbed: The perturbed inputs, within the radius of the certificate.
         map: The smoothed map at the perturbed inputs, over draws that neither the certificate nor the attack used.
         overlap: How many features of the certificate's top K, or of its reference set, are in the top K of ``map``,
-            shape (N,). Apart from the sampling error of ``map``, no certificate of this set at this radius can state a
-            larger overlap.
+            shape (N,). Apart from the sampling error of ``map``, no certificate of this set at this radius can promise
+            more.
         surrogate: The network whose gradients guided the attack.
     """
 
@@ -60,7 +61,7 @@ class Challenge:
 
     @property
     def overlap_fraction(self) -> Tensor:
-        """Overlap as a fraction of K, or of the reference set where that is smaller, shape (N,)."""
+        """Overlap as a fraction of K, or of the size of the reference set if that is smaller, shape (N,)."""
         return self.overlap / self.certificate.reference_size.clamp_max(self.certificate.k)
 
 
@@ -103,7 +104,8 @@ def challenge_certificate(
         surrogate_beta: β of the softplus surrogate of the attack, as in :class:`InterpretationAttack`.
         keep_class: Whether the predicted class must stay the same. The certificate also covers inputs whose class
             changes, so ``False`` is the harder test.
-        attribution_kwargs: Arguments of the wrapped method whose names this function or ``attribute`` uses itself.
+        attribution_kwargs: Arguments of the wrapped method that have the same name as an argument of this function or
+            of ``attribute``.
         seed: Seed from which the attack and the measurement derive separate seeds; ``None`` draws a fresh one.
         show_progress: Show progress bars on stderr.
         **kwargs: Arguments of the wrapped method: ``target``, ``baselines``, …
@@ -182,7 +184,7 @@ def challenge_certificate(
 
 
 def _check_inputs(certificate: TopKCertificate, inputs: tuple[Tensor, ...]) -> None:
-    """Refuse inputs that were not certified, and certificates whose radius is not a plain L2 norm.
+    """Refuse inputs that were not certified, and certificates with a radius that is not a plain L2 norm.
 
     Raises:
         InvalidInputError: ``inputs`` are not those that were certified, or the noise level differs between tensors.

@@ -26,7 +26,7 @@ __all__ = ["check_differentiable", "differentiable"]
 Attribute = Callable[..., Any]
 
 _GRADIENT_METHODS = (Saliency, InputXGradient, IntegratedGradients)
-# The ratio γ/τ of the relaxed map that replaces a 0/1 map, because a 0/1 map has no gradient.
+# A 0/1 map has no gradient, so a relaxed map with this ratio γ/τ replaces it.
 _RELAXATION = 0.1
 _INTERNAL = "internal_batch_size"
 _COMBINATIONS = ("smoothgrad", "smoothgrad_sq", "vargrad")
@@ -112,7 +112,7 @@ def _attribute_of(method: Attribution) -> Attribute:
 
 
 def _in_one_graph(method: Attribution, /, *args: Any, **kwargs: Any) -> Any:
-    """Compute attributions without internal batches, because Captum keeps only the graph of the first of them."""
+    """Compute attributions without internal batches, because Captum keeps only the graph of the first batch."""
     given = inspect.signature(method.attribute).bind(*args, **kwargs)
     given.arguments.pop(_INTERNAL, None)
     return method.attribute(*given.args, **given.kwargs)
@@ -176,7 +176,7 @@ def _relaxed(explainer: SmoothedAttribution) -> PerDrawMap:
 
 
 def _combined(draws: Tensor, nt_type: str) -> Tensor:
-    """Return the mean, the mean square or the variance over the draws of attributions of shape (N, draws, …)."""
+    """Return the mean, the mean square or the variance of attributions of shape (N, draws, …) over the draws."""
     if nt_type == "smoothgrad":
         return draws.mean(dim=1)
     squares = draws.square().mean(dim=1)

@@ -20,8 +20,8 @@ from captum_certified.robust.threat_models import Ball
 
 __all__ = ["GhorbaniAttack", "SignSteps"]
 
-# By default every entry moves by this fraction of the radius in a step. The fraction for L2 is that of Levine et al.
-# With the fraction for Linf a few steps cross the ball, as in projected gradient descent.
+# By default every entry moves by this fraction of the radius in a step. For L2 the fraction is that of Levine et al.
+# For Linf it is so large that a few steps can cross the ball, as in projected gradient descent.
 _STEP_SHARE = {"L2": 1 / 500, "Linf": 1 / 8}
 
 
@@ -29,8 +29,8 @@ class GhorbaniAttack(ExplanationAttack):
     """An attack that steps from the input along the sign of the objective's gradient, and projects to the ball.
 
     With ``norm="Linf"`` this is the iterative feature importance attack. With ``norm="L2"`` it is the variant that
-    Levine et al. compare with :class:`InterpretationAttack` in Figure 6. The start is the input itself, which keeps its
-    class, so ``succeeded`` of :class:`AttackResult` is always true.
+    Levine et al. compare with :class:`InterpretationAttack` in Figure 6. The start is the input itself, which has the
+    class that must be kept. So ``succeeded`` of :class:`AttackResult` is always true.
 
     The arguments are the same as in :class:`InterpretationAttack`, but ``norm`` is ``"Linf"`` by default, and the
     ``objective`` cannot be ``"random"``.
@@ -97,7 +97,7 @@ class GhorbaniAttack(ExplanationAttack):
 
         - ``step_num``: Number of steps from the input.
         - ``step_size``: How far every entry moves in a step; by default radius/8 for Linf and radius/500 for L2.
-        - ``keep_class``: Whether the result must keep the predicted class. Earlier points may change the class.
+        - ``keep_class``: Whether the result must keep the predicted class. Points on the way may have another class.
 
         Returns:
             Perturbed inputs, overlap with the clean top K, and the examples on which the attack succeeded.

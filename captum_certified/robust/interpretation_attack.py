@@ -29,11 +29,11 @@ class InterpretationAttack(ExplanationAttack):
     :class:`captum.robust.MinParamPerturbation` with ``arg_name="radius"``, and as ``perturb_func`` of
     :func:`captum.metrics.sensitivity_max` and :func:`~captum_certified.attribution_robustness`.
 
-    Objectives, computed from the magnitudes of the map scaled to sum 1:
+    The objectives are computed from the magnitudes of the map, scaled so that their sum is 1:
 
     - ``"top_k"``: move saliency out of the K most salient features (the paper).
-    - ``"reference"``: move saliency out of the features that the mask ``reference`` marks. The overlap then counts
-      these features in the top K at the perturbed input, as a certificate with a ``reference`` does.
+    - ``"reference"``: move saliency out of the features that the mask ``reference`` marks. The overlap is then the
+      number of these features in the top K at the perturbed input, as in a certificate with a ``reference``.
     - ``"mass_center"``: move the centre of mass of the map away from its clean position (Ghorbani et al., 2019).
     - ``"region"``: move saliency into the region that ``reference`` marks (Ghorbani et al., 2019).
     - ``"manipulate"``: make the map look like the one in ``reference`` (Dombrowski et al., 2019).
@@ -47,10 +47,11 @@ class InterpretationAttack(ExplanationAttack):
         norm: ``"L2"`` or ``"Linf"``; the L2 norm is taken over all tensors of an example.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        surrogate_beta: β of the softplus surrogate whose gradients guide the search. Results are always measured on
-            the network itself. A surrogate is needed because the saliency map of a ReLU network is piecewise constant:
-            the gradient of that map is zero. ``"auto"`` uses β = 30 if the network has ReLUs, otherwise no surrogate.
-            ``None`` uses no surrogate. ``AttackResult.surrogate`` says which surrogate was used.
+        surrogate_beta: β of the softplus that replaces ReLUs in the gradients of the search (the surrogate). Results
+            are always measured on the network itself. Networks with ReLUs need a surrogate, because their saliency map
+            is piecewise constant, so the gradient of the map is zero. ``"auto"`` uses β = 30 if the network has ReLUs,
+            otherwise no surrogate. ``None`` uses no surrogate. ``AttackResult.surrogate`` says which surrogate was
+            used.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.
@@ -97,7 +98,7 @@ class InterpretationAttack(ExplanationAttack):
             n_restarts: T, the number of starts.
             n_draws: Q, the largest number of random points that are tried for each example, over all restarts, to find
                 starts that keep the class.
-            target: Class to explain, as in Captum; ``None``: the class predicted at the clean input.
+            target: Class to explain, as in Captum. ``None`` explains the class predicted at the clean input.
             additional_forward_args: Further arguments of the model.
             attribution_kwargs: Further arguments of the attribution's ``attribute``, such as ``n_steps``, or
                 ``nt_samples`` and ``stdevs`` of a smoothed attribution. All maps are measured under one seed: the
@@ -148,7 +149,7 @@ class GradientAscent(Search):
     """The search of Algorithm 1: gradient ascent from random starts. Steps shrink, and are halved to keep the class.
 
     Args:
-        starts: Random starts, which also hold the explanation and the ball.
+        starts: Random starts. They also know the explanation and the ball.
     """
 
     def __init__(self, starts: RandomStarts) -> None:

@@ -1,4 +1,4 @@
-"""The objectives of attacks. An objective gives every map a number D, which the attack maximises."""
+"""The objectives of attacks. An objective computes a number D from every map. The attack maximises D."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from captum_certified.maps.regions import feature_mask
 
 __all__ = ["CleanMaps", "Objective", "Reference", "check_objective", "objective_named", "shares_of"]
 
-_TINY = 1e-12  # keeps the logarithm finite where the fraction is 0
+_TINY = 1e-12  # keeps the logarithm finite if the fraction is 0
 
 Reference = Tensor | tuple[Tensor, ...] | None
 # A function D that an attack maximises. The first argument, ``shares``, has the magnitudes of R maps, scaled to sum 1,
-# shape (R, n). The second has the index of the example that each map belongs to, shape (R,). The result has shape (R,).
+# shape (R, n). The second argument has, for each map, the index of its example, shape (R,). The result has shape (R,).
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -76,8 +76,9 @@ def check_objective(name: str) -> None:
 def _top_k(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
     """Return the objective of Algorithm 1: minus the logarithm of the saliency fraction inside the clean top K.
 
-    The logarithm does not change the order of maps. Without the logarithm, the gradient would shrink with the fraction,
-    and so would the steps, because Algorithm 1 sets the ratio of step to gradient only once, at the start.
+    The logarithm does not change which maps are better for the attack. Without it, the gradient would shrink together
+    with the fraction. The steps would then shrink too, because Algorithm 1 sets the ratio of step to gradient only
+    once, at the start.
     """
     return _away_from(clean.top_k)
 
@@ -136,16 +137,16 @@ _NEEDS_REFERENCE = {
 
 
 def shares_of(features: Tensor) -> Tensor:
-    """Scale the magnitudes of every map to sum 1; an all-zero map stays zero.
+    """Scale the magnitudes of every map so that their sum is 1. An all-zero map stays zero.
 
-    The maximum is not used for scaling, because an attack could then succeed by raising a single feature.
+    If they were divided by their maximum, an attack could succeed by raising a single feature.
     """
     total = features.sum(dim=1, keepdim=True)
     return features / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def _positions(layout: FeatureLayout, rows: int) -> Tensor:
-    """Compute the coordinates of every feature, shape (rows, n, axes); a group has the mean coordinates of its entries.
+    """Compute the coordinates of every feature, shape (rows, n, axes). Those of a group are the mean of its entries.
 
     If one example has three or more axes, the first axis holds channels and gives no coordinate.
     """
@@ -160,6 +161,6 @@ def _positions(layout: FeatureLayout, rows: int) -> Tensor:
 
 
 def _mass_centers(shares: Tensor, positions: Tensor) -> Tensor:
-    """Compute the centres of mass, shape (R, axes); an all-zero map gets the mean position of its features."""
+    """Compute the centres of mass, shape (R, axes). An all-zero map gets the mean position of its features."""
     centers = torch.einsum("rn,rna->ra", shares, positions)
     return torch.where(shares.any(dim=1, keepdim=True), centers, positions.mean(dim=1))

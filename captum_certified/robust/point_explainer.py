@@ -28,7 +28,7 @@ class PointExplainer:
     """An explanation of N examples as a function of points.
 
     A point is a vector of length d: all floating-point entries of one example, over all of its input tensors. All maps
-    and classes are computed under one seed, so the result at a point does not depend on the other points of the batch.
+    and classes are computed under one seed, so the result at a point does not depend on the other points in the batch.
 
     Args:
         forward_func: The model.
@@ -76,7 +76,7 @@ class PointExplainer:
     def maps_with_graph(self, points: Tensor, rows: Tensor, *, step: int) -> tuple[Tensor, ...]:
         """Compute the maps at points with an autograd graph. Smoothed maps use fresh draws in every attack step.
 
-        An attack that used the same draws in every step would overfit to these draws.
+        An attack that used the same draws in every step would mainly change the map of these draws.
         """
         fresh = {"seed": derived_seed(self.seed, step)} if self._is_smoothed() else {}
         with differentiable(self.method) as attribute, IsolatedRandomness(points.device)(self.seed):
@@ -108,7 +108,7 @@ class PointExplainer:
             chosen["attribution_kwargs"] = arguments_of_rows(hidden, total, numbers, distribution=distribution)
         if isinstance(self.method, SmoothedAttribution):
             chosen["groups"] = masks_of_rows(arguments.get("groups"), total, numbers)
-            return chosen  # the smoothed attribution itself unwraps arguments marked as shared
+            return chosen  # the smoothed attribution handles arguments marked as Shared itself
         return {name: unshared(value) for name, value in chosen.items()}
 
     def _repeatable(self, compute: Compute, points: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
@@ -118,7 +118,7 @@ class PointExplainer:
             results = compute(points, rows)
         if not randomness.used or len(rows) == 1:
             return results
-        # The random numbers of a point would depend on its position in the batch, so each point is computed alone.
+        # In a batch, the random numbers of a point would depend on its position. So each point is computed alone.
         alone = [self._repeatable(compute, points[i : i + 1], rows[i : i + 1]) for i in range(len(rows))]
         return tuple(torch.cat(parts) for parts in zip(*alone, strict=True))
 

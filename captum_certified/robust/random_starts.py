@@ -13,8 +13,8 @@ __all__ = ["RandomStarts", "seeds_of_rows"]
 class RandomStarts:
     """Random starts in the ball that keep the class, found within a limited number of attempts for each example.
 
-    The starts of an example depend only on the seed, on its input, and on the number of equal inputs before it in the
-    batch. So copies of one input have different starts.
+    The starts of an example depend only on the seed, on the input, and on the number of equal inputs before this one in
+    the batch. So copies of one input have different starts.
 
     Args:
         explanation: The explanation under attack.
@@ -35,7 +35,7 @@ class RandomStarts:
         self.seeds = seeds_of_rows(explanation.centers, seed)
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """Find a start for every example by trying random points until one keeps the class or none are left to try.
+        """Find a start for every example: try random points until one keeps the class or Q points have been tried.
 
         Returns:
             Starts of shape (R, d), and the indices of the R examples that have a start.
@@ -63,7 +63,7 @@ class RandomStarts:
 
 
 def seeds_of_rows(centers: Tensor, seed: int) -> list[int]:
-    """Derive a 63-bit seed for every row of ``centers`` from ``seed``, the row, and the number of equal rows before."""
+    """Derive a 63-bit seed for each row of ``centers`` from ``seed``, the row, and the number of equal rows above."""
     seen: dict[str, int] = {}
     seeds = []
     for row in centers:

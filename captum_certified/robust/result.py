@@ -17,11 +17,12 @@ class AttackResult:
     """The outcome of an attack on N examples.
 
     Attributes:
-        perturbed: The perturbed inputs, structured like the inputs; the input itself where the attack failed.
+        perturbed: The perturbed inputs, structured like the inputs. If the attack on an example failed, its input is
+            unchanged.
         overlap: How many of the K most salient features of the clean map are among the K most salient features of the
             perturbed map, shape (N,). Both maps are computed on the model itself, not on a surrogate. With the
-            objective ``"reference"`` it is the number of features of the reference set in the top K of the perturbed
-            map.
+            objective ``"reference"``, the overlap is the number of features of the reference set in the top K of the
+            perturbed map.
         k: K as a count.
         reference_size: Size of the reference set, shape (N,); ``None`` for the clean top K.
         succeeded: Whether the attack found a point of the ball that keeps the class, shape (N,). For an example without
@@ -49,12 +50,12 @@ class AttackResult:
 
     @property
     def overlap_fraction(self) -> Tensor:
-        """Overlap as a fraction of K, or of the reference set where that is smaller, shape (N,)."""
+        """Overlap as a fraction of K, or of the size of the reference set if that is smaller, shape (N,)."""
         return self.overlap / (self.k if self.reference_size is None else self.reference_size.clamp_max(self.k))
 
     @property
     def mean_overlap_fraction(self) -> float:
-        """Mean overlap fraction over all examples. A failed attack counts with the overlap of the clean map."""
+        """Mean overlap fraction over all examples. If an attack failed, the overlap of the clean map is used."""
         return float(self.overlap_fraction.double().mean())
 
     @property

@@ -16,7 +16,7 @@ __all__ = ["BestPoints", "Search"]
 
 @dataclass(eq=False, repr=False)
 class BestPoints:
-    """The best point found so far for every example, which has the largest D. At first it is the input itself.
+    """For every example, the point with the largest D found so far. At first this is the input itself.
 
     Args:
         points: The inputs, shape (N, d).
@@ -50,7 +50,7 @@ class Search(ABC):
         keep_class: Whether the result must keep the predicted class.
     """
 
-    # The number of the first step at which a gradient of zero is a reason to warn.
+    # Number of the step at which the search warns if the gradient is zero.
     first_expected_gradient = 1
 
     def __init__(self, explanation: AttackedExplanation, ball: Ball, *, keep_class: bool) -> None:
@@ -69,7 +69,7 @@ class Search(ABC):
         Args:
             points: The present points, shape (R, d).
             gradient: ∇D at these points, shape (R, d).
-            rows: The examples that the points belong to, shape (R,).
+            rows: For each point, the index of its example, shape (R,).
             number: Number of the step since the start, from 1.
 
         Returns:

@@ -18,7 +18,7 @@ from captum_certified.exceptions import InvalidInputError
 __all__ = ["AUTO", "ReLUMode", "Surrogate", "SurrogateBeta", "check_surrogate", "softplus_surrogate"]
 
 AUTO: Final = "auto"
-AUTO_BETA = 30.0  # docs/design.md has the measurements behind this value
+AUTO_BETA = 30.0  # docs/design.md has the measurements from which this value was chosen
 SurrogateBeta = float | Literal["auto"] | None
 
 
@@ -27,7 +27,7 @@ class Surrogate:
     """The network whose gradients guided an attack. Results are always measured on the original network.
 
     Attributes:
-        beta: β of the softplus that replaced ReLUs; ``None``: the original network was differentiated.
+        beta: β of the softplus that replaced ReLUs; ``None`` if the original network was differentiated.
         why: Why there was no surrogate; empty if there was one.
 
     Example:
@@ -71,12 +71,12 @@ def softplus_surrogate(beta: float) -> Iterator[None]:
 
     ReLU becomes softplus, ln(1 + exp(βx))/β. ReLU6 (and any hardtanh) becomes the difference of two softplus, and
     LeakyReLU a mixture of softplus and the identity. Modules, functions, methods of tensors and in-place versions are
-    all replaced. The saliency map of a piecewise linear network is piecewise constant, so the gradient of that map is
-    zero and does not say how to change the map. The surrogate's map has a gradient. Use the surrogate for
-    gradients only, and measure results on the network itself.
+    all replaced. The saliency map of a piecewise linear network is piecewise constant. So the gradient of the map is
+    zero, and an attack cannot follow it. The saliency map of the surrogate has a nonzero gradient. Use the surrogate
+    for gradients only, and measure results on the network itself.
 
-    ReLUs inside a compiled or scripted network are not replaced, because they cannot be seen. ReLUs written in another
-    way, such as ``clamp(min=0)`` or ``maximum``, are not replaced either.
+    ReLUs inside a compiled or scripted network are not replaced, because Python does not run them. ReLUs written in
+    another way, such as ``clamp(min=0)`` or ``maximum``, are not replaced either.
 
     Args:
         beta: β > 0. Softplus differs from ReLU by at most ln(2)/β; the difference is largest at 0.
@@ -167,7 +167,7 @@ _IN_PLACE = frozenset({functional.relu_, torch.relu_, Tensor.relu_, functional.h
 
 
 def check_surrogate(beta: SurrogateBeta, method: Attribution | None) -> None:
-    """Refuse an invalid β, and refuse a number β for networks whose ReLUs cannot be replaced.
+    """Refuse an invalid β, and refuse a number as β for networks with ReLUs that cannot be replaced.
 
     Args:
         beta: β, ``"auto"`` or ``None``.

@@ -1,6 +1,6 @@
 """The threat models of an attack: a ball around each input, and the box of the valid inputs.
 
-:meth:`Ball.project` moves a point back into both.
+:meth:`Ball.project` moves a point back into the ball and the box.
 """
 
 import math
@@ -16,8 +16,9 @@ from captum_certified.sampling import NoiseLaw, make_noise
 
 __all__ = ["Ball", "ball_named", "check_bounds", "check_within"]
 
-# Rounding to the precision of the inputs can push a point out of the ball by a few units in the last place. Its offset
-# is then shrunk by a relative slack of _UNITS machine epsilons. A failed attempt multiplies the slack by _GROWTH.
+# Rounding to the precision of the inputs can push a point out of the ball by a few units in the last place. The offset
+# of such a point is then shrunk by the fraction _UNITS times the machine epsilon. If this does not suffice, the
+# fraction is multiplied by _GROWTH, and so on.
 _UNITS = 4.0
 _GROWTH = 8.0
 _ATTEMPTS = 8
@@ -43,15 +44,15 @@ class Ball(ABC):
 
     @abstractmethod
     def clip(self, offsets: Tensor) -> Tensor:
-        """Return the nearest offsets in the ball, without regard to the box."""
+        """Return the nearest offsets in the ball. The box is ignored."""
 
     @abstractmethod
     def random_offset(self, seed: int, draw: int, like: Tensor) -> Tensor:
-        """Return the offset from the center to random start number ``draw``, shape (d,); ``like`` has shape (…, d)."""
+        """Return the offset from the center of random start number ``draw``, shape (d,). ``like`` has shape (…, d)."""
 
     @abstractmethod
     def direction(self, gradient: Tensor) -> Tensor:
-        """Return the direction of steepest ascent; a step is this direction times a step size."""
+        """Return the direction of steepest ascent. A step is this direction times a step size."""
 
     @abstractmethod
     def first_step_size(self, gradient: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ _BALLS: dict[str, type[Ball]] = {"L2": _L2, "Linf": _Linf}
 
 
 def ball_named(norm: str) -> type[Ball]:
-    """Return the class of balls of a norm. Norms have Captum's names: ``"L2"`` and ``"Linf"``.
+    """Return the class of balls for a norm, given Captum's name of the norm: ``"L2"`` or ``"Linf"``.
 
     Raises:
         InvalidInputError: ``norm`` is neither ``"L2"`` nor ``"Linf"``.
@@ -136,7 +137,7 @@ def ball_named(norm: str) -> type[Ball]:
 
 
 def check_bounds(lower_bound: float, upper_bound: float) -> None:
-    """Refuse bounds that enclose no box.
+    """Refuse bounds between which there is no number.
 
     Raises:
         InvalidInputError: A bound is not a number, or ``lower_bound`` is not below ``upper_bound``.
