@@ -1,4 +1,4 @@
-"""Adversarial training (Madry et al.), and the projected gradient ascent behind it."""
+"""Adversarial training (Madry et al.), and the projected gradient ascent that it uses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ class AscentLoss(TrainingLoss):
         """Run projected gradient ascent for every example, and return the last points.
 
         Args:
-            objective: Maps points of the inputs' shape to values of shape (N,). Each value depends on its example only.
+            objective: Maps points of the inputs' shape to values of shape (N,). The value of an example depends on this
+                example only.
             inputs: Shape (N, …), within the bounds.
             seed: Seed of the start.
 
@@ -73,13 +74,13 @@ class AscentLoss(TrainingLoss):
 
 @dataclass(kw_only=True, eq=False)
 class AdversarialLoss(AscentLoss):
-    """Cross-entropy at the worst point of a ball: CE(x̃, y), where projected gradient ascent finds x̃.
+    """Cross-entropy CE(x̃, y) at the worst point x̃ of a ball. Projected gradient ascent searches for x̃.
 
     Args:
         radius: ρ ≥ 0, in the units of the inputs.
         norm: ``"L2"``, over all entries of an example, or ``"Linf"``.
         step_num: Number of steps of the ascent.
-        step_size: Norm of a step; ``None``: 2.5 ρ / ``step_num``.
+        step_size: Norm of a step; ``None`` means 2.5 ρ / ``step_num``.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         seed: Seed of the starts; ``None`` draws a fresh one.

@@ -22,7 +22,7 @@ _SIZES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(kw_only=True, eq=False)
 class _AttributionLoss(AscentLoss):
-    """A penalty on s(IG), the size of the loss's integrated gradients from x to the worst point x′ of a ball."""
+    """A penalty on s(IG), the size of the loss's integrated gradients IG from x to the worst point x′ of a ball."""
 
     step_num: int = 7
     weight: float = 1.0
@@ -51,7 +51,7 @@ class _AttributionLoss(AscentLoss):
         """
 
     def worst(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:
-        """Search for x′ of every example, with ``search_n_steps`` steps in each integral."""
+        """Search for the x′ of every example, with ``search_n_steps`` steps in each integral."""
 
         def objective(points: Tensor) -> Tensor:
             sizes = self.sizes(model, inputs, points, targets, self.search_n_steps)
@@ -74,9 +74,10 @@ class _AttributionLoss(AscentLoss):
 
 @dataclass(kw_only=True, eq=False)
 class IGNormLoss(_AttributionLoss):
-    """IG-NORM: CE(x, y) + λ max ‖IG(x, x′)‖₁ over x′ in a ball; IG integrates gradients of the loss from x to x′.
+    """IG-NORM: CE(x, y) + λ max ‖IG(x, x′)‖₁ over x′ in a ball. IG integrates gradients of the loss from x to x′.
 
-    With ``size="sum"`` and λ = 1 the loss equals :class:`AdversarialLoss`, because IG sums to CE(x′, y) − CE(x, y).
+    With ``size="sum"`` and λ = 1 this loss equals :class:`AdversarialLoss`, because the sum of IG is CE(x′, y) − CE(x,
+    y).
 
     Args:
         radius: ρ ≥ 0, in the units of the inputs.
@@ -86,10 +87,10 @@ class IGNormLoss(_AttributionLoss):
         n_steps: m, the number of steps of the integral in the loss.
         search_n_steps: Number of steps of each integral in the search for x′, which computes ``step_num`` integrals.
         step_num: Number of steps of the search.
-        step_size: Norm of a step of the search; ``None``: 2.5 ρ / ``step_num``.
+        step_size: Norm of a step of the search; ``None`` means 2.5 ρ / ``step_num``.
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
-        layer: Module to whose output the loss is attributed; ``None``: the loss is attributed to the input.
+        layer: Module to whose output the loss is attributed; ``None`` attributes the loss to the input.
         seed: Seed of the starts; ``None`` draws a fresh one.
 
     Raises:

@@ -99,10 +99,10 @@ def top_hessian_eigenvalue(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return λ(x), the top eigenvalue of the Hessian of the cross-entropy with respect to the input, in closed form.
 
     A ReLU network is linear between its kinks. There the Hessian is W (diag(p) − ppᵀ) Wᵀ, with W = ∂logits/∂x of shape
-    (d, C) and p = softmax(logits). The Hessian does not depend on the target. For any S with SSᵀ = diag(p) − ppᵀ and
-    B = WS, the top eigenvalue of the Hessian equals that of BᵀB, which has only shape (C, C). This function takes
-    S = diag(√p) − p√pᵀ, which is smooth in the logits, unlike the S from an eigendecomposition. For other networks the
-    result is the top eigenvalue of the Gauss–Newton part of the Hessian.
+    (d, C) and p = softmax(logits). The Hessian does not depend on the target. Let S be any matrix with SSᵀ = diag(p) −
+    ppᵀ, and let B = WS. Then the Hessian has the same top eigenvalue as BᵀB, a matrix of only C × C. This function
+    takes S = diag(√p) − p√pᵀ. This S is smooth in the logits, which an S from an eigendecomposition is not. For
+    networks that are not piecewise linear, the result is the top eigenvalue of the Gauss–Newton part of the Hessian.
 
     Args:
         model: Returns logits of shape (N, C). The function runs one backward pass for every class.
@@ -112,7 +112,7 @@ def top_hessian_eigenvalue(model: nn.Module, inputs: Tensor) -> Tensor:
         Shape (N,), with a graph to the weights.
 
     Source:
-        Wang et al. (2020), Proposition 3 and Appendix. Unlike their code, this function takes no mean over channels.
+        Wang et al. (2020), Proposition 3 and Appendix. Their code takes a mean over channels. This function does not.
 
     Example:
         >>> import torch

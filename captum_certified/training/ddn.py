@@ -22,8 +22,8 @@ _LAST_STEP = 0.01
 class DDNLoss(TrainingLoss):
     """Cross-entropy at the nearest adversarial example, projected to an L2 ball of radius ``max_norm``.
 
-    Every step of the search moves along the gradient, then rescales the perturbation to a given norm. This norm shrinks
-    by the factor 1 − γ after an adversarial point, and grows by the factor 1 + γ after any other point.
+    Every step of the search moves the point along the gradient, and then scales the perturbation to a norm that changes
+    from step to step. After an adversarial point the norm is multiplied by 1 − γ, and after any other point by 1 + γ.
 
     Args:
         max_norm: The largest L2 norm of a perturbation, > 0, in the units of the inputs.
@@ -94,7 +94,7 @@ class DDNLoss(TrainingLoss):
             [gradients] = torch.autograd.grad(nn.functional.cross_entropy(logits, targets, reduction="sum"), leaf)
             random = _noise_like(inputs, derived_seed(seed, step))
             norms = norms * torch.where(adversarial, 1 - self.gamma, 1 + self.gamma).to(norms.dtype)
-            # Where the gradient is zero, every step tries a new random direction, to reach a nonzero gradient.
+            # If the gradient is zero, every step tries a new random direction, until the gradient is not zero.
             has_gradient = _broadcast(_norms(gradients) > 0, inputs)
             offsets = torch.where(has_gradient, offsets + self._step_size(step) * _unit(gradients, random), random)
             points = (inputs + _broadcast(norms, inputs) * _unit(offsets, random)).clamp(
@@ -109,7 +109,7 @@ class DDNLoss(TrainingLoss):
 
 
 def _unit(values: Tensor, fallback: Tensor) -> Tensor:
-    """Scale every example to L2 norm 1, after replacing each all-zero example by the one in ``fallback``."""
+    """Scale every example to L2 norm 1. An all-zero example is first replaced by that of ``fallback``."""
     values = torch.where(_broadcast(_norms(values) > 0, values), values, fallback)
     return values / _broadcast(_norms(values).to(values.dtype), values)
 

@@ -1,4 +1,4 @@
-"""Training of a denoiser, which must restore images and the classes that a classifier predicts for them."""
+"""The loss of a denoiser, which must restore images and the classes that a classifier predicts for them."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from captum_certified.training.loss import TrainingLoss, evaluation_mode, with_n
 
 __all__ = ["DenoisingLoss"]
 
-_SMALLEST = 1e-12  # of the squared norm of scores, by which their change is divided
+_SMALLEST = 1e-12  # smallest allowed squared norm of scores, because the change of scores is divided by it
 
 
 @dataclass(kw_only=True, eq=False)
@@ -22,11 +22,11 @@ class DenoisingLoss(TrainingLoss):
 
     MSE(D(x + σε), x) / σ² + ``stability`` · ‖F(D(x + σε)) − F(x)‖² / ‖F(x)‖².
 
-    F is the classifier. Its scores for an image are centred, because a number added to all scores changes no
-    probability. The first term is 1 for a denoiser that returns its input. The second term keeps the classifier's
-    output: without it a denoiser also removes texture that the classifier needs. Call the loss, or
-    :func:`~captum_certified.training.fit`, with the denoiser in place of the model. Classes of the examples are not
-    used and may all be 0.
+    F is the classifier. The mean of the scores of an image is subtracted from them, because adding a number to all
+    scores changes no probability. The first term is 1 for a denoiser that returns its input. The second term is small
+    if the output of the classifier stays the same. Without the second term a denoiser also removes texture that the
+    classifier needs. Call the loss, or :func:`~captum_certified.training.fit`, with the denoiser in place of the model.
+    The loss does not use the classes of the examples, which may all be 0.
 
     Args:
         stdev: σ > 0, in the units of the inputs.
@@ -40,8 +40,8 @@ class DenoisingLoss(TrainingLoss):
 
     Source:
         Salman, Sun, Yang, Kapoor, and Kolter (2020), section 3. Their stability loss is the cross-entropy with the
-        predicted class of the clean image. The change of all scores has gradients that vary less from batch to batch,
-        and trains faster.
+        predicted class of the clean image. The change of all scores, used here, has gradients that vary less from batch
+        to batch, so training is faster.
 
     Example:
         >>> import torch
@@ -63,7 +63,7 @@ class DenoisingLoss(TrainingLoss):
         checked_number("stdev", self.stdev, above=0)
         checked_number("stability", self.stability, at_least=0)
         if self.classifier is not None:
-            # A checkpoint identifies its training by the printed settings, which include this digest.
+            # This digest is part of the printed settings, by which a checkpoint identifies its training.
             self.classifier_weights = digest(list(self.classifier.state_dict().values()))[:32]
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002

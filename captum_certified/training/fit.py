@@ -57,7 +57,7 @@ def fit(
 
     A training that was killed continues from its checkpoint, repeats fewer than ``checkpoint_every`` steps, and ends at
     the same weights. This works because the order of examples, dropout and augmentation depend only on the seed and the
-    step number, and a loss of this package depends only on its own seed and the number of its earlier calls. The global
+    step number. A loss of this package depends only on its own seed and the number of its earlier calls. The global
     random generators are untouched. The model is in training mode in each step. After the training, the modes of all
     modules are restored, and the gradients are cleared.
 
@@ -65,18 +65,19 @@ def fit(
         model: Returns logits of shape (N, classes).
         dataset: A data set with a length, such as :class:`torch.utils.data.TensorDataset` and the data sets of
             torchvision. Its items are pairs of an input and a class. Items are loaded in this process, and moved to the
-            device of the model's first parameter; inputs are also converted to the precision of this parameter.
+            device of the model's first parameter. Inputs are also converted to the precision of this parameter.
         loss: A loss of this package, or any function of model, inputs and targets.
         optimizer: Optimizer of the model's parameters.
         epochs: Number of epochs, including those in the checkpoint.
         batch_size: Number of examples in a step; the last batch of an epoch may be smaller.
-        scheduler: Stepped after every epoch; ``ReduceLROnPlateau`` is given the mean loss of the epoch.
+        scheduler: Learning-rate scheduler, stepped after every epoch. ``ReduceLROnPlateau`` gets the mean loss of the
+            epoch.
         seed: Seed of the training; ``None`` draws a fresh one.
         checkpoint: File that keeps the state of the training.
-        checkpoint_every: Number of steps between two checkpoints. Another one is written after each epoch.
+        checkpoint_every: Number of steps between two checkpoints. One more checkpoint is written after each epoch.
         resume: Continue from the checkpoint if the file exists. ``False`` begins anew.
-        on_epoch: Called after every epoch with the number of the epoch, from 1, and the mean loss of the epoch. Not
-            called for the epochs that are already in the checkpoint.
+        on_epoch: Called after every epoch with the number of the epoch, from 1, and the mean loss of the epoch. It is
+            not called for the epochs that are already in the checkpoint.
         show_progress: Show a progress bar on stderr.
 
     Returns:

@@ -24,18 +24,17 @@ def loss_integrated_gradients(
 ) -> Tensor:
     """Attribute the change in loss between x and x′ to the features of the input, or to the neurons of a layer.
 
-    The attributions sum to ℓ(x′) − ℓ(x) (completeness). The integral is approximated by m trapezoids, so
-    completeness has an error of order 1/m². The result has a graph to the weights, and to x and x′ if these
-    require gradients.
+    The attributions sum to ℓ(x′) − ℓ(x) (completeness). The integral is approximated by m trapezoids, so the sum has an
+    error of order 1/m². The result has an autograd graph to the weights, and to x and x′ if these require gradients.
 
     Args:
         model: Returns logits of shape (N, classes).
         inputs: x, shape (N, …).
         perturbed: x′, shape (N, …).
-        targets: Classes of shape (N,), whose cross-entropy is ℓ.
+        targets: Classes of shape (N,). The loss ℓ is their cross-entropy.
         n_steps: m, the number of trapezoids.
-        layer: Module of the model that is called once in a forward pass. The change is attributed to the output of this
-            module. ``None`` attributes the change to the input.
+        layer: Module of the model that is called exactly once in a forward pass. The change is attributed to the output
+            of this module. ``None`` attributes the change to the input.
 
     Returns:
         Attributions with the shape of the inputs or of the layer's output.

@@ -21,9 +21,9 @@ __all__ = ["TrainingLoss", "at_least_single", "cross_entropies", "evaluation_mod
 class TrainingLoss(ABC):
     """A loss of a classifier on a batch, for use in any training loop: ``loss(model, inputs, targets)``.
 
-    The randomness of a call depends on the seed and on the number of earlier calls. :meth:`state_dict` has both, so an
-    interrupted training continues as if it had not been interrupted. The global random generators, the mode of the
-    model and the gradients of its parameters are untouched.
+    The random numbers of a call depend on the seed and on the number of earlier calls. :meth:`state_dict` holds both,
+    so an interrupted training can continue as if it had not been interrupted. The global random generators, the mode of
+    the model and the gradients of its parameters are untouched.
 
     Args:
         seed: Seed of everything random; ``None`` draws a fresh one.
@@ -59,7 +59,7 @@ class TrainingLoss(ABC):
         """Return the mean loss of a batch under the seed of this call."""
 
     def state_dict(self) -> dict[str, int]:
-        """Return the seed and the number of calls, on which the next call depends."""
+        """Return the seed and the number of calls so far. They determine the random numbers of the next call."""
         return {"seed": self.seed or 0, "calls": self.calls}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -99,7 +99,7 @@ def with_noise(inputs: Tensor, stdev: float, seed: int) -> Tensor:
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """Convert tensors of half precision to float32, because matrix decompositions do not support them."""
+    """Convert tensors of half precision to float32, because matrix decompositions do not support half precision."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 

@@ -11,7 +11,8 @@ __all__ = ["mnist_network", "xray_network"]
 def mnist_network(seed: int | None = None) -> nn.Sequential:
     """Return the network that the paper trains against attacks on saliency, for images of shape (N, 1, 28, 28).
 
-    The activations are softplus, so the saliency map has the gradient that attacks and training need.
+    The activations are softplus and not ReLU. So the saliency map has a nonzero gradient, which attacks and training
+    need.
 
     Args:
         seed: Seed of the initial weights; ``None`` takes them from PyTorch's global generator.

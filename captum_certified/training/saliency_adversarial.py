@@ -20,12 +20,13 @@ __all__ = ["SaliencyAdversarialLoss"]
 class SaliencyAdversarialLoss(TrainingLoss):
     """Appendix D.1. Training against the attack on saliency: CE(x, y) + λ ‖ĝ(x) − ĝ(x̃)‖₂².
 
-    ĝ is the saliency map of the target class, scaled to L2 norm 1. Every call searches for x̃ anew, by Algorithm 1 on
-    this map. The attack and the maps use the network in evaluation mode, as explanations do.
+    ĝ is the saliency map of the target class, scaled to L2 norm 1. Every call searches for the attacked input x̃ anew,
+    by an attack on this map (Algorithm 1). The attack and the maps use the network in evaluation mode, as explanations
+    do.
 
     Args:
         radius: ρ ≥ 0, the L2 radius of the attack, in the units of the inputs.
-        weight: λ ≥ 0; the squared distance is at most 2.
+        weight: λ ≥ 0. The squared distance of two maps is at most 2.
         k: K of the attack: an int is a count, a float a fraction of the features.
         step_num: P, the number of steps of the attack from each start.
         n_restarts: T, the number of starts.

@@ -15,9 +15,10 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(kw_only=True, eq=False)
 class SpectralNormLoss(TrainingLoss):
-    """CE(x, y) + (λ/2) Σ σ(W)² over all linear and convolutional layers; σ is the largest singular value.
+    """CE(x, y) + (λ/2) Σ σ(W)² over the weights W of all linear and convolutional layers.
 
-    The kernel of a convolution is read as a matrix with one row for each output channel.
+    σ(W) is the largest singular value of W. The kernel of a convolution is read as a matrix with one row for each
+    output channel.
 
     Args:
         weight: λ ≥ 0.

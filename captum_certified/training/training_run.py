@@ -36,7 +36,7 @@ class TrainingRun:
 
     Attributes:
         step: Number of finished steps.
-        total: Sum of the losses of the examples that the present epoch has used so far.
+        total: Sum of the losses of all examples that were used so far in the present epoch.
         losses: Mean loss of every finished epoch.
     """
 
@@ -72,7 +72,7 @@ class TrainingRun:
             kind = type(self.model).__name__
             raise InvalidInputError(f"Expected `model` to have parameters, got {kind} without parameters.")
         self.device, self.dtype = first.device, first.dtype
-        # These are recorded now, because the scheduler changes settings during training.
+        # The settings are recorded now, because the scheduler changes some of them during training.
         self.optimizer_settings = optimizer_settings(self.optimizer)
         self.scheduler_settings = scheduler_settings(self.scheduler)
 
@@ -178,7 +178,7 @@ class TrainingRun:
 
     @cached_property
     def _data_digest(self) -> str:
-        """Digest of the first, middle and last example. A fixed seed is used, because examples may be random."""
+        """Digest of the first, middle and last example, loaded under a fixed seed because examples may be random."""
         with IsolatedRandomness(self.device)(0):
             return digest([self.dataset[i] for i in sorted({0, self.examples // 2, self.examples - 1})])
 
@@ -223,12 +223,12 @@ def layer_name(loss: Loss, model: nn.Module) -> str | None:
 
 
 def state_of(part: nn.Module | torch.optim.Optimizer | LRScheduler | Loss | None) -> StateDict:
-    """Return the ``state_dict`` of a part of a training; empty for a part without one, such as a plain function."""
+    """Return the ``state_dict`` of a part of a training. It is empty for a part that has none, such as a function."""
     state: StateDict = part.state_dict() if part is not None and hasattr(part, "state_dict") else {}
     return state
 
 
 def _group_settings(group: StateDict) -> StateDict:
-    """Return the initial settings of a parameter group. A scheduler keeps the initial ``lr`` as ``initial_lr``."""
+    """Return the initial settings of a parameter group. A scheduler stores the initial ``lr`` as ``initial_lr``."""
     constants = {name: value for name, value in group.items() if name not in ("params", "initial_lr")}
     return {**constants, "lr": group.get("initial_lr", group["lr"])} if "lr" in group else constants
