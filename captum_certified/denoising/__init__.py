@@ -1,4 +1,4 @@
-"""Denoisers in front of a model, so that the model recognises noisy inputs."""
+"""Denoisers that are put in front of a model, so that the model recognises noisy inputs."""
 
 from captum_certified.denoising.denoised import Denoised
 from captum_certified.denoising.one_step_diffusion import OneStepDiffusion

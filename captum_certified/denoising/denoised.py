@@ -12,15 +12,15 @@ __all__ = ["Denoised"]
 class Denoised(nn.Module):
     """A denoiser followed by a model, as one module.
 
-    Most networks recognise little under the noise that a certificate needs. A denoiser in front of them restores what
-    they were trained on. Explain, attack and certify this module like any other: the explanation is then the one of
-    denoiser and model together, attacks go through the denoiser, and a certificate is about perturbations of the input
-    of the denoiser. It is not about explanations of the model alone.
+    Most networks recognise little in inputs with as much noise as a certificate needs. A denoiser in front of such a
+    network removes most of the noise. Explain, attack and certify this module like any other. The explanation is then
+    of denoiser and model together, and attacks go through the denoiser. A certificate is about perturbations of the
+    denoiser's input, and not about explanations of the model alone.
 
     Args:
-        denoiser: Returns a tensor of the shape of its input. It must be deterministic and treat every example by
-            itself, as any explained model must.
-        model: The model. It takes what the denoiser returns.
+        denoiser: Returns a tensor of the shape of its input. It must be deterministic, and the result for an example
+            must not depend on other examples, as for any explained model.
+        model: The model, which gets the output of the denoiser.
 
     Source:
         Salman, Sun, Yang, Kapoor, and Kolter (2020), Denoised Smoothing; Carlini et al. (2023).

@@ -20,24 +20,26 @@ class OneStepDiffusion(nn.Module):
 
     The network was trained on √ᾱ z + √(1 − ᾱ) ε at time t, where z is an image in [−1, 1], ε is standard normal noise
     and ᾱ is ``alphas_cumprod[t]``. An image x in [0, 1] with noise σε becomes z + 2σε in [−1, 1], because z = 2x − 1.
-    Multiplied by √ᾱ with ᾱ = 1 / (1 + 4σ²), it is what the network was trained on, since √((1 − ᾱ) / ᾱ) = 2σ. The
-    network is called at the time t whose √((1 − ᾱ) / ᾱ) is nearest to 2σ. The clean image follows from its output.
+    With ᾱ = 1 / (1 + 4σ²), √((1 − ᾱ) / ᾱ) is 2σ, so √ᾱ (z + 2σε) is of the form that the network was trained on. The
+    network is called at the time t with √((1 − ᾱ) / ᾱ) nearest to 2σ. The clean image is computed from the network's
+    output.
 
-    The module draws no random numbers, and treats every image by itself if the network does. Networks of diffusers fit,
-    and so do others with the same call.
+    The module draws no random numbers. Its result for an image does not depend on other images if the network's result
+    does not. Networks of the library diffusers can be used, and all others that are called in the same way.
 
     Args:
         unet: Network of images of shape (N, C, H, W) and times of shape (N,), int64. It returns a tensor of the shape
             of the images, or a tuple or an output of diffusers whose first entry is this tensor. If the tensor has 2C
             channels, the last C are predicted variances, which are not used.
-        alphas_cumprod: ᾱ of all times, shape (times,). It decreases. Schedulers of diffusers have it by this name.
-        stdev: Standard deviation σ of the noise, in units of images in [0, 1]. Give the same to ``stdevs`` or
+        alphas_cumprod: ᾱ of all times, shape (times,), decreasing. Schedulers of diffusers have an attribute of this
+            name.
+        stdev: Standard deviation σ of the noise, in units of images in [0, 1]. Give the same number to ``stdevs`` or
             ``--sigma``.
         prediction_type: What the network predicts: ``"epsilon"`` for ε, ``"v_prediction"`` for √ᾱ ε − √(1 − ᾱ) z,
-            ``"sample"`` for z. Schedulers of diffusers have it as ``config.prediction_type``.
+            ``"sample"`` for z. Schedulers of diffusers have this word as ``config.prediction_type``.
 
     Attributes:
-        time: The time t of the calls, int64, shape ().
+        time: The time t at which the network is called, int64, shape ().
 
     Raises:
         InvalidInputError: ``alphas_cumprod`` does not decrease within [0, 1], ``stdev`` is not among its noise levels,
@@ -85,10 +87,10 @@ class OneStepDiffusion(nn.Module):
         """Return the predicted clean images.
 
         Args:
-            images: Noisy images, shape (N, C, H, W), in [0, 1] before noise was added.
+            images: Noisy images, shape (N, C, H, W). Before the noise was added, their values were in [0, 1].
 
         Returns:
-            The shape of ``images``. Values may leave [0, 1].
+            Images of the shape of ``images``. Values may be outside [0, 1].
 
         Raises:
             InvalidInputError: The network returns a tensor of another shape.
@@ -130,7 +132,7 @@ def _noise_levels(alphas_cumprod: Tensor | Sequence[float]) -> Tensor:
 
 
 def _nearest_time(levels: Tensor, stdev: float) -> int:
-    """Return the time whose noise level has the smallest ratio to ``stdev``."""
+    """Return the time whose noise level is nearest to ``stdev``, as a ratio."""
     lowest, highest = float(levels[0]), float(levels[-1])
     if not lowest <= stdev <= highest:
         raise InvalidInputError(

@@ -1,4 +1,4 @@
-"""A small convolutional denoiser, which trains on a processor in minutes."""
+"""A small convolutional denoiser that can be trained on a CPU in minutes."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,9 +9,10 @@ from captum_certified.randomness import initialised
 
 __all__ = ["restored_denoiser", "small_denoiser"]
 
-# Sides of images are padded to multiples of this: the cells of the first layer, halved in resolution once more.
+# Sides of images are padded to multiples of this number: the side of the cells of the first layer, 4 pixels, times 2,
+# because the resolution is halved once more.
 _CELL, _MULTIPLE = 4, 8
-# Names in a state dict: the weights of the first layer, and the beginning of those of the coarse blocks.
+# Names in a state dict: the name of the weights of the first layer, and the prefix of the names of the coarse blocks.
 _HEAD, _BLOCKS = "head.weight", "coarse."
 
 
@@ -31,7 +32,7 @@ class _SmallDenoiser(nn.Module):
         _begin_at_zero(self.tail)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return denoised images, of the shape (N, C, H, W) of the noisy ones. They may leave [0, 1] slightly."""
+        """Return denoised images, shape (N, C, H, W) as the noisy images. Values may be slightly outside [0, 1]."""
         height, width = images.shape[2:]
         padded = functional.pad(images, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE), mode="replicate")
         fine = self.fine_in(self.head(functional.pixel_unshuffle(padded, _CELL)))
@@ -41,12 +42,12 @@ class _SmallDenoiser(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Two convolutions, added to their input. Every activation is a module of its own, as hooks on modules need."""
+    """Two convolutions, added to their input. Every activation is a separate module, because hooks need modules."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         last = nn.Conv2d(width, width, 3, padding=1)
-        _begin_at_zero(last)  # deep networks without normalisation then train from the first step
+        _begin_at_zero(last)  # without this, deep networks without normalisation hardly learn at first
         self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), last)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -62,22 +63,23 @@ def _begin_at_zero(layer: nn.Conv2d) -> None:
 def small_denoiser(channels: int = 3, *, width: int = 64, depth: int = 3, seed: int | None = None) -> nn.Module:
     """Return an untrained residual U-net, which estimates the noise of an image and subtracts it.
 
-    It works on cells of 4 × 4 and of 8 × 8 pixels. It therefore costs about as much as a small classifier, and trains
-    on a processor in minutes. It has no batch normalisation, so it is the same function in training and in evaluation
-    mode. Until it is trained it returns its input.
+    The network works on cells of 4 × 4 and of 8 × 8 pixels. So it takes about as much time as a small classifier, and
+    can be trained on a CPU in minutes. It has no batch normalisation, so it is the same function in training and in
+    evaluation mode. Before training it returns its input.
 
     Args:
         channels: Channels of the images.
-        width: Channels of the network at the resolution of 4 × 4 pixels; it has twice as many at 8 × 8 pixels.
-        depth: Residual blocks at the resolution of 8 × 8 pixels.
+        width: Channels of the network for cells of 4 × 4 pixels. For cells of 8 × 8 pixels there are twice as many.
+        depth: Number of residual blocks for cells of 8 × 8 pixels.
         seed: Seed of the initial weights; ``None`` takes them from PyTorch's global generator.
 
     Returns:
-        A network from images of shape (N, channels, H, W), of any height and width, to images of this shape. Results
-        may leave [0, 1] slightly.
+        A network from images of shape (N, channels, H, W), of any height and width, to images of this shape. Values may
+        be slightly outside [0, 1].
 
     Raises:
-        InvalidInputError: An argument is not an integer from 1, or ``seed`` not from 0.
+        InvalidInputError: ``channels``, ``width`` or ``depth`` is not an integer >= 1, or ``seed`` is not an integer >=
+            0.
 
     Example:
         >>> import torch
@@ -93,10 +95,10 @@ def small_denoiser(channels: int = 3, *, width: int = 64, depth: int = 3, seed: 
 
 
 def restored_denoiser(state: object) -> nn.Module:
-    """Return the small denoiser whose state dict is given. Channels, width and depth are those of its tensors.
+    """Return the small denoiser of a state dict. Channels, width and depth are read off the shapes of its tensors.
 
     Raises:
-        InvalidInputError: It is not the state dict of a small denoiser.
+        InvalidInputError: ``state`` is not the state dict of a small denoiser.
     """
     try:
         if not isinstance(state, dict):
