@@ -24,11 +24,13 @@ class EverydayUnits:
 
     Attributes:
         radius: L2 size ρ of the perturbation.
-        grey_levels: The change of each value, in 8-bit levels, if the perturbation changes all values equally.
-        rounding: Root mean square of the L2 size of rounding one input to 8 bits, if its errors are uniform.
+        grey_levels: The change of each value, in steps of 1/255, if a perturbation of this size changes all values
+            equally.
+        rounding: L2 size of the change when one input is rounded to 8 bits: root mean square, if rounding errors are
+            uniform.
         jpeg: L2 size of the change by JPEG of quality 95 in each picture, shape (N,); ``None`` for other inputs.
-        shift: L2 size of the change by a shift of one pixel, the smallest of left, right, up and down, in each picture,
-            shape (N,); ``None`` for other inputs.
+        shift: L2 size of the change by a shift of each picture by one pixel, in the direction (left, right, up or down)
+            with the smallest change, shape (N,); ``None`` for other inputs.
     """
 
     radius: float
@@ -82,7 +84,7 @@ def radius_in_units(radius: float, inputs: Tensor) -> EverydayUnits:
 
 
 def _jpeg_change(picture: Tensor) -> Tensor:
-    """Return the L2 size of the change by JPEG in a picture of shape (C, H, W) that is first rounded to 8 bits."""
+    """Return the L2 size of the change by JPEG of a picture of shape (C, H, W) that was first rounded to 8 bits."""
     levels = (picture * _LEVELS).round().to(torch.uint8).permute(1, 2, 0).squeeze(2).numpy()
     file = io.BytesIO()
     Image.fromarray(levels).save(file, format="JPEG", quality=_QUALITY)
@@ -92,7 +94,7 @@ def _jpeg_change(picture: Tensor) -> Tensor:
 
 
 def _shift_change(picture: Tensor) -> Tensor:
-    """Return the L2 size of the smallest change by a shift of one pixel; the border is repeated."""
+    """Return the L2 size of the smallest change by a shift of one pixel. The pixels of the border are repeated."""
     padded = torch.nn.functional.pad(picture.unsqueeze(0), (1, 1, 1, 1), mode="replicate")[0]
     height, width = picture.shape[1:]
     moved = [padded[:, y : y + height, x : x + width] for y, x in ((0, 1), (2, 1), (1, 0), (1, 2))]

@@ -46,7 +46,7 @@ class Framing:
         return int(self.resize * height / width), self.resize
 
     def offsets(self, height: int, width: int) -> tuple[int, int]:
-        """Return the top and left offset of the crop in the resized image; negative where the image is padded."""
+        """Return the top and left offset of the crop in the resized image. Offsets are negative if it is padded."""
         if self.crop is None:
             return 0, 0
         return _offset(height, self.crop), _offset(width, self.crop)
@@ -55,7 +55,8 @@ class Framing:
         """Return where the centres of the framed pixels lie in an image of this size.
 
         Returns:
-            The positions of rows and columns in pixels of the image, float64; outside of the image where it is padded.
+            The positions of rows and columns in pixels of the image, float64. Positions of padded pixels are outside
+            the image.
         """
         resized = self.resized(height, width)
         y, x = (
@@ -66,7 +67,7 @@ class Framing:
 
 
 def _offset(length: int, crop: int) -> int:
-    """Return the offset of a centre crop. As in torchvision, padding rounds down, and a cut rounds half to even."""
+    """Return the offset of a centre crop, rounded as in torchvision: down for padding, half to even for a cut."""
     return -((crop - length) // 2) if length < crop else round((length - crop) / 2.0)
 
 
@@ -81,8 +82,8 @@ def load_image(
             largest value of their type. Floats must be in [0, 1]. Transparency is dropped.
         framing: Resize and crop.
         channels: 1 or 3.
-        exif: Whether to turn the picture as its EXIF orientation says. Otherwise it is read as it is stored, with a
-            warning if viewers show it turned. (Pillow turns a TIFF in either case.)
+        exif: Whether to turn the picture as its EXIF orientation says. Otherwise it is read as it is stored, and a
+            warning tells if viewers show it turned. (Pillow always turns a TIFF.)
 
     Returns:
         The image in [0, 1], float32 of shape (1, channels, height, width), and (height, width) of the file as stored.
@@ -165,7 +166,7 @@ def load_mask(
 def check_stored_size(
     named: str, size: tuple[int, int], image: str | os.PathLike[str], expected: tuple[int, int]
 ) -> None:
-    """Refuse a file of another height and width than the image it belongs to, both as they are stored.
+    """Refuse a file whose stored height and width differ from those of the image to which it belongs.
 
     Raises:
         InvalidInputError: The sizes differ.

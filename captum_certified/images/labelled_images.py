@@ -53,7 +53,8 @@ def labelled_images(
             - A folder has one folder of image files for each class, or folders ``train``, and ``test`` or ``val``, each
               with one folder for each class.
             - The names are ``mnist``, ``fashion-mnist``, ``cifar10`` and ``cifar100``.
-        train: Whether to return the training part or the test part. Without a split all images are returned.
+        train: Whether to return the training part; ``False`` returns the test part. If the source has no parts, all
+            images are returned.
         root: Folder in which torchvision stores its data sets.
         download: Whether torchvision may download a data set that is not in ``root``.
         framing: How to resize and crop the images of a folder.
@@ -147,7 +148,7 @@ def _folder(path: Path, framing: Framing, channels: int, exif: bool) -> datasets
     def load(name: str) -> Tensor:
         stored = read_picture(name, channels=channels)
         if not exif and stored.orientation != UPRIGHT:
-            # The message omits the name of the file, so that Python shows the warning once and not for every photo.
+            # The message does not name the file. Python therefore shows the warning once and not for every file.
             warnings.warn(
                 f"Images in {path} have an EXIF orientation, but are read as they are stored, not as viewers show "
                 "them. Give `--exif` (`exif=True`) to turn them upright.",

@@ -7,8 +7,8 @@ __all__ = ["UPRIGHT", "Box", "turned", "turned_box"]
 Box = tuple[float, float, float, float]
 
 UPRIGHT = 1
-# For each orientation: whether to swap rows and columns, then whether to reverse the rows, then whether to reverse the
-# columns.
+# For each orientation, three steps in this order: whether to swap rows and columns, to reverse the rows, and to reverse
+# the columns.
 _TURNS = {
     1: (False, False, False),
     2: (False, False, True),

@@ -16,12 +16,12 @@ __all__ = ["RandomCrops"]
 class RandomCrops(Dataset[tuple[Tensor, int]]):
     """Data set of random squares of image files. Each item is a square in [0, 1], shape (C, S, S), and the number 0.
 
-    On average every second square is mirrored. The choice of a square comes from PyTorch's global generator.
+    Each square is mirrored with probability ½. The random choices come from PyTorch's global generator.
 
     Args:
         files: Image files.
         framing: How images are resized and cropped before a square is cut out.
-        side: The side S of a square in pixels. ``None`` takes whole images, which must then be of one size.
+        side: The side S of a square in pixels. ``None`` takes whole images. All images must then have the same size.
         channels: Channels of the images, 1 or 3.
         exif: Whether to turn images as their EXIF orientation says.
 

@@ -14,7 +14,8 @@ from captum_certified.images.stored_picture import check_dense, opened, read_pic
 
 __all__ = ["load_region_ids"]
 
-# Pillow's modes of one integer for each pixel. The integer of mode P is the number of a colour in the palette.
+# The modes of Pillow that have one integer for each pixel. In mode P the integer is the number of a colour in the
+# palette.
 _INTEGERS = frozenset({"L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 _LOSSY = frozenset({"JPEG", "MPO", "JPEG2000"})
 
@@ -30,17 +31,17 @@ def load_region_ids(
     """Read the regions of an image and frame them as the image is framed.
 
     Args:
-        path: File of the regions: a grey or palette picture without loss, such as a PNG, or a .npy or .pt array of
-            integers of shape (H, W). It must have the size of the image as the image is stored. Pixels with the same
-            integer are one region.
+        path: File of the regions: a grey or palette picture in a lossless format, such as PNG, or a .npy or .pt array
+            of integers of shape (H, W). It must have the size of the stored image. Pixels with the same integer are one
+            region.
         framing: Resize and crop. Every framed pixel gets the integer of the stored pixel in which its centre lies.
         image: File of the image.
         channels: 1 or 3.
         exif: Whether to turn the regions as the EXIF orientation of the image says.
 
     Returns:
-        The region of every framed pixel, int64, shape (1, 1, height, width). Where the crop is larger than the image,
-        the black border is a region of its own.
+        The region of every framed pixel, int64, shape (1, 1, height, width). If the crop is larger than the image, the
+        added black border is one more region.
 
     Raises:
         InvalidInputError: The file holds no integers, or has another size than the image.

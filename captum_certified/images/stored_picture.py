@@ -1,4 +1,4 @@
-"""Read image files of every kind as pixels in [0, 1]. An error message says what is wrong and how to mend it."""
+"""Read image files of many kinds as pixels in [0, 1]. Error messages say what is wrong and how to correct it."""
 
 import math
 import os
@@ -29,9 +29,9 @@ __all__ = [
     "unit_interval",
 ]
 
-transforms: Any = functional  # the functions also take Pillow images, but are annotated for tensors
+transforms: Any = functional  # these functions also take Pillow images, but their annotations say tensors only
 _ARRAYS = frozenset({".npy", ".pt", ".pth"})
-_MOST_BYTES = 480_000_000  # for a decoded file together with a converted copy
+_MOST_BYTES = 480_000_000  # limit for a decoded file together with a converted copy of it
 _LARGEST = {torch.bool: 1, torch.uint8: 2**8 - 1, torch.uint16: 2**16 - 1}
 # For each mode of Pillow, the formats in which the mode means unsigned 16-bit integers. The scale of other formats is
 # unknown: "I" may hold signed integers or integers of 32 bits, and FITS and MCIDAS keep signed integers in "I;16".
@@ -40,7 +40,8 @@ _SIXTEEN_BIT = {
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), frozenset({"PNG", "PPM", "TIFF", "JPEG2000"})),
 }
 _FLOAT = "F"
-# Errors that decoders raise. MemoryError is one of them, because a file of a few bytes can claim enormous tiles.
+# Errors that decoders raise. MemoryError is one of them, because a file of a few bytes can claim to hold enormous
+# tiles.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -103,7 +104,7 @@ def read_picture(path: str | os.PathLike[str], *, channels: int) -> StoredPictur
     picture = opened(source)
     if _SIGNED in _tiff_tag(picture, _SAMPLE_FORMAT):
         raise _no_scale(source, picture)
-    orientation = _orientation(picture)  # after loading, because loading turns a TIFF and resets its tag
+    orientation = _orientation(picture)  # read after loading, because loading turns a TIFF and resets this tag
     if picture.mode in _SIXTEEN_BIT or picture.mode == _FLOAT:
         return StoredPicture(_with_channels(_deep(picture, source), channels, source), orientation)
     return StoredPicture(_eight_bit(picture, channels, source), orientation)
@@ -138,7 +139,7 @@ def unit_interval(pixels: Tensor, path: Path, error: type[CaptumCertifiedError] 
 
 
 def check_dense(pixels: Tensor, path: Path, error: type[CaptumCertifiedError] = InvalidInputError) -> None:
-    """Raise ``error`` unless a tensor holds at least one value, and all of them in memory."""
+    """Raise ``error`` unless a tensor holds at least one value and is dense (stores each of its values)."""
     if pixels.layout is not torch.strided or pixels.is_nested or pixels.is_meta or pixels.is_quantized:
         raise error(f"Expected {path} to hold a plain dense array, got a tensor of another layout. Save its values.")
     if not pixels.numel():
@@ -152,7 +153,7 @@ def opened(path: Path) -> "Image.Image":
     """Open and decode a file that Pillow reads.
 
     Raises:
-        InvalidInputError: The file is no image, or has no pixels or too many.
+        InvalidInputError: The file is not an image, or has no pixels, or has too many pixels.
         OSError: The file cannot be opened.
     """
     try:

@@ -15,7 +15,7 @@ from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
 __all__ = ["superpixels"]
 
 _COMPACTNESS = 10.0  # scikit-image's default: differences in place and in Lab colour count about equally
-_BLUR = 1.0  # pixels; without it the edges of regions follow the noise of the picture
+_BLUR = 1.0  # in pixels; without a blur, the edges of regions follow the noise of the picture
 _GROWTH = 1.5
 
 Labels = NDArray[np.int64]
@@ -24,17 +24,18 @@ Labels = NDArray[np.int64]
 def superpixels(images: Tensor, segments: int) -> Tensor:
     """Divide each image into exactly ``segments`` connected regions of similar pixels, for ``groups=``.
 
-    The regions belong to the explanation: compute them once from the clean images, and use the same mask for every
-    perturbed image, because a certificate does not cover regions that are computed anew. Certificates and attacks keep
-    the mask that they are given.
+    The regions are a fixed part of the explanation. Compute them once from the clean images, and use the same mask for
+    every perturbed image, because a certificate does not cover regions that are computed anew. The certificates and
+    attacks of this package do not change the given mask.
 
-    SLIC returns only about as many superpixels as it is asked for, and another number for each image, but a map needs
-    the same number for all of its examples. So SLIC is asked for more until there are enough. Then the smallest region
-    is joined to the neighbour with the most similar mean colour until ``segments`` are left. The regions of an image
-    depend on this image alone, and are the same in every call with the same version of scikit-image.
+    SLIC returns only approximately the requested number of superpixels, and the number differs between images. But a
+    map needs the same number for all of its examples. So the requested number is raised until there are at least
+    ``segments`` superpixels. Then the smallest region is joined to the neighbour with the most similar mean colour,
+    again and again until ``segments`` regions are left. The regions of an image depend on this image alone, and are the
+    same in every call with the same version of scikit-image.
 
-    A feature of a map is then the sum of the magnitudes in a region, so at equal magnitudes a larger region has a
-    larger score.
+    The magnitude of a feature is then the sum of the magnitudes in its region. So a larger region has a larger
+    magnitude if all pixels have equal magnitudes.
 
     Args:
         images: Grey or RGB images in [0, 1], shape (N, C, H, W) with C = 1 or 3.
@@ -45,7 +46,7 @@ def superpixels(images: Tensor, segments: int) -> Tensor:
         ``segments`` − 1, in the order of their first pixels row by row.
 
     Raises:
-        InvalidInputError: ``images`` are no grey or RGB images in [0, 1], or have fewer than ``segments`` pixels.
+        InvalidInputError: ``images`` are not grey or RGB images in [0, 1], or have fewer than ``segments`` pixels.
         CaptumCertifiedError: scikit-image is not installed.
 
     Source:
@@ -70,7 +71,7 @@ def superpixels(images: Tensor, segments: int) -> Tensor:
         )
     height, width = images.shape[2:]
     number = checked_integer("segments", segments, at_least=1, below=height * width + 1)
-    # SLIC compares Lab colours. A grey image as RGB has the lightness of its greys there.
+    # SLIC compares colours in Lab space. A grey image converted to RGB keeps its lightness in Lab space.
     pictures = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
     regions = [_joined(_at_least(number, picture), picture, number) for picture in pictures]
     return torch.from_numpy(np.stack(regions)).unsqueeze(1)
@@ -108,7 +109,7 @@ def _joined(pieces: Labels, picture: NDArray[np.float64], segments: int) -> Labe
     heapq.heapify(queue)
     for _ in range(len(size) - segments):
         count, small = heapq.heappop(queue)
-        while parent[small] != small or size[small] != count:  # an entry from before the piece was joined or grew
+        while parent[small] != small or size[small] != count:  # skip entries from before the piece was joined or grew
             count, small = heapq.heappop(queue)
         near = sorted(neighbours[small])
         other = near[int(((colour[near] - colour[small]) ** 2).sum(axis=1).argmin())]
@@ -127,7 +128,7 @@ def _joined(pieces: Labels, picture: NDArray[np.float64], segments: int) -> Labe
 
 
 def _neighbours(pieces: Labels, count: int) -> list[set[int]]:
-    """Return the pieces that share an edge of a pixel with each piece."""
+    """Return, for each piece, the pieces that share an edge of a pixel with it."""
     pairs = np.concatenate(
         [
             np.stack([pieces[:, 1:].ravel(), pieces[:, :-1].ravel()], axis=1),
