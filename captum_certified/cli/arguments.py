@@ -1,4 +1,4 @@
-"""Parsers of command line arguments. Each raises an error that argparse prints."""
+"""Parsers of command line arguments. Each parser raises an error that argparse prints."""
 
 import argparse
 import importlib.util
@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # Framing imports torchvision
+if TYPE_CHECKING:  # the module of Framing imports torchvision
     from captum_certified.images.framing import Framing
 
 __all__ = [

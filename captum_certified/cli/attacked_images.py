@@ -91,7 +91,7 @@ def _attack(
         **own,
     )
     [perturbed] = as_tuple(challenge.perturbed)
-    # Without noise, the class that argmax chooses for each draw is the predicted class.
+    # The plain map is explained without noise, so the class that argmax would choose is the predicted class.
     plain_target = arguments.target if isinstance(arguments.target, int) else prediction
     plain = _plain_attack(certificate, explainer, loaded, inputs, {**own, "target": plain_target}, arguments)
     attacked_class = prediction_of(loaded.model, perturbed)
@@ -129,7 +129,7 @@ def _attack(
 
 
 class _PlainAttack(NamedTuple):
-    """An attack on the plain map, which has no certificate. Overlaps count the features of the smoothed map."""
+    """An attack on the plain map, which has no certificate. Overlaps are counted in features of the smoothed map."""
 
     method: str
     perturbed: Tensor
@@ -187,7 +187,7 @@ def _write(
 def _figure(challenge: Challenge, plain: _PlainAttack, inputs: Tensor, title: str | None) -> Figure:
     """Draw a row for the plain map, which has no certificate, and a row for the smoothed map.
 
-    The title, if there is one, is that of the clean images.
+    The title, if there is one, is placed above the clean images.
     """
     certificate = challenge.certificate
     [mean], [attacked_mean] = as_tuple(certificate.map.mean), as_tuple(challenge.map.mean)

@@ -1,4 +1,4 @@
-"""Modules that are named on the command line as package.module:callable, and arguments of callables."""
+"""Import modules that the command line names as package.module:callable, and parse arguments of callables."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ _CONSTANTS = {"True": True, "False": False, "None": None}
 
 
 def module_from_callable(option: str, name: str, positional: list[Json], named: dict[str, Json]) -> nn.Module:
-    """Return the module that ``package.module:callable`` is or returns. Modules in the working folder count too.
+    """Return the torch module that ``package.module:callable`` is or returns, also from code in the working folder.
 
     Args:
         option: The option that names the callable, for messages.
@@ -51,7 +51,7 @@ def module_from_callable(option: str, name: str, positional: list[Json], named: 
 def parsed_arguments(texts: Sequence[str]) -> tuple[list[Json], dict[str, Json]]:
     """Return the positional arguments, and as keyword arguments the texts of the form NAME=VALUE.
 
-    A value is read as a constant of Python or as JSON, and kept as text if it is neither.
+    A value is read as a constant of Python or as JSON. If it is neither, it is kept as text.
     """
     positional: list[Json] = []
     named: dict[str, Json] = {}

@@ -169,7 +169,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 print(f"Results: {arguments.out}", file=stream, flush=True)
             write_json([dict(result.record) for result in summary], arguments.json)
 
-    # All processes wait until the first has written, because torchrun stops the first if another exits with a failure.
+    # All processes wait until the first process has written. Otherwise torchrun would stop the first process when
+    # another process exits with a failure.
     everyone.together(conclude)
     return _SOME_FAILED if any(result.failed for result in summary) else _DONE
 
@@ -214,7 +215,7 @@ def _explained(result: "ExampleResult", names: Sequence[str] | None) -> str:
 
 
 def _advice(result: "ExampleResult") -> str:
-    """Say what to do if nothing is certified. Settings chosen by looking at these draws would void certificates."""
+    """Say what to do if nothing is certified. Settings must not be chosen by looking at the draws of a certificate."""
     from captum_certified.certify.few_draws import too_few_draws
     from captum_certified.theory import look_level
 

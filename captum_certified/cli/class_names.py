@@ -1,4 +1,4 @@
-"""Names of the classes of a model, beside their numbers in texts, records and figures."""
+"""Names of the classes of a model, which texts, records and figures show beside the class numbers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,8 @@ def load_class_names(path: Path) -> tuple[str, ...]:
 
     Args:
         path: A text file with one name a line, a JSON list of names, or a JSON object with the numbers of the classes
-            as keys. A list of texts in place of a name, such as of an identifier and a name, stands for its last text.
+            as keys. A name may also be a list of texts, such as an identifier and a name. The last text is then the
+            name.
 
     Raises:
         InvalidInputError: The file has no names, an empty name, or does not name every class from 0.
@@ -39,7 +40,7 @@ def load_class_names(path: Path) -> tuple[str, ...]:
 
 def class_named(number: int, names: Sequence[str] | None) -> str:
     """Return the words for a class, such as ``class 281 (tabby)``, or ``class 281`` without names."""
-    if names is None or number >= len(names):  # a target that the model lacks is refused when it is explained
+    if names is None or number >= len(names):  # a class that the model lacks is refused later, when it is explained
         return f"class {number}"
     return f"class {number} ({names[number]})"
 
@@ -51,10 +52,10 @@ def class_title(number: int, names: Sequence[str]) -> str:
 
 
 def named(classes: "Mapping[str, Json]", names: Sequence[str] | None) -> "dict[str, Json]":
-    """Return entries of a record with the names of classes, each under the key of its number with ``_name`` appended.
+    """Return the names of classes as entries of a record. The key of a name is that of its number plus ``_name``.
 
     Args:
-        classes: Numbers of classes by their keys. Values that are no numbers have no name.
+        classes: Numbers of classes by their keys. A value that is not a number gets no name.
         names: The names, or ``None`` if they are unknown.
     """
     known = names or ()

@@ -105,5 +105,5 @@ def _share(count: int, k: int) -> str:
 
 
 def _share_left(count: int, k: int) -> str:
-    """Format the share that an attack leaves. It is an upper bound, so it is rounded up."""
+    """Format the share that is left after an attack. It is an upper bound, so it is rounded up."""
     return f"{count}/{k} = {-(-100 * count // k)} %"

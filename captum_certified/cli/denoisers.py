@@ -1,4 +1,4 @@
-"""The denoiser that the command line names."""
+"""Load the denoiser that the command line names."""
 
 from pathlib import Path
 

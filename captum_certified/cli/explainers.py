@@ -1,4 +1,4 @@
-"""The explanation that the command line names: the Captum method with its layer, baselines and other arguments."""
+"""Build the explanation that the command line names: a Captum method, its layer, baselines and other arguments."""
 
 import argparse
 import difflib
@@ -53,7 +53,7 @@ def check_arguments(choices: Sequence[MethodChoice], arguments: argparse.Namespa
     """Refuse a ``--method-arg`` that none of the methods takes, and ``--baselines`` that do not exist.
 
     Raises:
-        InvalidInputError: An argument has no name, or no method takes it; or the pictures do not exist.
+        InvalidInputError: An argument has no name, no method takes an argument, or the pictures do not exist.
     """
     positional, named = parsed_arguments(arguments.method_arg)
     known = set[str]().union(*map(_accepted, choices))
@@ -176,7 +176,7 @@ def _layer(choice: MethodChoice, network: nn.Module, name: str | None) -> nn.Mod
 
 
 def _window(image: Tensor, arguments: argparse.Namespace) -> tuple[int, int]:
-    """Return the side and the stride of the window that Occlusion moves: by default, a cell at a time."""
+    """Return side and stride, in pixels, of the window that Occlusion moves. By default both are a cell's side."""
     given: tuple[int, int] | None = arguments.window
     if given is None:
         side = cell_side(image)

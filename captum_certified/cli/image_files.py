@@ -8,7 +8,7 @@ from captum_certified.exceptions import InvalidInputError
 __all__ = ["check_outputs", "expanded"]
 
 # Suffixes by which files in a folder count as images. A file named on the command line may have any suffix. The suffix
-# .pth is left out, because state dicts usually have it.
+# .pth is left out, because it is usually that of a state dict.
 _PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 _SUFFIXES = frozenset({*_PICTURES, ".npy", ".pt"})
 _SUMMARY = "summary"
@@ -19,7 +19,7 @@ def expanded(paths: Sequence[Path], *, without: Path | None) -> list[tuple[Path,
 
     Args:
         paths: Files and folders.
-        without: The folder of results; images in this folder are left out. ``None`` leaves out nothing.
+        without: The folder of results. Images in this folder are left out. ``None`` leaves out nothing.
 
     Returns:
         Pairs of a file and a name. The name joins the subfolders and the file name without its suffix by hyphens. If

@@ -1,4 +1,4 @@
-"""What ``--groups`` makes one feature of an image: cells, superpixels, or regions from a file."""
+"""The groups of pixels that ``--groups`` joins into features: cells, superpixels, or regions from a file."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,8 @@ from captum_certified.maps.feature_layout import is_group_name
 
 __all__ = ["cell_side", "groups_of", "mask_file"]
 
-# In pixels: the shorter side from which an image is large, and the side of a cell in large and in smaller images.
+# All in pixels: the shorter side from which an image counts as large, the side of a cell in large images, and the side
+# of a cell in smaller images.
 _LARGE, _COARSE, _FINE = 112, 8, 4
 
 
@@ -29,7 +30,7 @@ def groups_of(
         image: The framed image, shape (1, C, H, W), in [0, 1].
         loaded: The model.
         arguments: ``channels``, ``exif``, and, where the command has it, ``region``. If a region of pixels is recorded,
-            ``"auto"`` forms no cells, which the region would cut.
+            ``"auto"`` forms no cells, because the border of the region would cut some of them.
 
     Returns:
         ``None``, a name of groups, or the region of every pixel, int64, shape (1, 1, H, W).

@@ -1,4 +1,4 @@
-"""Image files as examples of a run, and the pictures beside their results."""
+"""Image files as examples of a run, and the pictures that are written beside their results."""
 
 import argparse
 import functools
@@ -54,7 +54,7 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     target = prediction if arguments.target == "predicted" else arguments.target
     groups = groups_of(arguments.groups, path, image, loaded, arguments)
     reference = reference_of(path, groups, loaded, arguments)
-    mask = reference if isinstance(reference, Tensor) else None  # "plain" is set for the whole run
+    mask = reference if isinstance(reference, Tensor) else None  # the reference "plain" is set for the whole run
     choice = choice_of(arguments.method)
     classes: dict[str, Json] = {"prediction": prediction, "explained": target}
     notes: dict[str, Json] = {**classes, **named(classes, loaded.class_names)}
@@ -72,7 +72,7 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
 def settings_note(
     image: Tensor, groups: Groups, choice: MethodChoice, arguments: argparse.Namespace
 ) -> dict[str, Json]:
-    """Return the radius beside familiar changes of an image, and settings that a record holds only as digests."""
+    """Return notes for a record: the radius beside familiar changes of an image, and the settings of the command."""
     notes: dict[str, Json] = {"everyday_units": _units_note(image, arguments.radius)}
     notes |= {} if arguments.denoiser is None else {"denoiser": arguments.denoiser}
     notes |= {"groups": arguments.groups} if isinstance(groups, Tensor) else {}
@@ -80,7 +80,7 @@ def settings_note(
 
 
 def _like_the_map(image: Tensor, choice: MethodChoice) -> Tensor:
-    """Return as many channels of an image, or of a mask of an image, as the map of a method has."""
+    """Return an image, or a mask of an image, with as many channels as the map of a method has."""
     return image[:, :1] if choice.upsampled else image
 
 
@@ -150,7 +150,7 @@ def write_pictures(
         stem: The path of the files without a suffix.
         certificate: The certificate.
         example: The example of the certificate.
-        new: Whether the certificate is new. For a certificate kept from an earlier run, existing files are kept too.
+        new: Whether the certificate is new. If it was kept from an earlier run, existing files are kept too.
         csv: Whether to write the table. For a new certificate an existing table is replaced even if this is ``False``.
         page: Whether to write the report. For a new certificate an existing report is replaced even if this is
             ``False``.
@@ -174,7 +174,7 @@ def write_pictures(
 
 
 def _labels(example: Example, names: Sequence[str] | None) -> list[str] | None:
-    """Return the title of the image: its explained class, or the predicted class if noisy copies have their own."""
+    """Return the title of the image: the explained class, or with ``argmax`` the class predicted for the image."""
     explained, prediction = example.notes["explained"], example.notes["prediction"]
     number = explained if isinstance(explained, int) else prediction
     return [class_title(number, names)] if names is not None and isinstance(number, int) else None

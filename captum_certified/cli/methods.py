@@ -21,11 +21,11 @@ class MethodChoice:
         name: The name on the command line.
         captum_name: Name of the class in ``captum.attr``.
         layer: Whether the method needs ``--layer``.
-        upsampled: Whether its map has the layer's resolution. The map of the command line then is the sum over the
-            layer's channels, interpolated to the size of the image.
-        baselines: What ``--baselines`` is for the method: nothing that it takes, one picture instead of a black one,
-            or several pictures that it needs.
-        cells: Whether the method switches whole features of ``--groups`` off, rather than single values.
+        upsampled: Whether the method's map has the resolution of the layer. The program then sums the map over the
+            layer's channels and interpolates it to the size of the image.
+        baselines: What ``--baselines`` means to the method. It takes no baselines, or one picture in place of a black
+            one, or it needs several pictures.
+        cells: Whether the method switches off whole features of ``--groups`` together, and not single values.
         window: Whether the method takes ``--window``.
         sign: The attributions that count unless ``--sign`` is given.
         attackable: Whether an attack can differentiate the map.
@@ -48,7 +48,7 @@ class MethodChoice:
 
 
 def _of_layer(name: str, baselines: Baselines = "none") -> MethodChoice:
-    """Return a method of Captum that explains a layer, under Captum's name."""
+    """Return the choice of a Captum method that explains a layer. Its name is Captum's name."""
     return MethodChoice(name=name, captum_name=name, layer=True, upsampled=True, baselines=baselines)
 
 
@@ -67,7 +67,8 @@ _CHOICES = (
     MethodChoice(name="ShapleyValueSampling", captum_name="ShapleyValueSampling", baselines="one", cells=True),
     MethodChoice(name="KernelShap", captum_name="KernelShap", baselines="one", cells=True),
     MethodChoice(name="Lime", captum_name="Lime", baselines="one", cells=True),
-    # The positive part is what Grad-CAM is. GuidedGradCam holds it already, as one of its two factors.
+    # Grad-CAM is defined as the positive part of its map. GuidedGradCam has this positive part as one of its two
+    # factors.
     MethodChoice(name="GradCAM", captum_name="LayerGradCam", layer=True, upsampled=True, sign="positive"),
     MethodChoice(name="GuidedGradCam", captum_name="GuidedGradCam", layer=True),
     _of_layer("LayerGradientXActivation"),

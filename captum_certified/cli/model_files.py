@@ -19,13 +19,13 @@ _EXPORT_IT = (
     'torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},)) with two or more images, '
     "then torch.export.save"
 )
-# Members that tell the kinds of files apart. Names of older and of newer versions of PyTorch.
+# Members of an archive that show which kind of file it is, with the names of older and newer versions of PyTorch.
 _SCRIPT, _PICKLE = "/constants.pkl", "/data.pkl"
 _PROGRAM = ("archive_format", "serialized_exported_program.json")
 
 
 class Exported(nn.Module):
-    """A network that ``torch.export`` has exported. It has one mode, the one in which it was exported.
+    """A network that ``torch.export`` has exported. It always stays in the mode in which it was exported.
 
     Args:
         program: The module of the exported program.
@@ -40,7 +40,7 @@ class Exported(nn.Module):
         return self.program(images)
 
     def train(self, mode: bool = True) -> "Exported":
-        """Leave the exported network as it is, because it refuses to change its mode."""
+        """Do nothing, because an exported network refuses to change its mode."""
         self.training = mode
         return self
 
@@ -50,7 +50,7 @@ def model_from_file(path: Path, model_arguments: Sequence[str]) -> nn.Module:
 
     Args:
         path: The file.
-        model_arguments: What ``--model-arg`` gives, which must be nothing.
+        model_arguments: The values of ``--model-arg``. There must be none.
 
     Raises:
         InvalidInputError: The file holds no model, or an exported model that takes only batches of one size.
@@ -99,7 +99,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """Load a state dict from a file into a network.
 
     Raises:
-        InvalidInputError: The file is no state dict, or it does not fit the network.
+        InvalidInputError: The file is not a state dict, or the state dict does not fit the network.
     """
     with path.open("rb") as file:
         try:
@@ -128,7 +128,7 @@ def _members(path: Path) -> list[str]:
 
 
 def _instead_of_weights(path: Path) -> str:
-    """Say what a file is instead of a state dict, and what to do about it."""
+    """Say what a file is if it is not a state dict, and what the user can do."""
     names = _members(path)
     if any(name.endswith((_SCRIPT, *_PROGRAM)) for name in names):
         kind = "a TorchScript file" if any(name.endswith(_SCRIPT) for name in names) else "an exported model"
@@ -139,7 +139,7 @@ def _instead_of_weights(path: Path) -> str:
 
 
 def _instead_of_model(path: Path, members: Sequence[str]) -> str:
-    """Say what a file is instead of a model, and what to do about it."""
+    """Say what a file is if it is not a model, and what the user can do."""
     if any(name.endswith(_PROGRAM) for name in members):
         return "got an archive of torch.export under another name. Let its name end in .pt2."
     try:

@@ -1,4 +1,4 @@
-"""The model that the command line names. It takes images in [0, 1], because normalisation is its first layer."""
+"""Load the model that the command line names. Its first layer normalises, so the model takes images in [0, 1]."""
 
 import argparse
 import difflib
@@ -54,7 +54,7 @@ class LoadedModel:
     """A model in evaluation mode, and how images are resized and cropped for it.
 
     Attributes:
-        model: The network behind its normalisation and its denoiser.
+        model: The whole model: the denoiser if there is one, then the normalisation, then the network.
         network: The network that the user named.
         framing: Resize and crop.
         class_names: Names of the classes, in the order of the model's outputs; ``None`` if they are unknown.
@@ -74,7 +74,8 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
             ``class_names``.
 
     Returns:
-        The model with its normalisation, behind its denoiser if there is one, and the framing of its images.
+        The whole model (the denoiser if there is one, the normalisation and the network), and the framing of its
+        images.
 
     Raises:
         InvalidInputError: The model cannot be loaded, or its weights or its normalisation do not fit.
@@ -140,7 +141,7 @@ def _check_normalisation(mean: Sequence[float], std: Sequence[float], channels: 
 def _from_torchvision(
     name: str, positional: list[Json], named: dict[str, Json], unweighted: bool
 ) -> tuple[nn.Module, Framing, list[float], list[float], Sequence[str] | None]:
-    """Return the network, the framing and the normalisation that its weights ask for, and the names of its classes."""
+    """Return a network, the framing and normalisation that belong to its weights, and the names of its classes."""
     known = _ZOO.list_models(module=torchvision.models)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3)

@@ -37,7 +37,7 @@ def check_folder(path: Path) -> None:
 
 
 def check_json(destination: str | None) -> None:
-    """Refuse a JSON file that cannot be written, before there are results.
+    """Refuse, before any computation, a JSON file that cannot be written.
 
     Raises:
         InvalidInputError: ``destination`` is a folder, or in a folder that does not exist.
@@ -64,12 +64,12 @@ def write_json(value: "Json", destination: str | None) -> None:
 
 
 def text_stream(destination: str | None) -> TextIO:
-    """Return the stream for text: standard error if standard output takes the JSON."""
+    """Return the stream for text: standard output, or standard error if the JSON is written to standard output."""
     return sys.stderr if destination == STDOUT else sys.stdout
 
 
 def conditions_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return lines that say what the certificates hold fixed and what exactly they are about, each line once.
+    """Return lines, each only once, that say what the certificates hold fixed and what exactly they are about.
 
     Args:
         records: Certificates and failures as JSON values.
@@ -88,7 +88,7 @@ def conditions_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _about_method(certified: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what the name of the method does not say: the layer, and the sign of the attributions that count."""
+    """Yield lines about the explained layer, and about the sign of the attributions that count."""
     for record in certified:
         layer, sign = record.get("method_options", {}).get("layer"), record["setup"].get("sign")
         if layer is not None:
@@ -109,7 +109,7 @@ def set_of(record: Mapping[str, Any]) -> str:
 
 
 def compared(record: Mapping[str, Any]) -> str:
-    """Return, in brackets, what chance, brightness and random weights reach of a reference set, and the margin.
+    """Return, in brackets, the overlaps of chance, brightness and random weights with a set, and the margin.
 
     Args:
         record: A certificate of one example as JSON values, or its entry ``of_plain``.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # these imports load PyTorch
 __all__ = ["add_to", "run"]
 
 _DONE = 0
-# Options that certify has as well, and their defaults.
+# Options that the command certify has too, and their defaults there.
 _USUAL = {"channels": 3, "device": "cpu", "dtype": "float32", "confidence": 0.95, "bound": "best"}
 Value = TypeVar("Value")
 
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen_by: dict[str, MethodChoice] = {}
     for choice, method in methods:
         explainers = [SparsifiedSmoothGrad(method, tau=tau, sign=sign_of(choice, arguments)) for tau in arguments.taus]
-        # Methods that switch groups off need other arguments for every kind of groups.
+        # Methods that switch off whole groups need different arguments for every kind of groups.
         for together in [{name: group} for name, group in chosen.items()] if choice.cells else [chosen]:
             tried = pilot(
                 explainers,
@@ -153,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _groups(
     files: Sequence[Path], images: "Tensor", arguments: argparse.Namespace, loaded: "LoadedModel"
 ) -> "dict[str, Groups]":
-    """Return the groups of all images by their name on the command line. ``auto`` is replaced by what it chooses."""
+    """Return the groups of all images by their names. ``auto`` is replaced by the groups that it chooses."""
     import torch
 
     from captum_certified.cli.image_groups import groups_of
@@ -166,7 +166,7 @@ def _groups(
         masks = [groups for groups in each if isinstance(groups, torch.Tensor)]
         if masks:
             chosen[name] = torch.cat(masks)
-        else:  # the images have one size, so they have the same groups
+        else:  # all images have one size, so they have the same groups
             chosen["none" if each[0] is None else str(each[0])] = each[0]
     return chosen
 

@@ -1,4 +1,4 @@
-"""Set up the process of a command: let it keep freed memory, and join the process group of ``torchrun``."""
+"""Set up the process of a command: keep freed memory, and join the process group of ``torchrun``."""
 
 import ctypes
 import os
@@ -13,17 +13,17 @@ __all__ = ["keep_freed_memory", "process_group"]
 _PARAMETERS = {"MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1), "MALLOC_MMAP_THRESHOLD_": (-3, 2**30)}
 
 _VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# How long a process waits for the slowest one. If a process dies, torchrun ends the others at once.
+# How long a process waits for the slowest process. If a process dies, torchrun ends all other processes at once.
 _PATIENCE = timedelta(days=30)
 
 
 def keep_freed_memory() -> None:
     """Let the process keep the memory that it frees, because the next pass needs it again.
 
-    By default the GNU C library returns blocks of more than 32 MB to the system when they are freed. Every layer of
-    every pass then requests new blocks, which the system clears page by page; this can take longer than the gradients.
-    The peak of memory in use does not change. A parameter whose environment variable the user has set stays as it is.
-    With another C library this function does nothing.
+    By default the GNU C library returns blocks of more than 32 MB to the system when they are freed. Every layer then
+    requests new blocks in every forward and backward pass. The system clears new blocks page by page, which can take
+    longer than computing the gradients. The peak of memory in use does not change. A parameter whose environment
+    variable the user has set stays as it is. With another C library this function does nothing.
     """
     if sys.platform != "linux":
         return
@@ -54,8 +54,8 @@ def process_group(device: str) -> Iterator[None]:
     distributed.init_process_group("nccl" if accelerators >= processes else "gloo", timeout=_PATIENCE)
     try:
         yield
-        # PyTorch 2.3 hangs if a process leaves the group while another is still in the last exchange. If another
-        # process has failed and left, the barrier raises; torchrun reports the failure.
+        # PyTorch 2.3 hangs if a process leaves the group while another process is still in the last exchange. If
+        # another process has failed and left, the barrier raises an error. torchrun reports the failure in any case.
         with suppress(RuntimeError):
             distributed.barrier()
     finally:

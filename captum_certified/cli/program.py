@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    if argv is None:  # the process runs only this program
+    if argv is None:  # no other program runs in this process
         keep_freed_memory()
     try:
         arguments = build_parser().parse_args(argv)
@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _abandon_output() -> None:
-    """Discard unwritten output. Otherwise the interpreter would fail on it again at exit, with a traceback."""
+    """Discard unwritten output. Otherwise the interpreter would fail to write it again at exit, with a traceback."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -123,10 +123,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _data(arguments: argparse.Namespace, framing: "Framing") -> tuple[_Images, _Images, bool]:
-    """Return the images to train on, the images to measure accuracy on, and whether the two differ.
+    """Return the images to train on, the images to test on, and whether these are different images.
 
     Raises:
-        InvalidInputError: The two have different classes.
+        InvalidInputError: The two data sets have different classes.
     """
     import torch
     from torch.utils.data import Subset
@@ -159,7 +159,7 @@ def _count(images: _Images) -> int:
 
 
 def _same(one: _Images, two: _Images) -> bool:
-    """Return whether two data sets hold the same images, as they do if the source has no test part."""
+    """Return whether two data sets hold the same images. They do if the source has no test part."""
     if hasattr(one, "samples") and hasattr(two, "samples"):
         return bool(one.samples == two.samples)
     return _count(one) == _count(two) and all(bool((one[i][0] == two[i][0]).all()) for i in (0, -1))

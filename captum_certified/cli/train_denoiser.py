@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # these imports load PyTorch
 
 __all__ = ["add_to", "run"]
 
-_HELD_OUT = 10  # every tenth image
-_NOISY_COPIES = 4  # of each held-out image
+_HELD_OUT = 10  # every tenth image is held out of the training
+_NOISY_COPIES = 4  # number of copies of each held-out image
 
 
 def add_to(commands: Commands) -> None:
@@ -67,7 +67,7 @@ def add_to(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train a denoiser, write its weights, and measure it on every tenth image, which it has not seen."""
+    """Train a denoiser, write its weights, and measure it on every tenth image, which is not used for training."""
     import torch
 
     from captum_certified.cli.models import moved
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _loaded(arguments: argparse.Namespace) -> "LoadedModel":
-    """Return the model on its device. Without ``--model`` it is the identity, with the framing of ``--size``."""
+    """Return the model on its device. Without ``--model``, the identity stands in for it, framed by ``--size``."""
     from torch import nn
 
     from captum_certified.cli.models import LoadedModel, load_model, moved
@@ -144,10 +144,10 @@ def _files(arguments: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 def _measured(
     denoiser: "nn.Module", loaded: "LoadedModel", files: Sequence[Path], arguments: argparse.Namespace
 ) -> "dict[str, Json]":
-    """Measure the error of the denoiser, and the share of noisy copies that keep the class of the clean image.
+    """Measure the error of the denoiser, and the fraction of noisy copies that keep the class of the clean image.
 
     Returns:
-        The mean square error in units of σ², and, with a model, the shares without and with the denoiser.
+        The mean square error in units of σ². If there is a model, also the fractions without and with the denoiser.
     """
     import torch
 

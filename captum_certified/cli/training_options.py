@@ -1,4 +1,4 @@
-"""What the two commands that train share: options, early checks, the training loop, and the file of weights."""
+"""Parts that both training commands use: options, early checks, the training loop, and the file of weights."""
 
 import argparse
 from pathlib import Path
@@ -55,7 +55,7 @@ def checked_rate(arguments: argparse.Namespace) -> float:
     """Return the learning rate, after checking that it is positive and that the results can be written.
 
     Raises:
-        InvalidInputError: One of these is not so.
+        InvalidInputError: The rate is not positive, or a result cannot be written.
     """
     from captum_certified.checks import checked_number
 
@@ -75,7 +75,7 @@ def fitted(
     *,
     scheduler: "LRScheduler | None" = None,
 ) -> "FitResult":
-    """Train a network by the options of the command line, with the checkpoint beside the weights."""
+    """Train a network by the options of the command line. The checkpoint is written beside the weights."""
     from captum_certified.training import fit
 
     return fit(

@@ -68,7 +68,7 @@ def _verified(path: Path) -> int:
 
 
 def print_differences(verification: "Verification", stream: TextIO) -> None:
-    """Print in what a stored result differs from what its map gives."""
+    """Print how a stored result differs from the result recomputed from its map."""
     print(f"{verification.path}: DIFFERS from what its map gives", file=stream)
     for difference in verification.differences:
         print(f"  {difference}", file=stream)
