@@ -1,4 +1,4 @@
-"""The demo: a small classifier of handwritten digits, whose saliency maps are certified and attacked."""
+"""The demo trains a small classifier of handwritten digits, and certifies and attacks its saliency maps."""
 
 from captum_certified.demo.attacked import AttackedDigit
 from captum_certified.demo.digits import Digits, load_digits, train_classifier

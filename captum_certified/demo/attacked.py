@@ -11,7 +11,7 @@ from captum_certified.robust import Challenge, InterpretationAttack, challenge_c
 
 __all__ = ["AttackedDigit", "attack_digit"]
 
-_DRAWS = 32  # noise draws for each gradient. With so many, the attack costs about as much as the certificate.
+_DRAWS = 32  # noise draws for each gradient. With this number, an attack takes about as long as a certificate.
 _BLACK, _WHITE = 0.0, 1.0
 
 
@@ -20,7 +20,8 @@ class AttackedDigit:
     """The explanations of a digit after attacks within the certified radius.
 
     Attributes:
-        plain: How many of the top K features of the plain saliency map stay in the top K when that map is attacked.
+        plain: How many of the top K features of the plain saliency map stay in its top K when the plain map is
+            attacked.
         challenge: The attack on the smoothed map, with the certificate of the map.
     """
 
@@ -29,7 +30,7 @@ class AttackedDigit:
 
     @property
     def smoothed(self) -> int:
-        """How many of the top K features of the smoothed map stay in the top K when that map is attacked."""
+        """How many of the top K features of the smoothed map stay in its top K when the smoothed map is attacked."""
         return int(self.challenge.overlap[0])
 
 

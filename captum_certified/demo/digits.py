@@ -34,7 +34,7 @@ class Digits(NamedTuple):
 
 
 def load_digits() -> Digits:
-    """Load the digits that are part of scikit-learn, without a download.
+    """Load the digits that come with scikit-learn. No download is needed.
 
     Raises:
         CaptumCertifiedError: Scikit-learn is not installed.
