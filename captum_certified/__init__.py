@@ -1,7 +1,7 @@
 """Certificates of robustness for Captum attributions.
 
-The package tells how much of a smoothed saliency map provably survives every L2 perturbation within a radius, and with
-what confidence.
+The package proves, at a given confidence, how much of a smoothed saliency map survives every L2 perturbation within a
+radius.
 """
 
 __version__ = "0.1.0"
