@@ -241,7 +241,7 @@ def test_a_model_that_cannot_be_explained_is_recorded(folder, capsys, model, mes
             ["--model", "{folder}:already", "--mean", "half", "--std", "1"],
             "expected numbers separated by commas, got half",
         ),
-        (["--model", "one.png"], "of torch.export, got another. A state dict goes to `--weights`, and `--model` then"),
+        (["--model", "one.png"], "of torch.export, got another kind of file. Give a state dict to `--weights`, and"),
         ([], "--model"),
     ],
 )
@@ -279,7 +279,7 @@ def saved(folder):
         (["--weights", "list.pt"], "of tensors, got something else. Save one by torch.save(model.state_dict(), FILE)."),
         (["--weights", "one.png"], "cannot be read. Save one by torch.save(model.state_dict(), FILE)."),
         (["--weights", "scripted.pt"], "got a TorchScript file. Give it to `--model` instead."),
-        (["--model", "weights.pt"], "got another. A state dict goes to `--weights`, and `--model` then says which"),
+        (["--model", "weights.pt"], "got another kind of file. Give a state dict to `--weights`, and name its network"),
         (["--model", "whole.pt"], "Expected `--model` whole.pt to be a TorchScript file or a .pt2 archive of torch.ex"),
         (["--model", "whole.pt"], "which could execute code when it is loaded. Name the code of the model by package."),
         (

@@ -55,7 +55,7 @@ class PassesWithinMemory:
         if noisy.device.type == "cuda":
             torch.cuda.empty_cache()
         warnings.warn(
-            f"A pass of {draws} draws does not fit into memory; it goes on with {self.most_draws} at a time. Set "
+            f"A pass of {draws} draws does not fit into memory; the run goes on with {self.most_draws} at a time. Set "
             f"`nt_samples_batch_size`={self.most_draws} or less to avoid the failed pass.",
             UserWarning,
             stacklevel=2,

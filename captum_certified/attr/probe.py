@@ -140,7 +140,7 @@ class Probe:
                 reordered = compute(replacement.reordered(self.make_noisy(draws)), draws)
                 if _exceed_rounding(self._differences(expected, reordered)):
                     raise CertificationError(
-                        "Expected attributions that depend on one input alone, got other maps of rows that moved to "
+                        "Expected attributions that depend on one input alone, got other maps for rows that moved to "
                         "another place in their pass. The model uses this place, for example to choose a random number."
                     )
                 differences = self._differences(reordered[kept], computed)

@@ -267,7 +267,7 @@ def _merged_arguments(kwargs: MethodArguments, attribution_kwargs: MethodArgumen
     if nt_type == "smoothgrad":
         warnings.warn(
             "`nt_type`='smoothgrad' is not used: the class decides what is averaged. NoiseTunnel averages the "
-            "attributions, with their signs; this class averages its per-draw map of their magnitudes.",
+            "attributions with their signs. This class averages a map of their magnitudes.",
             UserWarning,
             stacklevel=2,
         )

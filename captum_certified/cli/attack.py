@@ -39,8 +39,8 @@ def add_to(commands: Commands) -> None:
         description="Certify the sparsified SmoothGrad map of image files. Attack this map and the plain map within "
         "the same L2 radius without changing the predicted class, and show how much of each map's top set is left. "
         "Pixels are in [0, 1].",
-        epilog="What an attack leaves of the smoothed map is measured from as many fresh draws as the certificate has, "
-        "so this number has a sampling error. The certificate is about the exact smoothed map and holds with "
+        epilog="How much of the smoothed map is left is measured from as many fresh draws as the certificate has. So "
+        "this number has a sampling error. The certificate is about the exact smoothed map and holds with "
         f"--confidence for each image; the class of --target is held fixed. {ADVICE}",
         formatter_class=HelpFormatter,
     )

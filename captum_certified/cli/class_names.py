@@ -30,7 +30,9 @@ def load_class_names(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidInputError(f"Expected `--class-names` {path} to be a text or JSON file, got another.") from error
+        raise InvalidInputError(
+            f"Expected `--class-names` {path} to be a text or JSON file, got another kind."
+        ) from error
     names = [_printable(name) for name in _listed(text, path)]
     if not names or not all(names):
         where = f"an empty one for class {names.index('')}" if names else "none"
@@ -52,7 +54,7 @@ def class_title(number: int, names: Sequence[str]) -> str:
 
 
 def named(classes: "Mapping[str, Json]", names: Sequence[str] | None) -> "dict[str, Json]":
-    """Return the names of classes as entries of a record. The key of a name is that of its number plus ``_name``.
+    """Return the names of classes as entries of a record. A name's key is the number's key plus ``_name``.
 
     Args:
         classes: Numbers of classes by their keys. A value that is not a number gets no name.

@@ -33,7 +33,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--tau", type=float, default=0.2, help="fraction of pixels salient in a draw", metavar="N")
     parser.add_argument("--k", type=count_or_fraction, default=0.2, help="top set: a count or a fraction", metavar="N")
     parser.add_argument("--radius", type=float, default=0.2, help="L2 size of the perturbation", metavar="N")
-    parser.add_argument("--seed", type=seed, default=0, help="of classifier and noise", metavar="N")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of classifier and noise", metavar="N")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run)
 
@@ -70,12 +70,12 @@ def _lines(report: "DemoReport", radius: float, directory: Path) -> list[str]:
         "",
         f"Columns theorem2 and best: {written_confidence(first.confidence, percent=True)} % confidence for each digit "
         "and each column by itself; do not take the larger of the two.",
-        "Attacked: how many stay when Algorithm 1 of the paper attacks that map within the same radius, measured",
-        "for the smoothed map from fresh draws.",
+        "Attacked: how many stay when Algorithm 1 of the paper attacks the map within the same radius. For the",
+        "smoothed map they are counted in a map of fresh draws.",
         f"Plain, certified: how many of the plain map's top {first.k} are proved to be in the smoothed map's top "
         f"{first.k}, whatever",
-        "is done to the picture. Margin: that minus the most that chance, brightness or random weights reach, in "
-        "points.",
+        "is done to the picture. Margin: this overlap minus the largest overlap by chance, brightness or random "
+        "weights, in points.",
         first.held_fixed,
         f"Figures: {report.figure} {report.attacks}",
         f"Results: {directory}/digit-*.json, each with its map in the .npz beside it",

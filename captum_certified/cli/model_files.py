@@ -152,4 +152,4 @@ def _instead_of_model(path: Path, members: Sequence[str]) -> str:
                 "code of the model by package.module:callable and save its weights for `--weights`, or export it: "
                 f"{_EXPORT_IT}."
             )
-    return "got another. A state dict goes to `--weights`, and `--model` then says which network it is of."
+    return "got another kind of file. Give a state dict to `--weights`, and name its network by `--model`."

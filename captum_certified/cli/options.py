@@ -43,7 +43,7 @@ ADVICE = (
     "--bound, --confidence, --groups, --method, --target and all other options except --radius before looking at "
     "anything computed from these draws: a map, a forecast or a certificate. To choose options, use another --seed, "
     "and other images if you can, because all images of a seed share its noise. Then certify once. Options chosen by "
-    "looking at draws void the certificates from the same draws; another --radius does not."
+    "looking at draws void the certificates from the same draws. Another --radius does not void them."
 )
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
 
@@ -137,7 +137,7 @@ def add_explanation(group: Group) -> None:
         "numbers as keys; the default weights of a torchvision model have names already",
     )
     group.add_argument(
-        "--k", type=count_or_fraction, default=0.2, metavar="N", help="top set: 1 is a count, 1.0 or 0.2 a fraction"
+        "--k", type=count_or_fraction, default=0.2, metavar="N", help="size of top set: 1 is a count, 1.0 a fraction"
     )
     group.add_argument("--radius", type=float, default=0.03, metavar="N", help="L2 size of the perturbation")
     group.add_argument("--samples", type=positive_integer, default=1024, metavar="N", help="draws of each image")
@@ -152,9 +152,9 @@ def add_explanation(group: Group) -> None:
         metavar="auto|none|channels|patches:S|superpixels:S|FILE|FOLDER",
         help="what counts as one feature. none: a colour value of a pixel; channels: a pixel with all of its channels; "
         "patches:S: a cell of S × S pixels; superpixels:S: one of S regions of similar pixels, found by scikit-image "
-        "in the clean image; FILE: pixels with the same integer in a grey or palette picture, or in an array, of the "
-        "size of the image file, or in the file named like each image in a FOLDER; auto: none with --region, else "
-        "patches:8, or patches:4 if the shorter side has less than 112 pixels",
+        "in the clean image; FILE: pixels with the same integer in this grey or palette picture or array, which has "
+        "the size of the image file; FOLDER: the same, with one file in it named like each image; auto: none with "
+        "--region, else patches:8, or patches:4 if the shorter side has less than 112 pixels",
     )
     group.add_argument(
         "--reference",

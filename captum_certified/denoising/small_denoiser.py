@@ -108,5 +108,7 @@ def restored_denoiser(state: object) -> nn.Module:
         denoiser = small_denoiser(values // _CELL**2, width=width, depth=depth, seed=0)
         denoiser.load_state_dict(state)
     except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        raise InvalidInputError("Expected `state` to be the state dict of a small denoiser, got another.") from error
+        raise InvalidInputError(
+            "Expected `state` to be the state dict of a small denoiser, got something else."
+        ) from error
     return denoiser

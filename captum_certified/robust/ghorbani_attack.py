@@ -64,7 +64,9 @@ class GhorbaniAttack(ExplanationAttack):
         surrogate_beta: SurrogateBeta = AUTO,
     ) -> None:
         if objective == "random":
-            raise InvalidInputError("Expected an `objective` to search by, got 'random'; InterpretationAttack has it.")
+            raise InvalidInputError(
+                "Expected an `objective` to search by, got 'random'. Use InterpretationAttack for it."
+            )
         super().__init__(
             forward_func,
             attribution_method,

@@ -14,13 +14,13 @@ __all__ = ["model_card"]
 
 _UNKNOWN = "not recorded"
 _LIMITS = (
-    "The certificate does not say that the explanation is right. It says how much of it is stable.",
-    "It is about this input, this model and this method only, and about changes of the input up to this L2 size. It "
-    "says nothing about larger changes, about other norms, or about a model that is trained further, quantised or "
-    "computed by other software.",
+    "The certificate does not say that the explanation is right. It says how much of the explanation is stable.",
+    "The certificate is about this input, this model and this method only, and about changes of the input up to this "
+    "L2 size. It says nothing about larger changes, about other norms, or about a model that is trained further, "
+    "quantised or computed by other software.",
 )
 _TO_STATE = (
-    "All settings but the radius were fixed before anything that was computed from these draws was looked at.",
+    "All settings except the radius were fixed before looking at anything that was computed from these draws.",
     "The settings were chosen with another seed: (how, and on which inputs)",
     "The input was not chosen by its certificate: (how it was chosen)",
 )
@@ -71,7 +71,7 @@ def model_card(verification: Verification) -> str:
         "### What to keep in mind",
         _listed((*_cautions(certificate), *_LIMITS)),
         "### To be stated by the author",
-        "The files cannot show it, and without it the certificate does not hold.",
+        "The files cannot show the following. The certificate holds only if all of it is true.",
         _listed(f"[ ] {sentence}" for sentence in _TO_STATE),
         "### How to verify",
         _how_to_verify(path, record),
@@ -114,9 +114,9 @@ def _versions(sampled: Json, stored: Json) -> str:
 
 def _opening(certificate: Certificate) -> str:
     return (
-        f"Whatever is added to the input, as long as its L2 norm is at most {rounded_down(certificate.at_radius)}, the "
-        "following holds. For each example there was a probability of at most "
-        f"{written_error(certificate.confidence)} % that the noise which was drawn makes its statement false."
+        "The following holds for every change of the input whose L2 norm is at most "
+        f"{rounded_down(certificate.at_radius)}. For each example there was a probability of at most "
+        f"{written_error(certificate.confidence)} % that the drawn noise makes the statement about this example false."
     )
 
 
@@ -154,7 +154,7 @@ def _how_to_verify(path: Path, record: JsonObject) -> str:
     return (
         f"`captum-certified verify` with the file {_code(path.name)}{beside} computes every number above again from "
         "the stored map. Sampling again with the seed, the model, the input and the versions above shows that the map "
-        "belongs to them."
+        "was sampled with them."
     )
 
 

@@ -51,9 +51,9 @@ def test_a_pass_is_halved_until_it_fits_and_the_map_is_the_same(error):
     whole, _ = sampled(1000)
     with pytest.warns(UserWarning, match="does not fit") as caught:
         parts, model = sampled(11, error=error)  # two examples: five draws at a time
-    assert [str(w.message)[:62] for w in caught] == [
-        "A pass of 16 draws does not fit into memory; it goes on with 8",
-        "A pass of 8 draws does not fit into memory; it goes on with 4 ",
+    assert [str(w.message)[:67] for w in caught] == [
+        "A pass of 16 draws does not fit into memory; the run goes on with 8",
+        "A pass of 8 draws does not fit into memory; the run goes on with 4 ",
     ]
     assert torch.equal(parts.counts, whole.counts)
     assert_close(parts.covariance.top_eigenvalue, whole.covariance.top_eigenvalue)
