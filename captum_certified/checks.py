@@ -27,7 +27,7 @@ __all__ = [
     "resolved_count",
 ]
 
-# What a caller passed or a file holds, before it is checked.
+# The type of a value from a caller or a file that is not checked yet.
 Unchecked: TypeAlias = Any
 
 _ANY_NUMBER = 2**62
@@ -94,7 +94,7 @@ def resolved_count(name: str, value: Unchecked, total: int = _ANY_NUMBER, *, at_
     Args:
         name: The argument's name, for the message.
         value: A count or a fraction.
-        total: Number of features. Leave it out if the number is not known yet.
+        total: Number of features. Leave out this argument if the number is not known yet.
         at_least: The smallest count allowed, 0 or 1.
 
     Returns:

@@ -102,7 +102,7 @@ class _States:
 
     @classmethod
     def of(cls, device: torch.device) -> "_States":
-        """Copy the states of the generators. The only CUDA generator among them is that of ``device``."""
+        """Copy the states of the generators. The generators of other CUDA devices than ``device`` are left out."""
         numpy = np.random.get_state(legacy=True)  # noqa: NPY002
         assert isinstance(numpy, tuple)  # noqa: S101  for the type checker: the legacy state is a tuple
         cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None

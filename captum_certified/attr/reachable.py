@@ -36,7 +36,7 @@ BufferDigests = Mapping[tuple[int, str], str]
 
 
 class Reachable:
-    """Objects that a method can reach by attributes, container items, closures, and the globals that its code names.
+    """Objects that a method can reach through attributes, items of containers, closures, and globals in its code.
 
     An attribute of a class is followed only if the code found so far names it. The search thus follows ``forward`` and
     what it calls, but neither ``__init__`` nor a training step.

@@ -113,7 +113,7 @@ def expanded_arguments(
     distribution: bool = False,
     draw_baseline_from_distrib: bool = False,
 ) -> dict[str, Any]:
-    """Return the arguments of a call that has every draw of every example, with all draws of example 0 first.
+    """Return the arguments of a call with one row for every draw of every example, all draws of example 0 first.
 
     Args:
         arguments: Keyword arguments of the wrapped method for N examples.
@@ -154,8 +154,8 @@ def arguments_of_rows(
 ) -> dict[str, Any]:
     """Return the arguments of a call with the examples ``rows`` of a batch of ``total`` examples.
 
-    Tensors that belong to no example are marked as :class:`Shared`. Without the mark they would be cut or repeated if
-    their first dimension happens to be the number of chosen examples.
+    Tensors that belong to no example are marked as :class:`Shared`. Without the mark, such a tensor would be cut or
+    repeated if its first dimension happens to be the number of chosen examples.
     """
 
     def cut(tensor: Tensor) -> Tensor | Shared:

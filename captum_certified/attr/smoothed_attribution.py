@@ -121,9 +121,10 @@ class SmoothedAttribution(Attribution):
                 each input tensor. 0 adds no noise.
             draw_baseline_from_distrib: As in NoiseTunnel.
             groups: How entries form features. The magnitude of a feature is the sum of the magnitudes of its entries.
-                ``None`` makes every entry a feature, ``"channels"`` groups the entries of each position, and
-                ``"patches:8"`` those of each cell of 8 × 8 pixels. An integer mask of shape (1 or N, …), or a tuple of
-                masks, groups the entries with equal numbers; :func:`~captum_certified.superpixels` makes such a mask.
+                ``None`` makes every entry a feature. ``"channels"`` groups all channels of each position, and
+                ``"patches:8"`` all entries of each cell of 8 × 8 pixels. An integer mask of shape (1 or N, …), or a
+                tuple of masks, groups the entries with equal numbers; :func:`~captum_certified.superpixels` makes such
+                a mask.
             seed: Seed of the noise; ``None`` chooses a fresh seed. The global random generators are untouched.
             attribution_kwargs: Arguments of the wrapped method that have the same name as an argument of this method.
             show_progress: Show a progress bar on stderr.
@@ -246,10 +247,10 @@ class SmoothedAttribution(Attribution):
     ) -> Generator[SmoothedMap, None, None]:
         """Yield the map so far after every block of draws. The last map is the result of :meth:`sample`.
 
-        The method takes the arguments of :meth:`sample` and raises the same errors. Stopping early loses less than one
-        block: save the last map, continue later with ``first_draw`` and the same seed, and merge. Deciding *when* to
-        stop by looking at certificates makes their confidence invalid. :meth:`Certifier.certify` with ``overlap`` makes
-        this decision soundly.
+        The method takes the arguments of :meth:`sample` and raises the same errors. To stop early and continue later,
+        save the last map, sample with ``first_draw`` and the same seed, and merge the maps. Less than one block of
+        draws is lost. Deciding *when* to stop by looking at certificates makes their confidence invalid.
+        :meth:`Certifier.certify` with ``overlap`` makes this decision soundly.
         """
         settings = CallSettings(
             nt_samples=nt_samples,

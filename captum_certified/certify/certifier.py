@@ -181,7 +181,7 @@ class Certifier:
         if overlap is not None:
             return warned(certify_in_looks(self.prover, run, goal))
         with contextlib.closing(run.maps()) as maps:
-            for [smoothed_map] in maps:  # raises after the first block of draws if no bound applies
+            for [smoothed_map] in maps:  # this raises an error after the first block of draws if no bound applies
                 self.check(smoothed_map, k=k)
         return warned(self.top_k(smoothed_map, k=k, radius=radius, reference=reference))
 

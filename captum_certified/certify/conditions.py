@@ -54,7 +54,7 @@ def compared_with(fresh_draws: int | None) -> str:
 
 
 def fresh_draws_conditions(fresh_draws: int | None) -> tuple[str, ...]:
-    """Return a sentence on the confidence of a statement about fresh draws, or none if ``fresh_draws`` is ``None``."""
+    """Return one sentence on the confidence of a statement about fresh draws; no sentence for ``None``."""
     if fresh_draws is None:
         return ()
     return ("The confidence is that of this statement alone. It does not cover other statements from this map.",)

@@ -30,7 +30,7 @@ from captum_certified.randomness import derived_seed, fresh_seed
 __all__ = ["Pilot", "PilotRow", "pilot"]
 
 _FEWEST = 256
-_SEEN = 0.5  # a row with a smaller `class_kept` is chosen only if `class_kept` is smaller in all rows of its method
+_SEEN = 0.5  # a row whose `class_kept` is below this is chosen only if all rows of its method are below this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,7 +293,7 @@ def pilot(
 
 
 def _by_method(explainers: Sequence[SmoothedAttribution]) -> list[list[SmoothedAttribution]]:
-    """Group the explainers by their method object and sign, in their order."""
+    """Group the explainers that have the same method object and sign. The order of the explainers is kept."""
     together: dict[tuple[int, str], list[SmoothedAttribution]] = {}
     for explainer in explainers:
         together.setdefault((id(explainer.attribution_method), explainer.sign), []).append(explainer)

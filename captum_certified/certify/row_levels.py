@@ -33,7 +33,8 @@ def by_level(
     Args:
         smoothed_map: A map of N examples.
         alpha: Probability that a statement about an example may fail.
-        statement: Computes an array, with the examples as first dimension, from a map and one level for all of them.
+        statement: Computes an array from a map and one level for all its examples. The first dimension of the array is
+            the examples.
     """
     each = levels(smoothed_map, alpha)
     if len(set(each)) == 1:

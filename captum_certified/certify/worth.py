@@ -55,7 +55,7 @@ def certified_class_radius(smoothed_map: SmoothedMap, alpha: float) -> Tensor | 
 
 
 def near_chance(overlap: Tensor, members: Tensor, k: int) -> Tensor:
-    """Return whether an overlap is at most two standard errors above that of a random set of K, bool, shape (N,).
+    """Return whether an overlap is at most two standard errors above the mean overlap by chance, bool, shape (N,).
 
     Args:
         overlap: Number of members in the top K, shape (N,).

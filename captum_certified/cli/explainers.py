@@ -211,7 +211,7 @@ def _baselines(choice: MethodChoice, image: Tensor, framing: Framing, arguments:
 
 
 def framed_pictures(files: Sequence[Path], framing: Framing, arguments: argparse.Namespace, *, named: str) -> Tensor:
-    """Read pictures and frame them as the images are framed, shape (B, C, H, W).
+    """Read pictures, and resize and crop them like the images, shape (B, C, H, W).
 
     Raises:
         InvalidInputError: The framed pictures, which the message calls ``named``, differ in size.

@@ -22,8 +22,8 @@ def expanded(paths: Sequence[Path], *, without: Path | None) -> list[tuple[Path,
         without: The folder of results. Images in this folder are left out. ``None`` leaves out nothing.
 
     Returns:
-        Pairs of a file and a name. The name joins the subfolders and the file name without its suffix by hyphens. If
-        another file has the name already, a number is appended.
+        Pairs of a file and a name. The name is made of the names of the subfolders and of the file without its suffix,
+        joined by hyphens. If another file has the name already, a number is appended.
 
     Raises:
         InvalidInputError: A file or folder does not exist, or a folder holds no image.

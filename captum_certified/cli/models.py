@@ -78,7 +78,7 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
         images.
 
     Raises:
-        InvalidInputError: The model cannot be loaded, or its weights or its normalisation do not fit.
+        InvalidInputError: The model cannot be loaded, or the given weights or normalisation do not fit the model.
     """
     positional, named = parsed_arguments(arguments.model_arg)
     framing, mean, std, names = Framing(), None, None, None

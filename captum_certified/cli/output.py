@@ -124,7 +124,7 @@ def compared(record: Mapping[str, Any]) -> str:
 
 
 def units_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line that compares the radius with familiar changes of an image, if the records have their sizes.
+    """Return a line that compares the radius with familiar changes of an image, if the records have such sizes.
 
     Args:
         records: Certificates and failures as JSON values.

@@ -22,8 +22,8 @@ def keep_freed_memory() -> None:
 
     By default the GNU C library returns blocks of more than 32 MB to the system when they are freed. Every layer then
     requests new blocks in every forward and backward pass. The system clears new blocks page by page, which can take
-    longer than computing the gradients. The peak of memory in use does not change. A parameter whose environment
-    variable the user has set stays as it is. With another C library this function does nothing.
+    longer than computing the gradients. The peak of memory in use does not change. If the user has set the environment
+    variable of a parameter, the parameter stays as it is. With another C library this function does nothing.
     """
     if sys.platform != "linux":
         return

@@ -133,7 +133,7 @@ def _denoiser(arguments: argparse.Namespace) -> "nn.Module":
 
 
 def _files(arguments: argparse.Namespace) -> tuple[list[Path], list[Path]]:
-    """Return the image files to train on, and those to measure with: every tenth."""
+    """Return the image files to train on, and the image files to measure with, which are every tenth file."""
     files = [path for path, _ in expanded(arguments.images, without=None)]
     seen = [path for number, path in enumerate(files) if number % _HELD_OUT]
     if not seen:

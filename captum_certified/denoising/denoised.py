@@ -18,8 +18,8 @@ class Denoised(nn.Module):
     denoiser's input, and not about explanations of the model alone.
 
     Args:
-        denoiser: Returns a tensor of the shape of its input. It must be deterministic, and the result for an example
-            must not depend on other examples, as for any explained model.
+        denoiser: Returns a tensor of the shape of its input. Like any explained model, it must be deterministic, and
+            its result for an example must not depend on other examples.
         model: The model, which gets the output of the denoiser.
 
     Source:

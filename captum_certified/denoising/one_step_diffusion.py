@@ -132,7 +132,7 @@ def _noise_levels(alphas_cumprod: Tensor | Sequence[float]) -> Tensor:
 
 
 def _nearest_time(levels: Tensor, stdev: float) -> int:
-    """Return the time whose noise level is nearest to ``stdev``, as a ratio."""
+    """Return the time at which the ratio of the noise level to ``stdev`` is nearest to 1."""
     lowest, highest = float(levels[0]), float(levels[-1])
     if not lowest <= stdev <= highest:
         raise InvalidInputError(

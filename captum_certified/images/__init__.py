@@ -1,4 +1,4 @@
-"""Pictures from files with their bit depth and orientation, framed for a model, and data sets of labelled images.
+"""Read pictures of any bit depth and orientation, resize and crop them for a model, and load labelled images.
 
 :mod:`captum_certified.runs` exports the public names.
 """

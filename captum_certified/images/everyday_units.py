@@ -29,8 +29,8 @@ class EverydayUnits:
         rounding: L2 size of the change when one input is rounded to 8 bits: root mean square, if rounding errors are
             uniform.
         jpeg: L2 size of the change by JPEG of quality 95 in each picture, shape (N,); ``None`` for other inputs.
-        shift: L2 size of the change by a shift of each picture by one pixel, in the direction (left, right, up or down)
-            with the smallest change, shape (N,); ``None`` for other inputs.
+        shift: L2 size of the change when each picture is shifted by one pixel, shape (N,); ``None`` for other inputs.
+            The direction (left, right, up or down) with the smallest change is taken.
     """
 
     radius: float

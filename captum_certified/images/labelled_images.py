@@ -50,8 +50,8 @@ def labelled_images(
               without a split, ``images`` and ``labels``. Images are unsigned integers of 8 or 16 bits, or floats in
               [0, 1], of shape (N, H, W), (N, C, H, W) or (N, H, W, C). Labels are integers from 0, of shape (N,), or
               (N, 1) as in MedMNIST.
-            - A folder has one folder of image files for each class, or folders ``train``, and ``test`` or ``val``, each
-              with one folder for each class.
+            - A folder has one subfolder of image files for each class. Or it has a folder ``train`` and a folder
+              ``test`` or ``val``, each of which has one subfolder for each class.
             - The names are ``mnist``, ``fashion-mnist``, ``cifar10`` and ``cifar100``.
         train: Whether to return the training part; ``False`` returns the test part. If the source has no parts, all
             images are returned.

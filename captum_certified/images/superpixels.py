@@ -14,7 +14,7 @@ from captum_certified.exceptions import CaptumCertifiedError, InvalidInputError
 
 __all__ = ["superpixels"]
 
-_COMPACTNESS = 10.0  # scikit-image's default: differences in place and in Lab colour count about equally
+_COMPACTNESS = 10.0  # scikit-image's default, with which distance in the picture and in Lab colour count about equally
 _BLUR = 1.0  # in pixels; without a blur, the edges of regions follow the noise of the picture
 _GROWTH = 1.5
 
@@ -128,7 +128,7 @@ def _joined(pieces: Labels, picture: NDArray[np.float64], segments: int) -> Labe
 
 
 def _neighbours(pieces: Labels, count: int) -> list[set[int]]:
-    """Return, for each piece, the pieces that share an edge of a pixel with it."""
+    """Return, for each piece, its neighbours: the pieces that share at least one edge of a pixel with it."""
     pairs = np.concatenate(
         [
             np.stack([pieces[:, 1:].ravel(), pieces[:, :-1].ravel()], axis=1),

@@ -34,9 +34,9 @@ class PerturbFunc:
             ``seed``, it also gets these by keyword. Arguments that are bound by a ``functools.partial`` are not
             replaced.
         radius: Radius of the perturbation, in the norm of the function and in the units of the inputs.
-        explained_by: The explanation function that is measured. If ``function`` is an attack on the same method, it
+        explained_by: The explanation function that is measured. If ``function`` is an attack on this explanation, it
             also gets the other arguments of the explanation as ``attribution_kwargs``.
-        k: Number of top features that the similarity compares. An attack on the same method gets this number as ``k``.
+        k: Number of top features that the similarity compares. An attack on this explanation gets this number as ``k``.
             ``None`` passes no ``k``.
     """
 

@@ -71,7 +71,7 @@ class AttackedExplanation:
         self.members = self.clean.reference_set(reference) if objective == "reference" else self.clean.top_k
 
     def values(self, points: Tensor, rows: Tensor) -> Tensor:
-        """Return D of the original model, shape (R,), at points of shape (R, d); −∞ where D is not finite."""
+        """Return D of the original model at points of shape (R, d), shape (R,); −∞ where D is not finite."""
         values = self.objective(shares_of(self._features(self.explainer.maps(points, rows), rows)), rows)
         return torch.where(torch.isfinite(values), values, torch.full_like(values, -torch.inf)).cpu().double()
 

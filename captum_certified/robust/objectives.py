@@ -49,8 +49,8 @@ def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Object
         name: ``"top_k"``, ``"reference"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``; ``"random"`` is the
             same as ``"top_k"``.
         clean: The clean maps.
-        reference: A boolean mask for ``"reference"`` and ``"region"``, a map for ``"manipulate"``, structured like the
-            explanation and with first dimension 1 or N; ``None`` for other objectives.
+        reference: A boolean mask for ``"reference"`` and ``"region"``, or a map for ``"manipulate"``. It is structured
+            like the explanation, with first dimension 1 or N. ``None`` for other objectives.
 
     Raises:
         InvalidInputError: ``name`` is not an objective, or the reference does not fit the objective.
@@ -139,14 +139,14 @@ _NEEDS_REFERENCE = {
 def shares_of(features: Tensor) -> Tensor:
     """Scale the magnitudes of every map so that their sum is 1. An all-zero map stays zero.
 
-    If they were divided by their maximum, an attack could succeed by raising a single feature.
+    If the magnitudes were divided by their maximum instead, an attack could succeed by raising a single feature.
     """
     total = features.sum(dim=1, keepdim=True)
     return features / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def _positions(layout: FeatureLayout, rows: int) -> Tensor:
-    """Compute the coordinates of every feature, shape (rows, n, axes). Those of a group are the mean of its entries.
+    """Compute the coordinates of every feature, shape (rows, n, axes). A group gets the mean over its entries.
 
     If one example has three or more axes, the first axis holds channels and gives no coordinate.
     """

@@ -174,7 +174,7 @@ def check_surrogate(beta: SurrogateBeta, method: Attribution | None) -> None:
         method: The attribution under attack; ``None`` if it is not known yet.
 
     Raises:
-        InvalidInputError: ``beta`` is neither a positive number nor ``"auto"`` nor ``None``, or it is a number and the
+        InvalidInputError: ``beta`` is not a positive number, ``"auto"`` or ``None``, or ``beta`` is a number and the
             network has a scripted module.
     """
     if beta is None or beta == AUTO:

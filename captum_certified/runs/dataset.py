@@ -91,8 +91,8 @@ def certify_dataset(
             ``summary.png`` are written there.
         overlap: Stop sampling an example once this overlap is certified or out of reach; see
             :meth:`Certifier.certify`.
-        reference: Set of features. Certify how many of them stay in the top K; see :meth:`Certifier.top_k`. The first
-            dimension of a mask is 1.
+        reference: Set of features. Certify how many of these features stay in the top K; see :meth:`Certifier.top_k`.
+            The first dimension of a mask is 1.
         radii: More radii for the summary; by default half of ``radius`` and twice ``radius``.
         names: Names of the examples' files; by default the positions of the examples in ``data``.
         resume: Use the results and checkpoints in ``out``. ``False`` redoes everything.

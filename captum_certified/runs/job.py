@@ -34,7 +34,8 @@ class Job:
         radii: More radii to certify, for the summary; by default half and twice the radius of the goal.
         out: Folder of the results.
         resume: Whether results and checkpoints in ``out`` are used.
-        on_failure: What to do with the error of an example that cannot be certified: ``"raise"`` or ``"record"`` it.
+        on_failure: What to do with the error of an example that cannot be certified: ``"raise"`` the error or
+            ``"record"`` it.
         beside: A function that writes further files of an example, before the JSON file is written. Its arguments are
             the path of the files without a suffix, the certificate, the example, and whether the result is new.
     """

@@ -43,7 +43,7 @@ class RunProgress:
         self.add(max(draws - self.drawn, 0))
 
     def tell_passes(self, name: str, size: PassSize) -> None:
-        """Write the number of draws in a pass to stderr if the free memory decided it, once for each number."""
+        """Write the number of draws in a pass to stderr if the free memory decided it. Write each number only once."""
         if self.show and size.by_memory and size.draws != self.told_size:
             self.told_size = size.draws
             sys.stderr.write(f"{name}: {size}\n")

@@ -205,9 +205,9 @@ class _EarlierFiles:
         """Return whether the present settings may have been chosen after seeing the stored result of the same input.
 
         For new draws the answer is yes if the number of draws, σ or the goal of a sequential run has changed. It is
-        also yes if the explanation has changed and the seed has not. For a new certificate of the same map the answer
-        is yes if the bound, the confidence or the violations have changed. If intervals may miss their scores, it is
-        also yes if K or the reference has changed. Radii do not matter, because the statements at all radii hold
+        also yes if the explanation has changed but the seed is the same. For a new certificate of the same map the
+        answer is yes if the bound, the confidence or the violations have changed. If intervals may miss their scores,
+        it is also yes if K or the reference has changed. Radii do not matter, because the statements at all radii hold
         together.
         """
         if self.stored is None:

@@ -46,7 +46,7 @@ class PassSize:
 
     @classmethod
     def of(cls, rows: int, *, draw_bytes: int, free_bytes: int | None) -> "PassSize":
-        """Return the most draws whose rows number at most 64 and fit into half of the free memory, but at least 1.
+        """Return the most draws with at most 64 rows that fit into half of the free memory, but at least 1 draw.
 
         If the free memory decides the size, the size is a power of 2. Small changes of the free memory then seldom
         change it.

@@ -50,8 +50,8 @@ def top_k_mask(values: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_],
     threshold = np.partition(values, n - k, axis=1)[:, n - k, None]
     mask = values >= threshold
     placed_by_index = np.zeros(len(values), dtype=np.int64)
-    # A row has more than k marks if values tie for the last mark. There are usually no ties, so all marks are counted
-    # at once first. This is faster than counting row by row.
+    # A row has more than k marks if values tie for the last mark. Usually there are no ties. So the marks of all rows
+    # together are counted first, which is faster than counting row by row.
     tied_rows = np.flatnonzero(np.count_nonzero(mask, axis=1) > k) if np.count_nonzero(mask) > k * len(mask) else ()
     for row in tied_rows:
         tied = np.flatnonzero(values[row] == threshold[row])

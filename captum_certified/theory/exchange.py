@@ -97,8 +97,8 @@ def most_affordable(costs: Callable[[Integers], Floats], squared: Floats, *, lea
     """
     if most - least <= _AT_ONCE:
         each = costs(np.arange(least + 1, most + 1))
-        # Rounding may make E_m decrease somewhere. So each cost is lowered to the least cost of all m that are as large
-        # or larger.
+        # Rounding may make E_m decrease somewhere. So the cost of each m is lowered to the least cost of this and all
+        # larger m.
         cheapest = np.minimum.accumulate(each[::-1])[::-1] * (1.0 - _SLACK)
         return least + np.searchsorted(cheapest, squared, side="right").astype(np.int64)
     possible = np.full(len(squared), least, dtype=np.int64)  # the largest m known to be affordable

@@ -45,8 +45,8 @@ def fewest_draws(interval: str, *, tail: float, ratio: float) -> float:
         draws = 1.0 + 7.0 * (log + math.log(2.0)) / (3.0 * room)
     else:  # lo = tail^(1/q)
         draws = log / -float(log_ndtr(ratio))
-    # In exact arithmetic the answer is the next whole number above the quotient. If the quotient is whole, it is itself
-    # returned, because it may be whole only by rounding.
+    # In exact arithmetic the answer is the next whole number above the quotient. If the computed quotient is whole, the
+    # quotient itself is returned, because rounding alone may have made it whole.
     return math.inf if draws > _MOST else max(2.0, math.floor(draws * (1.0 - 1e-12)) + 1.0)
 
 

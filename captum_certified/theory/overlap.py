@@ -68,8 +68,8 @@ def interval_ladder(lower: Floats, upper: Floats, mean: Floats, k: int) -> Float
     The overlap is the largest i with a_i > b_{K−i+1}. Here a are the shifted lower bounds of the top K features, and b
     are the shifted upper bounds of all other features, both in descending order. Suppose that fewer than i of the top K
     stay. Then one of the i features with the largest a leaves, and its score is at least a_i. At least K−i+1 others
-    enter, and one of them has a score of at most b_{K−i+1} < a_i, too low to replace the feature that left. So at least
-    i stay. Intervals alone prove no larger overlap.
+    enter. One of these others has a score of at most b_{K−i+1} < a_i, too low to enter before the feature that left. So
+    at least i stay. Intervals alone prove no larger overlap.
 
     Args:
         lower: Lower ends, shape (N, n).

@@ -40,8 +40,9 @@ def reference_ladder(lower: Floats, upper: Floats, members: Mask, k: int) -> Flo
     The overlap is the largest i with a_i > b_{K−i+1}. Here a are the shifted lower bounds of the set's features, and b
     are the shifted upper bounds of all other features, both in descending order. Suppose that fewer than i of the set
     are in the top K. Then one of the i features of the set with the largest a is missing there, and its score is at
-    least a_i. At least K − i + 1 others are there, and one of them has a score of at most b_{K−i+1} < a_i, too low to
-    be ahead of the missing feature. So at least i of the set are in the top K. Intervals alone prove no larger overlap.
+    least a_i. At least K − i + 1 others are there. One of these others has a score of at most b_{K−i+1} < a_i, too low
+    to be ahead of the missing feature. So at least i of the set are in the top K. Intervals alone prove no larger
+    overlap.
 
     Args:
         lower: Lower ends, shape (N, n).

@@ -109,7 +109,7 @@ class DDNLoss(TrainingLoss):
 
 
 def _unit(values: Tensor, fallback: Tensor) -> Tensor:
-    """Scale every example to L2 norm 1. An all-zero example is first replaced by that of ``fallback``."""
+    """Scale every example to L2 norm 1. Examples of ``fallback`` replace all-zero examples first."""
     values = torch.where(_broadcast(_norms(values) > 0, values), values, fallback)
     return values / _broadcast(_norms(values).to(values.dtype), values)
 

@@ -13,7 +13,7 @@ from captum_certified.training.loss import TrainingLoss, evaluation_mode, with_n
 
 __all__ = ["DenoisingLoss"]
 
-_SMALLEST = 1e-12  # smallest allowed squared norm of scores, because the change of scores is divided by it
+_SMALLEST = 1e-12  # the change of scores is divided by their squared norm, or by this number if the norm is smaller
 
 
 @dataclass(kw_only=True, eq=False)
