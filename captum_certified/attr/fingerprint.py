@@ -37,8 +37,8 @@ __all__ = [
     "setup_of",
 ]
 
-# This seed is the same in all runs. The noise of the probe draw is made from this seed. Random methods also get it when
-# they explain the probe draw or the clean input.
+# This seed is the same in all runs. The noise of the probe draw is made from this seed. Random methods also get this
+# seed when they explain the probe draw or the clean input.
 BEHAVIOUR_SEED = derived_seed(0x5EED, 2**31 - 2)
 
 

@@ -47,7 +47,7 @@ def check_hooks(method: object, reachable: Reachable) -> None:
 
 def ignores_hooks(module: nn.Module) -> bool:
     """Return whether hooks have no effect: the module does not call its parts as modules, or runs outside Python."""
-    if isinstance(module, fx.GraphModule):  # traced with its modules, or exported as operators
+    if isinstance(module, fx.GraphModule):  # a graph that was traced with its modules, or exported as operators
         return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
     return isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
 

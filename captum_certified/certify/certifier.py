@@ -294,8 +294,8 @@ class Certifier:
     def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
         """Bound the distance and the cosine similarity between this map and the exact map at any perturbed input.
 
-        This certificate always uses the spectral bound with the whole error probability. So it holds together with
-        other statements only if they use this bound too, under ``"spectral"``.
+        This certificate spends the whole error probability. So it holds together with other statements only if they use
+        the spectral bound too, under ``"spectral"``.
 
         Args:
             smoothed_map: A map of draws ≥ 0. The bound is far sharper for a map with a covariance.

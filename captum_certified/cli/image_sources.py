@@ -72,7 +72,11 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
 def settings_note(
     image: Tensor, groups: Groups, choice: MethodChoice, arguments: argparse.Namespace
 ) -> dict[str, Json]:
-    """Return notes for a record: the radius beside familiar changes of an image, and the settings of the command."""
+    """Return notes for the record of an image.
+
+    The notes compare the radius with familiar changes of the image, and name settings that the record otherwise has
+    only as digests.
+    """
     notes: dict[str, Json] = {"everyday_units": _units_note(image, arguments.radius)}
     notes |= {} if arguments.denoiser is None else {"denoiser": arguments.denoiser}
     notes |= {"groups": arguments.groups} if isinstance(groups, Tensor) else {}

@@ -1,4 +1,8 @@
-"""Attacks on explanations, for use with captum.robust, and the parts from which these attacks are built."""
+"""Attacks on explanations, for use with captum.robust, and the parts from which these attacks are built.
+
+An attack searches for a *point* (a perturbed input, as a vector) with a large *objective* D. In shapes, N is the number
+of examples, R the number of points, d the number of entries of a point, and n the number of features of a map.
+"""
 
 from captum_certified.robust.challenge import Challenge, challenge_certificate
 from captum_certified.robust.differentiable import differentiable

@@ -1,4 +1,8 @@
-"""Runs over data sets: sampling can be resumed and split over processes, and results are stored and verified."""
+"""Runs over data sets: sampling can be resumed and split over processes, and results are stored and verified.
+
+Draws are made in *blocks*. After each block, a *checkpoint* stores the map of all draws made so far. The *goal* of a
+run is the statement to certify: the size of the top set, the radius and the overlap.
+"""
 
 from captum_certified.images.framing import Framing
 from captum_certified.images.labelled_images import labelled_images

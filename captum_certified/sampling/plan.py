@@ -12,8 +12,8 @@ from captum_certified.sampling.noise import NoiseLaw, make_noise
 
 __all__ = ["SamplingPlan", "block_draws", "noisy_inputs"]
 
-# A pass begins at each multiple of this number, and after every `pass_size` draws counted from this multiple. This
-# holds for blocks of any size.
+# A pass begins at each multiple of this number. From there to the next multiple, a pass begins after every `pass_size`
+# draws. This holds for blocks of any size.
 _ANCHOR = 1024
 
 

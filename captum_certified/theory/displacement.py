@@ -50,7 +50,7 @@ class Displacement:
     χ is :func:`chi` of r.
 
     Attributes:
-        error: N in the formula above, a bound on ‖ĥ − h(x)‖, shape (N,). In shapes, N is the number of examples.
+        error: The bound N of the formula above on ‖ĥ − h(x)‖, for each example. In shapes, N is the number of examples.
         cross: Q, a bound on sqrt(eᵀΣe) for e = ĥ − h(x), shape (N,).
         top_eigenvalue: λ, a bound on the largest eigenvalue of Σ, shape (N,).
     """

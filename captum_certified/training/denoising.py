@@ -13,7 +13,7 @@ from captum_certified.training.loss import TrainingLoss, evaluation_mode, with_n
 
 __all__ = ["DenoisingLoss"]
 
-_SMALLEST = 1e-12  # the change of scores is divided by their squared norm, or by this number if the norm is smaller
+_SMALLEST = 1e-12  # the change of scores is divided by their squared norm, but by no less than this number
 
 
 @dataclass(kw_only=True, eq=False)
@@ -63,7 +63,8 @@ class DenoisingLoss(TrainingLoss):
         checked_number("stdev", self.stdev, above=0)
         checked_number("stability", self.stability, at_least=0)
         if self.classifier is not None:
-            # This digest is part of the printed settings, by which a checkpoint identifies its training.
+            # A checkpoint identifies its training by the printed settings of the loss. This digest is one of these
+            # settings.
             self.classifier_weights = digest(list(self.classifier.state_dict().values()))[:32]
 
     def mean(self, model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Tensor:  # noqa: ARG002
