@@ -7,9 +7,9 @@ kept must give the same maps. *Time must not matter:* after the last draw, the f
 same maps.
 
 The probe compares per-draw maps. In raw attributions, a single large entry could hide changes of all other entries.
-In two calls of equal shape, a row gives the same bits whatever the other rows are. So even the smallest difference is
-an error. The only exception is arithmetic that is not reproducible: then a repetition without replaced rows differs
-too.
+If two calls have equal shapes, the bits of a row's result do not depend on the other rows. So even the smallest
+difference is an error. The only exception is arithmetic that is not reproducible: then a repetition without replaced
+rows differs too.
 """
 
 import sys

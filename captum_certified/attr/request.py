@@ -50,7 +50,7 @@ class Explainer(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CallSettings:
-    """Arguments of :meth:`SmoothedAttribution.sample` other than its inputs, as the caller gave them."""
+    """All arguments of :meth:`SmoothedAttribution.sample` except ``inputs``, as the caller gave them."""
 
     nt_samples: int
     stdevs: float | tuple[float, ...]

@@ -206,9 +206,9 @@ class SmoothedAttribution(Attribution):
 
         Raises:
             InvalidInputError: An argument is malformed.
-            CertificationError: The map could not be certified: there is no noise, an input with noise is an integer
-                tensor, attributions are not finite or depend on other rows, or a layer such as batch norm or dropout is
-                in training mode.
+            CertificationError: The map could not be certified. Possible reasons: there is no noise, an input with noise
+                is an integer tensor, attributions are not finite or depend on other rows, or a layer such as batch norm
+                or dropout is in training mode.
         """
         settings = CallSettings(
             nt_samples=nt_samples,

@@ -27,8 +27,8 @@ class SparsifiedSmoothGrad(SmoothedAttribution):
     Args:
         attribution_method: Any Captum attribution.
         tau: τ in (0, 1], the fraction of features that are salient in each copy.
-        sign: ``"both"`` takes the magnitudes of all attributions, ``"positive"`` those of positive attributions and
-            ``"negative"`` those of negative attributions. All other attributions count as zero.
+        sign: Which attributions count, by their magnitudes: ``"both"`` for all, or only the ``"positive"`` or only the
+            ``"negative"`` attributions. All other attributions count as zero.
 
     Raises:
         InvalidInputError: ``tau`` is not in (0, 1].

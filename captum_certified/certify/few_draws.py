@@ -1,4 +1,4 @@
-"""Explain that a certificate certifies nothing because its number of draws is too small, whatever the map."""
+"""Explain that a certificate certifies nothing because its number of draws is too small for every map."""
 
 import math
 

@@ -45,8 +45,8 @@ class RankCertificate(Certificate):
     def rank(self) -> Tensor | tuple[Tensor, ...]:
         """Certified rank of every entry, structured like ``map.mean``; n + 1 means that nothing is certified.
 
-        Under the bounds ``theorem2`` and ``theorem3`` the number is that of Definition 3.1, which is one larger than
-        the guaranteed rank because it counts the feature itself.
+        Under the bounds ``theorem2`` and ``theorem3`` the number is that of Definition 3.1. It is one larger than the
+        guaranteed rank, because it counts the feature itself.
         """
         return self.map.layout.unflatten(self.feature_rank)
 

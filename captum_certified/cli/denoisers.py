@@ -19,7 +19,7 @@ def load_denoiser(name: str) -> nn.Module:
         The denoiser in evaluation mode. Its weights need no gradients.
 
     Raises:
-        InvalidInputError: There is no such file or callable, or the file is not one of ``train-denoiser``.
+        InvalidInputError: There is no such file or callable, or the file was not written by ``train-denoiser``.
     """
     if Path(name).is_file():
         denoiser = _from_file(Path(name))

@@ -22,7 +22,7 @@ _LARGE, _COARSE, _FINE = 112, 8, 4
 def groups_of(
     name: str, path: Path, image: Tensor, loaded: LoadedModel, arguments: argparse.Namespace
 ) -> str | Tensor | None:
-    """Return the groups that ``--groups`` stands for.
+    """Return the groups of pixels that a value of ``--groups`` means for an image.
 
     Args:
         name: ``"auto"``, ``"none"``, a name of groups, ``"superpixels:S"``, or a file or folder of regions.

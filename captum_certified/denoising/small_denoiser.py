@@ -12,7 +12,7 @@ __all__ = ["restored_denoiser", "small_denoiser"]
 # Sides of images are padded to multiples of this number: the side of the cells of the first layer, 4 pixels, times 2,
 # because the resolution is halved once more.
 _CELL, _MULTIPLE = 4, 8
-# Two names in a state dict: that of the weights of the first layer, and the beginning of all names in the blocks for
+# Names in a state dict: the name of the weights of the first layer, and the beginning of every name in the blocks for
 # cells of 8 × 8 pixels.
 _HEAD, _BLOCKS = "head.weight", "coarse."
 

@@ -150,7 +150,8 @@ def load_mask(
         Booleans of shape (1, channels, height, width). After resizing, values of at least ½ are marked.
 
     Raises:
-        InvalidInputError: The mask is no image or has another size, or no marked pixel is in the framed image.
+        InvalidInputError: The mask is not an image, or has another size than the image, or no marked pixel is in the
+            framed image.
         OSError: A file cannot be opened.
     """
     mask, picture = read_picture(path, channels=1), read_picture(image, channels=channels)

@@ -219,8 +219,8 @@ class SmoothedMap(MapData):
             assume_independent: Accept maps whose draws are unknown, and assume that their draws are distinct.
 
         Raises:
-            InvalidInputError: The maps share draws; their settings, shapes, noise, plain maps or probe draws differ;
-                their draws are unknown; or one of them is from a sequential run.
+            InvalidInputError: The maps share draws, or their draws are unknown. Or their settings, shapes, noise, plain
+                maps or probe draws differ. Or one of the maps is from a sequential run.
 
         Example:
             >>> one = SmoothedMap.from_counts(torch.tensor([[3, 0]]), n_samples=4, stdevs=0.1)

@@ -41,7 +41,8 @@ def differences(stored: Json, wanted: Json, name: str = "") -> Iterator[str]:
     Args:
         stored: Settings read from a file, which another version of the package may have written.
         wanted: Settings of this run.
-        name: Name of the setting whose values are ``stored`` and ``wanted``; empty for whole sets of settings.
+        name: Name of the setting that has the values ``stored`` and ``wanted``; empty if these are whole sets of
+            settings.
     """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         for key in sorted(stored.keys() | wanted.keys()):

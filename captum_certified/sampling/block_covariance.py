@@ -81,7 +81,7 @@ class _StoredDraws:
         self.packed = packed
 
     def columns(self, start: int, stop: int) -> Tensor:
-        """Return columns start … stop − 1 in a dtype whose products are exact for zeros and ones."""
+        """Return columns start … stop − 1 in a dtype in which products of zeros and ones are exact."""
         if not self.packed:
             part = self.stored[:, start:stop]
             return part.double() if part.dtype == torch.float32 else part.float()

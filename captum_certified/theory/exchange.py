@@ -58,9 +58,9 @@ def exchange_costs(mean: Floats, k: int, exchanged: Integers) -> Floats:
 def spectral_overlap(mean: Floats, k: int, squared: Floats) -> Integers:
     """S2. Return the certified top-K overlap: K − max{m ≤ min(K, n − K) : E_m ≤ B²}.
 
-    If m features leave the top K and m others enter, some t separates the two groups at x̃: the scores of the features
-    that left are at most t, and those of the features that entered are at least t. Then ‖h(x̃) − ĥ‖² ≥ E_m. E_m never
-    decreases as m grows, so the largest m is found by bisection.
+    If m features leave the top K and m others enter, some number t separates the two groups at x̃. The features that
+    left have scores of at most t. The features that entered have scores of at least t. Then ‖h(x̃) − ĥ‖² ≥ E_m. E_m
+    never decreases as m grows, so the largest m is found by bisection.
 
     Args:
         mean: Empirical scores of one example, shape (n,).

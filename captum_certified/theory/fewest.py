@@ -1,4 +1,4 @@
-"""The fewest draws from which anything at all can be certified, whatever the map.
+"""The fewest draws from which anything at all can be certified, even for the map that is easiest to certify.
 
 These numbers do not depend on the draws, so a run may be planned with them.
 """

@@ -43,7 +43,8 @@ def write_state(path: str | os.PathLike[str], state: SavedState) -> None:
     """Write a state to a file.
 
     Raises:
-        InvalidInputError: The state has values other than tensors and plain numbers, which could not be read back.
+        InvalidInputError: The state has values that are not tensors or plain numbers. Such values could not be read
+            back.
     """
     contents = io.BytesIO()
     torch.save({"version": _VERSION, **vars(state)}, contents)
