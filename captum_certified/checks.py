@@ -133,7 +133,7 @@ def checked_samples(name: str, n_samples: Unchecked, rows: int) -> Tensor:
 def checked_columns(
     name: str, maps: Unchecked, dtype: torch.dtype, *, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return maps of finite real numbers as one table of shape (N, n) on ``device``, and as a tuple.
+    """Return maps of finite real numbers in two forms: one table of shape (N, n) on ``device``, and a tuple of tensors.
 
     Args:
         name: The argument's name, for the message.

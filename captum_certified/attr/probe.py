@@ -29,9 +29,9 @@ from captum_certified.sampling import PerDrawMap
 
 __all__ = ["CallConditions", "Probe"]
 
-# If a model gathers rows by their values, replacing other rows changes how a row is rounded. So small differences are
-# ignored in maps that are not 0/1: up to this part of the tolerance of `difference_in_limits`, a millionth of the sum
-# of a row.
+# If a model sorts or groups rows by their values, replacing other rows changes how a row is rounded. So small
+# differences are ignored in maps that are not 0/1: up to this part of the tolerance of `difference_in_limits`, a
+# millionth of the sum of a row.
 _ROUNDING_IN_LIMITS = 1e-3
 # One row in a hundred may be so near to a kink of the network (a point where the gradient jumps) that rounding changes
 # its gradient much. In MobileNet v1 one row of 195 changed by 2 %.

@@ -58,7 +58,10 @@ class TopKCertificate(Certificate):
 
     @cached_property
     def members(self) -> Tensor:
-        """The set whose overlap with the top K is certified, bool, shape (N, n): own top K or reference set."""
+        """The set whose overlap with the top K is certified, bool, shape (N, n).
+
+        It is the reference set if there is one, and otherwise the map's own top K.
+        """
         return self.top_k if self.reference == "own" else self._reference_set
 
     @cached_property
