@@ -32,8 +32,8 @@ class Certifier:
     """Certifies smoothed attributions.
 
     Sampling is the only expensive step. :meth:`certify` samples and certifies. The other methods certify the map of a
-    certificate, or a map from ``sample``, and need no new draws. A sequential run (with ``overlap``) can stop at any of
-    several interim looks. It certifies each example with the error probability of the look that stopped the example.
+    certificate, or a map from ``sample``, and need no new draws. The argument ``overlap`` of :meth:`certify` makes a
+    run sequential: each example stops as soon as that overlap is certified.
 
     A certificate holds for the given target, baselines and further arguments. They stay the same at every perturbed
     input, also where the prediction changes. ``target="argmax"`` explains each noisy copy for its predicted class.
@@ -41,11 +41,11 @@ class Certifier:
     Every method raises :class:`InvalidInputError` if an argument is invalid, and :class:`CertificationError` if the
     bound does not apply to the map or the guarantee would be unsound.
 
-    Statements *hold together* if all of them are true with a probability of at least ``confidence``. With
-    ``violations=0``, or under ``"spectral"``, all statements about an example from one map under one bound hold
-    together. Statements with error probabilities of their own are those about ``fresh_draws``, of :meth:`region`, of
-    :meth:`distance` (except under ``"spectral"``) and of :meth:`median_rank` (except under ``"theorem2"`` and
-    ``"hoeffding"``).
+    Statements *hold together* if all of them are true with a probability of at least ``confidence``. Statements about
+    one example hold together if they have the same map, the same ``bound``, and ``violations=0`` or the bound
+    ``"spectral"``. Exceptions, each with an error probability of its own: statements about ``fresh_draws``;
+    :meth:`region`; :meth:`distance`, unless the bound is ``"spectral"``; and :meth:`median_rank`, unless the bound is
+    ``"theorem2"`` or ``"hoeffding"``.
 
     Args:
         attribution_method: A smoothed attribution. Only :meth:`certify` needs it.
@@ -55,8 +55,8 @@ class Certifier:
             ``"empirical_bernstein"``: intervals from the variance of the draws. ``"spectral"``: a bound from the
             covariance of the draws. ``"best"``: the better of the sharpest intervals and the spectral bound, each with
             half the error probability. For a map without a covariance, ``"best"`` is the sharpest intervals alone.
-        violations: How many intervals may miss their scores in statements about overlap *counts*: an int, a fraction of
-            K as a float, or ``"auto"`` for ⌊K/200⌋. Always 0 for ``theorem2`` and for claims about single features.
+        violations: How many of the features' intervals may fail to contain the exact score: an int, a fraction of K as
+            a float, or ``"auto"`` for ⌊K/200⌋. Always 0 for ``"theorem2"``, and in statements about single features.
 
     Example:
         >>> import torch
@@ -200,9 +200,9 @@ class Certifier:
             smoothed_map: A map, for instance ``certificate.map``.
             k: Size K of the top set.
             radius: L2 size ρ ≥ 0 of the perturbation.
-            fresh_draws: Compare with a map of this many fresh draws at the perturbed input, not with the exact map.
-                The perturbed input must be chosen without seeing the fresh draws. This statement is weaker, allows no
-                violations, and does not hold together with others.
+            fresh_draws: Compare ``smoothed_map`` with a map of this many new draws at the perturbed input, which must
+                be chosen without seeing these draws. ``None`` compares with the exact map there. A statement about
+                fresh draws is weaker, allows no violations, and does not hold together with others.
             reference: The set whose overlap with the top K is certified. ``None``: the map's own top K. ``"plain"``:
                 the positive entries among the top K of the plain (unsmoothed) attribution. Or a boolean mask structured
                 like the map, with first dimension 1 or N. The set is not recomputed at the perturbed input.
@@ -263,7 +263,7 @@ class Certifier:
             radius: L2 size ρ ≥ 0 of the perturbation.
 
         Returns:
-            The certificate, whose ``bound`` is ``"theorem3"``. All other features have rank n + 1.
+            The certificate. Features that are salient in fewer than half of the draws have rank n + 1.
         """
         return certify_median_ranks(self.prover, smoothed_map, radius=radius)
 
@@ -294,11 +294,11 @@ class Certifier:
     def distance(self, smoothed_map: SmoothedMap, *, radius: float) -> DistanceCertificate:
         """Bound the distance and the cosine similarity between this map and the exact map at any perturbed input.
 
-        This certificate spends the whole error probability. So it holds together with other statements only if they use
-        the spectral bound too, under ``"spectral"``.
+        Whatever the certifier's ``bound``, this certificate uses the spectral bound. It holds together with other
+        certificates if they use this bound as well.
 
         Args:
-            smoothed_map: A map of draws ≥ 0. The bound is far sharper for a map with a covariance.
+            smoothed_map: A map whose values are ≥ 0 in every draw. With a covariance the bound is far sharper.
             radius: L2 size ρ ≥ 0 of the perturbation.
 
         Returns:

@@ -42,7 +42,7 @@ class PilotRow:
         map: Class of the smoothed attribution.
         tau: Fraction of features that are salient in a draw; ``None`` for a map without such a fraction.
         sigma: Standard deviation of the noise.
-        groups: Name of the groups: their key if they are in a dict, otherwise their text, ``"none"`` or ``"mask"``.
+        groups: Name of the groups: their key in a dict, a text such as ``"patches:8"``, ``"none"``, or ``"mask"``.
         n_features: Number n of features.
         examples: Number of examples.
         class_kept: Fraction of noisy copies that keep the predicted class; ``None`` if outputs are not class scores.
@@ -54,7 +54,7 @@ class PilotRow:
             ``None`` if the weights cannot be replaced.
         forecast_own: Forecast of the certified fraction of the map's own top K, from ``nt_samples`` draws.
         forecast_plain: Forecast of the certified fraction of the plain map's top K, from ``nt_samples`` draws.
-        margin: ``forecast_plain`` minus the largest of ``chance``, ``brightness`` and ``randomised``, by example.
+        margin: Mean difference of ``forecast_plain`` and the largest of ``chance``, ``brightness``, ``randomised``.
         margin_error: Standard error of ``margin`` over the examples; ``None`` for one example.
         seconds: Estimated seconds for ``nt_samples`` draws of one example.
     """

@@ -28,7 +28,8 @@ class PointExplainer:
     """An explanation of N examples as a function of points.
 
     A point is a vector of length d: all floating-point entries of one example, over all of its input tensors. All maps
-    and classes are computed under one seed, so the result at a point does not depend on the other points in the batch.
+    and classes are computed under one seed. Methods that use random numbers get one point at a time, so the result at a
+    point never depends on the other points in the batch.
 
     Args:
         forward_func: The model.

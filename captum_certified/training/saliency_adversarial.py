@@ -34,8 +34,9 @@ class SaliencyAdversarialLoss(TrainingLoss):
         lower_bound: Smallest value of an input.
         upper_bound: Largest value of an input.
         surrogate_beta: β of the softplus surrogate whose gradients guide the attack, as in
-            :class:`~captum_certified.InterpretationAttack`. The loss itself uses the original network, because the
-            saliency map of a ReLU network is smooth almost everywhere as a function of the weights.
+            :class:`~captum_certified.InterpretationAttack`. The attack needs it because the saliency map of a ReLU
+            network is piecewise constant in the input. In the weights it is not, so the loss itself uses the original
+            network.
         seed: Seed of the attack; ``None`` draws a fresh one.
 
     Raises:
