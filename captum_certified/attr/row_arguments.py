@@ -1,8 +1,8 @@
 """The rule that says which arguments have an entry for each example, and how they are repeated or cut.
 
 A tensor has an entry for each example if and only if its first dimension is N, the number of examples. Such a tensor is
-repeated for every draw, in the order of NoiseTunnel. If only some examples go on, only their entries are kept. Other
-tensors, tensors marked as :class:`Shared`, and reference distributions are passed unchanged.
+repeated for every draw, in the order of NoiseTunnel. When a run continues with only some of the examples, only their
+entries are kept. Other tensors, tensors marked as :class:`Shared`, and reference distributions are passed unchanged.
 """
 
 import operator

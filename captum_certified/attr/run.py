@@ -75,7 +75,7 @@ class SamplingRun:
     def maps(
         self, draws: range | None = None, *, check_each: bool = False, check_later: bool = True
     ) -> Generator[list[SmoothedMap], None, None]:
-        """Yield the maps of a range of draws after every block.
+        """Yield maps each time a block of draws is complete. They are the means over all draws of ``draws`` so far.
 
         Args:
             draws: Numbers of the draws; all draws of the request by default.
@@ -115,7 +115,7 @@ class SamplingRun:
             check_not_drawn_from(self.reachable.generators, self._generator_states)
 
     def settle_covariance(self, *, taken: bool) -> None:
-        """Decide whether later draws take the covariance, if the request has ``covariance="auto"``."""
+        """Say whether the covariance of later draws is summed, if the request has ``covariance="auto"``."""
         self.request = self.request.with_covariance(taken)
 
     def of_rows(self, rows: Tensor) -> "SamplingRun | None":
@@ -178,8 +178,7 @@ class SamplingRun:
             self._generator_states = self.reachable.generator_states()
             self._unchecked_calls = (self.request.inputs, clean), (inputs, drawn)
             if self.wrapped.repeats_arguments():
-                # Duplicates are checked now, because arguments that are wrongly repeated may raise less clear errors
-                # later.
+                # Arguments that must not be repeated for every draw may raise less clear errors in the first pass.
                 self._check_duplicates()
             self.probe = self._new_probe(buffers)
         return RunStart(
@@ -215,7 +214,7 @@ class SamplingRun:
         )
 
     def _attribute_pass(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        """Attribute the noisy inputs of one pass. Probe this pass if it is the largest one."""
+        """Attribute the noisy inputs of one pass. Check once that the rows of a pass do not influence one another."""
         outputs = self.passes(noisy, draws)
         if self.probe is not None and self.probe.rows_unchecked and self.wrapped.rows_in_a_call(draws) > 1:
             outputs = _cloned(outputs)
@@ -226,7 +225,7 @@ class SamplingRun:
         return outputs
 
     def _attribute_part(self, noisy: tuple[Tensor, ...], draws: range) -> Attributions:
-        """Attribute a pass, or a part of a pass that does not fit into memory, and record the first call."""
+        """Attribute a pass, or a part of it if the pass did not fit into memory, and record the first call."""
         outputs = self.wrapped(noisy, draws)
         if self.probe is not None and not self.probe.has_first_call:
             self.probe.record_first_call(draws, self._magnitudes(outputs), self._call_conditions)

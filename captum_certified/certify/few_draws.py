@@ -1,4 +1,4 @@
-"""Explain that a certificate certifies nothing because its number of draws is too small for every map."""
+"""Explain that nothing is certified because no map at all could be certified from so few draws."""
 
 import math
 
@@ -6,9 +6,9 @@ from captum_certified.theory import fewest_draws, fewest_draws_spectral
 
 __all__ = ["too_few_draws"]
 
-# The kind of confidence interval that each bound uses. "best" uses "clopper_pearson" or "kl". Both need the same number
-# of draws: every score of the map that is easiest to certify is 0 or 1, and for such scores the two kinds of interval
-# are equal.
+# The kind of confidence interval that each bound uses. "best" uses "clopper_pearson" or "kl". The fewest draws are
+# those of the map that is easiest to certify. Its scores are all 0 or 1, and for such scores both kinds of interval are
+# equal. So the fewest draws are equal too.
 _INTERVALS = {
     "best": "clopper_pearson",
     "clopper_pearson": "clopper_pearson",
@@ -34,8 +34,8 @@ def too_few_draws(
     """Return a sentence if no map from ``n_samples`` draws can be certified, or ``None`` if some map can.
 
     The sentence names the smallest number of draws from which some map can be certified, if there is one. This number
-    is computed from the settings alone and not from the drawn noise. So a certificate of a new run with this number of
-    draws is valid.
+    is computed from the settings alone and not from the drawn noise. So choosing it for a new run does not lower the
+    confidence of that run's certificate.
 
     Args:
         bound: Name of the bound.
@@ -43,8 +43,9 @@ def too_few_draws(
         n_features: Number n of features.
         ratio: ρ/σ.
         level: Probability that a statement about the example may fail.
-        violations: How many intervals may miss their scores.
-        of_counts: Whether the statement is about an overlap, which is at least 2K − n without any draws.
+        violations: How many intervals may fail to contain the exact score.
+        of_counts: Whether the certificate is about an overlap. Any two sets of K of n features share at least 2K − n
+            features, so this much is certified from any number of draws.
 
     Example:
         >>> too_few_draws("best", n_samples=10, n_features=150528, ratio=0.5, level=0.05)[19:]

@@ -91,7 +91,7 @@ def _attack(
         **own,
     )
     [perturbed] = as_tuple(challenge.perturbed)
-    # The plain map is explained without noise, so the class that argmax would choose is the predicted class.
+    # With --target argmax every noisy copy is explained for its own class. The plain map has one copy, without noise.
     plain_target = arguments.target if isinstance(arguments.target, int) else prediction
     plain = _plain_attack(certificate, explainer, loaded, inputs, {**own, "target": plain_target}, arguments)
     attacked_class = prediction_of(loaded.model, perturbed)
@@ -129,7 +129,7 @@ def _attack(
 
 
 class _PlainAttack(NamedTuple):
-    """An attack on the plain map, which has no certificate. Overlaps are counted in features of the smoothed map."""
+    """An attack on the plain map, which has no certificate. Its overlap is counted in the smoothed map's features."""
 
     method: str
     perturbed: Tensor

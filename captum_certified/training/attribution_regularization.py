@@ -22,7 +22,10 @@ _SIZES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(kw_only=True, eq=False)
 class _AttributionLoss(AscentLoss):
-    """A penalty on s(IG), the size of the loss's integrated gradients IG from x to the worst point x′ of a ball."""
+    """A penalty on the integrated gradients of the loss from x to x′, the worst point of a ball around x.
+
+    ``size`` says how the size of these integrated gradients is measured.
+    """
 
     step_num: int = 7
     weight: float = 1.0
@@ -121,7 +124,7 @@ class IGNormLoss(_AttributionLoss):
 
 @dataclass(kw_only=True, eq=False)
 class IGSumNormLoss(_AttributionLoss):
-    """IG-SUM-NORM: max CE(x′, y) + β ‖IG(x, x′)‖₁ over x′ in a ball.
+    """IG-SUM-NORM: the maximum of [CE(x′, y) + β ‖IG(x, x′)‖₁] over x′ in a ball.
 
     The arguments are the same as in :class:`IGNormLoss`, and ``weight`` is β ≥ 0.
 
