@@ -1,12 +1,11 @@
 """Exceptions raised by captum_certified.
 
-::
+All of them are subclasses of ``CaptumCertifiedError``, and of an exception of Python:
 
-    CaptumCertifiedError
-    ├── InvalidInputError(ValueError)      an argument is not what was expected
-    ├── CertificationError(RuntimeError)   the request is well formed, but no sound answer exists
-    ├── FileFormatError(ValueError)        a stored file is corrupt, truncated, or written by a newer version
-    └── NotEnoughMemoryError(MemoryError)  the memory of the machine or of an accelerator ran out
+- ``InvalidInputError``, a ``ValueError``: an argument is not what was expected
+- ``CertificationError``, a ``RuntimeError``: the request is well formed, but no sound answer exists
+- ``FileFormatError``, a ``ValueError``: a stored file is corrupt, truncated, or written by a newer version
+- ``NotEnoughMemoryError``, a ``MemoryError``: the memory of the machine or of an accelerator ran out
 """
 
 __all__ = ["CaptumCertifiedError", "CertificationError", "FileFormatError", "InvalidInputError", "NotEnoughMemoryError"]
