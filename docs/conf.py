@@ -75,6 +75,8 @@ nitpick_ignore_regex = [
     ),
 ]
 if os.environ.get("READTHEDOCS"):
+    # A build there may take 15 minutes, and all tutorials take about as long with all of their draws.
+    os.environ.setdefault("CAPTUM_CERTIFIED_SMOKE", "1")
     extensions.append("sphinx.ext.intersphinx")
     intersphinx_mapping = {
         "python": ("https://docs.python.org/3", None),
@@ -118,6 +120,20 @@ def read_as_text(_app, what, name, _obj, _options, lines):
         lines[0] = lines[0].replace(": ", " – ")  # Napoleon would take the words before a colon for a type
 
 
+FEW_DRAWS = """
+#
+# ```{note}
+# This page was built with few draws, to save time, so its numbers are not those that the text is about. Run the
+# script to get them.
+# ```"""
+
+
+def note_few_draws(_app, page, source):
+    """Say below the title of a tutorial if it was run with few draws."""
+    if page.startswith("tutorials/") and os.environ.get("CAPTUM_CERTIFIED_SMOKE") == "1":
+        source[0] = re.sub(r"(?m)^# # .*$", rf"\g<0>{FEW_DRAWS}", source[0], count=1)
+
+
 LONG_NAME = re.compile(r'(?<=<span class="pre">)[\w./:-]{20,}(?=</span>)')
 
 
@@ -129,6 +145,7 @@ def break_long_names(_app, _page, _template, context, _doctree):
 
 def setup(app):
     """Connect the hooks, the last before Napoleon's."""
+    app.connect("source-read", note_few_draws)
     app.connect("html-page-context", break_long_names)
     app.connect("autodoc-skip-member", skip_documented_elsewhere)
     app.connect("autodoc-process-docstring", read_as_text, priority=400)

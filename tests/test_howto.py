@@ -7,7 +7,8 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 HOWTO = DOCS / "howto"
-CELL = re.compile(r"^```\{code-cell\} python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# The code of a cell, after its options.
+CELL = re.compile(r"^```\{code-cell\} python\n(?:---\n.*?^---\n)?(.*?)^```$", re.DOTALL | re.MULTILINE)
 PAGES = sorted(
     page.relative_to(DOCS).as_posix()
     for folder in ("howto", "guide")

@@ -42,6 +42,19 @@ def test_python_runs_as_written_and_certifies(capsys, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"certificate.npz", "certificate.png", "report.html"}
 
 
+def test_the_oldest_versions_are_those_of_the_project():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    text, page = " ".join(README.split()).lower(), (ROOT / "docs" / "install.md").read_text(encoding="utf-8").lower()
+    [dependencies] = re.findall(r"^dependencies = \[\n(.*?)^\]", project, flags=re.MULTILINE | re.DOTALL)
+    bounds = dict(re.findall(r'"(\w+)>=([\d.]+)"', dependencies))
+    bounds["python"] = re.search(r'requires-python = ">=([\d.]+)"', project)[1]
+    bounds["pytorch"] = bounds.pop("torch")
+    assert len(bounds) == 6
+    for name, version in bounds.items():
+        assert f"{name} {version}" in text
+        assert f"| {name} | {version} |" in page
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_links_lead_to_files(name):
     text = (ROOT / name).read_text()

@@ -61,7 +61,7 @@ with torch.no_grad():
 # the pixels, and it averages the marks. The score of a pixel is then the share of the noisy copies in which it is
 # among the most salient: a probability, and that is what makes it certifiable.
 
-# %%
+# %% mystnb={"image": {"alt": "Three digits, each with its plain saliency map and its smoothed map"}}
 explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.2)
 plain = Saliency(model).attribute(images.clone().requires_grad_(), target=labels)
 smoothed = explainer.attribute(images, target=labels, nt_samples=256, stdevs=SIGMA, seed=0)
@@ -93,7 +93,7 @@ certificate
 # noise that was drawn. The number after it is of another kind: it compares the smoothed map with the plain one, and
 # nothing about it is certified. The end of the line is a second certificate, of the pixels that the *plain* map marks.
 
-# %%
+# %% mystnb={"image": {"alt": "Three digits with plain map, smoothed map, and the pixels certified by name"}}
 figure, _ = certificate_figure(certificate, images)
 figure
 
@@ -106,7 +106,7 @@ figure
 # Drawing is the only expensive step. The certificate keeps what was measured in `certificate.map`, and any other
 # radius, `k` or bound is computed from it. All radii of a curve hold together.
 
-# %%
+# %% mystnb={"image": {"alt": "Certified overlap falls with the radius; a curve for each of three bounds"}}
 radii = torch.linspace(0, 0.5, 26).tolist()
 figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for bound, color, style in (("theorem2", ORANGE, "-"), ("best", BLUE, "-"), ("clopper_pearson", "black", ":")):

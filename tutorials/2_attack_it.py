@@ -55,7 +55,7 @@ result = attack.attack(images, 1.0, k=0.2, target=classes, step_num=STEPS, n_res
 print("left of the top K:", [f"{share:.0%}" for share in result.overlap_fraction.tolist()])
 print("class kept:       ", result.class_kept.tolist())
 
-# %%
+# %% mystnb={"image": {"alt": "Two digits and their plain maps before and after the attack"}}
 before, after = (
     saliency.attribute(x[:2].clone().requires_grad_(), target=classes[:2]) for x in (images, result.perturbed)
 )
@@ -88,7 +88,7 @@ for radius in RADII:
 # %% [markdown]
 # For comparison, what does a random perturbation of the same size leave?
 
-# %%
+# %% mystnb={"image": {"alt": "Over the radius: noise leaves most, the attack less, and less is certified"}}
 by_chance = []
 for radius in RADII:
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(3))
@@ -115,7 +115,7 @@ _ = axes.legend(frameon=False, loc="lower left")
 #
 # Two of the images at the largest radius, side by side:
 
-# %%
+# %% mystnb={"image": {"alt": "Two digits and their smoothed maps before and after the attack"}}
 figure, _ = attack_figure(
     images[:2],
     challenge.perturbed[:2],

@@ -60,7 +60,7 @@ certifiable.shape, heatmap.shape
 # It is another map: the tunnel averages gradients, this class averages which pixels are the most salient. How alike
 # are they? Whatever used the old map should be looked at again with the new one.
 
-# %%
+# %% mystnb={"image": {"alt": "Maps of four digits, by NoiseTunnel above and SparsifiedSmoothGrad below"}}
 figure, axes = plt.subplots(2, 4, figsize=(8, 4.2), layout="constrained")
 for column in range(4):
     axes[0, column].imshow(heatmap[column, 0], cmap="cividis")
@@ -104,7 +104,7 @@ importance = IntegratedGradients(tabular).attribute(record, target=0, n_steps=16
 # Arguments of the wrapped method, here `n_steps`, are passed on. `k` as an int is a number of columns, and `to_frame`
 # knows their names:
 
-# %%
+# %% mystnb={"image": {"alt": "Ten columns by their scores, with certified bounds; some are certified by name"}}
 explainer = SparsifiedSmoothGrad(IntegratedGradients(tabular), tau=0.2)
 certificate = Certifier(explainer).certify(
     record, target=0, n_steps=16, k=5, radius=0.2, nt_samples=DRAWS, stdevs=0.5, seed=0
@@ -186,7 +186,7 @@ _ = reader.eval().requires_grad_(False)
 # The mask goes with the sentence, as `additional_forward_args` do in Captum. `groups` makes the eight coordinates of
 # a word one feature, so that `k` counts words:
 
-# %%
+# %% mystnb={"image": {"alt": "Scores of eight words; lovely and superb have the largest ones"}}
 sentence = ["the", "cast", "was", "lovely", "and", "the", "plot", "superb"]
 tokens = torch.tensor([[VOCABULARY[word] for word in sentence]])
 embeddings = reader.embedding(tokens).detach()

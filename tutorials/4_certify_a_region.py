@@ -117,7 +117,7 @@ for name, model in models.items():
         certificates[name, region] = Certifier().region(maps[name], name=region, radius=RADIUS)
 certificates["tag gives it away", "tag"]
 
-# %%
+# %% mystnb={"image": {"alt": "Six digits with a tag, and the maps of two models with the share in the tag"}}
 figure, axes = plt.subplots(3, 6, figsize=(10, 5.8), layout="constrained")
 for column, panel in enumerate(axes[0]):
     panel.imshow(images[column, 0], cmap="gray", vmin=0, vmax=1)
@@ -139,7 +139,7 @@ for row, name in zip(axes[1:], models, strict=True):
 # perturbation explains it away. For the second little or nothing is proved about the tag; what is proved about the
 # digit?
 
-# %%
+# %% mystnb={"image": {"alt": "Certified shares of saliency in tag and digit over the radius, for two models"}}
 radii = [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
 figure, axes = plt.subplots(figsize=(8.2, 4), layout="constrained")
 for region, color in (("tag", ORANGE), ("digit", BLUE)):

@@ -56,7 +56,7 @@ print(radius_in_units(RADIUS, images))
 #
 # `pilot` samples each setting and forecasts what it would certify. Several τ around one method share every draw.
 
-# %%
+# %% tags=["letters"]
 table = pilot(
     [SparsifiedSmoothGrad(saliency, tau=tau) for tau in (0.05, 0.1, 0.2, 0.4)],
     images,
@@ -70,7 +70,7 @@ table = pilot(
 )
 table
 
-# %%
+# %% mystnb={"image": {"alt": "Forecast of each setting beside chance, brightness and random weights"}}
 figure, _ = pilot_figure(table)
 figure
 
@@ -98,7 +98,7 @@ SIGMA, TAU = 0.25, 0.2  # equal to the best row within the errors, and nearly al
 # `forecast` takes the means of a map for exact and asks what so many draws would certify. It is no guarantee, and from
 # few draws it is optimistic or pessimistic by chance. Where the curve flattens, more draws are wasted.
 
-# %%
+# %% mystnb={"image": {"alt": "The forecast rises with the draws and flattens, for two sizes of the top set"}}
 explainer, certifier = SparsifiedSmoothGrad(saliency, tau=TAU), Certifier()
 few = explainer.sample(images, target=labels, nt_samples=PILOT_DRAWS, stdevs=SIGMA, seed=1)
 counts = [256, 512, 1024, 2048, 4096, 8192, 16384, 65536]

@@ -60,7 +60,7 @@ results = {
     for name, (attack, settings) in attacks.items()
 }
 
-# %%
+# %% mystnb={"image": {"alt": "What three attacks leave of the top set, over the radius"}}
 colors = dict(zip(attacks, ("#999999", "#E69F00", "#0072B2"), strict=True))
 markers = dict(zip(attacks, ("^", "s", "o"), strict=True))
 figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")

@@ -94,7 +94,7 @@ for name, model in networks.items():
 # The maps of one digit show what happened. In the third column the attack is done; the fourth marks which of the most
 # salient pixels of the clean map are still among them.
 
-# %%
+# %% mystnb={"image": {"alt": "A digit, its map, the attacked map and what stays, for two networks"}}
 figure, axes = plt.subplots(2, 4, figsize=(9, 4.6), layout="constrained")
 K = 196
 for row, (name, model) in zip(axes, networks.items(), strict=True):
