@@ -18,7 +18,7 @@ def texts_of(figure):
 
 
 def assert_text_is_readable(figure):
-    """All text lies inside the figure, and no two texts intersect."""
+    """All text lies inside the figure, no two texts intersect, and no line of a plot goes through a text."""
     texts, frame = texts_of(figure), figure.bbox
     assert texts
     for content, box in texts:
@@ -29,6 +29,16 @@ def assert_text_is_readable(figure):
     for index, (one, first) in enumerate(texts):
         for other, second in texts[:index]:
             assert not first.overlaps(second), (one, other)
+        for line in lines_of(figure):
+            assert not line.intersects_bbox(first, filled=False), (one, line.get_extents())
+
+
+def lines_of(figure):
+    """The lines of every plot, in pixels. Lines of legends and ticks belong to their texts."""
+    for axes in figure.axes:
+        for line in axes.lines:
+            if line.get_linestyle() != "None":
+                yield line.get_transform().transform_path(line.get_path())
 
 
 def _tick_labels(axis):

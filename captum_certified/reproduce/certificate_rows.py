@@ -65,9 +65,13 @@ def peak_rows(rows: Sequence[Row], bound: str) -> list[Row]:
     return where(rows, bound=bound, sigma=PEAK_SIGMA, tau=PEAK_TAU, draws=distinct(rows, "draws")[-1])
 
 
-def draw_over_radius(axes: Axes, rows: Sequence[Row], color: str, label: str) -> None:
-    """Plot the certified overlap that 60 % of images reach, over the radius."""
-    axes.plot(RADII, [reached_at(rows, radius) for radius in RADII], "o-", color=color, label=label)
+def draw_over_radius(axes: Axes, rows: Sequence[Row], color: str, label: str, *, marker: str = "o") -> None:
+    """Plot the certified overlap that 60 % of images reach, over the radius.
+
+    Between two radii the curve has the overlap of the larger one, because only this is certified there.
+    """
+    overlaps = [reached_at(rows, radius) for radius in RADII]
+    axes.plot(RADII, overlaps, f"{marker}-", drawstyle="steps-pre", color=color, label=label)
 
 
 def finish_over_radius(axes: Axes, title: str) -> None:

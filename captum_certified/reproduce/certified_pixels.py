@@ -17,7 +17,7 @@ from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, 
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.runs.results import file_digest
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import CURVES
+from captum_certified.visualization.colours import ordered
 
 __all__ = ["CertifiedPixels", "holm_decided"]
 
@@ -79,7 +79,8 @@ class CertifiedPixels(Experiment):
         """Plot the fraction of certified pixels, a panel for each σ. Dashed curves show the test of Anani et al."""
         figure = Figure(figsize=(11.0, 4.0), layout="constrained")
         for axes, sigma in zip(figure.subplots(1, len(_SIGMAS), sharey=True), _SIGMAS, strict=True):
-            for color, draws in zip(CURVES, distinct(rows, "draws"), strict=False):
+            numbers = distinct(rows, "draws")
+            for color, draws in zip(ordered(len(numbers)), numbers, strict=True):
                 for method, dash in (("ours", "-"), ("Anani et al.", "--")):
                     own = where(rows, sigma=sigma, draws=draws, method=method)
                     means = [mean(where(own, share=share), "certified") for share in _SHARES]

@@ -18,7 +18,7 @@ from captum_certified.reproduce.mnist_networks import accuracy, plain_loss
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import Json, JsonObject
 from captum_certified.training import GaussianAugmentationLoss, TrainingLoss, fit, xray_network
-from captum_certified.visualization.panels import BESIDE, CURVES
+from captum_certified.visualization.colours import BESIDE, KINDS
 
 __all__ = ["RADII", "ChestXrays", "margins"]
 
@@ -133,20 +133,21 @@ class ChestXrays(Experiment):
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Plot the median margin over ρ, with a panel for each method and a line for each network."""
         figure = Figure(figsize=(9.6, 3.6), layout="constrained")
-        colors = dict(zip(_TRAININGS, CURVES, strict=False))
+        colors = dict(zip(_TRAININGS, KINDS, strict=False))
         for axes, name in zip(figure.subplots(1, len(_METHODS), sharey=True), _METHODS, strict=True):
             own = where(rows, method=name, chosen_for_it=False)
             for training, seed in dict.fromkeys((str(row["training"]), row["seed"]) for row in own):
                 found = where(own, training=training, seed=seed)
                 values = [median(margins(found, radius)) for radius in RADII]
                 label = training if seed == 0 else None
-                axes.plot(RADII, values, "o-", markersize=3, color=colors[training], label=label)
+                axes.plot(RADII, values, "o-", drawstyle="steps-pre", markersize=3, color=colors[training], label=label)
             axes.axhline(0, color=BESIDE, linewidth=1)
             axes.set_title(name, fontsize=10)
             axes.set_xlabel("radius ρ")
             axes.spines[["top", "right"]].set_visible(False)
         figure.axes[0].set_ylabel("median margin")
-        figure.axes[0].legend(frameon=False, title="training")
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, title="training", loc="outside right center", frameon=False)
         return figure
 
 

@@ -14,7 +14,7 @@ from captum_certified.reproduce.certificate_rows import (
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADIUS
 from captum_certified.reproduce.experiment import Row, distinct, number, where
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import BESIDE, BOUNDS
+from captum_certified.visualization.colours import BESIDE, BOUNDS
 
 __all__ = ["DrawsNeeded"]
 

@@ -10,7 +10,7 @@ from captum_certified.reproduce.experiment import Row, distinct, number, where
 from captum_certified.reproduce.figure_1c import AllMapsExperiment, maps_by_bound
 from captum_certified.reproduce.figure_2 import OverlapOverTau
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import CURVES
+from captum_certified.visualization.colours import KINDS, MARKERS
 
 __all__ = ["ScaledMapsOverSigma", "UnclippedOverTau"]
 
@@ -51,8 +51,8 @@ class ScaledMapsOverSigma(AllMapsExperiment):
         figure = Figure(figsize=(12.0, 4.4), layout="constrained")
         panels = figure.subplots(1, len(groups), sharey=True)
         for axes, (bound, maps) in zip(panels, groups.items(), strict=True):
-            for color, (name, group) in zip(CURVES, maps.items(), strict=False):
-                axes.plot(sigmas, list(_over_sigma(group).values()), "o-", color=color, label=name)
+            for color, marker, (name, group) in zip(KINDS, MARKERS, maps.items(), strict=False):
+                axes.plot(sigmas, list(_over_sigma(group).values()), f"{marker}-", color=color, label=name)
             finish_over_values(axes, sigmas, "σ", f"{bound}, ρ = {RADIUS:g}, {rows[0]['draws']} draws")
         panels[0].set_ylabel("certified overlap that 60 % of images reach")
         panels[0].set_ylim(-0.02, 1)

@@ -18,7 +18,7 @@ from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
 from captum_certified.robust import challenge_certificate
 from captum_certified.storage import JsonObject
 from captum_certified.theory import clopper_pearson_interval, fraction_to_count, top_k_mask
-from captum_certified.visualization.panels import BESIDE, BOUNDS
+from captum_certified.visualization.colours import ATTACKED, BESIDE, BOUNDS
 
 __all__ = ["CertifiedAndAttacked", "shared_top"]
 
@@ -92,15 +92,14 @@ class CertifiedAndAttacked(Experiment):
         radii = distinct(rows, "radius")
         means = {name: list(_by_radius(rows, name).values()) for name in (*_MEASURED, *_BOUNDS)}
         axes.plot(radii, means["remeasured"], ":", color=BESIDE, label="fresh draws, no attack")
-        axes.plot(radii, means["attacked"], "ks-", label="left by the worse attack")
+        axes.plot(radii, means["attacked"], "s-", color=ATTACKED, label="left by the worse attack")
         for bound in _BOUNDS:
-            axes.plot(radii, means[bound], "o-", color=BOUNDS[bound], label=bound)
-        axes.fill_between(radii, means["best"], means["attacked"], color=BESIDE, alpha=0.15, linewidth=0)
+            axes.plot(radii, means[bound], "o-", drawstyle="steps-pre", color=BOUNDS[bound], label=bound)
         axes.set_xlabel("radius ρ (pixels in [0, 1])")
         axes.set_ylabel("overlap of the top quarter, mean over images")
         axes.set_ylim(-0.02, 1)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
         return figure
 
 

@@ -15,7 +15,7 @@ from captum_certified.reproduce.certificate_rows import (
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADII
 from captum_certified.reproduce.experiment import Row, distinct, number, where
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import BOUNDS
+from captum_certified.visualization.colours import BOUNDS, KINDS
 
 __all__ = ["LecuyerComparison"]
 
@@ -56,6 +56,6 @@ class LecuyerComparison(OneMapExperiment):
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         draw_over_radius(axes, peak_rows(rows, "theorem2"), BOUNDS["theorem2"], "theorem2")
-        draw_over_radius(axes, peak_rows(rows, "lecuyer"), "#000000", "Lecuyer et al.")
+        draw_over_radius(axes, peak_rows(rows, "lecuyer"), KINDS[1], "Lecuyer et al.", marker="s")
         finish_over_radius(axes, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {distinct(rows, 'draws')[-1]} draws")
         return figure

@@ -8,7 +8,7 @@ from captum_certified.reproduce.certificate_rows import draw_over_radius, finish
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, CertificateExperiment
 from captum_certified.reproduce.experiment import Row, number
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import CURVES
+from captum_certified.visualization.colours import KINDS, MARKERS
 
 __all__ = ["AllMapsExperiment", "ScaledMaps", "maps_by_bound"]
 
@@ -51,8 +51,8 @@ class ScaledMaps(AllMapsExperiment):
         figure = Figure(figsize=(12.0, 4.4), layout="constrained")
         panels = figure.subplots(1, len(_BOUNDS), sharey=True)
         for axes, (bound, maps) in zip(panels, maps_by_bound(rows).items(), strict=True):
-            for color, (name, group) in zip(CURVES, maps.items(), strict=False):
-                draw_over_radius(axes, group, color, name)
+            for color, marker, (name, group) in zip(KINDS, MARKERS, maps.items(), strict=False):
+                draw_over_radius(axes, group, color, name, marker=marker)
             finish_over_radius(axes, f"{bound}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
             axes.label_outer()
         return figure

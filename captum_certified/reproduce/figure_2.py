@@ -8,7 +8,7 @@ from captum_certified.reproduce.certificate_rows import OneMapExperiment, finish
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADIUS, TAUS
 from captum_certified.reproduce.experiment import Row, distinct, where
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import CURVES
+from captum_certified.visualization.colours import ordered
 
 __all__ = ["OverlapOverTau", "RelaxedOverTau", "SparsifiedOverTau"]
 
@@ -40,7 +40,8 @@ class OverlapOverTau(OneMapExperiment):
         figure = Figure(figsize=(12.0, 4.8), layout="constrained")
         panels, draws = figure.subplots(1, len(self.bounds), sharey=True), distinct(rows, "draws")
         for axes, bound in zip(panels, self.bounds, strict=True):
-            for color, sigma in zip(CURVES, distinct(rows, "sigma"), strict=False):
+            sigmas = distinct(rows, "sigma")
+            for color, sigma in zip(ordered(len(sigmas)), sigmas, strict=True):
                 curve = _over_tau(rows, sigma, bound)
                 axes.plot(TAUS, list(curve.values()), "o-", color=color, label=f"σ = {sigma:g}, {draws[0]} draws")
                 if sigma == PEAK_SIGMA and "peak" in self.needs:

@@ -15,7 +15,7 @@ from captum_certified.reproduce.compared_maps import SETTINGS, K, attacked, expl
 from captum_certified.reproduce.experiment import Row, Scale, mean
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import BESIDE, CURVES
+from captum_certified.visualization.colours import ATTACKED, BESIDE
 
 __all__ = ["MapsUnderAttack"]
 
@@ -92,8 +92,8 @@ class MapsUnderAttack(AttackExperiment):
             for place, name in enumerate(names):
                 left, noise = worst[name][radius], random[name][radius]
                 axes.plot([left, noise], [place, place], color=BESIDE, linewidth=1, zorder=1)
-                attack = axes.scatter(left, place, color=CURVES[0], zorder=2)
-                chance = axes.scatter(noise, place, facecolor="white", edgecolor=CURVES[1], zorder=2)
+                attack = axes.scatter(left, place, color=ATTACKED, zorder=2)
+                chance = axes.scatter(noise, place, facecolor="white", edgecolor=BESIDE, zorder=2)
             axes.set_xlim(0, 1)
             axes.set_xlabel("overlap left of the top quarter, mean")
             axes.set_title(f"ρ = {radius}", fontsize=10)

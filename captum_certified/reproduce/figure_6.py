@@ -1,5 +1,6 @@
 """Figure 6: three attacks on plain gradient maps of CIFAR-10 images."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from captum.attr import Saliency
@@ -11,7 +12,7 @@ from captum_certified.reproduce.compared_maps import BETA, K
 from captum_certified.reproduce.experiment import Row, Scale, mean
 from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import CURVES
+from captum_certified.visualization.colours import ATTACKED, BESIDE
 
 __all__ = ["AttacksOnGradients"]
 
@@ -70,8 +71,11 @@ class AttacksOnGradients(AttackExperiment):
         """Plot one curve over the radius for each attack."""
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
-        for color, (name, curve) in zip(CURVES, means_by_radius(rows, "attack", "overlap").items(), strict=False):
-            axes.plot([float(radius) for radius in curve], list(curve.values()), "o-", color=color, label=name)
+        styles = itertools.cycle(("o-", "s--"))
+        for name, curve in means_by_radius(rows, "attack", "overlap").items():
+            by_chance = name == "random"
+            style, color = ("^:", BESIDE) if by_chance else (next(styles), ATTACKED)
+            axes.plot([float(radius) for radius in curve], list(curve.values()), style, color=color, label=name)
         axes.set_xlabel("radius ρ (pixels in [0, 1])")
         axes.set_ylabel("overlap left of the top quarter, mean")
         axes.set_ylim(0, 1)

@@ -18,7 +18,7 @@ from captum_certified.reproduce.mnist_networks import (
 )
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import CURVES
+from captum_certified.visualization.colours import ATTACKED, KINDS
 
 __all__ = ["SaliencyWeights"]
 
@@ -68,7 +68,7 @@ class SaliencyWeights(Experiment):
         figure = Figure(figsize=(9.6, 4.0), layout="constrained")
         panels, weights = figure.subplots(1, 2), numbers(rows, "weight")
         labels = {"overlap": f"overlap under attack, ρ = {DIGIT_RADIUS}", "accuracy": "accuracy"}
-        for axes, color, (name, label) in zip(panels, CURVES, labels.items(), strict=False):
+        for axes, color, (name, label) in zip(panels, (ATTACKED, KINDS[0]), labels.items(), strict=True):
             axes.plot(weights, numbers(rows, name), "o-", color=color)
             axes.set_xlabel("λ, the weight of the change of saliency")
             axes.set_ylabel(label)

@@ -13,7 +13,7 @@ from captum_certified import top_k_intersection
 from captum_certified.reproduce.compared_maps import Explanation, K, measured_map
 from captum_certified.reproduce.experiment import Experiment, Row, Value, number, where
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import HEAT
+from captum_certified.visualization.colours import HEAT
 
 __all__ = ["Gallery", "picture_rows"]
 
@@ -43,7 +43,8 @@ class Gallery(Experiment):
         """
         images = list(dict.fromkeys(row["image"] for row in rows))
         width = 2 + 2 * len(self.labels)
-        figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.3), layout="constrained")
+        figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.6), layout="constrained")
+        figure.supxlabel("Each map is scaled to its own maximum.", fontsize=12)
         panels = figure.subplots(len(images), width, squeeze=False)
         for line, image in zip(panels, images, strict=True):
             first = image == images[0]

@@ -34,7 +34,7 @@ from captum_certified.training import (
     TrainingLoss,
     top_hessian_eigenvalue,
 )
-from captum_certified.visualization.panels import BESIDE, CURVES
+from captum_certified.visualization.colours import BESIDE, KINDS
 
 __all__ = ["RobustTraining"]
 
@@ -135,7 +135,7 @@ class RobustTraining(Experiment):
             axes.axvline(mean(where(rows, loss="plain"), measure), color=BESIDE, linewidth=1, linestyle=":")
             for row in rows:
                 name = str(row["loss"])
-                color = CURVES[0] if name.startswith("saliency") else CURVES[1]
+                color = KINDS[0] if name.startswith("saliency") else BESIDE
                 axes.plot(number(row, measure), names.index(name), "o", color=color, alpha=0.7)
             axes.set_xlabel(label.replace(", ", ",\n", 1), fontsize=9)
             axes.spines[["top", "right"]].set_visible(False)

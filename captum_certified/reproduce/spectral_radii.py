@@ -9,7 +9,7 @@ from captum_certified.reproduce.certificate_rows import OneMapExperiment, draw_o
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU
 from captum_certified.reproduce.experiment import Row, numbers, where
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import BESIDE, BOUNDS
+from captum_certified.visualization.colours import BESIDE, BOUNDS
 
 __all__ = ["SpectralRadii"]
 

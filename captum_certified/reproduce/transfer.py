@@ -25,7 +25,7 @@ from captum_certified.reproduce.mnist_networks import (
 )
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.panels import HEAT
+from captum_certified.visualization.colours import HEAT
 
 __all__ = ["TransferOfAttacks"]
 

@@ -1,7 +1,8 @@
 """Figures and reports of certificates and attacks, in the manner of :mod:`captum.attr.visualization`.
 
 Images may be arrays or tensors. Every figure function returns ``(figure, axes)``; the figure opens no window and is not
-registered with :mod:`matplotlib.pyplot`. The colours are cividis, viridis and the palette of Okabe and Ito.
+registered with :mod:`matplotlib.pyplot`. A colour has one meaning in all figures; readers with deuteranopia can tell
+apart the colours that are used together.
 """
 
 from captum_certified.visualization.attack import attack_figure

@@ -13,12 +13,11 @@ from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import FeatureLayout, Groups
 from captum_certified.theory import top_k_mask
+from captum_certified.visualization.colours import ATTACKED, LEFT, NEW
 from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, any_channel, displayable
 from captum_certified.visualization.outlines import draw_feature_outlines
 from captum_certified.visualization.panels import (
-    LEFT,
-    NEW,
-    STAYED,
+    SCALE_NOTE,
     Panels,
     canvas,
     draw_heat,
@@ -50,7 +49,7 @@ def attack_figure(
     The last panel shows the top K over the faded image: blue for features that stay, purple for features that leave,
     yellow for features that enter. If the channels of a pixel differ, the pixel is blue rather than purple, and purple
     rather than yellow. Thin lines show cells or regions that are features; the legend states their number. Heat maps
-    show sums of magnitudes over channels.
+    show sums of magnitudes over channels, and each has its own scale.
 
     Args:
         image: The clean images, grey or RGB, tensor or array of shape (N, C, H, W), (N, H, W, C) or (N, H, W). One
@@ -99,7 +98,7 @@ def attack_figure(
     maps = [layout.flatten([m], rows) if groups is None else _group_values(layout, m.double()) for m in entries]
     count = resolved_count("k", k, layout.n_features)
     top = [top_k_mask(features.numpy(), count)[0] for features in maps]
-    figure, axes = canvas(clean.images, labels, columns=5)
+    figure, axes = canvas(clean.images, labels, columns=5, notes=1)
     for row in range(rows):
         draw_image(axes[row, 1], displayable(attacked.images[row]))
         axes[row, 1].set_title(f"attacked: {_change(clean.images[row], attacked.images[row])}", fontsize=10)
@@ -110,12 +109,12 @@ def attack_figure(
     pixels = [any_channel(clean.on_pixels(torch.from_numpy(mask))) for mask in (*top, top[0] & top[1])]
     for row, panel in enumerate(axes[:, 4]):
         was, became, stayed = (mask[row] for mask in pixels)
-        draw_marks(panel, clean.images[row], {NEW: became, LEFT: was, STAYED: stayed})
+        draw_marks(panel, clean.images[row], {NEW: became, LEFT: was, ATTACKED: stayed})
         draw_feature_outlines(panel, clean, row)
         panel.set_title(_statement(int((top[0] & top[1])[row].sum()), int(top[0][row].sum()), notes[row]), fontsize=10)
-    marks = {STAYED: "stays in the top K", LEFT: "leaves the top K", NEW: "enters the top K"}
+    marks = {ATTACKED: "stays in the top K", LEFT: "leaves the top K", NEW: "enters the top K"}
     handles = [Patch(color=colour, label=label) for colour, label in marks.items()]
-    draw_legend(figure, handles, title=f"top {count} of {clean.features}", columns=3)
+    draw_legend(figure, handles, title=f"top {count} of {clean.features}", columns=3, remarks=[SCALE_NOTE])
     return figure, axes
 
 

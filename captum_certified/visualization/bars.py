@@ -1,6 +1,6 @@
 """The figure of named features: each mean score as a bar, the range of the exact score, and what is certified."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,24 +15,17 @@ from captum_certified.certify.feature_table import feature_names_of, score_range
 from captum_certified.certify.written_numbers import rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.certified_features import check_kind, radii_in_top_k
+from captum_certified.visualization.colours import FAINT, NOTHING, OUTSIDE, STRONG
 from captum_certified.visualization.feature_names import counted
-from captum_certified.visualization.panels import (
-    FAINT,
-    NOTHING,
-    OPEN,
-    STRONG,
-    Panels,
-    checked_labels,
-    draw_legend,
-    literal,
-)
-from captum_certified.visualization.titles import reference_named
+from captum_certified.visualization.outlines import HATCHES
+from captum_certified.visualization.panels import Panels, checked_labels, draw_legend, literal, nothing_patch
+from captum_certified.visualization.titles import bar_headline, reference_named
 
 __all__ = ["bar_figure"]
 
 # Sizes in inches.
 _BAR = 0.26
-_AROUND_BARS = 1.0
+_AROUND_BARS = 1.2
 _FOOT = 0.9
 
 _LONGEST_NAME = 32
@@ -48,10 +41,11 @@ def bar_figure(
     """Draw a bar for each named feature, the most salient first, in one panel for each example.
 
     A bar is the mean of the feature over the draws. A whisker is the range in which the exact score certifiably stays
-    under every perturbation within the certificate's radius. The colour says what is certified *about this feature*.
-    For a top-K certificate: whether the feature stays in the top K. For a selection certificate: whether the feature
-    stays selected, stays not selected, or is undecided. If a top-K certificate is about a reference set other than the
-    map's own top K, only the features of this set are coloured.
+    under every perturbation within the certificate's radius. The title states what is certified of the example: the
+    overlap, or how many features are decided. The colour says what is certified *about this feature*. For a top-K
+    certificate: whether the feature stays in the top K. For a selection certificate: whether the feature stays
+    selected, stays not selected, or is undecided. Hatches mean that nothing is certified. If a top-K certificate is
+    about a reference set other than the map's own top K, only the features of this set are coloured.
 
     Args:
         certificate: A certificate of top-K overlap or of selection, for any features: columns of a table, tokens,
@@ -84,7 +78,7 @@ def bar_figure(
     names = feature_names_of(smoothed.layout) if feature_names is None else [str(name) for name in feature_names]
     if len(names) != n:
         raise InvalidInputError(f"Expected {n} `feature_names`, got {len(names)}.")
-    titles, shown = checked_labels(labels, rows) if labels is not None else [""] * rows, _shown(most, n)
+    titles, shown = checked_labels(labels, rows) if labels is not None else None, _shown(most, n)
     names = [literal(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…") for name in names]
     lower, upper = score_range(smoothed, certificate.bound, certificate.at_radius, 1 - certificate.confidence)
     figure = Figure(figsize=(6.4, rows * (shown * _BAR + _AROUND_BARS) + _FOOT), layout="constrained")
@@ -94,7 +88,9 @@ def bar_figure(
         ends = np.clip(np.stack([lower[row, order].numpy(), upper[row, order].numpy()]), 0.0, None)
         _draw_bars(panel, smoothed.features[row, order].numpy(), ends, [colours[row][i] for i in order])
         panel.set_yticks(range(shown), [names[i] for i in order], fontsize=9)
-        panel.set_title(titles[row] or _title(certificate, shown, n), fontsize=10)
+        headline = bar_headline(certificate, row)
+        headline = headline if titles is None else f"{titles[row]}: {headline}"
+        panel.set_title(f"{headline}\n{_title(certificate, shown, n)}", fontsize=10)
         if isinstance(certificate, SelectionCertificate):
             panel.axvline(0.5, color="0.3", linestyle=":", linewidth=1)
     axes[-1].set_xlim(0, 1.03 * max(float(smoothed.features.max()), float(upper.max())))
@@ -104,7 +100,11 @@ def bar_figure(
     draw_legend(
         figure,
         [
-            *(Patch(facecolor=colour, label=label) for colour, label in legend.items()),
+            *(
+                nothing_patch(label) if colour == NOTHING else Patch(facecolor=colour, label=label)
+                for colour, label in legend.items()
+                if any(colour in row for row in colours)
+            ),
             Line2D([], [], color="black", linewidth=1.2, label=f"exact score for any ‖δ‖₂ ≤ {radius}"),
         ],
         title=f"confidence {confidence} % for each example · bound {certificate.bound}",
@@ -118,20 +118,32 @@ def _colours(certificate: TopKCertificate | SelectionCertificate) -> tuple[list[
     """Return a colour for each feature of each example, and the meaning of each colour."""
     check_kind(certificate)
     if isinstance(certificate, TopKCertificate):
-        radii = radii_in_top_k(certificate)
-        named = (radii > 0) & (radii >= certificate.at_radius)
+        radii, members = radii_in_top_k(certificate), certificate.members
+        named = (radii > 0) & (radii >= certificate.at_radius) & members
+        nothing = (certificate.overlap == 0) & ~named.any(dim=1)
         what = reference_named(certificate)
-        strong = f"certified to stay {what}" if certificate.reference == "own" else f"{what}, certified to stay"
-        legend = {STRONG: strong, FAINT: f"{what}, not certified", NOTHING: f"not {what}"}
-        return _coloured(named & certificate.members, certificate.members, legend), legend
+        legend = {
+            STRONG: "certified individually",
+            FAINT: f"{what}, not certified individually",
+            OUTSIDE: f"not {what}",
+        }
+        if nothing.any():
+            legend[NOTHING] = f"{what}: nothing is certified"
+        choices = {STRONG: named, NOTHING: members & nothing.unsqueeze(1), FAINT: members}
+        return _coloured(choices, OUTSIDE), legend
     decided = certificate.feature_selected | certificate.feature_rejected
-    legend = {STRONG: "certified selected", OPEN: "abstained: nothing certified", NOTHING: "certified not selected"}
-    return _coloured(certificate.feature_selected, ~decided, legend), legend
+    legend = {
+        STRONG: "certified selected",
+        NOTHING: "undecided: nothing is certified",
+        OUTSIDE: "certified not selected",
+    }
+    return _coloured({STRONG: certificate.feature_selected, NOTHING: ~decided}, OUTSIDE), legend
 
 
-def _coloured(first: Tensor, second: Tensor, legend: dict[str, str]) -> list[list[str]]:
-    *choices, other = legend
-    colours: list[list[str]] = np.select([first.numpy(), second.numpy()], choices, other).tolist()
+def _coloured(choices: Mapping[str, Tensor], other: str) -> list[list[str]]:
+    """Return the colour of each feature: the first whose mask, shape (N, n), holds it, else ``other``."""
+    masks = [mask.numpy() for mask in choices.values()]
+    colours: list[list[str]] = np.select(masks, list(choices), other).tolist()
     return colours
 
 
@@ -143,7 +155,9 @@ def _shown(most: int, n: int) -> int:
 
 def _draw_bars(panel: Axes, means: NDArray[np.floating], ends: NDArray[np.floating], colours: list[str]) -> None:
     places = np.arange(len(means))
-    panel.barh(places, means, color=colours, height=0.72)
+    for bar, colour in zip(panel.barh(places, means, color=colours, height=0.72), colours, strict=True):
+        if colour == NOTHING:
+            bar.set(**HATCHES)
     panel.hlines(places, *ends, color="black", linewidth=1.2)
     for end in ends:
         panel.plot(end, places, "k|", markersize=6)

@@ -9,7 +9,7 @@ from captum_certified.certify import Certificate, SelectionCertificate, TopKCert
 from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.visualization.certified_features import check_kind, draw_selection, draw_top_k
 from captum_certified.visualization.image_layout import ImageReading, Values
-from captum_certified.visualization.panels import Panels, canvas, draw_heat, draw_legend
+from captum_certified.visualization.panels import SCALE_NOTE, Panels, canvas, draw_heat, draw_legend
 from captum_certified.visualization.titles import brief_cautions, method_named, plain_title, size_note
 
 __all__ = ["certificate_figure", "draw_smoothed"]
@@ -21,22 +21,24 @@ def certificate_figure(
     """Draw the image, the plain map, the smoothed map and what is certified, in one row of panels for each example.
 
     The last panel marks features on the faded image. For a top-K certificate it shows the top K of the smoothed map:
-    vermilion for features that are each certified *by name* to stay in the top K, orange for the other features. The
-    title of the panel states the certified overlap, which is usually larger than the number of features certified by
-    name. Both statements have the certificate's confidence. The title of the plain map states how much of the *plain
-    map's* top set certifiably is in the top K of the smoothed map
+    vermilion for features that are each certified *individually* to stay in the top K, pale orange for the other
+    features. The title of the panel states the certified overlap, which is usually larger than the number of features
+    certified individually; the legend says how many of the pale ones stay at least. If nothing is certified, the set is
+    grey and hatched. Both statements have the certificate's confidence. The title of the plain map states how much of
+    the *plain map's* top set certifiably is in the top K of the smoothed map
     (:attr:`~captum_certified.TopKCertificate.of_plain`), and how much a top K chosen by chance would contain. If the
     certificate is about another reference set, the last panel marks this set in place of the smoothed map's own top K.
     Cautions are printed at the foot of the figure, and the radius beside familiar changes of the images if ``image``
     holds the inputs themselves.
 
-    For a selection certificate the last panel shows features that are certified selected in vermilion and undecided
-    features in blue. Features that are certified not selected stay unmarked.
+    For a selection certificate the last panel shows features that are certified selected in vermilion, and hatches over
+    undecided features. Features that are certified not selected stay unmarked.
 
     Thin lines show cells or regions that are features; see ``groups`` in
     :meth:`~captum_certified.SmoothedAttribution.attribute`. The legend states their number.
 
-    If the channels of a pixel differ, vermilion covers the other colours. Heat maps show sums over channels.
+    If the channels of a pixel differ, vermilion covers the other colours. Heat maps show sums over channels, and each
+    has its own scale.
     The figure opens no window and is not registered with :mod:`matplotlib.pyplot`.
 
     Args:
@@ -70,7 +72,7 @@ def certificate_figure(
     size: list[str] = []
     if isinstance(certificate, TopKCertificate):
         cautions, size = brief_cautions(certificate), size_note(certificate, reading)
-    figure, axes = canvas(reading.images, labels, columns=4, notes=len(cautions) + len(size))
+    figure, axes = canvas(reading.images, labels, columns=4, notes=len(cautions) + len(size) + 1)
     _draw_plain(axes[:, 1], certificate, reading)
     draw_smoothed(axes[:, 2], certificate, reading)
     if isinstance(certificate, TopKCertificate):
@@ -78,7 +80,7 @@ def certificate_figure(
     else:
         handles = draw_selection(axes[:, 3], certificate, reading)
     title = _title(certificate, reading)
-    draw_legend(figure, handles, title=title, columns=len(handles), notes=cautions, remarks=size)
+    draw_legend(figure, handles, title=title, columns=len(handles), notes=cautions, remarks=[*size, SCALE_NOTE])
     return figure, axes
 
 
@@ -108,9 +110,9 @@ def _title(certificate: TopKCertificate | SelectionCertificate, reading: ImageRe
     features = reading.features
     if isinstance(certificate, TopKCertificate):
         features = f"top {certificate.k} of {features}"
-    # An overlap that allows violations is a separate statement from the named features, which allow none.
+    # An overlap that allows violations is a separate statement from the single features, which allow none.
     apart = isinstance(certificate, TopKCertificate) and certificate.violations > 0
-    what = "image, separately for overlap and names" if apart else "image"
+    what = "image, separately for count and marks" if apart else "image"
     confidence = written_confidence(certificate.confidence, percent=True)
     return f"{features} · confidence {confidence} % for each {what} · bound {certificate.bound}"
 

@@ -7,10 +7,11 @@ from captum_certified.certify import Certifier, SelectionCertificate, TopKCertif
 from captum_certified.certify.feature_table import top_k_radii
 from captum_certified.certify.written_numbers import rounded_down
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.visualization.colours import FAINT, NOTHING, STRONG
 from captum_certified.visualization.image_layout import ImageReading, any_channel
 from captum_certified.visualization.outlines import draw_feature_outlines
-from captum_certified.visualization.panels import FAINT, OPEN, STRONG, Panels, draw_marks
-from captum_certified.visualization.titles import overlap_title, reference_named
+from captum_certified.visualization.panels import Panels, draw_marks, nothing_patch
+from captum_certified.visualization.titles import individually, others_in_set, overlap_title, set_named
 
 __all__ = ["check_exact", "check_kind", "draw_selection", "draw_top_k", "radii_in_top_k"]
 
@@ -41,22 +42,28 @@ def radii_in_top_k(certificate: TopKCertificate) -> Tensor:
 def draw_top_k(column: Panels, certificate: TopKCertificate, reading: ImageReading) -> list[Patch]:
     """Mark the certificate's set of features on every faded image, and state the certified overlap in the title.
 
-    ``column`` has one panel for each example. The function returns the entries of the legend.
+    ``column`` has one panel for each example. The set is hatched where nothing is certified of it. The function returns
+    the entries of the legend.
     """
     certifier = Certifier(confidence=certificate.confidence, bound=certificate.bound)
     ranks = certifier.rank(certificate.map, radius=certificate.radius, fresh_draws=certificate.fresh_draws)
     certified = ranks.features_in_top_k(certificate.k) & certificate.members
     members, named = (any_channel(reading.on_pixels(features)) for features in (certificate.members, certified))
+    counts = certified.sum(dim=1)
+    nothing = (certificate.overlap == 0) & (counts == 0)
     for row, panel in enumerate(column):
-        draw_marks(panel, reading.images[row], {FAINT: members[row], STRONG: named[row]})
+        draw_marks(panel, reading.images[row], {NOTHING if nothing[row] else FAINT: members[row], STRONG: named[row]})
         draw_feature_outlines(panel, reading, row)
-        panel.set_title(overlap_title(certificate, row, int(certified[row].sum())), fontsize=10)
-    what = reference_named(certificate)
-    own = certificate.reference == "own"
-    return [
-        Patch(color=STRONG, label=f"certified by name to stay {what}" if own else f"{what}, certified by name to stay"),
-        Patch(color=FAINT, label=f"{what}, not certified by name"),
-    ]
+        panel.set_title(overlap_title(certificate, row), fontsize=10)
+    handles: list[Patch] = []
+    if not nothing.all():
+        handles = [
+            Patch(color=STRONG, label=individually(counts[~nothing].tolist())),
+            Patch(color=FAINT, label=others_in_set(certificate, (certificate.overlap - counts)[~nothing].tolist())),
+        ]
+    if nothing.any():
+        handles.append(nothing_patch(f"{set_named(certificate)}: nothing is certified"))
+    return handles
 
 
 def draw_selection(column: Panels, certificate: SelectionCertificate, reading: ImageReading) -> list[Patch]:
@@ -67,12 +74,12 @@ def draw_selection(column: Panels, certificate: SelectionCertificate, reading: I
     decided = certificate.feature_selected | certificate.feature_rejected
     selected, abstained = (any_channel(reading.on_pixels(m)) for m in (certificate.feature_selected, ~decided))
     for row, panel in enumerate(column):
-        draw_marks(panel, reading.images[row], {OPEN: abstained[row], STRONG: selected[row]})
+        draw_marks(panel, reading.images[row], {NOTHING: abstained[row], STRONG: selected[row]})
         draw_feature_outlines(panel, reading, row)
         panel.set_title(_selection_title(certificate, int(decided[row].sum())), fontsize=10)
     return [
         Patch(color=STRONG, label="certified selected"),
-        Patch(color=OPEN, label="abstained: nothing certified"),
+        nothing_patch("undecided: nothing is certified"),
         Patch(facecolor="white", edgecolor="0.6", label="unmarked: certified not selected"),
     ]
 

@@ -15,9 +15,9 @@ from captum_certified.certify.written_numbers import written_confidence
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap
+from captum_certified.visualization.colours import ATTACKED, BOUNDS
 from captum_certified.visualization.feature_names import counted
 from captum_certified.visualization.image_layout import Values, as_array
-from captum_certified.visualization.panels import BOUNDS
 
 __all__ = ["curve_figure"]
 
@@ -94,7 +94,13 @@ def curve_figure(
     if attacked:
         points = [(radius, 100 * _share(left, rows)) for radius, left in sorted(attacked.items())]
         axes.plot(
-            *zip(*points, strict=True), "kX", markersize=7, linestyle="none", clip_on=False, label="left by an attack"
+            *zip(*points, strict=True),
+            "X",
+            color=ATTACKED,
+            markersize=7,
+            linestyle="none",
+            clip_on=False,
+            label="left by an attack",
         )
     axes.set(xlim=(0, max([grid[-1], *(attacked or {})]) * 1.02 or 1.0), ylim=(0, 104))
     axes.set_xlabel("L2 radius ρ of the perturbation, in the units of the input")

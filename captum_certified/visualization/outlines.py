@@ -1,16 +1,33 @@
-"""Lines along the edges of pixels: the outline of a marked region, and the outlines of cells and superpixels."""
+"""Lines on pixels: outlines of a marked region, of cells and of superpixels, and hatches over pixels."""
+
+from typing import Final, TypedDict
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from numpy.typing import NDArray
 
+from captum_certified.visualization.colours import NOTHING
 from captum_certified.visualization.image_layout import ImageReading, Pixels
 
-__all__ = ["draw_feature_outlines", "draw_outline", "edges", "feature_edges"]
+__all__ = ["HATCHES", "draw_feature_outlines", "draw_hatches", "draw_outline", "edges", "feature_edges"]
 
 # Start and end of a line, each as x and y in pixels from the upper left corner of the picture.
 Line = tuple[tuple[float, float], tuple[float, float]]
+
+
+class Hatches(TypedDict):
+    """Properties of a Matplotlib patch with hatches."""
+
+    hatch: str
+    edgecolor: str
+    linewidth: float
+
+
+# Hatches mean that nothing is certified.
+HATCHES: Final[Hatches] = {"hatch": "/////", "edgecolor": "#5C5C5C", "linewidth": 0.0}
 
 _MOST_OUTLINED = 1600  # features; outlines of more features would cover most of a panel
 _QUIET, _THIN = (0.0, 0.0, 0.0, 0.35), 0.4  # black that lets the colour below through; points
@@ -58,6 +75,18 @@ def draw_outline(panel: Axes, mask: NDArray[np.bool_], colour: str) -> None:
     lines = [((x0 - 1, y0 - 1), (x1 - 1, y1 - 1)) for (x0, y0), (x1, y1) in edges(np.pad(mask, 1)[..., np.newaxis])]
     for shade, width in (("black", 3.5), (colour, 1.8)):
         _draw(panel, lines, shade, width)
+
+
+def draw_hatches(panel: Axes, mask: NDArray[np.bool_]) -> None:
+    """Draw the pixels of a mask, shape (H, W), as hatched grey."""
+    # One rectangle for every run of pixels in a row. Their hatches meet, because all have the same origin.
+    boxes = [(start - 0.5, y - 0.5, stop - 0.5, y + 0.5) for y, row in enumerate(mask) for start, stop in _runs(row)]
+    if not boxes:
+        return
+    corners = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)] for x0, y0, x1, y1 in boxes]
+    codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
+    path = Path(np.concatenate(corners), codes * len(boxes))
+    panel.add_patch(PathPatch(path, facecolor=NOTHING, **HATCHES))
 
 
 def _draw(panel: Axes, lines: list[Line], colour: str | tuple[float, ...], width: float) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,13 +10,10 @@ from numpy.typing import NDArray
 
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.visualization.colours import ordered
 from captum_certified.visualization.image_layout import Values, as_array
 
 __all__ = ["overlap_figure"]
-
-# The part of the colour map that is used. Paler lines would vanish on white.
-_COLOUR_MAP = "viridis_r"
-_PALEST, _DARKEST = 0.25, 0.95
 
 
 def overlap_figure(
@@ -61,7 +57,9 @@ def overlap_figure(
         raise InvalidInputError(f"Expected `of_plain` of the shape of `overlaps`, {shares.shape}, got {plain.shape}.")
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
-    colors = matplotlib.colormaps[_COLOUR_MAP](np.linspace(_PALEST, _DARKEST, len(radii)))
+    # The darker the line, the larger the radius.
+    ranks = np.argsort(np.argsort(radii))
+    colors = [ordered(len(radii))[rank] for rank in ranks]
     for column, radius, color in zip(shares.T, radii, colors, strict=True):
         _draw_sorted(axes, column, color, f"ρ = {rounded_down(radius)}")
         axes.axhline(100 * column.mean(), color=color, linestyle=":", linewidth=1)
@@ -75,7 +73,7 @@ def overlap_figure(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     # The legend is below the axes, where it hides no curve.
     written = written_confidence(confidence, percent=True)
-    title = f"means over {len(shares)} examples, each certified by itself at confidence {written} %"
+    title = f"{len(shares)} examples, each certified by itself at confidence {written} %; dotted: means"
     ncols = min(len(radii), 2) if plain is None else 2
     figure.legend(title=title, loc="outside lower center", ncols=ncols, frameon=False)
     return figure, axes
@@ -88,9 +86,7 @@ def _finite(name: str, shares: Values) -> NDArray[np.float64]:
     return array
 
 
-def _draw_sorted(
-    axes: Axes, shares: NDArray[np.float64], color: NDArray[np.float64], name: str, *, dashes: str = "-"
-) -> None:
+def _draw_sorted(axes: Axes, shares: NDArray[np.float64], color: str, name: str, *, dashes: str = "-") -> None:
     """Draw the overlaps of all examples in descending order, with their mean in the label."""
     falling = 100 * np.append(np.sort(shares)[::-1], shares.min())
     label = f"{name}: mean {floored_percent(shares.mean())} %"

@@ -1,4 +1,4 @@
-"""Building blocks of the figures: colours, a grid of panels, images, heat maps, marked features and legends."""
+"""Building blocks of the figures: a grid of panels, images, heat maps, marked features and legends."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -8,23 +8,16 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from captum_certified.exceptions import InvalidInputError
+from captum_certified.visualization.colours import HEAT, NOTHING
 from captum_certified.visualization.image_layout import Pixels, displayable
+from captum_certified.visualization.outlines import HATCHES, draw_hatches
 
 __all__ = [
-    "BESIDE",
-    "BOUNDS",
-    "CURVES",
-    "FAINT",
-    "HEAT",
-    "LEFT",
-    "NEW",
-    "NOTHING",
-    "OPEN",
-    "STAYED",
-    "STRONG",
+    "SCALE_NOTE",
     "Panels",
     "canvas",
     "checked_labels",
@@ -35,30 +28,14 @@ __all__ = [
     "faded",
     "heat_limit",
     "literal",
+    "nothing_patch",
 ]
 
 # An array of Matplotlib's axes.
 Panels: TypeAlias = NDArray[Any]
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart. Vermilion, orange and sky blue differ in
-# lightness as well, so they also differ in grey print.
-STRONG = "#D55E00"  # certified
-FAINT = "#E69F00"  # in the top K or the reference set, but not certified
-OPEN = "#56B4E9"  # undecided
-# Marks of an attack have other colours (blue, reddish purple, yellow), so that nobody takes them for certificates.
-STAYED = "#0072B2"
-LEFT = "#CC79A7"
-NEW = "#F0E442"
-NOTHING = "#D9D9D9"  # nothing is certified
-
-HEAT = "cividis"
-# Colours of curves, from the same palette. The first is for certified values.
-CURVES = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
-# A bound has the same colour in every figure. Lines and bars that a figure adds for comparison are grey (BESIDE).
-_BOUNDS = ("spectral", "best", "clopper_pearson", "theorem2", "kl", "empirical_bernstein", "hoeffding")
-BOUNDS = dict(zip(_BOUNDS, CURVES, strict=True))
-BESIDE = "#999999"
-
+# What a figure with heat maps says about their colours.
+SCALE_NOTE = "Each heat map has its own scale, from dark blue (0) to yellow (its largest values)."
 # Inches. The layout is set here, because Matplotlib's constrained layout clips titles of two lines over square panels.
 _PANEL = 2.3
 _GAP = 0.12
@@ -155,11 +132,22 @@ def heat_limit(heat: NDArray[np.floating]) -> float:
 
 
 def draw_marks(axes: Axes, image: Pixels, marks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Mark pixels on one faded image, by a mask of shape (H, W) for each colour. Later colours cover earlier ones."""
+    """Mark pixels on one faded image, by a mask of shape (H, W) for each colour. Later colours cover earlier ones.
+
+    Pixels of the colour for what is not certified get hatches as well.
+    """
     colours = faded(image)
+    hatched = np.zeros(colours.shape[:2], dtype=bool)
     for colour, marked in marks.items():
         colours[marked] = to_rgb(colour)
+        hatched = (hatched | marked) if colour == NOTHING else (hatched & ~marked)
     axes.imshow(colours, vmin=0, vmax=1)
+    draw_hatches(axes, hatched)
+
+
+def nothing_patch(label: str) -> Patch:
+    """Return the entry of a legend for features about which nothing is certified."""
+    return Patch(facecolor=NOTHING, label=label, **HATCHES)
 
 
 def faded(image: Pixels) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ from matplotlib.patches import Patch
 
 from captum_certified.certify.pilot import Pilot, PilotRow
 from captum_certified.certify.written_numbers import rounded_down
-from captum_certified.visualization.panels import BESIDE, STAYED, STRONG, Panels, literal
+from captum_certified.visualization.colours import BESIDE, STRONG
+from captum_certified.visualization.panels import Panels, literal
 
 __all__ = ["pilot_figure"]
 
@@ -56,7 +57,7 @@ def pilot_figure(pilot: Pilot) -> tuple[Figure, Panels]:
     handles = [
         Line2D([], [], marker="o", linestyle="", color=STRONG, label="of the plain map's top set"),
         Line2D(
-            [], [], marker="o", linestyle="", color=STAYED, fillstyle="none", label="of the smoothed map's own top set"
+            [], [], marker="o", linestyle="", color=STRONG, fillstyle="none", label="of the smoothed map's own top set"
         ),
         Patch(color=BESIDE, alpha=0.45, label="reached by chance, brightness or random weights"),
     ]
@@ -68,7 +69,7 @@ def _draw_rows(panel: Axes, rows: list[PilotRow], *, best: PilotRow) -> None:
     places = np.arange(len(rows))
     others = [max(v for v in (r.chance, r.brightness, r.randomised) if v is not None) for r in rows]
     panel.barh(places, [100 * value for value in others], color=BESIDE, alpha=0.45, height=0.7)
-    panel.plot([100 * r.forecast_own for r in rows], places, "o", color=STAYED, fillstyle="none")
+    panel.plot([100 * r.forecast_own for r in rows], places, "o", color=STRONG, fillstyle="none")
     panel.plot([100 * r.forecast_plain for r in rows], places, "o", color=STRONG)
     panel.set_yticks(places, [_setting(row) for row in rows], fontsize=9)
     for label, row in zip(panel.get_yticklabels(), rows, strict=True):

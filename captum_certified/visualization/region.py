@@ -6,17 +6,22 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from captum_certified.certify import RegionCertificate
 from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_confidence
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.certificate import draw_smoothed
+from captum_certified.visualization.colours import FAINT, STRONG
 from captum_certified.visualization.image_layout import ImageReading, Values, any_channel
 from captum_certified.visualization.outlines import draw_outline
-from captum_certified.visualization.panels import FAINT, STRONG, Panels, canvas, draw_legend, literal
+from captum_certified.visualization.panels import SCALE_NOTE, Panels, canvas, draw_legend, literal
 
 __all__ = ["region_figure"]
+
+_OUTLINE = "white"  # between black lines, so that it shows on every image
 
 
 def region_figure(
@@ -58,16 +63,29 @@ def region_figure(
     reading = ImageReading(image, certificate.map.layout, len(certificate.map))
     assert isinstance(certificate.mask, Tensor)  # noqa: S101  for the type checker: the reading refused tuples
     masks = any_channel(reading.entries_on_pixels(certificate.mask))
-    figure, axes = canvas(reading.images, labels, columns=3)
+    figure, axes = canvas(reading.images, labels, columns=3, notes=1)
     draw_smoothed(axes[:, 1], certificate, reading)
     for row, images in enumerate(reading.images):
         for panel in axes[row, :2]:
-            draw_outline(panel, masks[row], FAINT)
+            draw_outline(panel, masks[row], _OUTLINE)
         _draw_share(axes[row, 2], certificate, row, height=images.shape[0] / images.shape[1])
     draw_legend(
         figure,
-        [Line2D([], [], color=FAINT, linewidth=2, label=literal(f"region {certificate.name!r}"))],
+        [
+            Line2D(
+                [],
+                [],
+                color=_OUTLINE,
+                linewidth=2,
+                path_effects=[withStroke(linewidth=3.7, foreground="black")],
+                label=literal(f"region {certificate.name!r}"),
+            ),
+            Patch(color=STRONG, label="certified to stay"),
+            Patch(color=FAINT, label="observed, not certified"),
+        ],
         title=f"confidence {written_confidence(certificate.confidence, percent=True)} % for each image",
+        columns=3,
+        remarks=[SCALE_NOTE],
     )
     return figure, axes
 

@@ -22,10 +22,11 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap, select_rows
 from captum_certified.storage import JsonObject, atomic_write
 from captum_certified.visualization.certified_features import check_exact
+from captum_certified.visualization.colours import FAINT, HEAT, STRONG
 from captum_certified.visualization.feature_names import noun
 from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, displayable
 from captum_certified.visualization.outlines import feature_edges
-from captum_certified.visualization.panels import FAINT, HEAT, STRONG, faded, heat_limit
+from captum_certified.visualization.panels import faded, heat_limit
 from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
 from captum_certified.visualization.report_words import (
     class_kept,

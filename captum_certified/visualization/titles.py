@@ -1,47 +1,75 @@
 """Titles, legends and notes for figures of top-K certificates.
 
-They name the certified set of features, and say how much of it survives and what to be careful about.
+They name the certified set of features, and say how much of it stays and what to be careful about.
 """
 
 from captum_certified.attr import Upsampled
-from captum_certified.certify import TopKCertificate
+from captum_certified.certify import SelectionCertificate, TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down
 from captum_certified.maps import SmoothedMap
 from captum_certified.visualization.image_layout import ImageReading, is_the_input, radius_beside_changes
 from captum_certified.visualization.panels import literal
 
-__all__ = ["brief_cautions", "method_named", "overlap_title", "plain_title", "reference_named", "size_note"]
+__all__ = [
+    "bar_headline",
+    "brief_cautions",
+    "individually",
+    "method_named",
+    "others_in_set",
+    "overlap_title",
+    "plain_title",
+    "reference_named",
+    "set_named",
+    "size_note",
+]
 
 # Lengths of a method's name in a panel's title, in characters. A name above the second length is cut.
 _SHORT_NAME = 11
 _LONGEST_NAME = 19
 
+_FEW = 4  # a legend lists the numbers of up to so many examples
 
-def overlap_title(certificate: TopKCertificate, row: int, named: int) -> str:
+
+def overlap_title(certificate: TopKCertificate, row: int) -> str:
     """Return the title above the marked features of an example, in two lines.
 
     Args:
         certificate: The certificate. Its set may be the map's own top K, the plain map's top K, or a reference set.
         row: Number of the example.
-        named: How many features are certified one by one, so that it is known that these features stay.
     """
     size, k = f"‖δ‖₂ ≤ {rounded_down(certificate.radius)}", certificate.k
     nothing, percent = int(certificate.overlap[row]) == 0, _percent(certificate, row)
     if certificate.reference == "own":
         if nothing:
             return f"nothing is certified of the\ntop {k} for {size}"
-        return f"≥ {percent} % of the top {k} survive\nany {size}, {named} by name"
+        return f"≥ {percent} % of the top {k} stay\nfor any {size}"
     count = int(certificate.reference_size[row])
     if certificate.reference == "plain":
         if nothing:
             return f"nothing is certified of the plain\nmap's top {count} for {size}"
-        return f"≥ {percent} % of the plain map's top\n{count} survive any {size}"
+        return f"≥ {percent} % of the plain map's top\n{count} stay for any {size}"
     if nothing:
         return f"nothing is certified of the\nreference's {count} for {size}"
     if count <= k:
-        return f"≥ {percent} % of the reference's {count}\nfeatures survive any {size}"
+        return f"≥ {percent} % of the reference's {count}\nfeatures stay for any {size}"
     # A set larger than K does not fit into the top K, so the percentage is of the top K.
     return f"≥ {percent} % of the top {k} are of the\nreference's {count}, any {size}"
+
+
+def bar_headline(certificate: TopKCertificate | SelectionCertificate, row: int) -> str:
+    """Return one line that states what is certified of an example."""
+    size = f"‖δ‖₂ ≤ {rounded_down(certificate.at_radius)}"
+    if isinstance(certificate, SelectionCertificate):
+        decided = int((certificate.feature_selected | certificate.feature_rejected)[row].sum())
+        return f"{decided} of {certificate.map.layout.n_features} features are decided for any {size}"
+    count, k = int(certificate.overlap[row]), certificate.k
+    if certificate.reference == "own":
+        return f"at least {count} of the top {k} stay for any {size}" if count else f"nothing is certified for {size}"
+    whose = "plain map's top" if certificate.reference == "plain" else "reference's"
+    where = f"the {whose} {int(certificate.reference_size[row])}"
+    if not count:
+        return f"nothing is certified of {where} for {size}"
+    return f"at least {count} of {where} are in the top {k} for any {size}"
 
 
 def method_named(smoothed_map: SmoothedMap, unknown: str = "map") -> str:
@@ -71,10 +99,10 @@ def plain_title(certificate: TopKCertificate | None, row: int, method: str) -> s
     share, chance = _percent(certificate, row), ceiled_percent(float(certificate.chance[row]), digits=0)
     by_chance = f"({chance} % by chance)"
     if row > 0:
-        return f"≥ {share} % of the plain map's\ntop survive {by_chance}"
+        return f"≥ {share} % of the plain map's\ntop stay {by_chance}"
     if len(name) <= _SHORT_NAME:
-        return literal(f"plain {name}: ≥ {share} % of its\ntop survive {by_chance}")
-    return literal(f"plain {name}: ≥ {share} %\nof its top survive {by_chance}")
+        return literal(f"plain {name}: ≥ {share} % of its\ntop stay {by_chance}")
+    return literal(f"plain {name}: ≥ {share} %\nof its top stay {by_chance}")
 
 
 def brief_cautions(certificate: TopKCertificate) -> list[str]:
@@ -107,6 +135,39 @@ def reference_named(certificate: TopKCertificate) -> str:
     """Return the words for a certificate's set of features in a legend."""
     names = {"own": "in the top K", "plain": "in the plain map's top K"}
     return names.get(certificate.reference, "in the reference")
+
+
+def set_named(certificate: TopKCertificate) -> str:
+    """Return the words for the features of a certificate's set that are marked on a picture."""
+    names = {"own": "in the top set", "plain": "in the plain map's top set"}
+    return names.get(certificate.reference, "in the given set")
+
+
+def individually(counts: list[int]) -> str:
+    """Return the legend of features that are certified individually, with their number for each example."""
+    return f"certified individually ({_each(counts)})"
+
+
+def others_in_set(certificate: TopKCertificate, least: list[int]) -> str:
+    """Return the legend of the other features of a certificate's set.
+
+    Args:
+        certificate: The certificate.
+        least: For each example, how many of these features stay at least: the certified overlap minus the number of
+            features that are certified individually.
+    """
+    numbers = [max(count, 0) for count in least]
+    if not any(numbers):
+        return f"{set_named(certificate)}: nothing is certified of these"
+    stay = "stay" if certificate.reference == "own" else f"are in the top {certificate.k}"
+    return f"{set_named(certificate)}: at least {_each(numbers)} of these {stay}"
+
+
+def _each(counts: list[int]) -> str:
+    """Write a number for each example, or the range of the numbers if they are many."""
+    if len(set(counts)) == 1:
+        return str(counts[0])
+    return ", ".join(map(str, counts)) if len(counts) <= _FEW else f"{min(counts)} to {max(counts)}"
 
 
 def _percent(certificate: TopKCertificate, row: int) -> str:

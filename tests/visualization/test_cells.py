@@ -115,7 +115,7 @@ def test_figures_say_of_how_many_features_k_is(tmp_path, groups, of):
     if groups not in (None, "channels", "patches:1"):
         k, _, features = of.partition(" of ")
         _, axes = bar_figure(one)
-        assert axes[0].get_title() == f"all {features}, K = {k}"
+        assert axes[0].get_title().endswith(f"\nall {features}, K = {k}")
         _, axes = curve_figure(one.map, k=0.3, radii=[0.01])
         assert axes.get_title().endswith(f"each curve by itself\ntop {of}")
 

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from captum_certified import Certifier, InvalidInputError, SmoothedMap
 from captum_certified.visualization import certificate_figure
-from captum_certified.visualization.panels import FAINT as _UNCERTIFIED
-from captum_certified.visualization.panels import STRONG as _CERTIFIED
+from captum_certified.visualization.colours import FAINT as _UNCERTIFIED
+from captum_certified.visualization.colours import NOTHING
+from captum_certified.visualization.colours import STRONG as _CERTIFIED
 
 
 def certificate(shape, *, k=0.2, radius=0.05, bound="hoeffding", plain=True, **settings):
@@ -58,7 +59,7 @@ def test_every_layout_is_drawn_on_one_row_an_example(map_shape, image_shape, as_
     figure.draw_without_rendering()
 
 
-def test_last_panel_marks_exactly_the_top_k_and_the_features_certified_by_name():
+def test_last_panel_marks_exactly_the_top_k_and_the_features_certified_individually():
     proved = certificate((1, 1, 20, 20), k=80, radius=0.02)
     _, axes = certificate_figure(proved, torch.rand(20, 20))
     named = Certifier(bound="hoeffding").rank(proved.map, radius=0.02).in_top_k(80)[0, 0].numpy()
@@ -70,23 +71,29 @@ def test_last_panel_marks_exactly_the_top_k_and_the_features_certified_by_name()
 
 def test_title_states_the_overlap_rounded_down():
     proved = certificate((1, 1, 20, 20), k=80, radius=0.02)
-    _, axes = certificate_figure(proved, torch.rand(20, 20))
+    figure, axes = certificate_figure(proved, torch.rand(20, 20))
     percent = int(100 * float(proved.overlap_fraction[0]))
     assert 0 < percent < 100
     named = int(Certifier(bound="hoeffding").rank(proved.map, radius=0.02).features_in_top_k(80).sum())
-    assert axes[0, 3].get_title() == f"≥ {percent} % of the top 80 survive\nany ‖δ‖₂ ≤ 0.02, {named} by name"
+    assert axes[0, 3].get_title() == f"≥ {percent} % of the top 80 stay\nfor any ‖δ‖₂ ≤ 0.02"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    others = int(proved.overlap[0]) - named
+    assert others > 0
+    assert labels == [f"certified individually ({named})", f"in the top set: at least {others} of these stay"]
 
 
 def test_title_says_when_nothing_is_certified():
     _, axes = certificate_figure(certificate((1, 1, 20, 20), k=80, radius=3.0), torch.rand(20, 20))
     assert axes[0, 3].get_title() == "nothing is certified of the\ntop 80 for ‖δ‖₂ ≤ 3"
     assert not marks(axes[0, 3], _CERTIFIED).any()
+    assert marks(axes[0, 3], NOTHING).sum() == 80
+    assert [patch.get_hatch() for patch in axes[0, 3].patches] == ["/////"]
 
 
 def test_a_pixel_is_marked_if_one_of_its_channels_is():
     proved = certificate((1, 3, 10, 10), k=1, radius=0.0)
     _, axes = certificate_figure(proved, torch.rand(3, 10, 10))
-    marked = marks(axes[0, 3], _CERTIFIED) | marks(axes[0, 3], _UNCERTIFIED)
+    marked = marks(axes[0, 3], _CERTIFIED) | marks(axes[0, 3], NOTHING)
     assert np.argwhere(marked).tolist() == [[0, 0]]
 
 
@@ -103,7 +110,7 @@ def test_map_of_zeros_and_a_top_set_of_everything(bound):
     proved = Certifier(bound=bound).top_k(smoothed_map, k=784, radius=0.1)
     figure, axes = certificate_figure(proved, torch.zeros(28, 28))
     figure.draw_without_rendering()
-    marked = marks(axes[0, 3], _CERTIFIED) | marks(axes[0, 3], _UNCERTIFIED)
+    marked = marks(axes[0, 3], _CERTIFIED) | marks(axes[0, 3], NOTHING)
     assert marked.all()
 
 

@@ -17,7 +17,7 @@ from captum_certified.visualization import (
     region_figure,
     report,
 )
-from captum_certified.visualization.panels import FAINT, NOTHING, OPEN, STAYED, STRONG
+from captum_certified.visualization.colours import ATTACKED, FAINT, NOTHING, OUTSIDE, STRONG
 
 
 def marked(axes, colour):
@@ -40,7 +40,7 @@ def test_dollar_signs_are_drawn_literally(tmp_path):
     names = ["$$", "tax_$_in_$", *map(str, range(782))]
     figure, axes = bar_figure(certificate, feature_names=names, labels=["$\\frac$"], most=784)
     figure.savefig(tmp_path / "bars.png", dpi=10)
-    assert axes[0].get_title() == r"\$\frac\$"
+    assert axes[0].get_title().startswith(r"\$\frac\$: at least ")
 
 
 def test_selected_rejected_and_abstained_features_look_different():
@@ -50,7 +50,7 @@ def test_selected_rejected_and_abstained_features_look_different():
         selected, abstained = certificate.selected[row, 0].numpy(), certificate.abstained[row, 0].numpy()
         assert abstained.any()
         np.testing.assert_array_equal(marked(axes[row, 3], STRONG), selected)
-        np.testing.assert_array_equal(marked(axes[row, 3], OPEN), abstained)
+        np.testing.assert_array_equal(marked(axes[row, 3], NOTHING), abstained)
     assert certificate.selected.any()
 
 
@@ -81,6 +81,30 @@ def test_radii_of_a_selection_are_drawn_by_the_side_of_the_decision():
     assert not (selected > 0)[certificate.map.mean[0, 0] <= 0.5].any()
     assert (selected > 0).any()
     assert (rejected > 0).any()
+
+
+def test_every_column_of_radii_has_its_own_scale():
+    certificate = Certifier().selection(smoothed(blob()), radius=0.05)
+    figure, axes = radius_figure(certificate, image())
+    selected = certificate.map.features > 0.5
+    for panel, own in zip(axes[0, 1:], (selected, ~selected), strict=True):
+        largest = float(certificate.feature_radius[own].max())
+        assert panel.images[0].get_clim() == (0.0, pytest.approx(largest))
+    scales = [one for one in figure.axes if one.get_label() == "scale"]
+    assert [one.get_xlim() for one in scales] == [panel.images[0].get_clim() for panel in axes[0, 1:]]
+
+
+def test_features_of_the_set_that_are_certified_at_no_radius_are_hatched():
+    certificate = Certifier().top_k(smoothed(blob()), k=0.3, radius=0.05)
+    _, axes = radius_figure(certificate, image())
+    nothing = certificate.members[0].numpy() & (np.array(certificate.columns()["radius"]) == 0)
+    corners = axes[0, 1].patches[0].get_path().vertices.reshape(-1, 5, 2)
+    hatched = np.zeros((28, 28), dtype=bool)
+    for box in corners:
+        (x0, y0), (x1, y1) = np.rint(box.min(axis=0) + 0.5).astype(int), np.rint(box.max(axis=0) + 0.5).astype(int)
+        hatched[y0:y1, x0:x1] = True
+    assert nothing.any()
+    np.testing.assert_array_equal(hatched, nothing.reshape(28, 28))
 
 
 def test_the_scale_ends_at_a_given_radius():
@@ -145,17 +169,35 @@ def test_bars_are_sorted_and_coloured_by_what_is_certified():
     _, axes = bar_figure(certificate, feature_names=list("abcde"))
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["b", "d", "c", "e", "a"]
     colours = [to_hex(bar.get_facecolor()).upper() for bar in axes[0].patches]
-    assert colours == [STRONG, STRONG, FAINT, NOTHING, NOTHING]
+    assert colours == [STRONG, STRONG, FAINT, OUTSIDE, OUTSIDE]
     columns, order = certificate.columns(), [1, 3, 2, 4, 0]
     whiskers = np.array([line[:, 0] for line in axes[0].collections[0].get_segments()])
     np.testing.assert_allclose(whiskers[:, 0], np.array(columns["lower"])[order])
     np.testing.assert_allclose(whiskers[:, 1], np.array(columns["upper"])[order])
 
 
+def test_bars_state_what_is_certified_and_are_hatched_if_nothing_is():
+    scores = torch.tensor([[0.02, 0.97, 0.6, 0.93, 0.58, 0.01], [0.5] * 6]).double()
+    certificate = Certifier().top_k(smoothed(scores), k=3, radius=0.05)
+    overlap = int(certificate.overlap[0])
+    assert 2 <= overlap < 3
+    figure, axes = bar_figure(certificate, labels=["one", "two"])
+    assert [panel.get_title() for panel in axes] == [
+        f"one: at least {overlap} of the top 3 stay for any ‖δ‖₂ ≤ 0.05\nall 6 features, K = 3",
+        "two: nothing is certified for ‖δ‖₂ ≤ 0.05\nall 6 features, K = 3",
+    ]
+    hatches = [[bar.get_hatch() for bar in panel.patches] for panel in axes]
+    assert hatches == [[None] * 6, ["/////"] * 3 + [None] * 3]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[-2] == "in the top K: nothing is certified"
+    _, axes = bar_figure(Certifier().selection(smoothed(scores), radius=0.05), most=2)
+    assert axes[1].get_title() == "0 of 6 features are decided for any ‖δ‖₂ ≤ 0.05\nthe 2 most salient of 6 features"
+
+
 def test_bars_of_a_selection_show_where_it_abstains():
     certificate = Certifier().selection(smoothed(torch.tensor([[0.97, 0.5, 0.02]]).double()), radius=0.05)
     _, axes = bar_figure(certificate, most=2)
-    assert [to_hex(bar.get_facecolor()).upper() for bar in axes[0].patches] == [STRONG, OPEN]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in axes[0].patches] == [STRONG, NOTHING]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +224,7 @@ def test_other_certificates_are_refused(draw):
 def test_attacked_maps_may_be_arrays_and_must_fit():
     maps = blob().numpy()
     _, axes = attack_figure(image().numpy(), image().numpy(), maps, maps, k=9)
-    assert marked(axes[0, 4], STAYED).sum() == 9
+    assert marked(axes[0, 4], ATTACKED).sum() == 9
     with pytest.raises(
         InvalidInputError, match=r"`after` of the shape of `before`, \(1, 1, 28, 28\), got \(1, 28, 28\)"
     ):

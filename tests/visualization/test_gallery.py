@@ -44,6 +44,11 @@ def test_text_that_overlaps_or_leaves_is_found():
     with pytest.raises(AssertionError, match="text"):
         assert_text_is_readable(figure)
     figure = Figure()
+    figure.subplots().plot([0, 1], [0, 1])
+    figure.axes[0].text(0.5, 0.5, "a label")
+    with pytest.raises(AssertionError, match="a label"):
+        assert_text_is_readable(figure)
+    figure = Figure()
     figure.text(0.98, 0.5, "a long text")
     with pytest.raises(AssertionError, match="a long text"):
         assert_text_is_readable(figure)

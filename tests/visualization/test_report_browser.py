@@ -11,7 +11,7 @@ from gallery import blob, image, smoothed
 
 from captum_certified import Certifier
 from captum_certified.visualization import report
-from captum_certified.visualization.panels import STRONG
+from captum_certified.visualization.colours import STRONG
 
 RADIUS = 0.0725
 

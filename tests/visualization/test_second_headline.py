@@ -19,7 +19,8 @@ from captum_certified.visualization import (
     overlap_figure,
     radius_figure,
 )
-from captum_certified.visualization.panels import FAINT, LEFT, NEW, NOTHING, STAYED, STRONG
+from captum_certified.visualization.colours import ATTACKED, FAINT, LEFT, NEW, OUTSIDE, STRONG, ordered
+from captum_certified.visualization.panels import SCALE_NOTE
 
 REFERENCES = ("plain", "mask", "small mask")
 
@@ -62,8 +63,8 @@ def test_plain_panels_state_how_much_of_their_top_set_survives():
     one, two = (100 * overlap // 157 for overlap in certificate.of_plain.overlap.tolist())
     assert two > 0
     assert titles(axes[:, 1]) == [
-        f"plain Saliency: ≥ {one} % of its\ntop survive (21 % by chance)",
-        f"≥ {two} % of the plain map's\ntop survive (21 % by chance)",
+        f"plain Saliency: ≥ {one} % of its\ntop stay (21 % by chance)",
+        f"≥ {two} % of the plain map's\ntop stay (21 % by chance)",
     ]
 
 
@@ -79,7 +80,7 @@ def test_long_names_of_methods_leave_room_for_the_headline(method, shown):
     certificate = Certifier().top_k(shifted(method=method), k=157, radius=0.05)
     figure, axes = certificate_figure(certificate, image())
     percent = 100 * int(certificate.of_plain.overlap) // 157
-    assert axes[0, 1].get_title() == f"plain {shown}: ≥ {percent} %\nof its top survive (21 % by chance)"
+    assert axes[0, 1].get_title() == f"plain {shown}: ≥ {percent} %\nof its top stay (21 % by chance)"
     assert_text_is_readable(figure)
 
 
@@ -111,16 +112,20 @@ def test_the_last_panel_marks_the_reference_set(reference):
         assert named.any()
         np.testing.assert_array_equal(marked(axes[row, 3], STRONG), named)
         np.testing.assert_array_equal(marked(axes[row, 3], FAINT), members[row] & ~named)
-    what = "in the plain map's top K" if reference == "plain" else "in the reference"
+    what = "in the plain map's top set" if reference == "plain" else "in the given set"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == [f"{what}, certified by name to stay", f"{what}, not certified by name"]
+    counts = (members & in_top).sum(axis=(1, 2))
+    others = (certificate.overlap.numpy() - counts).clip(min=0)
+    numbers = [str(both[0]) if both[0] == both[1] else f"{both[0]}, {both[1]}" for both in (counts, others)]
+    others = f"at least {numbers[1]} of these are in the top 157" if others.any() else "nothing is certified of these"
+    assert labels == [f"certified individually ({numbers[0]})", f"{what}: {others}"]
     assert_text_is_readable(figure)
 
 
 def test_titles_speak_of_the_reference_set_and_of_percent_of_the_smaller_set():
     for reference, text in (
-        ("plain", "≥ {} % of the plain map's top\n157 survive any ‖δ‖₂ ≤ 0.05"),
-        ("small mask", "≥ {} % of the reference's 16\nfeatures survive any ‖δ‖₂ ≤ 0.05"),
+        ("plain", "≥ {} % of the plain map's top\n157 stay for any ‖δ‖₂ ≤ 0.05"),
+        ("small mask", "≥ {} % of the reference's 16\nfeatures stay for any ‖δ‖₂ ≤ 0.05"),
         ("mask", "≥ {} % of the top 157 are of the\nreference's 368, any ‖δ‖₂ ≤ 0.05"),
     ):
         certificate = certificate_of(reference)
@@ -146,6 +151,7 @@ def test_cautions_stand_at_the_foot_of_the_figure():
     figure, _ = certificate_figure(Certifier().top_k(far, k=157, radius=0.05), image(rows=4))
     notes = [text.get_text() for text in figure.texts]
     assert notes == [
+        SCALE_NOTE,
         str(radius_in_units(0.05, image(rows=4))),
         "caution for image 3–4: only 19.9 % of noisy copies keep the predicted class",
         "caution for image 1: only 7.8 % of noisy copies keep the predicted class",
@@ -156,14 +162,14 @@ def test_cautions_stand_at_the_foot_of_the_figure():
         "caution: only 7.8 % of noisy copies keep the predicted class"
     ]
     figure, _ = certificate_figure(Certifier().top_k(shifted(votes=[[250, 256]]), k=157, radius=0.05), image())
-    assert [text.get_text() for text in figure.texts] == [str(radius_in_units(0.05, image()))]
+    assert [text.get_text() for text in figure.texts] == [SCALE_NOTE, str(radius_in_units(0.05, image()))]
 
 
 def test_sizes_are_not_compared_if_the_picture_is_not_the_input():
     certificate = Certifier().top_k(shifted(votes=[[250, 256]]), k=157, radius=0.05)
     for picture in (2 * image(), 255 * image()):
         figure, _ = certificate_figure(certificate, picture)
-        assert not figure.texts
+        assert [text.get_text() for text in figure.texts] == [SCALE_NOTE]
 
 
 # -- other figures of certificates -----------------------------------------------------------------------------------
@@ -196,11 +202,11 @@ def test_bars_of_a_reference_set_are_coloured_by_its_members():
     figure, axes = bar_figure(certificate, feature_names=list("abcde"))
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["b", "d", "c", "e", "a"]
     colours = [to_hex(bar.get_facecolor()).upper() for bar in axes[0].patches]
-    assert colours == [STRONG, NOTHING, FAINT, NOTHING, FAINT]
+    assert colours == [STRONG, OUTSIDE, FAINT, OUTSIDE, FAINT]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:3] == [
-        "in the reference, certified to stay",
-        "in the reference, not certified",
+        "certified individually",
+        "in the reference, not certified individually",
         "not in the reference",
     ]
     assert_text_is_readable(figure)
@@ -247,7 +253,7 @@ def test_overlaps_of_plain_maps_are_dashed_lines_of_the_same_colours():
         "ρ = 0.2, plain map's top: mean 12.5 %",
     ]
     assert [line.get_linestyle() for line in lines] == ["-", "-", "--", "--"]
-    np.testing.assert_allclose([lines[0].get_color(), lines[1].get_color()], [line.get_color() for line in lines[2:]])
+    assert [line.get_color() for line in lines] == ordered(2) * 2
     assert lines[2].get_ydata().tolist() == [50.0, 25.0, 25.0]
     assert_text_is_readable(figure)
 
@@ -279,7 +285,7 @@ def test_attacks_on_grouped_maps_count_features_by_group(groups):
         stayed = int((was & became)[row].sum())
         assert axes[row, 4].get_title() == f"{-(-100 * stayed // k)} % of the top {k} stay"
         pixels = [layout.unflatten(m)[row].any(dim=0).numpy() for m in (was & became, was & ~became, became & ~was)]
-        for colour, expected in zip((STAYED, LEFT, NEW), pixels, strict=True):
+        for colour, expected in zip((ATTACKED, LEFT, NEW), pixels, strict=True):
             np.testing.assert_array_equal(marked(axes[row, 4], colour), expected)
 
 
