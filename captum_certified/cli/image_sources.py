@@ -174,7 +174,7 @@ def write_pictures(
     if due(table, wanted=csv):
         certificate.to_csv(table)
     if due(html, wanted=page):
-        report(certificate, html, image=image, label=stem.name, class_names=names)
+        report(certificate, html, image=image, label=stem.name, class_names=names, stored=f"{stem.name}.json")
 
 
 def _labels(example: Example, names: Sequence[str] | None) -> list[str] | None:

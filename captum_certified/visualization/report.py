@@ -1,20 +1,14 @@
 """The report of a certificate: one page for any browser, with a slider over the radius of the perturbation."""
 
-import base64
 import html
 import importlib.resources
-import io
 import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 
-import matplotlib
-import numpy as np
 import torch
 from matplotlib.colors import to_rgb
-from numpy.typing import NDArray
-from PIL import Image
 
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import rounded_down
@@ -22,21 +16,13 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap, select_rows
 from captum_certified.storage import JsonObject, atomic_write
 from captum_certified.visualization.certified_features import check_exact
-from captum_certified.visualization.colours import FAINT, HEAT, STRONG
+from captum_certified.visualization.colours import FAINT, NOTHING, STRONG
 from captum_certified.visualization.feature_names import noun
-from captum_certified.visualization.image_layout import ImageReading, Pixels, Values, displayable
-from captum_certified.visualization.outlines import feature_edges
-from captum_certified.visualization.panels import faded, heat_limit
+from captum_certified.visualization.image_layout import ImageReading, Pixels, Values
 from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
-from captum_certified.visualization.report_words import (
-    class_kept,
-    comparison,
-    others_reach,
-    subject,
-    units,
-    words,
-)
-from captum_certified.visualization.titles import method_named
+from captum_certified.visualization.report_details import details
+from captum_certified.visualization.report_pictures import faded_picture, heat_maps, outlines, packed, picture_url
+from captum_certified.visualization.report_words import comparison, others_reach, subject, units, words
 
 __all__ = ["report"]
 
@@ -54,16 +40,19 @@ def report(
     label: str | None = None,
     sizes: Sequence[float] = _SIZES,
     class_names: Sequence[str] | None = None,
+    stored: str | None = None,
 ) -> None:
     """Write a certificate as one HTML page that loads nothing from the network.
 
-    The page shows the image, its maps, and the top K on the faded image. A slider sets the radius. A feature fades at
-    radii beyond the one up to which it is certified. A selector changes K. Plain words say how much is certified of the
-    smoothed map's own top K and of the plain map's top K, and what is not certified. They also say how much of the
+    The page shows the top K on the faded image, the image and its maps. A slider sets the radius. A feature turns pale
+    at radii beyond the one up to which it is certified. A selector changes K. Plain words say how much is certified of
+    the smoothed map's own top K and of the plain map's top K, and what is not certified. They also say how much of the
     plain map's top K is reached by chance, by brightness and by random weights. The page shows cautions, and compares
     the radius with familiar changes of the picture. All numbers are computed beforehand with the bound and the
-    confidence of the certificate; the page only looks them up. The page can be used by keyboard alone. It follows the
-    light or dark theme of the browser until the reader chooses a theme.
+    confidence of the certificate; the page only looks them up. It states settings, seed, digests, versions and the
+    command that verifies the certificate. The page can be used by keyboard alone, on a phone, and printed. It follows
+    the light or dark theme of the browser until the reader chooses a theme. Large pictures are made smaller, so that an
+    ordinary page has less than a megabyte.
 
     If the certificate is about another reference set, the page is about this set and offers the certificate's K only.
 
@@ -78,6 +67,7 @@ def report(
             the features. Ignored if the certificate is about another reference set.
         class_names: Names of the classes, in the order of the model's outputs, of which the page shows the explained
             one.
+        stored: Name of a file that holds the certificate, for the command that verifies it.
 
     Raises:
         InvalidInputError: The certificate is of another kind or not for maps of images, or an argument does not fit it.
@@ -102,20 +92,23 @@ def report(
     grid = radius_grid(sets, radius=certificate.radius, sigma=smoothed_map.sigma)
     data = _data(certificate, smoothed_map, sets, grid, reading, picture)
     title = "A certified explanation" if label is None else label
+    texts = words(certificate, smoothed_map, picture, class_names)
+    [shown] = (one for one in sets if one.k == certificate.k)
     fields = {
-        **{name: html.escape(text) for name, text in words(certificate, smoothed_map, picture, class_names).items()},
+        **{name: html.escape(text) for name, text in texts.items()},
         "title": html.escape(title),
         "summary": html.escape(certificate.summaries()[example]),
-        "image": _png(displayable(picture)),
-        "faded": _png(faded(picture)),
-        "maps": _maps(smoothed_map, reading),
+        "image": picture_url(picture),
+        "faded": faded_picture(picture),
+        "maps": heat_maps(smoothed_map, reading),
         "about_plain": _ABOUT_PLAIN if any(one.of_plain or one.reference == "plain" for one in sets) else "",
         "cautions": _cautions(certificate.cautions(example)),
-        "class_kept": _row("class under noise", class_kept(certificate, example)),
+        "details": details(certificate, smoothed_map, shown, texts, example=example, stored=stored),
         "strong": STRONG,
         "faint": FAINT,
+        "nothing": NOTHING,
         "choices": _choices(sets, certificate.k, smoothed_map.layout.n_features, reading.features),
-        "outlines": _outlines(reading),
+        "outlines": outlines(reading),
         "last": str(len(grid) - 1),
         "start": str(grid.index(certificate.radius)),
         # A text with "</script>" would end the script.
@@ -156,7 +149,7 @@ def _data(
         "comparison": comparison(certificate, smoothed_map, picture),
         "verb": "stay" if certificate.reference == "own" else "are",
         "place": [round(radius / grid[-1], 5) for radius in grid],
-        "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT)],
+        "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT, NOTHING)],
         "sets": [
             {
                 "subject": subject(one, certificate.reference, features),
@@ -180,7 +173,7 @@ def _set_data(one: TopSet, smoothed_map: SmoothedMap, grid: Sequence[float], rea
         "overlap": overlap,
         "percent": _percent(overlap, one.most),
         "named": [int((reach >= index + 2).sum()) for index in range(len(grid))],
-        "reach": base64.b64encode(pixels.tobytes()).decode(),
+        "reach": packed(pixels),
     }
 
 
@@ -207,46 +200,6 @@ def _cautions(sentences: Sequence[str]) -> str:
     entries = "".join(f"<li>{html.escape(f'{sentence[0].upper()}{sentence[1:]}')}.</li>" for sentence in sentences)
     heading = "Caution: this certificate may mean little."
     return f'<aside class="caution"><strong>{heading}</strong><ul>{entries}</ul></aside>'
-
-
-def _row(term: str, text: str) -> str:
-    """Return an entry of the page's list of details, or an empty text if ``text`` is empty."""
-    return f"<dt>{term}</dt><dd>{html.escape(text)}</dd>\n" if text else ""
-
-
-def _maps(smoothed_map: SmoothedMap, reading: ImageReading) -> str:
-    """Return HTML figures of the plain map, if it is known, and of the smoothed map."""
-    method = html.escape(method_named(smoothed_map))
-    draws = int(smoothed_map.n_samples[0])
-    maps = [(f"plain {method}", f"Heat map of the plain {method}", smoothed_map.plain)]
-    maps += [(f"smoothed over {draws} noisy copies", "Heat map of the smoothed map", smoothed_map.features)]
-    figures = []
-    for caption, alternative, features in maps:
-        if features is None:
-            continue
-        heat = reading.on_pixels(features)[0].sum(axis=2).astype(np.float64)
-        colours = matplotlib.colormaps[HEAT](np.clip(heat / heat_limit(heat), 0, 1))[..., :3]
-        alt = f"{alternative}: dark blue where a pixel does not matter, yellow where it matters most."
-        figures.append(f'<figure><img src="{_png(colours)}" alt="{alt}"><figcaption>{caption}</figcaption></figure>')
-    return "\n".join(figures)
-
-
-def _outlines(reading: ImageReading) -> str:
-    """Return an SVG of the outlines of cells or regions that are features, or an empty text."""
-    lines = feature_edges(reading, 0)
-    if not lines:
-        return ""
-    height, width, _ = reading.images[0].shape
-    path = "".join(f"M{x0} {y0}{f'V{y1}' if x0 == x1 else f'H{x1}'}" for (x0, y0), (x1, y1) in lines)
-    return f'<svg id="outlines" viewBox="0 0 {width} {height}" aria-hidden="true"><path d="{path}"/></svg>\n'
-
-
-def _png(image: NDArray[np.float64]) -> str:
-    """Encode an image of shape (H, W, 1 or 3) in [0, 1] as a PNG in a data URL."""
-    levels = np.round(255 * image).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(levels if levels.shape[2] == 3 else levels[..., 0]).save(file, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _choices(sets: Sequence[TopSet], own: int, n: int, features: str) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import (
     ceiled_percent,
-    floored_percent,
     rounded_down,
     written_confidence,
     written_error,
@@ -26,7 +25,9 @@ from captum_certified.visualization.image_layout import (
 from captum_certified.visualization.report_data import TopSet
 from captum_certified.visualization.titles import method_named
 
-__all__ = ["class_kept", "comparison", "others_reach", "subject", "units", "words"]
+__all__ = ["comparison", "others_reach", "subject", "units", "words"]
+
+_LEAST_EVEN, _LEAST_LEVEL = 0.0001, 0.01  # smaller changes are not written out
 
 
 def words(
@@ -51,11 +52,12 @@ def words(
         f"All numbers of this page that are proved hold together with confidence {confidence} %."
         if certificate.violations == 0
         else f"For one size of the top set, the statements at all radii hold together with confidence {confidence} %. "
-        "The statements about other sizes and about features by name each have this confidence by themselves."
+        "The statements about other sizes and about single features each have this confidence by themselves."
     )
     return {
         **_about_set(certificate.reference, features),
         "noun": features,
+        "Noun": features.capitalize(),
         "feature": described(layout, pixels),
         "fixed": certificate.held_fixed,
         "answer": _answer(smoothed_map, class_names),
@@ -137,10 +139,14 @@ def comparison(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture:
 def units(radius: float, smoothed_map: SmoothedMap, picture: Pixels) -> tuple[str, str]:
     """Return the largest equal change of all values within a radius, in the units of the input and in grey levels.
 
-    Both numbers are rounded down to two digits. The grey levels are empty unless the input is a picture in [0, 1].
+    Both numbers are rounded down to two digits. A change that is too small to be written with few digits is an empty
+    text in the units of the input, and "less than 0.01" grey levels. The grey levels are empty unless the input is a
+    picture in [0, 1].
     """
     even = radius / math.sqrt(values_of_input(smoothed_map, picture))
-    return _two_digits(even), _two_digits(255 * even) if is_the_input(smoothed_map, picture) else ""
+    levels = 255 * even
+    small = f"less than {_LEAST_LEVEL}" if 0 < levels < _LEAST_LEVEL else _two_digits(levels)
+    return "" if 0 < even < _LEAST_EVEN else _two_digits(even), small if is_the_input(smoothed_map, picture) else ""
 
 
 def _two_digits(value: float) -> str:
@@ -152,29 +158,13 @@ def _about_set(reference: str, features: str) -> dict[str, str]:
     if reference == "own":
         return {
             "promise": "how much of the smoothed map is proved to stay",
-            "unmarked": "salient, not certified here",
+            "unmarked": "in the top set",
             "curve": f"The solid line is the share of the chosen {features} that is proved to stay",
         }
     whose = "the plain map's top set" if reference == "plain" else "the given set"
     return {
         "promise": f"how much of {whose} is proved to be in the top set of the smoothed map",
-        "unmarked": f"in {whose}, not certified here",
+        "unmarked": f"in {whose}",
         "curve": f"The solid line is the share of {whose} that is proved to be among the most salient {features} of "
         "the smoothed map",
     }
-
-
-def class_kept(certificate: TopKCertificate, example: int) -> str:
-    """Return a text that says how many noisy copies keep the predicted class. It is empty if this is unknown."""
-    votes, radii = certificate.map.class_votes, certificate.class_radius
-    if votes is None or radii is None:
-        return ""
-    kept, copies = votes[example].tolist()
-    text = (
-        f"{kept} of {copies} noisy copies ({floored_percent(kept / copies)} %) have the predicted class of the picture"
-    )
-    radius = float(radii[example])
-    if radius == 0:
-        return f"{text}; it is not certified that most copies keep it"
-    size = rounded_down(radius, digits=3)
-    return f"{text}. Up to L2 radius {size} most copies keep it. This statement has its own error probability."

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -41,14 +42,25 @@ def page(browser, path):
     assert {url for url in asked if not url.startswith("data:")} == {path.as_uri()}
 
 
-def at_width(page, width):
-    """Return the width that the page needs on a screen of a width."""
+@contextmanager
+def screen(page, width):
+    """Show the page on a screen of a width."""
     page.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": True}
     )
-    widest = page.execute_script("return document.documentElement.scrollWidth")
+    yield
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    return widest
+
+
+def at_width(page, width):
+    """Return the width that the page needs on a screen of a width."""
+    with screen(page, width):
+        return page.execute_script("return document.documentElement.scrollWidth")
+
+
+def box(page, selector):
+    """Return the box of an element on the screen."""
+    return page.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
 
 
 def find(page, name):
@@ -59,7 +71,7 @@ def state(page):
     """Return radius, K and the counts that the page states in words."""
     text = find(page, "statement").text
     kept = re.search(r"at least (\d+) of the (\d+) most salient", text)
-    named = re.search(r"(\d+) of them can be named", text)
+    named = re.search(r"(\d+) of them are certified individually", text)
     k = int(kept[2]) if kept else int(re.search(r"certified of the (\d+) most", text)[1])
     return (
         float(find(page, "size").text),
@@ -240,11 +252,69 @@ def test_the_page_of_a_reference_set_speaks_of_this_set(browser, tmp_path, refer
     assert not find(browser, "dashed").is_displayed()
     assert find(browser, "plain-here").value_of_css_property("visibility") == "hidden"
     assert browser.find_element("class name", "caution").text.startswith("Caution: this certificate may mean little.")
-    named = int(re.search(r"(\d+) of them can be named", find(browser, "statement").text)[1])
+    named = int(re.search(r"(\d+) of them are certified individually", find(browser, "statement").text)[1])
     strong, marked = strong_pixels(browser)
     assert strong.sum() == named > 0
     np.testing.assert_array_equal(marked, certificate.members.reshape(28, 28).numpy())
     assert [at_width(browser, width) <= width for width in (400, 1400)] == [True, True]
+
+
+# -- phones, paper, and people who do not see the page ---------------------------------------------------------------
+
+
+def test_controls_stay_in_sight_on_a_phone_and_the_marks_come_first(page):
+    with screen(page, 400):
+        assert box(page, "#marks")["top"] < min(box(page, f".panels figure:nth-child({n})")["top"] for n in (2, 3, 4))
+        page.execute_script("document.querySelector('#marks').scrollIntoView({block: 'end'})")
+        controls, marks = box(page, ".controls"), box(page, "#marks")
+        assert 0 <= controls["top"] < controls["bottom"] <= marks["top"]
+        assert controls["height"] < 740 / 5
+        page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+        assert box(page, ".controls")["bottom"] <= 740
+        assert box(page, ".controls")["top"] >= 0
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_targets_have_at_least_24_pixels(page, width):
+    with screen(page, width):
+        for selector in ("#theme", "#radius", "#top"):
+            size = box(page, selector)
+            assert min(size["width"], size["height"]) >= 24, selector
+
+
+def test_one_text_is_announced(page):
+    live = page.find_elements("css selector", "[aria-live], output, [role=status], [role=alert]")
+    assert [element.get_attribute("id") for element in live] == ["statement"]
+
+
+def test_a_printed_page_is_light_and_has_no_controls(page):
+    find(page, "theme").click()
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert background(page) == 255
+    assert not find(page, "theme").is_displayed()
+    assert not find(page, "radius").is_displayed()
+    assert find(page, "statement").is_displayed()
+    assert find(page, "marks").is_displayed()
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_the_key_says_how_many_stay_and_marks_are_hatched_if_nothing_is_certified(page, certificate):
+    from selenium.webdriver.common.keys import Keys
+
+    overlap, named = state(page)[2:]
+    assert find(page, "key-faint").text == f"in the top set: at least {overlap - named} of these stay"
+    assert not find(page, "hatches").is_displayed()
+    find(page, "radius").send_keys(Keys.END)
+    assert state(page)[2:] == (0, 0)
+    assert find(page, "hatches").is_displayed()
+    assert find(page, "key-nothing").text == "in the top set: nothing is certified"
+    assert not find(page, "key-strong").is_displayed()
+    assert not find(page, "key-faint").is_displayed()
+    assert find(page, "hatches").value_of_css_property("mask-image").startswith('url("data:image/png')
+
+
+def test_the_page_says_why_size_0_is_not_100_percent_where_it_is_not(page, certificate):
+    assert find(page, "why").is_displayed() == (expected(certificate, 471, 0.0)[0] < 471)
 
 
 def background(page):
