@@ -1,7 +1,7 @@
 """Pages that are written from the code whenever the documentation is built.
 
 ``api/commands`` has a page for each command of the program, from its parser. ``api/names`` has a page for each name
-that is imported from ``captum_certified`` itself.
+that is imported from ``captum_certified`` itself. ``_static/sample_report.html`` is the report that the gallery shows.
 """
 
 import argparse
@@ -10,9 +10,14 @@ import re
 from functools import cached_property
 from pathlib import Path
 
+from captum.attr import Saliency
+
 import captum_certified
+from captum_certified import Certifier, SparsifiedSmoothGrad
 from captum_certified.cli.options import HelpFormatter
 from captum_certified.cli.program import build_parser
+from captum_certified.demo import load_digits, train_classifier
+from captum_certified.visualization import report
 
 PROGRAM = "captum-certified"
 
@@ -21,6 +26,19 @@ def write_pages(docs: Path) -> None:
     """Write all pages, and delete the pages of commands and names that no longer exist."""
     write_folder(docs / "api" / "commands", command_pages())
     write_folder(docs / "api" / "names", name_pages())
+    write_sample_report(docs / "_static" / "sample_report.html")
+
+
+def write_sample_report(path: Path) -> None:
+    """Write the report of a certificate of a digit."""
+    digits = load_digits()
+    images, labels = digits.test_images[:1], digits.test_labels[:1]
+    explainer = SparsifiedSmoothGrad(Saliency(train_classifier(digits, sigma=0.25, seed=0)), tau=0.2)
+    certificate = Certifier(explainer).certify(
+        images, target=labels, k=0.2, radius=0.2, nt_samples=1024, stdevs=0.25, seed=0
+    )
+    names = [f"the digit {number}" for number in range(10)]
+    report(certificate, path, image=images, label="A digit", class_names=names, stored="certificate.npz")
 
 
 def write_folder(folder: Path, pages: dict[str, str]) -> None:

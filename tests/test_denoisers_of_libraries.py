@@ -17,7 +17,7 @@ diffusers = pytest.importorskip("diffusers", reason="needs the extra denoisers")
 deepinv_models = pytest.importorskip("deepinv.models", reason="needs the extra denoisers")
 
 PAGE = Path(__file__).parents[1] / "docs" / "howto" / "denoisers.md"
-BLOCK = re.compile(r"^```(?:\{code-cell\} )?python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(?:\{code-cell\} )?python\n(?:---\n.*?^---\n)?(.*?)^```$", re.DOTALL | re.MULTILINE)
 SIGMA = 0.25
 
 

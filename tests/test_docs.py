@@ -151,6 +151,57 @@ def test_numbers_have_a_zero_before_the_point(page):
     assert re.findall(r"(?<![\w.)\]}/\\])\.\d+", CODE.sub("", page.read_text())) == []
 
 
+CELLS = re.compile(r"^```\{code-cell\} \w+\n(?:---\n(.*?)^---\n)?(.*?)^```$", re.DOTALL | re.MULTILINE)
+TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
+
+
+def cells_of(page):
+    """Yield metadata and code of every executed cell."""
+    text = page.read_text()
+    if page.suffix == ".md":
+        yield from CELLS.findall(text)
+    else:
+        for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
+            metadata, _, code = cell.partition("\n")
+            if "[markdown]" not in metadata:
+                yield metadata, code
+
+
+def alternative_texts(page):
+    """Return the alternative text, or ``None``, of every executed cell that shows a figure."""
+    shown = [about for about, code in cells_of(page) if re.search(r"subplots\(|^figure$", code, re.MULTILINE)]
+    return [found and found[1] for found in (re.search(r'"?alt"?: "?([^"\n]+)', about) for about in shown)]
+
+
+@pytest.mark.parametrize("page", [*WRITTEN, *TUTORIALS], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_executed_figures_have_a_text_for_those_who_do_not_see_them(page):
+    assert [text for text in alternative_texts(page) if text is None or len(text.split()) < 8] == []
+
+
+def test_the_pages_with_executed_figures_are_found():
+    found = {page.name: len(alternative_texts(page)) for page in [*WRITTEN, *TUTORIALS]}
+    assert found["gallery.md"] == 9
+    assert found["idea.md"] == 5
+    assert found["2_attack_it.py"] == 3
+
+
+def test_the_gallery_has_every_public_function_of_the_room_of_pictures():
+    text = (DOCS / "guide" / "gallery.md").read_text()
+    visualization = importlib.import_module("captum_certified.visualization")
+    for name in visualization.__all__:
+        assert f"[`{name}`](#" in text, name
+        assert re.search(rf"^(figure, _ = )?{name}\(", text, flags=re.MULTILINE), name
+
+
+def test_the_gallery_embeds_a_report_that_is_written_with_the_documentation(tmp_path):
+    page = tmp_path / "sample_report.html"
+    generated_pages.write_sample_report(page)
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert page.stat().st_size < 100_000
+    text = (DOCS / "guide" / "gallery.md").read_text()
+    assert '<iframe src="../_static/sample_report.html" title="' in text
+
+
 def test_the_version_to_cite_is_this_one():
     for name in ("docs/install.md", "CITATION.cff"):
         assert re.search(r"^\s*version\s*[:=] \{?([\d.]+)\}?,?$", (ROOT / name).read_text(), re.MULTILINE)[1] == (

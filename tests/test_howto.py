@@ -7,7 +7,7 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 HOWTO = DOCS / "howto"
-# The code of a cell, after its options.
+# A cell may begin with its metadata, between lines of dashes.
 CELL = re.compile(r"^```\{code-cell\} python\n(?:---\n.*?^---\n)?(.*?)^```$", re.DOTALL | re.MULTILINE)
 PAGES = sorted(
     page.relative_to(DOCS).as_posix()
@@ -19,7 +19,8 @@ PAGES = sorted(
 
 def test_there_are_pages():
     named = ("units", "sequential", "hugging_face", "tabular", "text", "wrap_your_own", "own_objective")
-    assert {f"howto/{name}.md" for name in named} | {"guide/maps.md", "guide/choosing.md"} <= set(PAGES)
+    guide = ("maps", "choosing", "gallery")
+    assert {f"howto/{name}.md" for name in named} | {f"guide/{name}.md" for name in guide} <= set(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)

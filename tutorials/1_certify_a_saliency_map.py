@@ -20,7 +20,6 @@
 # %matplotlib inline
 import os
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from captum.attr import Attribution, Saliency
@@ -28,12 +27,11 @@ from torch.nn import functional
 
 from captum_certified import Certifier, SparsifiedSmoothGrad
 from captum_certified.demo import load_digits, train_classifier
-from captum_certified.visualization import certificate_figure
+from captum_certified.visualization import certificate_figure, curve_figure
 
 SMOKE = os.environ.get("CAPTUM_CERTIFIED_SMOKE") == "1"  # fewer draws, to test that everything runs
 DRAWS = 1024 if SMOKE else 8192
 SIGMA, RADIUS = 0.25, 0.2
-BLUE, ORANGE = "#0072B2", "#E69F00"
 
 # %% [markdown]
 # ## A model that knows its images under noise
@@ -63,18 +61,8 @@ with torch.no_grad():
 
 # %% mystnb={"image": {"alt": "Three digits, each with its plain saliency map and its smoothed map"}}
 explainer = SparsifiedSmoothGrad(Saliency(model), tau=0.2)
-plain = Saliency(model).attribute(images.clone().requires_grad_(), target=labels)
 smoothed = explainer.attribute(images, target=labels, nt_samples=256, stdevs=SIGMA, seed=0)
-
-figure, axes = plt.subplots(3, 3, figsize=(6, 6), layout="constrained")
-for row, panels in enumerate(axes):
-    panels[0].imshow(images[row, 0], cmap="gray")
-    panels[1].imshow(plain[row, 0], cmap="cividis")
-    panels[2].imshow(smoothed[row, 0], cmap="cividis", vmin=0, vmax=1)
-for panel, title in zip(axes[0], ("image", "plain saliency", "share of noisy copies"), strict=True):
-    panel.set_title(title)
-for panel in axes.flat:
-    panel.set_axis_off()
+smoothed[0, 0]
 
 # %% [markdown]
 # ## The certificate
@@ -93,28 +81,23 @@ certificate
 # noise that was drawn. The number after it is of another kind: it compares the smoothed map with the plain one, and
 # nothing about it is certified. The end of the line is a second certificate, of the pixels that the *plain* map marks.
 
-# %% mystnb={"image": {"alt": "Three digits with plain map, smoothed map, and the pixels certified by name"}}
+# %% mystnb={"image": {"alt": "Three digits, each with its plain map, its smoothed map, and the top set on the faded digit; pixels that are certified individually are vermilion, the others of the top set pale orange"}}
 figure, _ = certificate_figure(certificate, images)
 figure
 
 # %% [markdown]
-# Vermilion pixels are certified *by name*. Together with some of the orange ones they make up the certified share:
-# often it is certain that many stay, and not which.
+# Vermilion pixels are certified *individually*. Together with some of the pale orange ones they make up the certified
+# share: often it is certain that many stay, and not which.
 #
 # ## How far, and how sharply
 #
 # Drawing is the only expensive step. The certificate keeps what was measured in `certificate.map`, and any other
 # radius, `k` or bound is computed from it. All radii of a curve hold together.
 
-# %% mystnb={"image": {"alt": "Certified overlap falls with the radius; a curve for each of three bounds"}}
-radii = torch.linspace(0, 0.5, 26).tolist()
-figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-for bound, color, style in (("theorem2", ORANGE, "-"), ("best", BLUE, "-"), ("clopper_pearson", "black", ":")):
-    curve = Certifier(bound=bound).top_k_curve(certificate.map, k=0.2, radii=radii)
-    axes.plot(radii, 100 * curve.double().mean(0) / certificate.k, color=color, linestyle=style, label=bound)
-axes.set(xlabel="radius ρ", ylabel="certified overlap, % of the top K", xlim=(0, 0.5), ylim=(0, 100))
-axes.spines[["top", "right"]].set_visible(False)
-_ = axes.legend(title="bound", frameon=False)
+# %% mystnb={"image": {"alt": "The certified share of the top set falls in steps over the radius, for the bounds best, clopper_pearson and theorem2; theorem2 is the lowest"}}
+radii = torch.linspace(0, 0.5, 51)
+figure, _ = curve_figure(certificate.map, k=0.2, radii=radii, bounds=("best", "clopper_pearson", "theorem2"))
+figure
 
 # %% [markdown]
 # `theorem2` is the bound of the paper as printed, `clopper_pearson` the exact interval for shares of draws. `best`

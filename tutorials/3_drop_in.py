@@ -28,10 +28,10 @@ from torch import nn
 
 from captum_certified import Certifier, SparsifiedSmoothGrad
 from captum_certified.demo import load_digits, train_classifier
+from captum_certified.visualization import bar_figure
 
 SMOKE = os.environ.get("CAPTUM_CERTIFIED_SMOKE") == "1"  # fewer draws, to test that everything runs
 DRAWS = 1024 if SMOKE else 8192
-BLUE, GREY = "#0072B2", "#999999"
 
 # %% [markdown]
 # ## Images: in place of NoiseTunnel
@@ -60,7 +60,7 @@ certifiable.shape, heatmap.shape
 # It is another map: the tunnel averages gradients, this class averages which pixels are the most salient. How alike
 # are they? Whatever used the old map should be looked at again with the new one.
 
-# %% mystnb={"image": {"alt": "Maps of four digits, by NoiseTunnel above and SparsifiedSmoothGrad below"}}
+# %% mystnb={"image": {"alt": "Maps of four digits by NoiseTunnel in the first row and by SparsifiedSmoothGrad in the second; they mark similar pixels"}}
 figure, axes = plt.subplots(2, 4, figsize=(8, 4.2), layout="constrained")
 for column in range(4):
     axes[0, column].imshow(heatmap[column, 0], cmap="cividis")
@@ -101,36 +101,16 @@ record = standard[:1]
 importance = IntegratedGradients(tabular).attribute(record, target=0, n_steps=16)
 
 # %% [markdown]
-# Arguments of the wrapped method, here `n_steps`, are passed on. `k` as an int is a number of columns, and `to_frame`
-# knows their names:
+# Arguments of the wrapped method, here `n_steps`, are passed on. `k` as an int is a number of columns. `bar_figure` and
+# `certificate.to_frame` take their names:
 
-# %% mystnb={"image": {"alt": "Ten columns by their scores, with certified bounds; some are certified by name"}}
+# %% mystnb={"image": {"alt": "Bars for the ten most salient columns of a table with whiskers for the ranges of their exact scores; columns certified individually are vermilion"}}
 explainer = SparsifiedSmoothGrad(IntegratedGradients(tabular), tau=0.2)
 certificate = Certifier(explainer).certify(
     record, target=0, n_steps=16, k=5, radius=0.2, nt_samples=DRAWS, stdevs=0.5, seed=0
 )
-frame = certificate.to_frame(feature_names=list(data.feature_names)).sort_values("mean", ascending=False).head(10)
-
-figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-stays = frame["rank"] <= certificate.k
-axes.barh(frame["feature"], frame["mean"], color=[BLUE if name else GREY for name in stays])
-axes.errorbar(
-    frame["mean"],
-    frame["feature"],
-    xerr=[(frame["mean"] - frame["lower"]).clip(lower=0), (frame["upper"] - frame["mean"]).clip(lower=0)],
-    fmt="none",
-    ecolor="black",
-    elinewidth=1,
-    capsize=2,
-)
-axes.invert_yaxis()
-axes.set(xlabel="share of noisy copies in which the column is salient", xlim=(0, 1))
-axes.set_title(
-    f"at least {int(certificate.overlap[0])} of the top {certificate.k} stay within ρ = {certificate.radius:g}; "
-    "blue: these by name",
-    fontsize=10,
-)
-axes.spines[["top", "right"]].set_visible(False)
+figure, _ = bar_figure(certificate, feature_names=list(data.feature_names), most=10)
+figure
 
 # %% [markdown]
 # The whiskers bound each exact share at *every* record within the radius, all together with 95 % confidence.
@@ -186,7 +166,7 @@ _ = reader.eval().requires_grad_(False)
 # The mask goes with the sentence, as `additional_forward_args` do in Captum. `groups` makes the eight coordinates of
 # a word one feature, so that `k` counts words:
 
-# %% mystnb={"image": {"alt": "Scores of eight words; lovely and superb have the largest ones"}}
+# %% mystnb={"image": {"alt": "A bar for each word of a sentence with a whisker for the range of its exact score; the two words of mood are at the top"}}
 sentence = ["the", "cast", "was", "lovely", "and", "the", "plot", "superb"]
 tokens = torch.tensor([[VOCABULARY[word] for word in sentence]])
 embeddings = reader.embedding(tokens).detach()
@@ -203,15 +183,8 @@ certificate = Certifier(explainer).certify(
     stdevs=0.3,
     seed=0,
 )
-print(certificate)
-
-figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-shares = certificate.map.features[0]
-named = certificate.to_frame(feature_names=sentence)["rank"] <= certificate.k
-axes.bar(range(len(sentence)), shares, color=[BLUE if name else GREY for name in named])
-axes.set_xticks(range(len(sentence)), sentence)
-axes.set(ylabel="share of noisy copies", ylim=(0, 1))
-axes.spines[["top", "right"]].set_visible(False)
+figure, _ = bar_figure(certificate, feature_names=sentence)
+figure
 
 # %% [markdown]
 # The certificate speaks of the embeddings, in their units: it holds for every change of the eight vectors that is

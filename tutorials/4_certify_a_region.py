@@ -27,11 +27,13 @@ from torch import nn
 
 from captum_certified import Certifier, SparsifiedSmoothGrad
 from captum_certified.demo import load_digits
+from captum_certified.maps import select_rows
+from captum_certified.visualization import region_figure
+from captum_certified.visualization.colours import KINDS
 
 SMOKE = os.environ.get("CAPTUM_CERTIFIED_SMOKE") == "1"  # fewer draws and epochs, to test that everything runs
 DRAWS, EPOCHS = (512, 3) if SMOKE else (8192, 15)
 SIGMA, RADIUS = 0.25, 0.2
-BLUE, ORANGE = "#0072B2", "#E69F00"
 
 # %% [markdown]
 # ## A shortcut, built on purpose
@@ -117,35 +119,32 @@ for name, model in models.items():
         certificates[name, region] = Certifier().region(maps[name], name=region, radius=RADIUS)
 certificates["tag gives it away", "tag"]
 
-# %% mystnb={"image": {"alt": "Six digits with a tag, and the maps of two models with the share in the tag"}}
-figure, axes = plt.subplots(3, 6, figsize=(10, 5.8), layout="constrained")
-for column, panel in enumerate(axes[0]):
-    panel.imshow(images[column, 0], cmap="gray", vmin=0, vmax=1)
-    panel.set_title("odd" if test_odd[column] else "even", fontsize=9)
-    panel.set_axis_off()
-for row, name in zip(axes[1:], models, strict=True):
-    for column, panel in enumerate(row):
-        panel.imshow(maps[name].mean[column, 0], cmap="cividis", vmin=0, vmax=1)
-        panel.add_patch(plt.Rectangle((-0.5, -0.5), 3, 3, fill=False, edgecolor="white", linewidth=1.5))
-        percent = int(100 * certificates[name, "tag"].mass[column])  # rounded down: it is a guarantee
-        panel.set_title(f"in the tag ≥ {percent} %", fontsize=9)
-        panel.set_xticks([])
-        panel.set_yticks([])
-    row[0].set_ylabel(name)
+# %% mystnb={"image": {"alt": "Two images with a tag in the corner, the smoothed maps of the model that reads the tag with the outline of the tag, and bars: much of the saliency certifiably stays in it"}}
+numbers = ["odd" if number else "even" for number in test_odd[:2]]
+in_tag = {
+    name: Certifier().region(select_rows(smoothed, torch.arange(2)), name="tag", radius=RADIUS)
+    for name, smoothed in maps.items()
+}
+figure, _ = region_figure(in_tag["tag gives it away"], images[:2], labels=numbers)
+figure
+
+# %% mystnb={"image": {"alt": "The same images and the smoothed maps of the model that was trained with random tags; little or nothing certifiably stays in the tag"}}
+figure, _ = region_figure(in_tag["tag at random"], images[:2], labels=numbers)
+figure
 
 # %% [markdown]
-# The frame is the tag. Above every map stands what is proved: at every image within the radius at least so much of
-# the saliency lies in the frame. For the first model that is proof of the shortcut, image by image, and no small
+# The white outline is the tag. The bars show what is proved: at every image within the radius at least so much of
+# the saliency lies in the tag. For the first model that is proof of the shortcut, image by image, and no small
 # perturbation explains it away. For the second little or nothing is proved about the tag; what is proved about the
 # digit?
 
-# %% mystnb={"image": {"alt": "Certified shares of saliency in tag and digit over the radius, for two models"}}
+# %% mystnb={"image": {"alt": "The certified share of the saliency over the radius, in steps: for the first model the tag holds most of it, for the second the digit"}}
 radii = [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
 figure, axes = plt.subplots(figsize=(8.2, 4), layout="constrained")
-for region, color in (("tag", ORANGE), ("digit", BLUE)):
+for region, color in (("tag", KINDS[0]), ("digit", KINDS[3])):
     for name, style in zip(models, ("-", "--"), strict=True):
         mass = [Certifier().region(maps[name], name=region, radius=r).mass.mean() for r in radii]
-        axes.plot(radii, mass, color=color, linestyle=style, label=f"{region}; {name}")
+        axes.step(radii, mass, where="pre", color=color, linestyle=style, label=f"{region}; {name}")
 axes.set(xlabel="radius ρ", ylabel="certified share of the saliency", xlim=(0, 0.3), ylim=(0, 1.03))
 axes.spines[["top", "right"]].set_visible(False)
 _ = axes.legend(frameon=False, title="region; model", fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))

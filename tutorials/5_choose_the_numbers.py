@@ -27,11 +27,11 @@ from captum.attr import Saliency
 from captum_certified import Certifier, SparsifiedSmoothGrad, pilot, radius_in_units
 from captum_certified.demo import load_digits, train_classifier
 from captum_certified.visualization import pilot_figure
+from captum_certified.visualization.colours import ordered
 
 SMOKE = os.environ.get("CAPTUM_CERTIFIED_SMOKE") == "1"  # fewer draws, to test that everything runs
 PILOT_DRAWS, DRAWS, IMAGES = (256, 512, 4) if SMOKE else (512, 8192, 12)
 RADIUS = 0.15
-BLUE, ORANGE = "#0072B2", "#E69F00"
 
 digits = load_digits()
 model = train_classifier(digits, sigma=0.25, seed=0)
@@ -70,7 +70,7 @@ table = pilot(
 )
 table
 
-# %% mystnb={"image": {"alt": "Forecast of each setting beside chance, brightness and random weights"}}
+# %% mystnb={"image": {"alt": "A line for each setting with the forecast overlaps of the plain and of the own top set; a grey bar ends at what chance, brightness and random weights reach"}}
 figure, _ = pilot_figure(table)
 figure
 
@@ -98,13 +98,13 @@ SIGMA, TAU = 0.25, 0.2  # equal to the best row within the errors, and nearly al
 # `forecast` takes the means of a map for exact and asks what so many draws would certify. It is no guarantee, and from
 # few draws it is optimistic or pessimistic by chance. Where the curve flattens, more draws are wasted.
 
-# %% mystnb={"image": {"alt": "The forecast rises with the draws and flattens, for two sizes of the top set"}}
+# %% mystnb={"image": {"alt": "The forecast overlap rises with the number of draws and flattens, for two sizes of the top set"}}
 explainer, certifier = SparsifiedSmoothGrad(saliency, tau=TAU), Certifier()
 few = explainer.sample(images, target=labels, nt_samples=PILOT_DRAWS, stdevs=SIGMA, seed=1)
 counts = [256, 512, 1024, 2048, 4096, 8192, 16384, 65536]
 
 figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-for fraction, color in ((0.1, ORANGE), (0.2, BLUE)):
+for fraction, color in zip((0.1, 0.2), ordered(2), strict=True):
     k = certifier.top_k(few, k=fraction, radius=RADIUS).k
     forecasts = [certifier.forecast(few, k=k, radius=RADIUS, nt_samples=q, reference="plain") for q in counts]
     shares = [100 * float(overlap.double().mean()) / k for overlap in forecasts]

@@ -27,6 +27,7 @@ from captum.attr import Saliency
 
 from captum_certified import GhorbaniAttack, InterpretationAttack
 from captum_certified.demo import load_digits, train_classifier
+from captum_certified.visualization.colours import ATTACKED, BESIDE
 
 SMOKE = os.environ.get("CAPTUM_CERTIFIED_SMOKE") == "1"  # fewer images and steps, to test that everything runs
 IMAGES, STEPS, RESTARTS, SIGN_STEPS = (4, 3, 1, 5) if SMOKE else (32, 20, 3, 100)
@@ -60,13 +61,13 @@ results = {
     for name, (attack, settings) in attacks.items()
 }
 
-# %% mystnb={"image": {"alt": "What three attacks leave of the top set, over the radius"}}
-colors = dict(zip(attacks, ("#999999", "#E69F00", "#0072B2"), strict=True))
-markers = dict(zip(attacks, ("^", "s", "o"), strict=True))
+# %% mystnb={"image": {"alt": "What is left of the top set over the radius, after random perturbations, the attack of Ghorbani et al., and Algorithm 1"}}
+styles = dict(zip(attacks, ((BESIDE, "^:"), (ATTACKED, "s--"), (ATTACKED, "o-")), strict=True))
 figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for name, outcomes in results.items():
     shares = [100 * outcome.mean_overlap_fraction for outcome in outcomes]
-    axes.plot(RADII, shares, color=colors[name], marker=markers[name], label=name)
+    color, style = styles[name]
+    axes.plot(RADII, shares, style, color=color, label=name)
 axes.set(xlabel="radius ρ", ylabel="left of the top K, % (mean over images)", ylim=(0, 102), xticks=RADII)
 axes.spines[["top", "right"]].set_visible(False)
 _ = axes.legend(frameon=False, loc="lower left")

@@ -23,7 +23,6 @@ import copy
 import os
 import warnings
 
-import matplotlib.pyplot as plt
 import torch
 from captum.attr import Saliency
 from torch.utils.data import TensorDataset
@@ -31,6 +30,7 @@ from torch.utils.data import TensorDataset
 from captum_certified import Certifier, InterpretationAttack, SparsifiedSmoothGrad
 from captum_certified.demo import load_digits
 from captum_certified.training import GaussianAugmentationLoss, SaliencyAdversarialLoss, fit, mnist_network
+from captum_certified.visualization import attack_figure
 
 SMOKE = (
     os.environ.get("CAPTUM_CERTIFIED_SMOKE") == "1"
@@ -91,28 +91,24 @@ for name, model in networks.items():
     print(f"{name}: {accuracies[name]:.1%} right; the attack leaves {left:.1%} of the top quarter of the map")
 
 # %% [markdown]
-# The maps of one digit show what happened. In the third column the attack is done; the fourth marks which of the most
-# salient pixels of the clean map are still among them.
+# The maps of one digit show what happened: in the first row those of the plain network, in the second those of the
+# trained one, each before and after the attack on it.
 
-# %% mystnb={"image": {"alt": "A digit, its map, the attacked map and what stays, for two networks"}}
-figure, axes = plt.subplots(2, 4, figsize=(9, 4.6), layout="constrained")
+# %% mystnb={"image": {"alt": "A digit and its maps before and after an attack, for the plain network and for the trained one; pixels of the top set that stay are blue"}}
 K = 196
-for row, (name, model) in zip(axes, networks.items(), strict=True):
-    image, perturbed = test_images[:1], attacks[name].perturbed[:1]
-    label = model(image).argmax(1)
-    maps = [Saliency(model).attribute(x.clone().requires_grad_(), target=label)[0, 0] for x in (image, perturbed)]
-    tops = [m.flatten().topk(K).indices for m in maps]
-    kept = torch.zeros(28 * 28)
-    kept[tops[0]] = 0.4
-    kept[[i for i in tops[0].tolist() if i in set(tops[1].tolist())]] = 1.0
-    panels = {"image": image[0, 0], "its map": maps[0], "attacked": maps[1], "top K that stays": kept.reshape(28, 28)}
-    for axis, (title, panel) in zip(row, panels.items(), strict=True):
-        axis.imshow(panel, cmap="gray" if title == "image" else "cividis")
-        axis.set_xticks([])
-        axis.set_yticks([])
-        if name == "plain":
-            axis.set_title(title)
-    row[0].set_ylabel(name)
+clean = test_images[:1].repeat(len(networks), 1, 1, 1)
+perturbed = torch.cat([attacks[name].perturbed[:1] for name in networks])
+before, after = (
+    torch.cat(
+        [
+            Saliency(model).attribute(x.clone().requires_grad_(), target=model(test_images[:1]).argmax(1))
+            for model, x in zip(networks.values(), batch.split(1), strict=True)
+        ]
+    )
+    for batch in (clean, perturbed)
+)
+figure, _ = attack_figure(clean, perturbed, before, after, k=K, names=list(networks))
+figure
 
 # %% [markdown]
 # ## What can be certified

@@ -110,7 +110,8 @@ def curve_figure(
     certified = f"certified at confidence {written_confidence(confidence, percent=True)} %"
     layout = smoothed_map.layout
     of = "" if layout.group_ids is None else f"\ntop {count} of {counted(layout)}"
-    axes.set_title(f"{certified}, each curve by itself{mean}{of}", fontsize=10)
+    alone = ", each curve by itself" if len(bounds) > 1 or of_plain else ""
+    axes.set_title(f"{certified}{alone}{mean}{of}", fontsize=10)
     # The legend is below the axes, where it hides no curve.
     figure.legend(loc="outside lower center", ncols=2 if of_plain else 3, frameon=False)
     return figure, axes

@@ -69,7 +69,7 @@ def _draw_rows(panel: Axes, rows: list[PilotRow], *, best: PilotRow) -> None:
     places = np.arange(len(rows))
     others = [max(v for v in (r.chance, r.brightness, r.randomised) if v is not None) for r in rows]
     panel.barh(places, [100 * value for value in others], color=BESIDE, alpha=0.45, height=0.7)
-    panel.plot([100 * r.forecast_own for r in rows], places, "o", color=STRONG, fillstyle="none")
+    panel.plot([100 * r.forecast_own for r in rows], places, "o", color=STRONG, fillstyle="none", markersize=9)
     panel.plot([100 * r.forecast_plain for r in rows], places, "o", color=STRONG)
     panel.set_yticks(places, [_setting(row) for row in rows], fontsize=9)
     for label, row in zip(panel.get_yticklabels(), rows, strict=True):
