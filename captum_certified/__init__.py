@@ -51,10 +51,17 @@ if TYPE_CHECKING:
         spearman_rank,
         top_k_intersection,
     )
-    from captum_certified.robust import AttackResult, GhorbaniAttack, InterpretationAttack
+    from captum_certified.robust import (
+        AttackResult,
+        BlackBoxAttack,
+        FastGradientAttack,
+        GhorbaniAttack,
+        InterpretationAttack,
+    )
 
 __all__ = [
     "AttackResult",
+    "BlackBoxAttack",
     "CaptumCertifiedError",
     "Certificate",
     "CertificationError",
@@ -62,6 +69,7 @@ __all__ = [
     "CovarianceSummary",
     "DistanceCertificate",
     "EverydayUnits",
+    "FastGradientAttack",
     "FileFormatError",
     "GhorbaniAttack",
     "InterpretationAttack",
@@ -141,7 +149,7 @@ _NAMES_OF = {
         "spearman_rank",
         "top_k_intersection",
     ),
-    "robust": ("AttackResult", "GhorbaniAttack", "InterpretationAttack"),
+    "robust": ("AttackResult", "BlackBoxAttack", "FastGradientAttack", "GhorbaniAttack", "InterpretationAttack"),
 }
 
 if not TYPE_CHECKING:  # type checkers and editors see the imports above

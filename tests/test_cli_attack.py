@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from captum_certified.cli import main
+from captum_certified.cli.attack import ATTACKS
+from captum_certified.robust.named_attacks import ATTACK_NAMES
 from captum_certified.runs import verify
 
 QUICK = ["--samples", "64", "--steps", "3", "--restarts", "1", "--attack-draws", "4", "--seed", "1", "-q"]
@@ -83,6 +85,36 @@ def test_a_method_that_cannot_be_differentiated_is_refused(folder, capsys, metho
     assert "Expected `--method` among Saliency, InputXGradient, IntegratedGradients for attack" in printed
     assert f"got {method}, whose map cannot be differentiated. The command certify takes every method." in printed
     assert not Path("results").exists()
+
+
+def test_the_names_of_attacks_are_those_of_the_package():
+    assert ATTACKS == ATTACK_NAMES
+
+
+LENGTHS = {
+    "interpretation": {"steps": 3, "restarts": 1},
+    "ghorbani": {"steps": 3},
+    "fast_gradient": {},
+    "black_box": {"queries": 5},
+}
+
+
+@pytest.mark.parametrize("attack", list(LENGTHS))
+def test_every_attack_is_recorded_with_how_long_it_searched(folder, attack):
+    assert call(folder, "one.png", "--attack", attack, "--queries", "5", "--radius", "0.5", "--out", "results") == 0
+    record = json.loads(Path("results/one.json").read_text())
+    known = record["attack"]
+    assert {name: known[name] for name in ("steps", "restarts", "queries") if name in known} == LENGTHS[attack]
+    assert known["name"] == attack
+    assert record["overlap_fraction"][0] <= known["overlap_fraction"][0] <= 1
+    assert (known["surrogate"] == "none: a random search takes no gradients") == (attack == "black_box")
+
+
+@pytest.mark.parametrize("method", ["FeatureAblation", "DeepLift"])
+def test_black_box_attacks_a_method_that_cannot_be_differentiated(folder, method):
+    words = ["--method", method, "--groups", "patches:4", "--attack", "black_box", "--queries", "4"]
+    assert call(folder, "one.png", *words, "--out", "results") == 0
+    assert json.loads(Path("results/one.json").read_text())["attack"]["queries"] == 4
 
 
 @pytest.mark.parametrize("beta", ["0", "-1", "nan", "some"])

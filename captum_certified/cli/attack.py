@@ -29,6 +29,8 @@ from captum_certified.cli.output import (
 __all__ = ["add_to", "run"]
 
 _DONE, _SOME_FAILED = 0, 1
+# The names of robust.named_attacks, which is not imported here because PyTorch takes seconds to load.
+ATTACKS = ("interpretation", "ghorbani", "fast_gradient", "black_box")
 
 
 def add_to(commands: Commands) -> None:
@@ -56,9 +58,33 @@ def add_to(commands: Commands) -> None:
 
 
 def _add_attack(group: Group) -> None:
-    group.add_argument("--steps", type=positive_integer, default=20, help="gradient steps from each start", metavar="N")
-    group.add_argument("--restarts", type=positive_integer, default=2, help="number of random starts", metavar="N")
-    group.add_argument("--attack-draws", type=positive_integer, default=16, help="draws for each gradient", metavar="N")
+    group.add_argument(
+        "--attack",
+        choices=ATTACKS,
+        default="interpretation",
+        help="interpretation is Algorithm 1 of Levine et al.; ghorbani takes sign steps; fast_gradient takes one step; "
+        "black_box takes no gradients and attacks every method",
+    )
+    group.add_argument(
+        "--steps",
+        type=positive_integer,
+        default=20,
+        help="gradient steps from each start, of interpretation and ghorbani",
+        metavar="N",
+    )
+    group.add_argument(
+        "--restarts", type=positive_integer, default=2, help="number of random starts, of interpretation", metavar="N"
+    )
+    group.add_argument(
+        "--queries",
+        type=positive_integer,
+        default=1000,
+        help="number of inputs whose map black_box asks for",
+        metavar="N",
+    )
+    group.add_argument(
+        "--attack-draws", type=positive_integer, default=16, help="draws for each gradient or query", metavar="N"
+    )
     group.add_argument(
         "--beta",
         type=surrogate,
@@ -92,7 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
     from captum_certified.randomness import fresh_seed
 
     choice = choice_of(arguments.method)
-    check_attackable(choice)
+    if arguments.attack != "black_box":
+        check_attackable(choice)
     check_method_options([choice], arguments)
     if arguments.seed is None:
         arguments.seed = fresh_seed()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_certified._captum import MethodArguments, as_tuple
 from captum_certified.attr import SmoothedAttribution
+from captum_certified.attr.row_arguments import unshared
 from captum_certified.certify import Certifier, TopKCertificate
 from captum_certified.certify.written_numbers import ceiled_percent, floored_percent, rounded_down, written_confidence
 from captum_certified.cli.class_names import class_named, class_title, named
@@ -23,8 +24,9 @@ from captum_certified.cli.models import LoadedModel, placed
 from captum_certified.cli.output import set_of
 from captum_certified.images.framing import load_image
 from captum_certified.metrics import top_k_intersection
-from captum_certified.randomness import derived_seed
-from captum_certified.robust import Challenge, InterpretationAttack, Surrogate, challenge_certificate
+from captum_certified.randomness import IsolatedRandomness, derived_seed
+from captum_certified.robust import Challenge, Surrogate, challenge_certificate
+from captum_certified.robust.named_attacks import NamedAttack
 from captum_certified.runs import write_result
 from captum_certified.runs.dataset import FAILURES
 from captum_certified.storage import JsonObject, atomic_write
@@ -77,9 +79,11 @@ def _attack(
         explainer,
         inputs,
         forward_func=loaded.model,
+        attack=arguments.attack,
         attack_draws=arguments.attack_draws,
         step_num=arguments.steps,
         n_restarts=arguments.restarts,
+        n_queries=arguments.queries,
         nt_samples_batch_size=arguments.batch_size,
         lower_bound=_BLACK,
         upper_bound=_WHITE,
@@ -101,12 +105,12 @@ def _attack(
         **named({"prediction": prediction, "explained": target}, names),
         **settings_note(image, groups, choice, arguments),
         "attack": {
+            "name": arguments.attack,
             "overlap_fraction": challenge.overlap_fraction.tolist(),
             "plain_overlap_fraction": [plain.overlap_fraction],
             "prediction": attacked_class,
             **named({"prediction": attacked_class}, names),
-            "steps": arguments.steps,
-            "restarts": arguments.restarts,
+            **_length_of(arguments),
             "draws": arguments.attack_draws,
             "beta": challenge.surrogate.beta,
             "plain_beta": plain.surrogate.beta,
@@ -126,6 +130,12 @@ def _attack(
         f"{written_confidence(certificate.confidence)})"
     )
     return {**certificate.to_dict(), **notes}, line
+
+
+def _length_of(arguments: argparse.Namespace) -> JsonObject:
+    """Return how long the chosen attack searches, in the words of its options."""
+    words = {"interpretation": ("steps", "restarts"), "ghorbani": ("steps",), "black_box": ("queries",)}
+    return {word: getattr(arguments, word) for word in words.get(arguments.attack, ())}
 
 
 class _PlainAttack(NamedTuple):
@@ -148,15 +158,17 @@ def _plain_attack(
     arguments: argparse.Namespace,
 ) -> _PlainAttack:
     method = explainer.attribution_method
-    attack = InterpretationAttack(
-        loaded.model, method, lower_bound=_BLACK, upper_bound=_WHITE, surrogate_beta=arguments.beta
+    named = NamedAttack(
+        name=arguments.attack,
+        step_num=arguments.steps,
+        n_restarts=arguments.restarts,
+        n_queries=arguments.queries,
     )
-    result = attack.attack(
+    attack = named.on(loaded.model, method, lower_bound=_BLACK, upper_bound=_WHITE, surrogate_beta=arguments.beta)
+    result = attack(
         inputs,
         arguments.radius,
         k=certificate.k / certificate.map.layout.n_features,
-        step_num=arguments.steps,
-        n_restarts=arguments.restarts,
         target=own["target"],
         attribution_kwargs={name: value for name, value in own.items() if name != "target"},
         keep_class=not arguments.any_class,
@@ -165,7 +177,11 @@ def _plain_attack(
     )
     [perturbed] = as_tuple(result.perturbed)
     layout = certificate.map.layout
-    maps = [method.attribute(x.clone().requires_grad_(), **own).detach().cpu() for x in (inputs, perturbed)]
+    given = {name: unshared(value) for name, value in own.items()}
+    maps = []
+    for x in (inputs, perturbed):
+        with IsolatedRandomness(x.device)(derived_seed(arguments.seed, 3)):  # methods that sample: the same samples
+            maps.append(method.attribute(x.clone().requires_grad_(), **given).detach().cpu())
     before, after = (layout.unflatten(layout.flatten([one], 1)) for one in maps)
     assert isinstance(before, Tensor)  # noqa: S101  for the type checker: the image is one tensor
     assert isinstance(after, Tensor)  # noqa: S101

@@ -105,7 +105,8 @@ def check_attackable(choice: MethodChoice) -> None:
         known = [one.name for one in METHODS.values() if one.attackable]
         raise InvalidInputError(
             f"Expected `--method` among {', '.join(known)} for attack, which follows the gradient of the map, got "
-            f"{choice.name}, whose map cannot be differentiated. The command certify takes every method."
+            f"{choice.name}, whose map cannot be differentiated. The command certify takes every method. So does "
+            "`--attack black_box`."
         )
 
 

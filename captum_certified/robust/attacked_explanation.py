@@ -28,6 +28,7 @@ class AttackedExplanation:
         reference: The mask for ``"reference"`` or ``"region"``, or the map for ``"manipulate"``; ``None`` otherwise.
         surrogate_beta: β of the softplus that replaces ReLUs in gradients. ``None`` differentiates the model itself.
             ``"auto"`` uses this surrogate if the model runs a ReLU at the clean inputs.
+        takes_gradients: Whether the search takes gradients; otherwise there is no surrogate.
 
     Attributes:
         k: Number of features in the top K, as a count.
@@ -48,13 +49,14 @@ class AttackedExplanation:
         k: float,
         reference: Reference,
         surrogate_beta: SurrogateBeta,
+        takes_gradients: bool = True,
     ) -> None:
         self.explainer = explainer
         self.centers, self.all_rows = explainer.centers, explainer.all_rows
         self.chooses_surrogate = surrogate_beta == AUTO
         with ReLUMode() if self.chooses_surrogate else contextlib.nullcontext() as watch:
             maps = explainer.maps(self.centers, self.all_rows)
-        if objective == "random":
+        if not takes_gradients:
             self.surrogate = Surrogate(None, "a random search takes no gradients")
         elif watch is not None:
             self.surrogate = Surrogate.automatic(explainer.method, seen=watch.seen)

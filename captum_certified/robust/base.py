@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from captum.attr import Attribution
 from captum.robust import Perturbation
@@ -65,6 +65,7 @@ class ExplanationAttack(Perturbation):
     :meth:`_run`, together with a function that makes a :class:`Search`.
 
     Attributes:
+        takes_gradients: Whether the search differentiates the map.
         attacked_method: The attribution. :func:`~captum_certified.attribution_robustness` reads this attribute to find
             out whether the attack is on the explanation that it measures.
 
@@ -72,6 +73,7 @@ class ExplanationAttack(Perturbation):
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.
     """
 
+    takes_gradients: ClassVar[bool] = True
     attack: Callable[..., AttackResult]
 
     def __init__(
@@ -95,7 +97,7 @@ class ExplanationAttack(Perturbation):
         check_objective(objective)
         self.ball_class = ball_named(norm)
         check_bounds(lower_bound, upper_bound)
-        if objective != "random":
+        if self.takes_gradients and objective != "random":
             check_differentiable(attribution_method)
         check_surrogate(surrogate_beta, attribution_method)
         self.forward_func = forward_func
@@ -149,6 +151,7 @@ class ExplanationAttack(Perturbation):
                 k=arguments.k,
                 reference=arguments.reference,
                 surrogate_beta=self.surrogate_beta,
+                takes_gradients=self.takes_gradients and self.objective != "random",
             )
 
     def _check_inputs(self, inputs: tuple[Tensor, ...]) -> None:

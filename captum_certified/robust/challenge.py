@@ -17,7 +17,7 @@ from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import Groups, SmoothedMap
 from captum_certified.randomness import derived_seed
 from captum_certified.robust.base import checked_seed
-from captum_certified.robust.interpretation_attack import InterpretationAttack
+from captum_certified.robust.named_attacks import NamedAttack
 from captum_certified.robust.surrogate import AUTO, Surrogate, SurrogateBeta
 from captum_certified.theory import top_k_mask
 
@@ -40,6 +40,8 @@ class Challenge:
             shape (N,). Apart from the sampling error of ``map``, no certificate of this set at this radius can promise
             more.
         surrogate: The network whose gradients guided the attack.
+        queries: Number of points at which the attack evaluated the explanation, as in
+            :class:`~captum_certified.AttackResult`, shape (N,).
     """
 
     certificate: TopKCertificate
@@ -47,6 +49,7 @@ class Challenge:
     map: SmoothedMap
     overlap: Tensor
     surrogate: Surrogate
+    queries: Tensor | None = None
 
     def __repr__(self) -> str:
         rows, of = len(self.overlap), self.certificate
@@ -71,9 +74,11 @@ def challenge_certificate(
     inputs: Tensor | tuple[Tensor, ...],
     *,
     forward_func: Callable[..., Tensor] | None = None,
+    attack: str = "interpretation",
     attack_draws: int = 16,
     step_num: int = 10,
     n_restarts: int = 1,
+    n_queries: int = 1000,
     nt_samples: int | None = None,
     nt_samples_batch_size: int | None = None,
     lower_bound: float = float("-inf"),
@@ -94,9 +99,12 @@ def challenge_certificate(
         explainer: The explanation that was certified.
         inputs: The inputs that were explained, shape (N, …).
         forward_func: The model that says which class is predicted; by default the model of the explainer.
-        attack_draws: Number of noise draws for each gradient of the attack.
-        step_num: Number of steps from each start.
-        n_restarts: Number of starts.
+        attack: Name of the attack: ``"interpretation"`` (Algorithm 1), ``"ghorbani"``, ``"fast_gradient"`` (one step)
+            or ``"black_box"``, which takes no gradients and so attacks maps of any method.
+        attack_draws: Number of noise draws for each gradient, or for each query, of the attack.
+        step_num: Number of steps from each start; of ``"interpretation"`` and ``"ghorbani"``.
+        n_restarts: Number of starts; of ``"interpretation"``.
+        n_queries: Number of queries for each example; of ``"black_box"``.
         nt_samples: Number of draws for the measurement; by default the largest number of draws in the certificate.
         nt_samples_batch_size: Number of draws of the measurement that are computed in one pass.
         lower_bound: Smallest value of an input.
@@ -140,7 +148,8 @@ def challenge_certificate(
     hidden = dict(attribution_kwargs or {})
     of_both: MethodArguments = {"stdevs": smoothed.stdevs, "groups": groups, "attribution_kwargs": hidden}
     of_attack = {name: value for name, value in kwargs.items() if name not in ("target", "additional_forward_args")}
-    attack = InterpretationAttack(
+    named = NamedAttack(name=attack, step_num=step_num, n_restarts=n_restarts, n_queries=n_queries)
+    attacked = named.on(
         forward_func or explainer.forward_func,
         explainer,
         lower_bound=lower_bound,
@@ -148,12 +157,10 @@ def challenge_certificate(
         surrogate_beta=surrogate_beta,
         objective="top_k" if certificate.reference == "own" else "reference",
     )
-    result = attack.attack(
+    result = attacked(
         inputs,
         certificate.radius,
         k=certificate.k,
-        step_num=step_num,
-        n_restarts=n_restarts,
         target=kwargs.get("target"),
         additional_forward_args=kwargs.get("additional_forward_args"),
         attribution_kwargs={**of_attack, **of_both, "nt_samples": attack_draws},
@@ -180,6 +187,7 @@ def challenge_certificate(
         map=measured,
         overlap=(certificate.members & torch.from_numpy(top)).sum(dim=1),
         surrogate=result.surrogate,
+        queries=result.queries,
     )
 
 

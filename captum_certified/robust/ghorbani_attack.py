@@ -14,7 +14,7 @@ from captum_certified.robust.base import AttackArguments, ExplanationAttack, che
 from captum_certified.robust.objectives import Reference
 from captum_certified.robust.random_starts import seeds_of_rows
 from captum_certified.robust.result import AttackResult
-from captum_certified.robust.search import Search
+from captum_certified.robust.search import GradientSearch
 from captum_certified.robust.surrogate import AUTO, SurrogateBeta
 from captum_certified.robust.threat_models import Ball
 
@@ -133,7 +133,7 @@ class GhorbaniAttack(ExplanationAttack):
     perturb = perturb_by(attack)
 
 
-class SignSteps(Search):
+class SignSteps(GradientSearch):
     """The search of Ghorbani et al. (2019): steps along the sign of ∇D, starting at the input.
 
     Some objectives have a gradient of zero at the input, for example the distance from the clean centre of mass. The

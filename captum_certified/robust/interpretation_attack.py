@@ -10,9 +10,9 @@ from captum_certified.checks import checked_integer
 from captum_certified.robust.attacked_explanation import AttackedExplanation
 from captum_certified.robust.base import AttackArguments, ExplanationAttack, checked_seed, perturb_by
 from captum_certified.robust.objectives import Reference
-from captum_certified.robust.random_starts import RandomStarts
+from captum_certified.robust.random_starts import RandomStarts, Starts
 from captum_certified.robust.result import AttackResult
-from captum_certified.robust.search import Search
+from captum_certified.robust.search import GradientSearch
 from captum_certified.robust.threat_models import Ball
 
 __all__ = ["GradientAscent", "InterpretationAttack"]
@@ -145,20 +145,20 @@ class InterpretationAttack(ExplanationAttack):
     perturb = perturb_by(attack)
 
 
-class GradientAscent(Search):
-    """The search of Algorithm 1: gradient ascent from random starts. Steps shrink, and are halved to keep the class.
+class GradientAscent(GradientSearch):
+    """The search of Algorithm 1: gradient ascent. Steps shrink, and are halved to keep the class.
 
     Args:
-        starts: Random starts. They also know the explanation and the ball.
+        starts: The starts. They also know the explanation and the ball. Those of Algorithm 1 are random.
     """
 
-    def __init__(self, starts: RandomStarts) -> None:
+    def __init__(self, starts: Starts) -> None:
         super().__init__(starts.explanation, starts.ball, keep_class=starts.keep_class)
         self.starts = starts
         self.sizes = torch.zeros(0)
 
     def start(self) -> tuple[Tensor, Tensor]:
-        """Return the next random starts."""
+        """Return the next starts."""
         points, rows = self.starts.next()
         self.sizes = torch.zeros((len(rows), 1), dtype=torch.float64, device=points.device)
         return points, rows

@@ -1,4 +1,6 @@
-"""Random points in a ball, from which a search starts."""
+"""The points from which a search starts: random points in a ball, or the inputs."""
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -7,7 +9,43 @@ from captum_certified.robust.attacked_explanation import AttackedExplanation
 from captum_certified.robust.threat_models import Ball
 from captum_certified.storage import digest
 
-__all__ = ["RandomStarts", "seeds_of_rows"]
+__all__ = ["CleanStarts", "RandomStarts", "Starts", "seeds_of_rows"]
+
+
+class Starts(Protocol):
+    """The starts of a search.
+
+    Attributes:
+        explanation: The explanation under attack.
+        ball: The ball.
+        keep_class: Whether a start must keep the class.
+    """
+
+    explanation: AttackedExplanation
+    ball: Ball
+    keep_class: bool
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Return starts of shape (R, d), and the indices of the R examples that have a start."""
+
+
+class CleanStarts:
+    """The clean inputs as starts.
+
+    Args:
+        explanation: The explanation under attack.
+        ball: The ball.
+        keep_class: Whether a start must keep the class, which the clean inputs always do.
+    """
+
+    def __init__(self, explanation: AttackedExplanation, ball: Ball, *, keep_class: bool) -> None:
+        self.explanation = explanation
+        self.ball = ball
+        self.keep_class = keep_class
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Return the clean inputs of all examples, shape (N, d), and the indices of all examples."""
+        return self.explanation.centers, self.explanation.all_rows
 
 
 class RandomStarts:

@@ -29,6 +29,9 @@ class AttackResult:
             such a point ``overlap`` is K, or the number of features of the reference set in the clean top K.
         class_kept: Whether the model predicts the class of the clean input at the perturbed input, shape (N,).
         surrogate: The network whose gradients guided the search.
+        queries: Number of points at which the search evaluated the explanation, for each example, shape (N,). For
+            :class:`BlackBoxAttack` these are all points at which it used the model. Other attacks also compute
+            gradients, and predicted classes at further points, which are not counted. ``None`` if nothing was counted.
     """
 
     perturbed: Tensor | tuple[Tensor, ...]
@@ -38,6 +41,7 @@ class AttackResult:
     class_kept: Tensor
     surrogate: Surrogate
     reference_size: Tensor | None = None
+    queries: Tensor | None = None
 
     def __repr__(self) -> str:
         n = len(self.overlap)
@@ -74,6 +78,7 @@ def result_of(explanation: AttackedExplanation, best: BestPoints) -> AttackResul
         overlap=torch.where(best.found, overlap, unchanged),
         k=explanation.k,
         succeeded=best.found,
+        queries=best.queries,
         class_kept=explanation.keeps_class(best.points, explanation.all_rows),
         surrogate=explanation.surrogate,
         reference_size=members.sum(dim=1).cpu() if of_set else None,

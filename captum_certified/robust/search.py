@@ -1,4 +1,4 @@
-"""The search loop of all attacks: take steps from every start, and keep the best point."""
+"""The searches of attacks. Each evaluates points and keeps the best; most take steps along a gradient."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_certified.robust.attacked_explanation import AttackedExplanation
 from captum_certified.robust.threat_models import Ball
 
-__all__ = ["BestPoints", "Search"]
+__all__ = ["BestPoints", "GradientSearch", "Search"]
 
 
 @dataclass(eq=False, repr=False)
@@ -20,17 +20,24 @@ class BestPoints:
 
     Args:
         points: The inputs, shape (N, d).
+
+    Attributes:
+        values: D at the best points, shape (N,); −∞ before the first offer.
+        queries: Number of points that were offered for each example, shape (N,).
     """
 
     points: Tensor
     values: Tensor = field(init=False)
+    queries: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.points = self.points.clone()
         self.values = torch.full((len(self.points),), -torch.inf, dtype=torch.float64, device="cpu")
+        self.queries = torch.zeros(len(self.points), dtype=torch.int64, device="cpu")
 
     def offer(self, points: Tensor, values: Tensor, rows: Tensor) -> None:
         """Keep each point that improves D for its example. Point i belongs to the example ``rows[i]``."""
+        self.queries[rows] += 1
         better = values > self.values[rows]
         self.values[rows[better]] = values[better]
         self.points[rows[better].to(points.device)] = points[better.to(points.device)]
@@ -42,7 +49,7 @@ class BestPoints:
 
 
 class Search(ABC):
-    """A search for the point of a ball with the largest D. A subclass defines the starts and the steps.
+    """A search for the point of a ball with the largest D.
 
     Args:
         explanation: The explanation under attack.
@@ -50,13 +57,30 @@ class Search(ABC):
         keep_class: Whether the result must keep the predicted class.
     """
 
-    # Number of the step at which the search warns if the gradient is zero.
-    first_expected_gradient = 1
-
     def __init__(self, explanation: AttackedExplanation, ball: Ball, *, keep_class: bool) -> None:
         self.explanation = explanation
         self.ball = ball
         self.keep_class = keep_class
+
+    @abstractmethod
+    def run(self, *, step_num: int, n_restarts: int = 1, on_step: Callable[[], None] = lambda: None) -> BestPoints:
+        """Search from several starts.
+
+        Args:
+            step_num: Number of steps from each start.
+            n_restarts: Number of starts.
+            on_step: Called after every step.
+
+        Returns:
+            For each example, the point with the largest D over all starts and steps.
+        """
+
+
+class GradientSearch(Search):
+    """A search that takes steps along the gradient of D. A subclass defines the starts and the steps."""
+
+    # Number of the step at which the search warns if the gradient is zero.
+    first_expected_gradient = 1
 
     @abstractmethod
     def start(self) -> tuple[Tensor, Tensor]:
@@ -77,16 +101,7 @@ class Search(ABC):
         """
 
     def run(self, *, step_num: int, n_restarts: int = 1, on_step: Callable[[], None] = lambda: None) -> BestPoints:
-        """Search from several starts.
-
-        Args:
-            step_num: Number of steps from each start.
-            n_restarts: Number of starts.
-            on_step: Called after every step.
-
-        Returns:
-            For each example, the point with the largest D over all starts and steps.
-        """
+        """Search from several starts. :meth:`Search.run` describes the arguments and the result."""
         best = BestPoints(self.explanation.centers)
         for restart in range(n_restarts):
             points, rows = self.start()

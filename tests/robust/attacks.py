@@ -1,4 +1,4 @@
-"""Networks, inputs, and both attacks with few steps."""
+"""Networks, inputs, and the attacks with few steps."""
 
 import math
 import random
@@ -12,7 +12,7 @@ from networks import mlp
 from torch import nn
 
 from captum_certified import InterpretationAttack
-from captum_certified.robust import GhorbaniAttack
+from captum_certified.robust import BlackBoxAttack, FastGradientAttack, GhorbaniAttack
 
 RADIUS = 0.4
 QUICK = {"step_num": 3, "n_restarts": 2}
@@ -44,7 +44,18 @@ def sign_attack(model, method=None, **settings):
     return partial(GhorbaniAttack(model, method or Saliency(model), **settings).attack, step_num=4, step_size=0.15)
 
 
-ATTACKS = pytest.mark.parametrize("attack_of", [l2_attack, sign_attack])
+def one_step_attack(model, method=None, **settings):
+    return FastGradientAttack(model, method or Saliency(model), **settings).attack
+
+
+def query_attack(model, method=None, *, surrogate_beta=None, **settings):
+    """Return an attack without gradients, for which a surrogate would be of no use."""
+    return partial(BlackBoxAttack(model, method or Saliency(model), **settings).attack, n_queries=12)
+
+
+GRADIENT_ATTACKS = pytest.mark.parametrize("attack_of", [l2_attack, sign_attack, one_step_attack])
+SEARCHES = pytest.mark.parametrize("attack_of", [l2_attack, sign_attack, query_attack])
+ALL_ATTACKS = pytest.mark.parametrize("attack_of", [l2_attack, sign_attack, one_step_attack, query_attack])
 
 
 def sizes(perturbed, x, norm):

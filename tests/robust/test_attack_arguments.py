@@ -8,7 +8,7 @@ from networks import mlp
 from torch import nn
 
 from captum_certified import CertificationError, InterpretationAttack, InvalidInputError
-from captum_certified.robust import GhorbaniAttack
+from captum_certified.robust import BlackBoxAttack, FastGradientAttack, GhorbaniAttack
 
 
 def test_progress_is_shown_on_stderr_only(capsys):
@@ -97,6 +97,24 @@ def test_bad_attack_arguments_are_refused(attack_class, message):
 def test_restarts_and_draws_must_be_at_least_one(name):
     with pytest.raises(InvalidInputError, match=f"Expected `{name}` to be an integer >= 1, got 0"):
         InterpretationAttack(mlp(), Saliency(mlp())).attack(points(), RADIUS, **{name: 0})
+
+
+def test_queries_must_be_at_least_one():
+    with pytest.raises(InvalidInputError, match="Expected `n_queries` to be an integer >= 1, got 0"):
+        BlackBoxAttack(mlp(), Saliency(mlp())).attack(points(), RADIUS, n_queries=0)
+
+
+@pytest.mark.parametrize(
+    ("attack_class", "objective", "message"),
+    [
+        (BlackBoxAttack, "random", "Expected an `objective` to search by, got 'random'; InterpretationAttack has it"),
+        (FastGradientAttack, "random", "to step along, got 'random', which takes no gradient; InterpretationAttack"),
+        (FastGradientAttack, "mass_center", "got 'mass_center', whose gradient is zero at the input"),
+    ],
+)
+def test_objectives_that_an_attack_cannot_follow_are_refused(attack_class, objective, message):
+    with pytest.raises(InvalidInputError, match=message):
+        attack_class(mlp(), Saliency(mlp()), objective=objective)
 
 
 @pytest.mark.parametrize("step_size", [0, -1.0, float("nan")])

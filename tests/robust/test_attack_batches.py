@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from attacks import ATTACKS, RADIUS, OnlyTheFirst, generators, l2_attack, points, smooth
+from attacks import ALL_ATTACKS, RADIUS, OnlyTheFirst, generators, l2_attack, points, smooth
 from captum.attr import GradientShap, InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
 from networks import mlp
 from torch import nn
@@ -13,7 +13,7 @@ from captum_certified import InterpretationAttack, RelaxedSparsifiedSmoothGrad, 
 # -- batches -----------------------------------------------------------------------------------------------------
 
 
-@ATTACKS
+@ALL_ATTACKS
 @pytest.mark.parametrize("norm", ["L2", "Linf"])
 def test_a_batch_is_attacked_row_by_row(attack_of, norm):
     model, x, target = smooth((6,)), points(rows=4), torch.tensor([0, 2, 1, 1])
@@ -34,7 +34,7 @@ SMOOTHED = {
 }
 
 
-@ATTACKS
+@ALL_ATTACKS
 @pytest.mark.parametrize("name", list(SMOOTHED))
 def test_smoothed_explanations_are_attacked_row_by_row(attack_of, name):
     make, further = SMOOTHED[name]
@@ -111,7 +111,7 @@ def test_arguments_of_the_wrapped_method_follow_the_remaining_rows():
 # -- randomness --------------------------------------------------------------------------------------------------
 
 
-@ATTACKS
+@ALL_ATTACKS
 @pytest.mark.parametrize(
     "wrap", [Saliency, lambda m: ScaledSmoothGrad(Saliency(m)), lambda m: NoiseTunnel(Saliency(m))]
 )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from attacks import ATTACKS, NEAR, RADIUS, Changed, Divided, OnlyTheFirst, l2_attack, points, smooth
+from attacks import ALL_ATTACKS, NEAR, RADIUS, SEARCHES, Changed, Divided, OnlyTheFirst, l2_attack, points, smooth
 from captum.attr import Saliency
 from networks import ScalarOutput, TwoDimensionalOutput, Watched
 from torch import nn
@@ -12,7 +12,7 @@ from captum_certified import CertificationError, InterpretationAttack
 # -- the class ---------------------------------------------------------------------------------------------------
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_keep_class_keeps_the_class(attack_of):
     model = Divided()
     result = attack_of(model)(NEAR, 1.0, seed=1, k=1)
@@ -20,7 +20,7 @@ def test_keep_class_keeps_the_class(attack_of):
     assert result.class_kept.all()
 
 
-@ATTACKS
+@SEARCHES
 def test_keep_class_false_lets_the_class_change(attack_of):
     model = Divided()
     result = attack_of(model)(NEAR.repeat(4, 1), 1.0, seed=1, k=1, keep_class=False)
@@ -79,7 +79,7 @@ def test_each_start_that_keeps_the_class_takes_one_draw():
 # -- targets and outputs -----------------------------------------------------------------------------------------
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_targets_may_have_every_form_of_captum(attack_of):
     model, x = smooth((6,)), points()
     attack = attack_of(model)
@@ -92,7 +92,7 @@ def test_targets_may_have_every_form_of_captum(attack_of):
     )
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_outputs_of_two_dimensions_take_pairs(attack_of):
     class Pairs(nn.Module):
         def __init__(self):
@@ -114,7 +114,7 @@ def test_outputs_of_two_dimensions_take_pairs(attack_of):
         attack(x, RADIUS, seed=0)
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_outputs_without_classes_need_no_target(attack_of):
     x = points()
     result = attack_of(ScalarOutput((6,)), surrogate_beta=5.0)(x, RADIUS, seed=0)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from attacks import ATTACKS, RADIUS, generators, l2_attack, points, saliency, smooth
+from attacks import ALL_ATTACKS, GRADIENT_ATTACKS, RADIUS, generators, l2_attack, points, saliency, smooth
 from captum.attr import Saliency
 from networks import GateNet, Watched, mlp
 from torch import nn
@@ -12,7 +12,7 @@ from captum_certified import CertificationError, InterpretationAttack, ScaledSmo
 # -- no gradient, no finite map, no radius, no steps -------------------------------------------------------------
 
 
-@ATTACKS
+@GRADIENT_ATTACKS
 def test_a_locally_constant_map_gives_a_warning_about_the_surrogate(attack_of):
     gates, x = GateNet((6,)), points(dtype=torch.float32)
     linear = nn.Linear(6, 3).requires_grad_(False)
@@ -42,7 +42,7 @@ class Broken(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:The map has no gradient where the search begins")
-@ATTACKS
+@ALL_ATTACKS
 def test_points_whose_map_is_not_finite_are_skipped(attack_of):
     x = points(rows=6)
     x[:, 0] = 0.5
@@ -52,7 +52,7 @@ def test_points_whose_map_is_not_finite_are_skipped(attack_of):
     assert torch.isfinite(saliency(Broken(0.55), result.perturbed, 0)).all()
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_a_finite_map_without_a_finite_gradient_is_left_by_a_random_step(attack_of):
     def steep_at_zero(inputs):  # the gradient √x has no finite derivative at 0
         return (inputs.clamp(min=0) ** 1.5 * torch.arange(1.0, 7.0, dtype=inputs.dtype)).sum(dim=1)
@@ -87,13 +87,13 @@ def test_the_attack_fails_if_no_random_point_has_a_finite_map():
     assert result.overlap.tolist() == [2, 2]
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_a_map_that_is_not_finite_at_the_clean_input_is_refused(attack_of):
     with pytest.raises(CertificationError, match="Expected finite attributions at the clean inputs, got NaN"):
         attack_of(Broken(-1.0))(points(), RADIUS)
 
 
-@ATTACKS
+@ALL_ATTACKS
 @pytest.mark.parametrize("radius", [0, 0.0])
 def test_radius_0_returns_the_input_and_keeps_everything(attack_of, radius):
     x = points()
@@ -115,7 +115,7 @@ def test_zero_steps_return_the_random_start():
 # -- state is restored -------------------------------------------------------------------------------------------
 
 
-@ATTACKS
+@ALL_ATTACKS
 @pytest.mark.parametrize("fails_at", [1, 2, 4, 7])
 def test_an_exception_leaves_no_changes_behind(attack_of, fails_at):
     watched, x = Watched(smooth((6,)), fails_at=fails_at), points().requires_grad_()
@@ -134,7 +134,7 @@ def test_an_exception_leaves_no_changes_behind(attack_of, fails_at):
     assert x.grad is None
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_tensors_and_weights_of_the_caller_are_unchanged(attack_of):
     model = smooth((6,))
     x, y = points().requires_grad_(), points()
@@ -151,7 +151,7 @@ def test_tensors_and_weights_of_the_caller_are_unchanged(attack_of):
     assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_an_attack_runs_inside_no_grad(attack_of):
     model, x = smooth((6,)), points()
     expected = attack_of(model)(x, RADIUS, seed=0)

@@ -12,7 +12,7 @@ from networks import mlp
 from torch.testing import assert_close
 
 from captum_certified import InterpretationAttack, ScaledSmoothGrad, attribution_robustness, top_k_intersection
-from captum_certified.robust import GhorbaniAttack
+from captum_certified.robust import BlackBoxAttack, FastGradientAttack, GhorbaniAttack
 
 X = torch.rand((3, 6), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 TARGET = torch.tensor([0, 1, 2])
@@ -20,8 +20,11 @@ MODEL = mlp()
 QUICK = {
     InterpretationAttack: {"k": 2, "step_num": 2, "n_restarts": 2},
     GhorbaniAttack: {"k": 2, "step_num": 3, "step_size": 0.1},
+    FastGradientAttack: {"k": 2},
+    BlackBoxAttack: {"k": 2, "n_queries": 8},
 }
-ATTACKS = pytest.mark.parametrize("attack_class", list(QUICK))
+ATTACKS = pytest.mark.parametrize("attack_class", [InterpretationAttack, GhorbaniAttack])
+ALL_ATTACKS = pytest.mark.parametrize("attack_class", list(QUICK))
 
 
 def attack_of(attack_class, model=MODEL):
@@ -35,7 +38,7 @@ def heat(x, target=TARGET):
 # -- AttackComparator ------------------------------------------------------------------------------------------
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_attack_comparator_runs_an_attack_with_a_radius_and_the_targets(attack_class):
     seen = []
 

@@ -51,6 +51,26 @@ def test_seeds_reproduce_and_options_reach_the_attack(explainer, certificate):
     assert 0 <= float(boxed.perturbed.min()) <= float(boxed.perturbed.max()) <= 1
 
 
+@pytest.mark.parametrize(
+    ("attack", "queries"), [("interpretation", 11), ("ghorbani", 11), ("fast_gradient", 2), ("black_box", 25)]
+)
+def test_attacks_are_chosen_by_name(explainer, certificate, attack, queries):
+    settings = {"target": TARGET, "nt_samples": 256, "n_queries": 25, "keep_class": False, "seed": 1}
+    for radius in (0.05, 1.0):
+        at_radius = Certifier().top_k(certificate.map, k=2, radius=radius)
+        challenge = challenge_certificate(at_radius, explainer, INPUTS, attack=attack, **settings)
+        assert challenge.queries.tolist() == [queries] * 3
+        assert bool((challenge.overlap >= at_radius.overlap).all())
+        assert float((challenge.perturbed - INPUTS).norm(dim=1).max()) <= radius
+    moves = float((challenge.perturbed - INPUTS).norm(dim=1).max()) > 0
+    assert moves or attack == "ghorbani"  # whose ten steps are too short to change a map of 0 and 1
+
+
+def test_an_unknown_attack_is_refused(explainer, certificate):
+    with pytest.raises(InvalidInputError, match=r"Expected `attack` to be one of \['black_box', .* got 'square'"):
+        challenge_certificate(certificate, explainer, INPUTS, attack="square", target=TARGET)
+
+
 def test_an_attack_far_beyond_the_radius_lowers_the_overlap(explainer, certificate):
     far = Certifier().top_k(certificate.map, k=2, radius=3.0)
     challenge = challenge_certificate(far, explainer, INPUTS, target=TARGET, seed=0, keep_class=False)

@@ -1,4 +1,4 @@
-"""Algorithm 1 attacks smoothed explanations of a trained network, within and far beyond their certified radii."""
+"""Attacks on smoothed explanations of a trained network, within and far beyond their certified radii."""
 
 from functools import cache
 from typing import NamedTuple
@@ -11,7 +11,9 @@ from scipy.stats import beta
 from torch import Tensor, nn
 
 from captum_certified import (
+    BlackBoxAttack,
     Certifier,
+    FastGradientAttack,
     InterpretationAttack,
     RelaxedSparsifiedSmoothGrad,
     SmoothedMap,
@@ -28,6 +30,13 @@ BOUNDS = ("theorem2", "clopper_pearson", "spectral", "best")
 EXPLAINERS = {
     "sparsified": lambda net: SparsifiedSmoothGrad(Saliency(net), tau=0.2),
     "relaxed": lambda net: RelaxedSparsifiedSmoothGrad(Saliency(net), tau=0.2, gamma=0.05),
+}
+
+
+ATTACKS = {
+    "algorithm 1": (InterpretationAttack, {"step_num": 8, "n_restarts": 2}),
+    "one step": (FastGradientAttack, {}),
+    "queries": (BlackBoxAttack, {"n_queries": 40}),
 }
 
 
@@ -68,12 +77,13 @@ def sampled(name, target) -> SmoothedMap:
 
 
 @cache
-def attacked(name, target, radius) -> Attacked:
+def attacked(name, target, radius, by="algorithm 1") -> Attacked:
     net, images, labels = trained()
     explainer = EXPLAINERS[name](net)
     classes = target if target == "argmax" else labels
-    found = InterpretationAttack(net, explainer).attack(
-        images, radius, k=K, target=classes, step_num=8, n_restarts=2, keep_class=False, seed=3,
+    attack_class, length = ATTACKS[by]
+    found = attack_class(net, explainer).attack(
+        images, radius, k=K, target=classes, keep_class=False, seed=3, **length,
         attribution_kwargs={"nt_samples": 64, "nt_samples_batch_size": 64, "stdevs": SIGMA},
     )  # fmt: skip
     assert found.succeeded.all()
@@ -145,6 +155,37 @@ def test_no_attack_beats_a_certificate(bound, name, target):
         certificate = Certifier(bound=bound, confidence=1 - 1e-6).top_k(found.certified, k=K, radius=radius)
         assert (most_overlap(found) >= certificate.overlap).all()
         assert int(certificate.overlap.sum()) > 0
+
+
+@pytest.mark.parametrize("by", ["one step", "queries"])
+def test_neither_one_step_nor_queries_beat_a_certificate(by):
+    for radius in RADII:
+        found = attacked("sparsified", "label", radius, by)
+        assert not torch.equal(found.measured.features, sampled("sparsified", "label").features)
+        for bound in BOUNDS:
+            certificate = Certifier(bound=bound, confidence=1 - 1e-6).top_k(found.certified, k=K, radius=radius)
+            assert (most_overlap(found) >= certificate.overlap).all()
+
+
+@pytest.mark.parametrize("by", ["one step", "queries"])
+def test_far_beyond_the_radius_one_step_and_queries_break_the_bound(by):
+    """Check that the comparison can fail for these attacks too."""
+    found = attacked("sparsified", "label", FAR, by)
+    near = Certifier(bound="best").top_k(found.certified, k=K, radius=RADII[0]).overlap
+    assert (most_overlap(found) < near).any()
+
+
+def test_algorithm_1_leaves_no_more_of_a_smoothed_map():
+    left = {by: (attacked("sparsified", "label", RADII[1], by)) for by in ATTACKS}
+    shares = {by: float((found.measured.features * own_top(found)).sum()) for by, found in left.items()}
+    assert shares["algorithm 1"] <= min(shares["one step"], shares["queries"])
+    assert max(shares.values()) < float((sampled("sparsified", "label").features * own_top(left["queries"])).sum())
+
+
+def own_top(attacked: Attacked) -> Tensor:
+    """Return the mask of the certified top K."""
+    members = torch.zeros_like(attacked.certified.features, dtype=torch.bool)
+    return members.scatter_(1, attacked.certified.features.topk(K, dim=1).indices, True)
 
 
 @pytest.mark.parametrize("size", [5, 13, 20])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from attacks import ATTACKS, NEAR, RADIUS, Divided, l2_attack, points, saliency, sizes, smooth
+from attacks import ALL_ATTACKS, NEAR, RADIUS, SEARCHES, Divided, l2_attack, points, saliency, sizes, smooth
 from captum.attr import DeepLift, FeatureAblation, NoiseTunnel, Occlusion, Saliency
 from torch import nn
 from torch.testing import assert_close
@@ -23,7 +23,7 @@ from captum_certified.robust.objectives import CleanMaps, objective_named, share
 # -- overlap -----------------------------------------------------------------------------------------------------
 
 
-@ATTACKS
+@ALL_ATTACKS
 @pytest.mark.parametrize("k", [1, 3, 0.5, 1.0])
 def test_overlap_is_the_intersection_of_the_two_top_sets(attack_of, k):
     model, x, target = smooth((6,)), points(rows=4), torch.tensor([0, 1, 2, 0])
@@ -96,7 +96,7 @@ def attacked(picture, attack_of, objective, **arguments):
     return found, saliency(model, x, 1), saliency(model, found.perturbed, 1)
 
 
-@ATTACKS
+@ALL_ATTACKS
 def test_top_k_lowers_the_share_of_the_most_salient(picture, attack_of):
     _, clean, perturbed = attacked(picture, attack_of, "top_k")
     members = torch.zeros(5, 24, dtype=torch.bool).scatter(1, clean.flatten(1).topk(6, dim=1).indices, True)
@@ -104,7 +104,7 @@ def test_top_k_lowers_the_share_of_the_most_salient(picture, attack_of):
     assert (after < before).all()
 
 
-@ATTACKS
+@SEARCHES
 def test_mass_center_moves_the_centre(picture, attack_of):
     _, clean, perturbed = attacked(picture, attack_of, "mass_center")
     _, _, other = attacked(picture, attack_of, "top_k")
@@ -113,7 +113,7 @@ def test_mass_center_moves_the_centre(picture, attack_of):
     assert float(moved.mean()) > float(mass_center_distance(clean, other).mean())
 
 
-@ATTACKS
+@ALL_ATTACKS
 @pytest.mark.parametrize("rows", [1, 5])
 def test_region_raises_the_share_inside(picture, attack_of, rows):
     mask = torch.zeros(rows, 1, 3, 4, dtype=torch.bool)
@@ -124,7 +124,7 @@ def test_region_raises_the_share_inside(picture, attack_of, rows):
     assert (after > before).all()
 
 
-@ATTACKS
+@ALL_ATTACKS
 @pytest.mark.parametrize("rows", [1, 5])
 def test_manipulate_moves_the_map_towards_the_reference(picture, attack_of, rows):
     reference = -(points(SHAPE, rows=rows, seed=11) ** 4) * 100
