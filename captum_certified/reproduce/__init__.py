@@ -1,5 +1,6 @@
 """All experiments, those of the paper and our own, and the function that runs an experiment part by part."""
 
+from captum_certified.reproduce.center import CenterSmoothingComparison
 from captum_certified.reproduce.certified_pixels import CertifiedPixels
 from captum_certified.reproduce.chest_xrays import ChestXrays
 from captum_certified.reproduce.draws import DrawsNeeded
@@ -41,6 +42,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         RobustTraining(),
         SaliencyWeights(),
         ChestXrays(),
+        CenterSmoothingComparison(),
         TransferOfAttacks(),
         ImageGallery(),
         DigitGallery(),

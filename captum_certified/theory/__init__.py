@@ -12,6 +12,7 @@ The docstrings share this notation:
 - Arrays of shape (N, n) hold n features of each of N examples.
 """
 
+from captum_certified.theory.center_smoothing import CenterSmoothing, center_smoothing, set_distances
 from captum_certified.theory.counting import fraction_to_count, top_k_mask
 from captum_certified.theory.displacement import (
     Displacement,
@@ -69,7 +70,9 @@ from captum_certified.theory.shift import (
 )
 
 __all__ = [
+    "CenterSmoothing",
     "Displacement",
+    "center_smoothing",
     "chance_overlap",
     "chi",
     "class_ratio",
@@ -111,6 +114,7 @@ __all__ = [
     "release_bounds",
     "selection",
     "selection_ratios",
+    "set_distances",
     "sharp_ranks",
     "shift",
     "short_displacement",
