@@ -118,14 +118,16 @@ def _rows(material: Material, image: int, draws: int) -> list[Row]:
     return [{"image": image, "map": name, "draws": draws, **row} for name in _MAPS for row in compared(sets[name])]
 
 
-def compared(sets: Tensor) -> list[Row]:
+def compared(sets: Tensor, *, sigma: float = SIGMA, radii: Sequence[float] = RADII) -> list[Row]:
     """Return both certificates at every radius, from the same draws.
 
     Args:
         sets: The top K of every draw as masks, shape (draws, n).
+        sigma: Standard deviation of the noise.
+        radii: The radii, in the units of the input.
     """
     masks, k = sets.numpy(), int(sets[0].sum())
-    smoothed = mean_map(sets)
+    smoothed = mean_map(sets, sigma=sigma)
     half = len(masks) // 2
     shared = [float((one & other).sum()) / k for one, other in zip(masks[:half], masks[half:], strict=False)]
     mean_norm = float(smoothed.features[0].norm())
@@ -137,19 +139,20 @@ def compared(sets: Tensor) -> list[Row]:
         "norm_of_mean": mean_norm,
     }
     rows: list[Row] = []
-    for radius in RADII:
-        center = center_smoothing(masks, ratio=radius / SIGMA, alpha=1 - CONFIDENCE, excess=EXCESS)
+    for radius in radii:
+        center = center_smoothing(masks, ratio=radius / sigma, alpha=1 - CONFIDENCE, excess=EXCESS)
         ours = Certifier(confidence=CONFIDENCE).top_k(smoothed, k=k, radius=radius)
         certified = {"center": max(0.0, 1.0 - center.distance), "ours": float(ours.overlap_fraction[0])}
         rows.append({**about, "radius": radius, "median_distance": center.median, **certified})
     return rows
 
 
-def mean_map(sets: Tensor) -> SmoothedMap:
+def mean_map(sets: Tensor, *, sigma: float = SIGMA) -> SmoothedMap:
     """Return the mean of the draws with the summary of their covariance.
 
     Args:
         sets: The top K of every draw as masks, shape (draws, n).
+        sigma: Standard deviation of the noise.
     """
     draws, features = sets.shape
     store = BlockCovariance(1, features, binary=True, block=_BLOCK, device=sets.device, most=draws)
@@ -159,13 +162,15 @@ def mean_map(sets: Tensor) -> SmoothedMap:
     return SmoothedMap.from_counts(
         sets.sum(dim=0, keepdim=True),
         n_samples=draws,
-        stdevs=SIGMA,
+        stdevs=sigma,
         max_squared_norm=float(sets[0].sum()),
         covariance=store.summary,
     )
 
 
-def sets_of_draws(model: nn.Module, pixels: Tensor, target: int, draws: int) -> dict[str, Tensor]:
+def sets_of_draws(
+    model: nn.Module, pixels: Tensor, target: int, draws: int, *, sigma: float = SIGMA
+) -> dict[str, Tensor]:
     """Return the top K of every draw as masks of shape (draws, n), for values, pixels, and cells of 8 × 8 pixels.
 
     Args:
@@ -173,6 +178,7 @@ def sets_of_draws(model: nn.Module, pixels: Tensor, target: int, draws: int) -> 
         pixels: One image, shape (1, C, H, W).
         target: The class that is explained.
         draws: Number of draws.
+        sigma: Standard deviation of the noise.
     """
     method = Saliency(model)
     found: dict[str, list[Tensor]] = {name: [] for name in _MAPS}
@@ -181,7 +187,7 @@ def sets_of_draws(model: nn.Module, pixels: Tensor, target: int, draws: int) -> 
         noise = make_noise(
             tuple(pixels.shape[1:]), seed=SEED, draws=numbers, tensor=0, dtype=pixels.dtype, device=pixels.device
         )
-        values = method.attribute((pixels + SIGMA * noise).requires_grad_(), target=target).detach().abs()
+        values = method.attribute((pixels + sigma * noise).requires_grad_(), target=target).detach().abs()
         for name, features_of in _MAPS.items():
             features = features_of(values).flatten(1)
             found[name].append(top_k_rows(features, resolved_count("k", K, features.shape[1]))[0].cpu())
