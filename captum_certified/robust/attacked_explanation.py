@@ -10,7 +10,7 @@ from captum_certified.attr.memory import is_out_of_memory
 from captum_certified.checks import resolved_count
 from captum_certified.exceptions import CertificationError
 from captum_certified.maps import FeatureLayout
-from captum_certified.robust.objectives import CleanMaps, Reference, objective_named, shares_of
+from captum_certified.robust.objectives import CleanMaps, Reference, objective_named
 from captum_certified.robust.point_explainer import PointExplainer
 from captum_certified.robust.surrogate import AUTO, ReLUMode, Surrogate, SurrogateBeta, softplus_surrogate
 from captum_certified.sampling import top_k_rows
@@ -68,13 +68,13 @@ class AttackedExplanation:
         if not bool(torch.isfinite(features).all()):
             raise CertificationError("Expected finite attributions at the clean inputs, got NaN or infinity.")
         self.k = resolved_count("k", k, self.layout.n_features)
-        self.clean = CleanMaps(shares_of(features), top_k_rows(features, self.k)[0], self.layout)
+        self.clean = CleanMaps(features, top_k_rows(features, self.k)[0], self.layout)
         self.objective = objective_named(objective, self.clean, reference)
         self.members = self.clean.reference_set(reference) if objective == "reference" else self.clean.top_k
 
     def values(self, points: Tensor, rows: Tensor) -> Tensor:
         """Return D of the original model at points of shape (R, d), shape (R,); −∞ where D is not finite."""
-        values = self.objective(shares_of(self._features(self.explainer.maps(points, rows), rows)), rows)
+        values = self.objective(self._features(self.explainer.maps(points, rows), rows), rows)
         return torch.where(torch.isfinite(values), values, torch.full_like(values, -torch.inf)).cpu().double()
 
     def overlap(self, points: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class AttackedExplanation:
         beta = self.surrogate.beta
         with torch.enable_grad(), contextlib.nullcontext() if beta is None else softplus_surrogate(beta):
             maps = self.explainer.maps_with_graph(leaf, rows, step=step)
-            value = self.objective(shares_of(self._features(maps, rows)), rows).sum()
+            value = self.objective(self._features(maps, rows), rows).sum()
         if not value.requires_grad:
             return torch.zeros_like(points, dtype=torch.float64)
         [gradient] = torch.autograd.grad(value, leaf, allow_unused=True)

@@ -29,7 +29,8 @@ class InterpretationAttack(ExplanationAttack):
     :class:`captum.robust.MinParamPerturbation` with ``arg_name="radius"``, and as ``perturb_func`` of
     :func:`captum.metrics.sensitivity_max` and :func:`~captum_certified.attribution_robustness`.
 
-    The objectives are computed from the magnitudes of the map, scaled so that their sum is 1:
+    The objectives are computed from the magnitudes of the map. For all but ``"sensitivity"``, these are scaled so that
+    their sum is 1:
 
     - ``"top_k"``: move saliency out of the K most salient features (the paper).
     - ``"reference"``: move saliency out of the features that the mask ``reference`` marks. The overlap is then the
@@ -37,6 +38,8 @@ class InterpretationAttack(ExplanationAttack):
     - ``"mass_center"``: move the centre of mass of the map away from its clean position (Ghorbani et al., 2019).
     - ``"region"``: move saliency into the region that ``reference`` marks (Ghorbani et al., 2019).
     - ``"manipulate"``: make the map look like the one in ``reference`` (Dombrowski et al., 2019).
+    - ``"sensitivity"``: move the map far in the L2 norm, relative to the norm of the clean map. This is the quantity
+      of :func:`captum.metrics.sensitivity_max`, which looks for the largest value by sampling.
     - ``"random"``: no search; the result is the first random point that keeps the class.
 
     Args:

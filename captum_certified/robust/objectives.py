@@ -15,8 +15,8 @@ __all__ = ["CleanMaps", "Objective", "Reference", "check_objective", "objective_
 _TINY = 1e-12  # keeps the logarithm finite if the fraction is 0
 
 Reference = Tensor | tuple[Tensor, ...] | None
-# A function D that an attack maximises. The first argument, ``shares``, has the magnitudes of R maps, scaled to sum 1,
-# shape (R, n). The second argument has, for each map, the index of its example, shape (R,). The result has shape (R,).
+# A function D that an attack maximises. The first argument has the magnitudes of R maps, shape (R, n). The second
+# argument has, for each map, the index of its example, shape (R,). The result has shape (R,).
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -25,29 +25,34 @@ class CleanMaps:
     """The maps at the clean inputs.
 
     Args:
-        shares: Magnitudes scaled to sum 1, shape (N, n).
+        magnitudes: The magnitudes of the features, shape (N, n).
         top_k: Which features are in the top K, shape (N, n).
         layout: The layout of the features in the map.
     """
 
-    shares: Tensor
+    magnitudes: Tensor
     top_k: Tensor
     layout: FeatureLayout
+
+    @property
+    def shares(self) -> Tensor:
+        """The magnitudes scaled to sum 1, shape (N, n)."""
+        return shares_of(self.magnitudes)
 
     def reference_set(self, reference: Reference) -> Tensor:
         """Return the features that a mask marks, shape (N, n), or raise an InvalidInputError if it is invalid."""
         if not isinstance(reference, (Tensor, tuple)):
             raise InvalidInputError(f"Expected `reference` to be one bool mask, got {type(reference).__name__}.")
-        marked = feature_mask(reference, self.layout, len(self.shares), name="reference")
-        return marked.expand(len(self.shares), -1).to(self.shares.device)
+        marked = feature_mask(reference, self.layout, len(self.magnitudes), name="reference")
+        return marked.expand(len(self.magnitudes), -1).to(self.magnitudes.device)
 
 
 def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Objective:
     """Return the objective ``name`` for N examples.
 
     Args:
-        name: ``"top_k"``, ``"reference"``, ``"mass_center"``, ``"region"`` or ``"manipulate"``; ``"random"`` is the
-            same as ``"top_k"``.
+        name: ``"top_k"``, ``"reference"``, ``"mass_center"``, ``"region"``, ``"manipulate"`` or ``"sensitivity"``;
+            ``"random"`` is the same as ``"top_k"``.
         clean: The clean maps.
         reference: A boolean mask for ``"reference"`` and ``"region"``, or a map for ``"manipulate"``. It is structured
             like the explanation, with first dimension 1 or N. ``None`` for other objectives.
@@ -60,7 +65,10 @@ def objective_named(name: str, clean: CleanMaps, reference: Reference) -> Object
         raise InvalidInputError(f"Expected `reference` for the objective {name!r}: {_NEEDS_REFERENCE[name]}, got None.")
     if reference is not None and name not in _NEEDS_REFERENCE:
         raise InvalidInputError(f"Expected no `reference` for the objective {name!r}, got one.")
-    return _OBJECTIVES[name](clean, reference)
+    objective = _OBJECTIVES[name](clean, reference)
+    if name in _OF_MAGNITUDES:
+        return objective
+    return lambda magnitudes, rows: objective(shares_of(magnitudes), rows)
 
 
 def check_objective(name: str) -> None:
@@ -121,6 +129,18 @@ def _manipulate(clean: CleanMaps, reference: Reference) -> Objective:
     return lambda shares, rows: -(shares - wanted[rows]).square().sum(dim=1)
 
 
+def _sensitivity(clean: CleanMaps, reference: Reference) -> Objective:  # noqa: ARG001
+    """Return the objective that is the squared relative change of the map in the L2 norm.
+
+    The change is that of ``captum.metrics.sensitivity_max``. As there, the change of an all-zero map is not divided.
+    The square does not change the order of maps, and its gradient is finite where the change is zero.
+    """
+    norms = clean.magnitudes.square().sum(dim=1)
+    norms = torch.where(norms > 0, norms, torch.ones_like(norms))
+    return lambda magnitudes, rows: (magnitudes - clean.magnitudes[rows]).square().sum(dim=1) / norms[rows]
+
+
+# Each of these functions returns an objective of shares, except those named in ``_OF_MAGNITUDES``.
 _OBJECTIVES: dict[str, Callable[[CleanMaps, Reference], Objective]] = {
     "top_k": _top_k,
     "random": _top_k,
@@ -128,7 +148,9 @@ _OBJECTIVES: dict[str, Callable[[CleanMaps, Reference], Objective]] = {
     "mass_center": _mass_center,
     "region": _region,
     "manipulate": _manipulate,
+    "sensitivity": _sensitivity,
 }
+_OF_MAGNITUDES = frozenset({"sensitivity"})
 _NEEDS_REFERENCE = {
     "reference": "a boolean mask of the reference set",
     "region": "a boolean mask of the region",

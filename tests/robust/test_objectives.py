@@ -6,6 +6,7 @@ import pytest
 import torch
 from attacks import ALL_ATTACKS, NEAR, RADIUS, SEARCHES, Divided, l2_attack, points, saliency, sizes, smooth
 from captum.attr import DeepLift, FeatureAblation, NoiseTunnel, Occlusion, Saliency
+from captum.metrics import sensitivity_max
 from torch import nn
 from torch.testing import assert_close
 
@@ -17,6 +18,7 @@ from captum_certified import (
     mass_center_distance,
     top_k_intersection,
 )
+from captum_certified._captum import as_tuple
 from captum_certified.maps import FeatureLayout
 from captum_certified.robust.objectives import CleanMaps, objective_named, shares_of
 
@@ -45,7 +47,7 @@ def test_smoothed_maps_are_measured_with_their_own_arguments_and_seed():
 MASKS = torch.tensor([[[0, 0], [1, 1], [2, 2]], [[0, 1], [2, 2], [1, 0]], [[2, 1], [2, 0], [1, 0]]])
 
 
-@pytest.mark.parametrize("objective", ["top_k", "mass_center", "region", "manipulate"])
+@pytest.mark.parametrize("objective", ["top_k", "mass_center", "region", "manipulate", "sensitivity"])
 @pytest.mark.parametrize("groups", [None, "channels", MASKS[:, None].expand(3, 2, 3, 2), MASKS[:1, None]])
 def test_groups_are_the_features(groups, objective):
     shape = (2, 3, 2)
@@ -161,12 +163,44 @@ def test_random_takes_any_attribution(make):
 def test_the_mass_center_of_an_all_zero_map_is_the_geometric_center():
     maps = torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]], [[3.0, 1.0, 0.0, 0.0, 0.0]]], dtype=torch.float64)
     layout = FeatureLayout.of((maps[:, 0],), is_tuple=False, rows=2)
-    clean = CleanMaps(shares_of(maps[:, 0]), maps[:, 0] > 0, layout)
+    clean = CleanMaps(maps[:, 0], maps[:, 0] > 0, layout)
     moved = objective_named("mass_center", clean, None)
     empty = torch.zeros(2, 5, dtype=torch.float64)
     expected = mass_center_distance(maps[:, 0], empty).square()
     assert_close(moved(empty, torch.arange(2)), expected)
     assert_close(expected, torch.tensor([0.0, 1.75**2], dtype=torch.float64))
+
+
+@ATTACKS
+def test_sensitivity_finds_a_larger_change_than_sampling_and_than_another_objective(picture, attack_of):
+    """The quantity is that of Captum: the attack as its perturbation gives the change at the attacked point."""
+    model, x = picture
+    found, clean, perturbed = attacked(picture, attack_of, "sensitivity")
+    _, _, other = attacked(picture, attack_of, "top_k")
+    changed, beside = ((clean - m).flatten(1).norm(dim=1) / clean.flatten(1).norm(dim=1) for m in (perturbed, other))
+
+    def explain(inputs, target):
+        return (saliency(model, *as_tuple(inputs), target),)
+
+    measured = sensitivity_max(explain, x, lambda inputs: found.perturbed, n_perturb_samples=1, target=1)
+    assert_close(measured, changed)
+    sampled = sensitivity_max(explain, x, in_l2_ball, 0.8, n_perturb_samples=200, target=1)
+    assert (changed >= sampled).all()
+    assert float(changed.mean()) > float(beside.mean())
+
+
+def in_l2_ball(inputs, radius):
+    """Points on the sphere around the inputs, where the sampled changes are largest."""
+    noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0), dtype=inputs.dtype).flatten(1)
+    return inputs + radius * (noise / noise.norm(dim=1, keepdim=True)).reshape(inputs.shape)
+
+
+def test_the_sensitivity_of_a_clean_map_of_zeros_is_not_divided():
+    maps = torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=torch.float64)
+    clean = CleanMaps(maps, maps > 0, FeatureLayout.of((maps,), is_tuple=False, rows=2))
+    moved = objective_named("sensitivity", clean, None)
+    points_of_both = torch.tensor([[3.0, 4.0], [0.0, 0.0], [6.0, 8.0]], dtype=torch.float64)
+    assert moved(points_of_both, torch.tensor([0, 1, 1])).tolist() == [25.0, 1.0, 1.0]
 
 
 # -- a reference set ---------------------------------------------------------------------------------------------
