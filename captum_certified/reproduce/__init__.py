@@ -18,6 +18,7 @@ from captum_certified.reproduce.figure_15 import LecuyerComparison
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.reproduce.robust_training import RobustTraining
 from captum_certified.reproduce.run import run_experiment
+from captum_certified.reproduce.smoothed_geometry import SmoothedGeometry
 from captum_certified.reproduce.spectral_radii import SpectralRadii
 from captum_certified.reproduce.transfer import TransferOfAttacks
 
@@ -43,6 +44,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         SaliencyWeights(),
         ChestXrays(),
         CenterSmoothingComparison(),
+        SmoothedGeometry(),
         TransferOfAttacks(),
         ImageGallery(),
         DigitGallery(),

@@ -24,6 +24,7 @@ from captum_certified.training import (
 __all__ = [
     "DIGIT_RADIUS",
     "K",
+    "Schedule",
     "accuracy",
     "attack_digits",
     "fixed_settings",
@@ -40,7 +41,7 @@ _RATE, _DECAY = 2e-3, 0.4  # learning rate in the training with a loss, and its 
 _STEPS = 5  # steps of the attack inside the saliency loss
 
 
-class _Schedule(NamedTuple):
+class Schedule(NamedTuple):
     """Numbers of images and epochs: ``first_…`` for the plain training, the others for the training with a loss."""
 
     first_images: int
@@ -49,17 +50,23 @@ class _Schedule(NamedTuple):
     epochs: int
 
 
-_SCHEDULES: dict[Scale, _Schedule] = {
-    "smoke": _Schedule(first_images=256, first_epochs=1, images=128, epochs=1),
-    "cpu": _Schedule(first_images=60000, first_epochs=5, images=40000, epochs=2),
-    "paper": _Schedule(first_images=60000, first_epochs=10, images=60000, epochs=4),
+_SCHEDULES: dict[Scale, Schedule] = {
+    "smoke": Schedule(first_images=256, first_epochs=1, images=128, epochs=1),
+    "cpu": Schedule(first_images=60000, first_epochs=5, images=40000, epochs=2),
+    "paper": Schedule(first_images=60000, first_epochs=10, images=60000, epochs=4),
 }
 
 
-def fixed_settings(scale: Scale) -> JsonObject:
-    """Return the settings of the training and of the attack."""
+def fixed_settings(scale: Scale, schedule: Schedule | None = None) -> JsonObject:
+    """Return the settings of the training and of the attack. ``None`` means the schedule of the scale."""
     rates = [_FIRST_RATE, _RATE, _DECAY]
-    return {**_SCHEDULES[scale]._asdict(), "batch_size": _BATCH, "rates": rates, "k": K, "radius": DIGIT_RADIUS}
+    return {
+        **(schedule or _SCHEDULES[scale])._asdict(),
+        "batch_size": _BATCH,
+        "rates": rates,
+        "k": K,
+        "radius": DIGIT_RADIUS,
+    }
 
 
 def plain_loss(seed: int) -> GaussianAugmentationLoss:
@@ -75,9 +82,8 @@ def saliency_loss(weight: float, seed: int) -> SaliencyAdversarialLoss:
 
 
 @functools.lru_cache(maxsize=1)
-def _plain_network(seed: int, scale: Scale, material: Material) -> nn.Module:
+def _plain_network(seed: int, schedule: Schedule, material: Material) -> nn.Module:
     """Train the network from which ``trained_network`` starts. Callers share this network and must not change it."""
-    schedule = _SCHEDULES[scale]
     model = mnist_network(seed=seed)
     images, classes = material.mnist(train=True)
     fit(
@@ -92,10 +98,15 @@ def _plain_network(seed: int, scale: Scale, material: Material) -> nn.Module:
     return model
 
 
-def trained_network(loss: TrainingLoss, seed: int, scale: Scale, material: Material) -> nn.Module:
-    """Train a network with cross-entropy, then with ``loss``. Return it in evaluation mode with frozen parameters."""
-    schedule = _SCHEDULES[scale]
-    model = copy.deepcopy(_plain_network(seed, scale, material))
+def trained_network(
+    loss: TrainingLoss, seed: int, scale: Scale, material: Material, *, schedule: Schedule | None = None
+) -> nn.Module:
+    """Train a network with cross-entropy, then with ``loss``. Return it in evaluation mode with frozen parameters.
+
+    ``None`` means the schedule of the scale.
+    """
+    schedule = schedule or _SCHEDULES[scale]
+    model = copy.deepcopy(_plain_network(seed, schedule, material))
     images, classes = material.mnist(train=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=_RATE)
     fit(
