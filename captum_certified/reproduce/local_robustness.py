@@ -90,7 +90,7 @@ def sensitivities(model: nn.Module, images: Tensor, epsilon: float, attacks: Att
     result = _attack(model, images, epsilon, targets, steps, restarts, "sensitivity")
     [perturbed] = as_tuple(result.perturbed)
     method = Saliency(model)
-    maps = [_map_of(method, x, targets) for x in (images, perturbed)]
+    clean, changed = (_map_of(method, x, targets) for x in (images, perturbed))
     few, many = (
         sensitivity_max(
             lambda x, target: (_map_of(method, as_tuple(x)[0], target),),
@@ -103,10 +103,10 @@ def sensitivities(model: nn.Module, images: Tensor, epsilon: float, attacks: Att
         )
         for samples in (FEW, attacks.samples)
     )
-    norms = maps[0].flatten(1).norm(dim=1)
-    changes = (maps[1] - maps[0]).flatten(1).norm(dim=1)
+    norms = clean.flatten(1).norm(dim=1)
+    changes = (changed - clean).flatten(1).norm(dim=1)
     attacked = changes / torch.where(norms > 0, norms, torch.ones_like(norms))
-    return Sensitivities(few, many, attacked, local_lipschitz(*maps, images, perturbed))
+    return Sensitivities(few, many, attacked, local_lipschitz(clean, changed, images, perturbed))
 
 
 def _attack(

@@ -93,10 +93,10 @@ _SIZES: Mapping[Scale, _Size] = {
         seeds=3,
         weights=3,
         tested=10000,
-        attacked=50,
+        attacked=32,
         epsilons=(0.1, 0.2, 0.3),
         attacks=AttackSteps(steps=10, restarts=2, sensitivity_steps=8, sensitivity_restarts=8, samples=100),
-        schedule=Schedule(first_images=60000, first_epochs=4, images=10000, epochs=2),
+        schedule=Schedule(first_images=60000, first_epochs=3, images=6000, epochs=2),
     ),
     "paper": _Size(
         seeds=5,
