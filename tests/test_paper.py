@@ -27,10 +27,15 @@ LABEL = re.compile(
 CASE = re.compile(r"as (.+)")
 
 
-def rows():
-    lines = (ROOT / "docs" / "paper.md").read_text().splitlines()
+# The papers of whose claims a section of the page has a table, each claim with its test.
+OTHER_PAPERS = "## Claims of two other papers"
+PAGE, _, CLAIMS = (ROOT / "docs" / "paper.md").read_text().partition(OTHER_PAPERS)
+
+
+def rows(text=PAGE):
+    lines = text.splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    return [row for row in cells if row[0] != "Result"]
+    return [row for row in cells if row[0] not in ("Result", "Claim")]
 
 
 TABLE = {label: (code.strip("`"), test.strip("`")) for label, _, code, test in rows()}
@@ -64,7 +69,18 @@ def test_object_exists_and_begins_with_its_label(label):
 
 @pytest.mark.parametrize("label", IMPLEMENTED)
 def test_test_exists(label):
-    path, _, function = TABLE[label][1].partition("::")
+    assert_test_exists(TABLE[label][1])
+
+
+@pytest.mark.parametrize("row", rows(CLAIMS), ids=lambda row: row[0])
+def test_every_claim_of_another_paper_has_a_test(row):
+    _, here, test = row
+    assert here
+    assert_test_exists(test.strip("`"))
+
+
+def assert_test_exists(test):
+    path, _, function = test.partition("::")
     tree = ast.parse((ROOT / path).read_text())
     assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     assert function.startswith("test_")

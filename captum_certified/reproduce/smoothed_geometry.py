@@ -53,6 +53,7 @@ _FAMILIES: Mapping[str, _Family] = {
         (0.1, 0.2),
     ),
 }
+_COLORS = ("black", *CURVES[1:5])
 _MEASURES = (
     "overlap",
     "succeeded",
@@ -181,10 +182,11 @@ class SmoothedGeometry(Experiment):
             above.set_title(f"ε = {epsilon:g}", fontsize=10)
             _draw_networks(above, at_radius, "accuracy", "overlap")
             above.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            above.locator_params(axis="x", nbins=5, integer=False)
             above.set_xlabel("accuracy")
             _draw_networks(below, at_radius, "sampled", "attacked")
-            most = 1.05 * max(numbers(at_radius, "sampled"))
-            below.plot([0, most], [0, most], ":", color=BESIDE, label="equal")
+            ends = [bound(numbers(at_radius, "sampled")) for bound in (min, max)]
+            below.plot(ends, ends, ":", color=BESIDE, label="equal")
             below.set_xlabel("SENS-MAX by sampling")
         panels[0, 0].set_ylabel("overlap left of the top quarter")
         panels[1, 0].set_ylabel("SENS-MAX by the attack")
@@ -233,7 +235,7 @@ def _rank_correlation(rows: Sequence[Row], measure: str) -> float:
 
 def _draw_networks(axes: Axes, rows: Sequence[Row], across: str, up: str) -> None:
     """Draw a faint dot for each network, and a line through the means over the seeds, from small to large weights."""
-    for color, name in zip(CURVES, _FAMILIES, strict=False):
+    for color, name in zip(_COLORS, _FAMILIES, strict=True):
         own = where(rows, loss=name)
         axes.plot(numbers(own, across), numbers(own, up), "o", color=color, alpha=0.35, markersize=4, markeredgewidth=0)
         ends = [where(own, weight=weight) for weight in distinct(own, "weight")]
