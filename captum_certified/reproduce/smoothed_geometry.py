@@ -186,10 +186,13 @@ class SmoothedGeometry(Experiment):
             above.set_xlabel("accuracy")
             _draw_networks(below, at_radius, "sampled", "attacked")
             ends = [bound(numbers(at_radius, "sampled")) for bound in (min, max)]
-            below.plot(ends, ends, ":", color=BESIDE, label="equal")
+            below.plot(ends, ends, ":", color=BESIDE, label="the attack finds no more")
             below.set_xlabel("SENS-MAX by sampling")
         panels[0, 0].set_ylabel("overlap left of the top quarter")
         panels[1, 0].set_ylabel("SENS-MAX by the attack")
+        figure.suptitle(
+            "a dot for each network, a diamond for the mean of the seeds, larger for more weight", fontsize=10
+        )
         handles, labels = panels[1, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         return figure
@@ -229,8 +232,12 @@ def _over_seeds(rows: Sequence[Row], measure: str) -> dict[str, float]:
     return {"mean": fmean(values), "lowest": min(values), "highest": max(values)}
 
 
-def _rank_correlation(rows: Sequence[Row], measure: str) -> float:
-    return float(stats.spearmanr(numbers(rows, "eigenvalue"), numbers(rows, measure)).statistic)
+def _rank_correlation(rows: Sequence[Row], measure: str) -> float | None:
+    """Return Spearman's correlation of λ_max with a measure, ``None`` if either is the same for all networks."""
+    columns = [numbers(rows, name) for name in ("eigenvalue", measure)]
+    if any(len(set(column)) == 1 for column in columns):
+        return None
+    return float(stats.spearmanr(*columns).statistic)
 
 
 def _draw_networks(axes: Axes, rows: Sequence[Row], across: str, up: str) -> None:

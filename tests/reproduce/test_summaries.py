@@ -185,6 +185,38 @@ def test_the_transfer_of_attacks_is_a_table_of_means():
     assert summary["images"] == 2
 
 
+def test_smooth_surfaces_are_compared_over_seeds_and_by_the_rank_of_their_eigenvalues():
+    """Four networks whose overlap falls with λ_max, except at one radius, where one pair is the other way round."""
+    names = ("succeeded", "transferred", "sampled_few", "sampled", "attacked", "ratio", "lipschitz")
+    same = dict.fromkeys(names, 1.0)
+    rows = [
+        {
+            **same,
+            "network": network,
+            "seed": seed,
+            "epsilon": epsilon,
+            "accuracy": 0.9,
+            "eigenvalue": value,
+            "overlap": 1 - value,
+            "lowest_ratio": 1 + value + epsilon,
+            "attacked": value,
+        }
+        for network, values in {"plain": (0.8, 0.6), "curvature, 2": (0.2, 0.4)}.items()
+        for seed, value in enumerate(values)
+        for epsilon in (0.1, 0.2)
+    ]
+    rows[1] = {**rows[1], "overlap": 0.5}
+    summary = EXPERIMENTS["geometry"].summary(rows)
+    plain = summary["networks"]["plain"]
+    assert plain["eigenvalue"] == pytest.approx({"mean": 0.7, "lowest": 0.6, "highest": 0.8})
+    assert plain["ε = 0.2"]["overlap"] == pytest.approx({"mean": 0.45, "lowest": 0.4, "highest": 0.5})
+    assert summary["rank_correlation"]["ε = 0.1"]["overlap"] == pytest.approx(-1.0)
+    assert summary["rank_correlation"]["ε = 0.2"]["overlap"] == pytest.approx(-0.8)
+    assert summary["rank_correlation"]["ε = 0.1"]["attacked"] == pytest.approx(1.0)
+    assert summary["rank_correlation"]["ε = 0.1"]["transferred"] is None  # the same for all networks
+    assert summary["lowest_ratio"] == pytest.approx(1.3)
+
+
 def test_a_column_of_numbers_holds_nothing_else():
     with pytest.raises(FileFormatError, match="Expected a number in the column overlap, got 'much'"):
         number({"overlap": "much"}, "overlap")
