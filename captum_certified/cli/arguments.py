@@ -3,8 +3,9 @@
 import argparse
 import importlib.util
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:  # the module of Framing imports torchvision
     from captum_certified.images.framing import Framing
@@ -13,6 +14,7 @@ __all__ = [
     "box",
     "count_or_fraction",
     "groups",
+    "listed",
     "numbers",
     "part",
     "positive_integer",
@@ -25,6 +27,7 @@ __all__ = [
     "window",
 ]
 
+Value = TypeVar("Value")
 _SUPERPIXELS = "superpixels:"
 
 
@@ -85,6 +88,15 @@ def numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text}") from error
+
+
+def listed(kind: Callable[[str], Value]) -> Callable[[str], Sequence[Value]]:
+    """Return a parser of values separated by commas, each parsed by ``kind``."""
+
+    def parse(text: str) -> list[Value]:
+        return [kind(part) for part in text.split(",")]
+
+    return parse
 
 
 def box(text: str) -> tuple[float, float, float, float]:

@@ -1,8 +1,10 @@
 """The groups of pixels that ``--groups`` joins into features: cells, superpixels, or regions from a file."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from captum_certified.cli.arguments import superpixel_count
@@ -10,9 +12,10 @@ from captum_certified.cli.models import LoadedModel
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.images.region_ids import load_region_ids
 from captum_certified.images.superpixels import superpixels
+from captum_certified.maps import Groups
 from captum_certified.maps.feature_layout import is_group_name
 
-__all__ = ["cell_side", "groups_of", "mask_file"]
+__all__ = ["cell_side", "groups_by_name", "groups_of", "mask_file"]
 
 # All in pixels: the shorter side from which an image counts as large, the side of a cell in large images, and the side
 # of a cell in smaller images.
@@ -51,6 +54,36 @@ def groups_of(
         return name
     file = mask_file("--groups", Path(name), path)
     return load_region_ids(file, loaded.framing, path, channels=arguments.channels, exif=arguments.exif)
+
+
+def groups_by_name(
+    files: Sequence[Path], images: Tensor, loaded: LoadedModel, arguments: argparse.Namespace
+) -> dict[str, Groups]:
+    """Return the groups of images of one size, by their names in a list of ``--groups``.
+
+    ``auto`` is replaced by what it chooses.
+
+    Args:
+        files: The image files.
+        images: The framed images, shape (N, C, H, W).
+        loaded: The model.
+        arguments: ``groups``, a list of names, ``channels``, ``exif``.
+
+    Raises:
+        InvalidInputError: A file of regions is missing or does not fit its image, or an image has too few pixels.
+        OSError: A file cannot be opened.
+    """
+    chosen: dict[str, Groups] = {}
+    for name in arguments.groups:
+        each = [
+            groups_of(name, path, image[None], loaded, arguments) for path, image in zip(files, images, strict=True)
+        ]
+        masks = [groups for groups in each if isinstance(groups, Tensor)]
+        if masks:
+            chosen[name] = torch.cat(masks)
+        else:  # the images have one size, so they have the same groups
+            chosen["none" if each[0] is None else str(each[0])] = each[0]
+    return chosen
 
 
 def cell_side(image: Tensor) -> int:

@@ -2,11 +2,10 @@
 
 import argparse
 import shlex
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from captum_certified.cli.arguments import count_or_fraction, groups, numbers, positive_integer, seed
+from captum_certified.cli.arguments import count_or_fraction, groups, listed, numbers, positive_integer, seed
 from captum_certified.cli.image_files import expanded
 from captum_certified.cli.methods import METHODS, MethodChoice, check_method_options, choice_of, sign_of
 from captum_certified.cli.options import (
@@ -22,11 +21,7 @@ from captum_certified.cli.options import (
 from captum_certified.cli.output import check_json, text_stream, write_json
 
 if TYPE_CHECKING:  # these imports load PyTorch
-    from torch import Tensor
-
     from captum_certified.certify.pilot import Pilot, PilotRow
-    from captum_certified.cli.models import LoadedModel
-    from captum_certified.maps import Groups
 
 __all__ = ["add_to", "run"]
 
@@ -64,12 +59,12 @@ def add_to(commands: Commands) -> None:
 
 def _add_settings(group: Group) -> None:
     group.add_argument("--radius", type=float, required=True, metavar="N", help="L2 size of the perturbation")
-    group.add_argument("--methods", type=_listed(str), default=["Saliency"], metavar="A,B", help=", ".join(METHODS))
+    group.add_argument("--methods", type=listed(str), default=["Saliency"], metavar="A,B", help=", ".join(METHODS))
     add_method_options(group)
     group.add_argument("--sigmas", type=numbers, default=[0.05, 0.1, 0.2], metavar="N,N", help="noise levels σ to try")
     group.add_argument("--taus", type=numbers, default=[0.1, 0.2], metavar="N,N", help="values of --tau to try")
     group.add_argument(
-        "--groups", type=_listed(groups), default=["auto"], metavar="A,B", help="groups to try: see certify --help"
+        "--groups", type=listed(groups), default=["auto"], metavar="A,B", help="groups to try: see certify --help"
     )
     group.add_argument("--k", type=count_or_fraction, default=0.2, metavar="N", help="top set, as in certify")
     group.add_argument("--samples", type=positive_integer, default=1024, metavar="N", help="draws to certify with")
@@ -87,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     from captum_certified.attr import SparsifiedSmoothGrad
     from captum_certified.certify.pilot import Pilot, pilot
     from captum_certified.cli.explainers import arguments_of, check_arguments, framed_pictures, method_of
+    from captum_certified.cli.image_groups import groups_by_name
     from captum_certified.cli.image_sources import prediction_of
     from captum_certified.cli.models import load_model, moved, placed
     from captum_certified.randomness import fresh_seed
@@ -105,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     targets = torch.tensor([prediction_of(model, one[None]) for one in inputs], device=inputs.device)
     stream, done = text_stream(arguments.json), list["PilotRow"]()
 
-    chosen = _groups(files, images, arguments, loaded)
+    chosen = groups_by_name(files, images, loaded, arguments)
     about: dict[str, Any] = {
         "k": arguments.k,
         "radius": arguments.radius,
@@ -148,36 +144,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.figure is not None:
         _write_figure(table, arguments.figure)
     return _DONE
-
-
-def _groups(
-    files: Sequence[Path], images: "Tensor", arguments: argparse.Namespace, loaded: "LoadedModel"
-) -> "dict[str, Groups]":
-    """Return the groups of all images by their names. ``auto`` is replaced by the groups that it chooses."""
-    import torch
-
-    from captum_certified.cli.image_groups import groups_of
-
-    chosen: dict[str, Groups] = {}
-    for name in arguments.groups:
-        each = [
-            groups_of(name, path, image[None], loaded, arguments) for path, image in zip(files, images, strict=True)
-        ]
-        masks = [groups for groups in each if isinstance(groups, torch.Tensor)]
-        if masks:
-            chosen[name] = torch.cat(masks)
-        else:  # all images have one size, so they have the same groups
-            chosen["none" if each[0] is None else str(each[0])] = each[0]
-    return chosen
-
-
-def _listed(kind: Callable[[str], Value]) -> Callable[[str], Sequence[Value]]:
-    """Return a parser of values separated by commas, each parsed by ``kind``."""
-
-    def parse(text: str) -> list[Value]:
-        return [kind(part) for part in text.split(",")]
-
-    return parse
 
 
 def _command(row: "PilotRow", choice: MethodChoice, arguments: argparse.Namespace) -> str:

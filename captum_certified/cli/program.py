@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Sequence
 
 from captum_certified import __version__
-from captum_certified.cli import attack, card, certify, demo, pilot, reproduce, train, train_denoiser, verify
+from captum_certified.cli import attack, benchmark, card, certify, demo, pilot, reproduce, train, train_denoiser, verify
 from captum_certified.cli.process import keep_freed_memory
 from captum_certified.exceptions import CaptumCertifiedError
 
 __all__ = ["build_parser", "main"]
 
-_COMMANDS = (demo, pilot, certify, attack, train, train_denoiser, verify, card, reproduce)
+_COMMANDS = (demo, pilot, certify, attack, benchmark, train, train_denoiser, verify, card, reproduce)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,25 +22,48 @@ def add_to(commands: Commands) -> None:
         "verify",
         help="recompute stored results from their maps and compare",
         description="Recompute stored results from their saved maps, and compare the certificate, the curve and the "
-        "regions. Not checked: label, prediction and other notes; the pictures, tables and pages beside a result; how "
-        "its map was sampled. Exit code 0: all agree, 1: some differ, 2: some cannot be read.",
+        "regions. Of a benchmark, or an unpacked submission of one, recompute every number and the leaderboard, except "
+        "the times. Not checked: label, prediction and other notes; the pictures, tables and pages beside a result; "
+        "how its map was sampled. Exit code 0: all agree, 1: some differ, 2: some cannot be read.",
     )
     parser.add_argument(
         "files",
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="result (.json), certificate (.npz), or a folder of results; records of failures are skipped",
+        help="result (.json), certificate (.npz), a folder of results, or a folder of a benchmark; records "
+        "of failures are skipped",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify every file, and continue after a file that differs or cannot be read."""
-    paths = [inner for path in arguments.files for inner in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    if not paths:
+    from captum_certified.benchmark import is_benchmark
+
+    benchmarks = [path for path in arguments.files if path.is_dir() and is_benchmark(path)]
+    others = [path for path in arguments.files if path not in benchmarks]
+    paths = [inner for path in others for inner in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    if not paths and not benchmarks:
         raise InvalidInputError(f"Expected results in {arguments.files[0]}, got none.")
-    return max(_verified(path) for path in paths)
+    return max([*map(_verified_benchmark, benchmarks), *map(_verified, paths)])
+
+
+def _verified_benchmark(folder: Path) -> int:
+    """Verify all cells of a benchmark and its leaderboard."""
+    from captum_certified.benchmark import verify_benchmark
+
+    try:
+        parts = verify_benchmark(folder)
+    except (CaptumCertifiedError, OSError) as error:
+        print(f"{folder}: cannot be verified: {error}", file=sys.stderr)
+        return _UNREADABLE
+    for one in parts:
+        numbers = f" ({one.numbers} numbers recomputed)" if one.numbers else ""
+        print(f"{one.path}: {'agrees' if one.agrees else 'DIFFERS from what the saved maps give'}{numbers}")
+        for difference in one.differences:
+            print(f"  {difference}")
+    return _AGREES if all(one.agrees for one in parts) else _DIFFERS
 
 
 def _verified(path: Path) -> int:

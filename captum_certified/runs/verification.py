@@ -16,7 +16,7 @@ from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
 from captum_certified.runs.results import file_digest, is_of_dataset_run, map_name
 from captum_certified.storage import Json, JsonObject, read_json
 
-__all__ = ["Verification", "verify"]
+__all__ = ["Verification", "differences_between", "verify"]
 
 _SHOWN = 5  # at most so many differences are reported, because a damaged file may differ in 150 528 ranks
 
@@ -62,7 +62,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     if source.suffix == ".npz" or zipfile.is_zipfile(source):
         stored = Certificate.load(source)
         fresh = _recomputed(stored, source)
-        return Verification(source, fresh, _limited(_between(_contents(stored), _contents(fresh))))
+        return Verification(source, fresh, _limited(differences_between(_contents(stored), _contents(fresh))))
     record = read_json(source)
     map_file = source.parent / map_name(record, source)
     verified = verify(map_file)
@@ -72,7 +72,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     expected |= _of_a_run(record, verified.certificate)
     # Only entries that can be recomputed are compared. The record also holds digests, versions and notes.
     found = {name: record[name] for name in expected if name in record}
-    return Verification(source, verified.certificate, (*differences, *_limited(_between(found, expected))))
+    return Verification(source, verified.certificate, (*differences, *_limited(differences_between(found, expected))))
 
 
 def _of_a_run(record: JsonObject, certificate: Certificate) -> dict[str, Json]:
@@ -144,18 +144,18 @@ def _contents(certificate: Certificate) -> dict[str, Json]:
     return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
-def _between(stored: Json, fresh: Json, name: str = "") -> Iterator[str]:
+def differences_between(stored: Json, fresh: Json, name: str = "") -> Iterator[str]:
     """Yield one sentence for every value that differs between two JSON values."""
     if isinstance(stored, dict) and isinstance(fresh, dict):
         for key in sorted(stored.keys() | fresh.keys()):
             where = f"{name}.{key}" if name else key
             if key in stored and key in fresh:
-                yield from _between(stored[key], fresh[key], where)
+                yield from differences_between(stored[key], fresh[key], where)
             else:
                 yield f"{where}: missing" if key in fresh else f"{where}: not expected"
     elif isinstance(stored, list) and isinstance(fresh, list) and len(stored) == len(fresh):
         for index, (one, two) in enumerate(zip(stored, fresh, strict=True)):
-            yield from _between(one, two, f"{name}[{index}]")
+            yield from differences_between(one, two, f"{name}[{index}]")
     elif stored != fresh or isinstance(stored, bool) != isinstance(fresh, bool):
         yield f"{name}: stored {stored!r}, recomputed {fresh!r}"
 

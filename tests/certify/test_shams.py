@@ -14,9 +14,10 @@ import pytest
 import torch
 from captum.attr import Saliency
 from scipy.stats import t
-from shams import ConstantMap, EdgeDetector, centred_bump, random_map
+from shams import centred_bump
 
 from captum_certified import Certifier, SparsifiedSmoothGrad
+from captum_certified.benchmark import ConstantMap, EdgeDetector, random_map
 from captum_certified.demo import load_digits, train_classifier
 from captum_certified.images.framing import Framing, load_image
 
