@@ -38,7 +38,7 @@ class AttackedMaps:
         transferred: The map under an attack on the plain map of the method, or of Saliency if the method cannot be
             differentiated. Its ``plain`` is the plain map at this attacked input.
         sizes: L2 sizes of the two perturbations, by the names of the maps.
-        seconds: Time that the draws of the certificate took, in seconds; ``None`` if the run was interrupted.
+        seconds: Seconds that the draws of the certificate took (processor time on a CPU), ``None`` if interrupted.
     """
 
     own: SmoothedMap | None

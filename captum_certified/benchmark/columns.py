@@ -154,5 +154,10 @@ _OTHERS = (
         "number",
         higher_is_better=False,
     ),
-    Column("seconds", "s/image", "Seconds for the draws of one image. Not verified.", "number"),
+    Column(
+        "seconds",
+        "s/image",
+        "Seconds for the draws of one image: processor time on a CPU, else the time that passed. Not verified.",
+        "number",
+    ),
 )
