@@ -10,8 +10,8 @@ from typing import TypeVar
 from captum_certified.attr.request import CallSettings
 from captum_certified.benchmark.attacked_maps import AttackedMaps, Attacker
 from captum_certified.benchmark.cells import Cell, Images
-from captum_certified.benchmark.numbers import explanation_of, numbers_of
 from captum_certified.benchmark.plain_maps import PlainMaps, plain_maps_of
+from captum_certified.benchmark.saved_maps import ATTACKED, CERTIFICATE, SavedMaps, explanation_of, numbers_of
 from captum_certified.benchmark.settings import BenchmarkSettings
 from captum_certified.certify import Certificate, Certifier, TopKCertificate
 from captum_certified.certify.goal import Goal
@@ -25,10 +25,10 @@ from captum_certified.runs.results import file_digest, versions
 from captum_certified.runs.summary import ExampleResult
 from captum_certified.storage import Json, JsonObject, json_digest, read_json, write_json
 
-__all__ = ["ATTACKED", "CELL", "PLAIN", "CellRun", "Runner", "maps_of"]
+__all__ = ["CELL", "PLAIN", "CellRun", "Runner"]
 
 CELL = "benchmark cell"  # the kind of a record
-ATTACKED, PLAIN = "attacked", "plain"  # folders of maps: the first in that of a cell, the second beside the cells
+PLAIN = "plain"  # the folder of the plain maps
 _VERSION = 1
 Maps = TypeVar("Maps", AttackedMaps, PlainMaps)
 
@@ -132,7 +132,7 @@ class CellRun:
     def _attack(self, row: int, example: Example, certificate: TopKCertificate, seconds: float | None) -> None:
         name = self.runner.images.names[row]
         path = self.folder / ATTACKED / f"{name}.npz"
-        wanted = {**self.settings.of_attack(), "certificate": file_digest(self.folder / f"{name}.npz")}
+        wanted = {**self.settings.of_attack(), CERTIFICATE: file_digest(self.folder / f"{name}.npz")}
         if _kept(AttackedMaps.load, path, wanted) is not None:
             return
         found = self.runner.attacker.attacked(self.cell, example, certificate, row=row)
@@ -178,12 +178,12 @@ class CellRun:
         return explanation_of(Certificate.load(self.folder / f"{name}.npz").map)
 
     def _image(self, name: str) -> dict[str, Json]:
-        certificate, attacked, plain = maps_of(self.folder, self.plain_folder, name)
+        saved = SavedMaps.load(self.folder, self.plain_folder, name)
         return {
             "name": name,
             "input_digest": read_json(self.folder / f"{name}.json")["input_digest"],
-            "seconds": attacked.seconds,
-            **numbers_of(certificate, self.settings.radii, attacked, plain),
+            "seconds": saved.attacked.seconds,
+            **numbers_of(saved, self.settings.radii),
         }
 
     @property
@@ -198,21 +198,6 @@ class CellRun:
             return {name: value for name, value in read_json(self.path).items() if name != "versions"}
         except (FileFormatError, OSError):
             return None
-
-
-def maps_of(folder: Path, plain_folder: Path, name: str) -> tuple[TopKCertificate, AttackedMaps, PlainMaps]:
-    """Read all saved maps of one example of a cell.
-
-    Raises:
-        FileFormatError: A file is corrupt or holds something else.
-        OSError: A file cannot be opened.
-    """
-    certificate = Certificate.load(folder / f"{name}.npz")
-    if not isinstance(certificate, TopKCertificate) or len(certificate.map) != 1:
-        raise FileFormatError(f"Expected {folder / name}.npz to hold a top-K certificate of one example, got another.")
-    attacked, _ = AttackedMaps.load(folder / ATTACKED / f"{name}.npz")
-    plain, _ = PlainMaps.load(plain_folder / f"{name}.npz")
-    return certificate, attacked, plain
 
 
 def _kept(load: Callable[[Path], tuple[Maps, JsonObject]], path: Path, wanted: JsonObject) -> Maps | None:

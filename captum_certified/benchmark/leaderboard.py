@@ -8,7 +8,6 @@ from pathlib import Path
 
 from captum_certified.benchmark.cell_run import CELL
 from captum_certified.benchmark.columns import Column, Mean, columns_of
-from captum_certified.exceptions import FileFormatError
 from captum_certified.storage import Json, JsonObject, read_json
 
 __all__ = ["FAILURE", "Leaderboard", "Row"]
@@ -34,6 +33,24 @@ class Row:
         return self.record[name] if name in self.record else settings[name] if isinstance(settings, dict) else None
 
     @property
+    def method(self) -> str:
+        """Name of the method, and the class of the method if the name does not tell it."""
+        name, explained = str(self["method"]), str(self._explanation.get("method", ""))
+        is_told = explained.lower() in name.lower() or name.lower() in explained.lower()
+        return name if is_told else f"{name} ({explained})"
+
+    @property
+    def map(self) -> str:
+        """Name of the map, with its τ if it has one."""
+        tau = self._explanation.get("tau")
+        return str(self["map"]) if tau is None else f"{self['map']} τ={tau}"
+
+    @property
+    def _explanation(self) -> JsonObject:
+        explanation = self.record.get("explanation")
+        return explanation if isinstance(explanation, dict) else {}
+
+    @property
     def examples(self) -> int:
         """Number of examples."""
         images = self.record.get("images")
@@ -57,15 +74,12 @@ class Leaderboard:
         """Read the cells in a folder. Nothing is recomputed.
 
         Raises:
-            FileFormatError: A file is corrupt, or the folder has no cell.
+            FileFormatError: A file is corrupt.
             OSError: A file cannot be opened.
         """
         found = [read_json(path) for path in sorted(Path(folder).glob("*.json"))]
         records = [record for record in found if record.get("kind") == CELL]
-        failures = [record for record in found if record.get("kind") == FAILURE]
-        if not records and not failures:
-            raise FileFormatError(f"Expected {folder} to hold cells of a benchmark, got none.")
-        return cls(tuple(records), tuple(failures))
+        return cls(tuple(records), tuple(record for record in found if record.get("kind") == FAILURE))
 
     @property
     def radii(self) -> list[float]:
@@ -98,11 +112,6 @@ class Leaderboard:
             return -math.inf if mean is None else mean.value
 
         return sorted(rows, key=lambda row: (-margin(row), str(row["method"]), str(row["map"]), str(row["groups"])))
-
-    @property
-    def n_shams(self) -> int:
-        """Number of rows of shams."""
-        return sum(bool(record.get("sham")) for record in self.records)
 
     def ranks_of_shams(self) -> list[tuple[Row, dict[str, str]]]:
         """Return, for every sham, its rank by several columns among all methods of the same map, noise and groups.

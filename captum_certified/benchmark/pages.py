@@ -134,8 +134,8 @@ def _html_failures(board: Leaderboard) -> str:
 
 def _texts(row: Row) -> list[str]:
     return [
-        str(row["method"]),
-        str(row["map"]),
+        row.method,
+        row.map,
         f"{row['sigma']:g}" if isinstance(row["sigma"], int | float) else "",
         str(row["groups"]),
         f"{row.examples} × {row['nt_samples']}",

@@ -1,5 +1,6 @@
 """The plain explanation of one example at random neighbours of the input, for the empirical metrics."""
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -11,7 +12,6 @@ from captum_certified.attr.request import CallSettings, SamplingRequest
 from captum_certified.attr.wrapped_method import WrappedMethod
 from captum_certified.benchmark.settings import BenchmarkSettings
 from captum_certified.exceptions import FileFormatError
-from captum_certified.metrics import local_lipschitz
 from captum_certified.runs.examples import Example
 from captum_certified.storage import JsonObject, read_archive, write_archive
 
@@ -46,7 +46,7 @@ class PlainMaps:
 
     @property
     def lipschitz(self) -> float:
-        """Largest ‖map(x') − map(x)‖ / ‖x' − x‖ over the neighbours."""
+        """Largest ‖map(x') − map(x)‖ / ‖x' − x‖ over the neighbours, as :func:`~captum_certified.local_lipschitz`."""
         return _lipschitz(self.clean, self.steepest, self.change)
 
     def save(self, path: str | os.PathLike[str], settings: JsonObject) -> None:
@@ -93,7 +93,7 @@ def plain_maps_of(
         noise = 2 * torch.rand(example.inputs.shape, generator=generator, dtype=torch.float64, device="cpu") - 1
         moved = example.inputs + (settings.neighbour_radius * noise).to(example.inputs)
         moved = moved.clamp(settings.lower_bound, settings.upper_bound)
-        change = (moved - example.inputs).double().norm().reshape(1).cpu()
+        change = torch.tensor([_norm(moved.double() - example.inputs.double())], dtype=torch.float64, device="cpu")
         explained = _explained(wrapped, moved)
         if _sensitivity(clean, explained) > found.sensitivity:
             found = _replaced(found, most_changed=explained)
@@ -112,10 +112,14 @@ def _explained(wrapped: WrappedMethod, inputs: Tensor) -> Tensor:
 
 
 def _sensitivity(clean: Tensor, moved: Tensor) -> float:
-    size = float(clean.double().norm())
-    return float((moved.double() - clean.double()).norm()) / (size or 1.0)
+    return _norm(moved.double() - clean.double()) / (_norm(clean.double()) or 1.0)
 
 
 def _lipschitz(clean: Tensor, moved: Tensor, change: Tensor) -> float:
-    # Only the distance of the two inputs matters, so that the inputs themselves need not be stored.
-    return float(local_lipschitz(clean, moved, torch.zeros(1, 1, dtype=torch.float64), change.reshape(1, 1)))
+    distance = float(change)
+    return _norm(moved.double() - clean.double()) / distance if distance > 0 else 0.0
+
+
+def _norm(values: Tensor) -> float:
+    """Return the L2 norm. The sum is rounded once, so that every machine gets the same number from saved maps."""
+    return math.sqrt(math.fsum(values.square().reshape(-1).tolist()))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from captum_certified._captum import Target
 
-__all__ = ["ConstantMap", "EdgeDetector", "random_map", "shams_of"]
+__all__ = ["SHAMS", "ConstantMap", "EdgeDetector", "random_map", "shams_of"]
 
 ForwardFunc: TypeAlias = Callable[..., Tensor]
 
@@ -65,6 +65,9 @@ class EdgeDetector(Attribution):
         across = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
         down = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
         return torch.hypot(across, down).sum(dim=1, keepdim=True).expand_as(inputs)
+
+
+SHAMS = frozenset({ConstantMap.__name__, EdgeDetector.__name__})
 
 
 def random_map(shape: tuple[int, ...], *, seed: int = 0) -> Tensor:

@@ -1,14 +1,15 @@
 """Verification of a benchmark: recompute every number from the saved maps, and compare."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from captum_certified.benchmark.cell_run import CELL, PLAIN, maps_of
+from captum_certified.benchmark.cell_run import CELL, PLAIN
 from captum_certified.benchmark.leaderboard import FAILURE, Leaderboard
-from captum_certified.benchmark.numbers import explanation_of, inconsistencies, numbers_of
 from captum_certified.benchmark.pages import HTML, MARKDOWN, html_page, markdown_page
+from captum_certified.benchmark.saved_maps import SavedMaps, explanation_of, inconsistencies, numbers_of
+from captum_certified.benchmark.shams import SHAMS
 from captum_certified.benchmark.submission import MANIFEST, manifest_differences
 from captum_certified.exceptions import CaptumCertifiedError, FileFormatError
 from captum_certified.runs.verification import differences_between, verify
@@ -70,6 +71,8 @@ def verify_benchmark(folder: str | os.PathLike[str]) -> list[PartVerification]:
     """
     root = Path(folder)
     board = Leaderboard.load(root)
+    if not board.records and not board.failures:
+        raise FileFormatError(f"Expected {root} to hold cells of a benchmark, got none.")
     parts = []
     for path in sorted(root.glob("*.json")):
         kind = _kind(path)
@@ -79,14 +82,25 @@ def verify_benchmark(folder: str | os.PathLike[str]) -> list[PartVerification]:
             parts.append(PartVerification(path, tuple(manifest_differences(root))))
         elif kind != FAILURE:
             parts.append(PartVerification(path, (f"kind: stored {kind!r}, expected a cell of a benchmark",)))
-    for name, text in ((MARKDOWN, markdown_page(board)), (HTML, html_page(board))):
-        page = root / name
-        if not page.is_file():
-            parts.append(PartVerification(page, ("the page is missing",)))
-        else:
-            same = page.read_bytes() == text.encode()
-            parts.append(PartVerification(page, () if same else ("the page differs from what the cells give",)))
+    pages: dict[str, Callable[[Leaderboard], str]] = {MARKDOWN: markdown_page, HTML: html_page}
+    parts += [
+        PartVerification(root / name, tuple(_page(root / name, board, written))) for name, written in pages.items()
+    ]
     return parts
+
+
+def _page(path: Path, board: Leaderboard, written: Callable[[Leaderboard], str]) -> Iterator[str]:
+    """Yield a sentence if a page is not what this version of the package writes."""
+    if not path.is_file():
+        yield "the page is missing"
+        return
+    try:
+        text = written(board)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        yield f"no page can be written from the cells: {type(error).__name__}: {error}"
+        return
+    if path.read_bytes() != text.encode():
+        yield "the page differs from what this version of the package writes from the cells"
 
 
 def _kind(path: Path) -> Json:
@@ -103,6 +117,9 @@ def _cell(path: Path) -> PartVerification:
         ]
     except (CaptumCertifiedError, OSError, KeyError, TypeError, ValueError) as error:
         return PartVerification(path, (f"cannot be recomputed: {error}",))
+    inputs = [str(image.get("input_digest")) for image in images]
+    twice = sorted({str(image.get("name")) for image in images if inputs.count(str(image.get("input_digest"))) > 1})
+    found += [f"{' and '.join(twice)}: the same input several times"] if twice else []
     return PartVerification(path, tuple(found), numbers=sum(_count(image) for image in images))
 
 
@@ -123,22 +140,18 @@ def _image(folder: Path, record: JsonObject, image: JsonObject, root: Path) -> I
         raise FileFormatError(f"Expected the name of a folder as `plain_maps`, got {plain_name!r:.80}.")
     result = folder / f"{name}.json"
     yield from (f"{name}: {difference}" for difference in verify(result).differences)
-    certificate, attacked, plain = maps_of(folder, root / PLAIN / plain_name, name)
+    saved = SavedMaps.load(folder, root / PLAIN / plain_name, name)
+    certificate = saved.certificate
     radii = settings["radii"]
     if not isinstance(radii, list):
         raise FileFormatError(f"Expected a list of `radii`, got {radii!r:.80}.")
-    yield from (f"{name}: {text}" for text in inconsistencies(certificate, attacked, plain))
+    yield from (f"{name}: {text}" for text in inconsistencies(saved, settings))
     expected: dict[str, Json] = {
-        **numbers_of(certificate, [float(str(radius)) for radius in radii], attacked, plain),
+        **numbers_of(saved, [float(str(radius)) for radius in radii]),
         "input_digest": read_json(result)["input_digest"],
     }
     stored = {key: value for key, value in image.items() if key not in ("name", "seconds")}
     yield from (f"{name}: {difference}" for difference in differences_between(stored, expected))
-    claimed: dict[str, Json] = {
-        **{key: settings.get(key) for key in ("radius", "confidence", "bound", "nt_samples")},
-        "sigma": record.get("sigma"),
-        "explanation": record.get("explanation"),
-    }
     held: dict[str, Json] = {
         "radius": certificate.at_radius,
         "confidence": certificate.confidence,
@@ -146,7 +159,9 @@ def _image(folder: Path, record: JsonObject, image: JsonObject, root: Path) -> I
         "nt_samples": int(certificate.n_samples[0]),
         "sigma": certificate.map.sigma,
         "explanation": explanation_of(certificate.map),
+        "sham": certificate.map.setup.get("method") in SHAMS,
     }
+    claimed = {key: settings[key] if key in settings else record.get(key) for key in held}
     yield from (f"{name}: {difference}" for difference in differences_between(claimed, held))
 
 

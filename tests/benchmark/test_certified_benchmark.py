@@ -20,6 +20,7 @@ from captum_certified import (
     ScaledSmoothGrad,
     SparsifiedSmoothGrad,
     Upsampled,
+    local_lipschitz,
 )
 from captum_certified.benchmark import (
     Entry,
@@ -146,7 +147,7 @@ def test_the_empirical_metrics_are_those_of_captum(finished):
         )
         assert image["sensitivity"] == pytest.approx(float(worst), rel=1e-5)
         maps = Saliency(MODEL).attribute(torch.cat([x, moved]).requires_grad_(), target=int(TARGETS[number])).detach()
-        slopes = (maps[1:] - maps[:1]).flatten(1).norm(dim=1) / (moved - x).flatten(1).norm(dim=1)
+        slopes = local_lipschitz(maps[1:], maps[:1].expand_as(maps[1:]), moved, x.expand_as(moved))
         assert image["lipschitz"] == pytest.approx(float(slopes.max()), rel=1e-5)
 
 
@@ -334,6 +335,10 @@ def test_every_changed_number_of_an_image_is_found(copy):
         (lambda record: record["settings"].update(confidence=0.99), "confidence: stored 0.99, recomputed 0.95"),
         (lambda record: record["settings"].update(radius=0.1), "radius: stored 0.1, recomputed 0.03"),
         (lambda record: record["explanation"].update(model="0" * 32), "explanation.model"),
+        (lambda record: record.update(sham=True), "sham: stored True, recomputed False"),
+        (lambda record: record["settings"].update(steps=100), "attack: steps 2, but the cell states 100"),
+        (lambda record: record["settings"].update(neighbours=99), "neighbours: neighbours 3, but the cell states 99"),
+        (lambda record: record.update(images=record["images"][:1] * 2), "000000: the same input several times"),
         (lambda record: record.update(images=[]), "Expected"),
         (lambda record: record.update(plain_maps="../secret"), "Expected the name of a folder"),
         (lambda record: record["images"][0].update(name="../../x"), "Expected the name of an image"),
@@ -363,7 +368,7 @@ def test_maps_of_another_cell_and_changed_pages_are_found(copy):
         in found[f"Saliency{name}.json"]
     )
     assert "000001: plain maps: the map at the input is not the plain map" in found[f"Saliency{name}.json"]
-    assert found["leaderboard.md"] == "the page differs from what the cells give"
+    assert found["leaderboard.md"] == "the page differs from what this version of the package writes from the cells"
     assert found["leaderboard.html"] == "the page is missing"
 
 
