@@ -101,12 +101,8 @@ class Cell:
 
     @property
     def explainer(self) -> SmoothedAttribution:
-        """A new smoothed attribution, around a copy of the method.
-
-        Some methods of Captum remember their first call. A copy has made none, so what is recorded about the method
-        does not depend on the cells that were computed before.
-        """
-        return self.smoothing(copy.copy(self.entry.method), sign=self.entry.sign)
+        """A new smoothed attribution, around a copy of the method that has made no call."""
+        return self.smoothing(_as_new(self.entry.method), sign=self.entry.sign)
 
     def rows(self, images: Images) -> range:
         """Return the numbers of the examples that the cell has."""
@@ -139,6 +135,18 @@ def named_groups(groups: Sequence[Groups] | Mapping[str, Groups]) -> dict[str, G
     if not named or len(named) < len(groups):
         raise InvalidInputError(f"Expected `groups` with distinct names, as a dict if need be, got {list(named)}.")
     return named
+
+
+def _as_new(method: Attribution) -> Attribution:
+    """Return a copy of a method that nobody has called.
+
+    Occlusion remembers its first call, and KernelShap the weights that it fitted last. Both are recorded with a map.
+    The record of a cell must not depend on the cells that were computed before it.
+    """
+    copied = copy.copy(method)
+    if hasattr(copied, "interpretable_model"):
+        copied.interpretable_model = copy.deepcopy(copied.interpretable_model)
+    return copied
 
 
 def _file_name(*words: str) -> str:

@@ -17,17 +17,18 @@ MARKDOWN, HTML = "leaderboard.md", "leaderboard.html"
 _TEXTS = ("method", "map", "σ", "groups")
 _TITLE = "Certified explanations"
 _INTERVALS = (
-    "Every number is a mean over the images, with the 95 % t-interval of the mean over images like these. The interval "
-    "is about the choice of images; a certificate has its confidence for each image. A number of images in brackets "
-    "says that the number is unknown for the others."
+    "Every number is a mean over the images, with its 95 % t-interval, cut to 0 and 100 % for shares. The interval "
+    "tells how the mean varies with the choice of the images. A certificate has its confidence for each image. If a "
+    "number is unknown for some images, the number of the other images stands in round brackets."
 )
 _READING = (
-    "Methods have different plain maps. Their margins say how far each is above what chance, brightness or random "
-    "weights reach of its own plain map, and not which method explains best."
+    "Methods have different plain maps. A margin compares the certificate of a method with what chance, brightness and "
+    "random weights reach of the same plain map. It does not tell which method explains best."
 )
 _SHAMS = (
-    "A sham looks at no model. What is certified of its own top set, and the empirical metrics, praise it for not "
-    "moving; its margin cannot be positive if random weights are known, because they do not change it."
+    "A sham looks at no model. The empirical metrics and the certified share of its own top set can rank it first, "
+    "because its map hardly moves. If random weights are known, its margin is at most 0, because random weights do not "
+    "change its map. Rank 1 is the most robust of the methods with the same map, noise and groups."
 )
 
 
