@@ -113,7 +113,7 @@ class Attacker:
         """
         can_attack, seed, key = _is_differentiable(cell.explainer), certificate.map.seed or 0, (cell.plain_name, row)
         if key not in self._points:
-            method = cell.entry.method if can_attack else Saliency(self.forward_func)
+            method = cell.explainer.attribution_method if can_attack else Saliency(self.forward_func)
             # The plain map has no groups, so its top K is as large a fraction of its entries.
             k = certificate.k / certificate.map.layout.n_features
             arguments = example.arguments if can_attack else {}

@@ -59,9 +59,7 @@ def groups_of(
 def groups_by_name(
     files: Sequence[Path], images: Tensor, loaded: LoadedModel, arguments: argparse.Namespace
 ) -> dict[str, Groups]:
-    """Return the groups of images of one size, by their names in a list of ``--groups``.
-
-    ``auto`` is replaced by what it chooses.
+    """Return the groups of images of one size by their names. ``auto`` is replaced by the groups that it chooses.
 
     Args:
         files: The image files.
@@ -81,7 +79,7 @@ def groups_by_name(
         masks = [groups for groups in each if isinstance(groups, Tensor)]
         if masks:
             chosen[name] = torch.cat(masks)
-        else:  # the images have one size, so they have the same groups
+        else:  # all images have one size, so they have the same groups
             chosen["none" if each[0] is None else str(each[0])] = each[0]
     return chosen
 
