@@ -20,7 +20,7 @@ from captum_certified.sampling import make_noise, top_k_rows
 from captum_certified.sampling.block_covariance import BlockCovariance
 from captum_certified.storage import JsonObject
 from captum_certified.theory import center_smoothing
-from captum_certified.visualization.panels import BOUNDS
+from captum_certified.visualization.colours import BESIDE, STRONG
 
 __all__ = ["CenterSmoothingComparison", "compared", "mean_map", "sets_of_draws"]
 
@@ -96,11 +96,11 @@ class CenterSmoothingComparison(Experiment):
             of_map = where(rows, map=name)
             radii = distinct(of_map, "radius")
             for column, label, color in (
-                ("ours", "mean of all draws", "best"),
-                ("center", "Center Smoothing", "theorem2"),
+                ("ours", "mean of all draws", STRONG),
+                ("center", "Center Smoothing", BESIDE),
             ):
                 overlaps = [mean(where(of_map, radius=radius), column) for radius in radii]
-                axes.plot(radii, overlaps, "o-", color=BOUNDS[color], label=label)
+                axes.plot(radii, overlaps, "o-", color=color, label=label)
             axes.set_title(f"{int(mean(of_map, 'features'))} {name}")
             axes.set_xlabel("radius")
             axes.set_ylim(-0.03, 1.03)

@@ -29,7 +29,7 @@ from captum_certified.training import (
     TrainingLoss,
     top_hessian_eigenvalue,
 )
-from captum_certified.visualization.panels import BESIDE, CURVES
+from captum_certified.visualization.colours import BESIDE, KINDS
 
 __all__ = ["SmoothedGeometry"]
 
@@ -53,7 +53,7 @@ _FAMILIES: Mapping[str, _Family] = {
         (0.1, 0.2),
     ),
 }
-_COLORS = ("black", *CURVES[1:5])
+_COLORS = ("black", *KINDS[:4])
 _MEASURES = (
     "overlap",
     "succeeded",
