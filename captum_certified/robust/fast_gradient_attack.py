@@ -21,6 +21,7 @@ __all__ = ["FastGradientAttack"]
 _WITHOUT_A_STEP = {
     "random": "which takes no gradient",
     "mass_center": "whose gradient is zero at the input",
+    "sensitivity": "whose gradient is zero at the input",
 }
 
 
@@ -35,8 +36,8 @@ class FastGradientAttack(ExplanationAttack):
     The attack costs one gradient. It is the cheapest attack of this package that searches, and a weak one:
     :class:`InterpretationAttack` shows how much of a map can be moved.
 
-    The arguments are the same as in :class:`InterpretationAttack`, but the ``objective`` cannot be ``"random"`` or
-    ``"mass_center"``.
+    The arguments are the same as in :class:`InterpretationAttack`, but the ``objective`` cannot be ``"random"``,
+    ``"mass_center"`` or ``"sensitivity"``.
 
     Raises:
         InvalidInputError: An argument is not what was expected, or the map cannot be differentiated.

@@ -53,6 +53,7 @@ def query_attack(model, method=None, *, surrogate_beta=None, **settings):
     return partial(BlackBoxAttack(model, method or Saliency(model), **settings).attack, n_queries=12)
 
 
+ATTACKS = pytest.mark.parametrize("attack_of", [l2_attack, sign_attack])
 GRADIENT_ATTACKS = pytest.mark.parametrize("attack_of", [l2_attack, sign_attack, one_step_attack])
 SEARCHES = pytest.mark.parametrize("attack_of", [l2_attack, sign_attack, query_attack])
 ALL_ATTACKS = pytest.mark.parametrize("attack_of", [l2_attack, sign_attack, one_step_attack, query_attack])

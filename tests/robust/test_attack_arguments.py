@@ -110,6 +110,7 @@ def test_queries_must_be_at_least_one():
         (BlackBoxAttack, "random", "Expected an `objective` to search by, got 'random'; InterpretationAttack has it"),
         (FastGradientAttack, "random", "to step along, got 'random', which takes no gradient; InterpretationAttack"),
         (FastGradientAttack, "mass_center", "got 'mass_center', whose gradient is zero at the input"),
+        (FastGradientAttack, "sensitivity", "got 'sensitivity', whose gradient is zero at the input"),
     ],
 )
 def test_objectives_that_an_attack_cannot_follow_are_refused(attack_class, objective, message):

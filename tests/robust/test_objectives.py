@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from attacks import ALL_ATTACKS, NEAR, RADIUS, SEARCHES, Divided, l2_attack, points, saliency, sizes, smooth
+from attacks import ALL_ATTACKS, ATTACKS, NEAR, RADIUS, SEARCHES, Divided, l2_attack, points, saliency, sizes, smooth
 from captum.attr import DeepLift, FeatureAblation, NoiseTunnel, Occlusion, Saliency
 from captum.metrics import sensitivity_max
 from torch import nn
