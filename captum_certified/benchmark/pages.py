@@ -17,7 +17,7 @@ MARKDOWN, HTML = "leaderboard.md", "leaderboard.html"
 _TEXTS = ("method", "map", "σ", "groups")
 _TITLE = "Certified explanations"
 _INTERVALS = (
-    "Every number is a mean over the images, with its 95 % t-interval, cut to 0 and 100 % for shares. The interval "
+    "Every number is a mean over the images, with its 95 % t-interval, cut to what is possible. The interval "
     "tells how the mean varies with the choice of the images. A certificate has its confidence for each image. If a "
     "number is unknown for some images, the number of the other images stands in round brackets."
 )
@@ -98,11 +98,7 @@ def _head(board: Leaderboard, columns: tuple[Column, ...]) -> Iterator[str]:
 
 def _html_row(row: Row, columns: tuple[Column, ...]) -> str:
     name, *texts = map(html.escape, _texts(row))
-    values = [str(row["sigma"]) if at == 1 else None for at in range(len(texts))]
-    cells = [
-        f"<td{'' if value is None else f' data-value={chr(34)}{value}{chr(34)}'}>{text}</td>"
-        for value, text in zip(values, texts, strict=True)
-    ]
+    cells = [f"<td>{text}</td>" for text in texts]
     for mean, text in zip(row.means, _cells(row, columns), strict=True):
         number, _, rest = html.escape(text).partition(" ")
         value = "" if mean is None else f' data-value="{mean.value!r}"'
@@ -154,8 +150,10 @@ def _written(mean: Mean | None, column: Column, examples: int) -> str:
     text = _number(mean.value, column.kind)
     if mean.half is not None:
         low, high = mean.value - mean.half, mean.value + mean.half
+        if column.kind != "points":
+            low = max(low, 0.0)
         if column.kind in ("proved", "left", "share"):
-            low, high = max(low, 0.0), min(high, 1.0)
+            high = min(high, 1.0)
         text += f" [{_number(low, column.kind)}, {_number(high, column.kind)}]"
     return text if mean.examples == examples else f"{text} ({mean.examples})"
 
