@@ -77,6 +77,13 @@ def test_the_attack_moves_the_maps_of_smoother_networks_less(name):
 
 
 @pytest.mark.parametrize("name", PENALTIES)
+def test_the_attack_moves_integrated_gradients_of_smoother_networks_about_as_much(name):
+    """The attack on saliency did not see this map."""
+    assert measured(name)["transferred"] == pytest.approx(measured("plain")["transferred"], abs=0.05)
+    assert measured(name)["transferred"] < 0.99
+
+
+@pytest.mark.parametrize("name", PENALTIES)
 def test_a_penalty_costs_accuracy(name):
     of_test_images = functools.partial(accuracy, images=DIGITS.test_images, classes=DIGITS.test_labels)
     assert 0.85 < of_test_images(network(name)) < of_test_images(network("plain"))
