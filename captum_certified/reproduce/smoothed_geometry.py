@@ -248,6 +248,8 @@ def _draw_networks(axes: Axes, rows: Sequence[Row], across: str, up: str) -> Non
         ends = [where(own, weight=weight) for weight in distinct(own, "weight")]
         means = [[fmean(numbers(at, column)) for at in ends] for column in (across, up)]
         axes.plot(*means, "-", color=color, linewidth=1)
-        for size, x, y in zip((5, 7.5, 10), *means, strict=False):
-            axes.plot(x, y, "D", color=color, markersize=size, label=name if size == 5 else None)
+        for size, x, y in zip((5, 7, 9), *means, strict=False):
+            # The plain networks are hollow, because their colour and that of the next loss are both dark.
+            face, label = "white" if name == PLAIN else color, name if size == 5 else None
+            axes.plot(x, y, "D", color=color, markerfacecolor=face, markersize=size, label=label)
     axes.spines[["top", "right"]].set_visible(False)
