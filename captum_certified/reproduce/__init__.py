@@ -1,19 +1,23 @@
 """All experiments, those of the paper and our own, and the function that runs an experiment part by part."""
 
 from captum_certified.reproduce.center import CenterSmoothingComparison
+from captum_certified.reproduce.certified_and_attacked import CertifiedAndAttacked
 from captum_certified.reproduce.certified_pixels import CertifiedPixels
 from captum_certified.reproduce.chest_xrays import ChestXrays
 from captum_certified.reproduce.draws import DrawsNeeded
 from captum_certified.reproduce.experiment import Experiment, Part
 from captum_certified.reproduce.figure_1a import ImageGallery
+from captum_certified.reproduce.figure_1b import XrayGallery
 from captum_certified.reproduce.figure_1c import ScaledMaps
 from captum_certified.reproduce.figure_2 import RelaxedOverTau, SparsifiedOverTau
+from captum_certified.reproduce.figure_3 import PhotographGallery, SmallImageGallery
 from captum_certified.reproduce.figure_4 import MapsUnderAttack
-from captum_certified.reproduce.figure_6 import AttacksOnGradients
+from captum_certified.reproduce.figure_5 import AdversarialTraining
+from captum_certified.reproduce.figure_6 import AttacksOnGradients, AttacksOnSmoothGrad
 from captum_certified.reproduce.figure_7 import SaliencyWeights
-from captum_certified.reproduce.figure_8 import DigitGallery
+from captum_certified.reproduce.figure_8 import DigitGallery, DigitsByWeight
 from captum_certified.reproduce.figure_12 import ScaledMapsOverSigma, UnclippedOverTau
-from captum_certified.reproduce.figure_14 import CertifiedAndAttacked
+from captum_certified.reproduce.figure_14 import CertifiedAtSmallRadii
 from captum_certified.reproduce.figure_15 import LecuyerComparison
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.reproduce.robust_training import RobustTraining
@@ -35,6 +39,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         ScaledMapsOverSigma(),
         MapsUnderAttack(),
         AttacksOnGradients(),
+        AttacksOnSmoothGrad(),
+        CertifiedAtSmallRadii(),
         CertifiedAndAttacked(),
         LecuyerComparison(),
         SpectralRadii(),
@@ -47,6 +53,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         SmoothedGeometry(),
         TransferOfAttacks(),
         ImageGallery(),
+        XrayGallery(),
+        PhotographGallery(),
+        SmallImageGallery(),
+        AdversarialTraining(),
         DigitGallery(),
+        DigitsByWeight(),
     )
 }

@@ -47,6 +47,7 @@ class _Size(NamedTuple):
 _SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(images=1, draws=64),
     "cpu": _Size(images=4, draws=4096),
+    "dry": _Size(images=1, draws=64),
     "paper": _Size(images=16, draws=16384),
 }
 

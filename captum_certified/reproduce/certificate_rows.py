@@ -11,6 +11,8 @@ from captum_certified.theory import fraction_to_count
 __all__ = [
     "AT_RADIUS",
     "OneMapExperiment",
+    "bar_at",
+    "draw_bars",
     "draw_over_radius",
     "finish_over_radius",
     "finish_over_values",
@@ -25,6 +27,8 @@ def overlap_column(radius: float) -> str:
     """Return the name of the column with the certified overlap at a radius."""
     return f"overlap_{radius:g}"
 
+
+_BAR = (0.72, 0.48)  # shares of images; the paper prints them as the percentiles 48 and 72
 
 AT_RADIUS = overlap_column(RADIUS)
 
@@ -60,18 +64,35 @@ def reached_at(rows: Sequence[Row], radius: float = RADIUS) -> float:
     return reached(numbers(rows, overlap_column(radius)))
 
 
+def bar_at(rows: Sequence[Row], radius: float = RADIUS) -> tuple[float, float]:
+    """Return the certified overlaps that 72 % and 48 % of images reach at a radius, the ends of the paper's bars.
+
+    For 64 images they are a 95 % interval of the overlap that 60 % of all images reach.
+    """
+    values = numbers(rows, overlap_column(radius))
+    low, high = (reached(values, share) for share in _BAR)
+    return low, high
+
+
+def draw_bars(axes: Axes, places: Sequence[float], bars: Sequence[tuple[float, float]], color: str) -> None:
+    """Draw vertical bars at places on the x axis."""
+    low, high = zip(*bars, strict=True)
+    axes.vlines(places, low, high, colors=color, alpha=0.5, linewidth=1.5)
+
+
 def peak_rows(rows: Sequence[Row], bound: str) -> list[Row]:
     """Return the rows of a bound at σ = 0.2, τ = 0.1 and the largest number of draws."""
     return where(rows, bound=bound, sigma=PEAK_SIGMA, tau=PEAK_TAU, draws=distinct(rows, "draws")[-1])
 
 
 def draw_over_radius(axes: Axes, rows: Sequence[Row], color: str, label: str, *, marker: str = "o") -> None:
-    """Plot the certified overlap that 60 % of images reach, over the radius.
+    """Plot the certified overlap that 60 % of images reach, over the radius, with bars from 72 % to 48 %.
 
     Between two radii the curve has the overlap of the larger one, because only this is certified there.
     """
     overlaps = [reached_at(rows, radius) for radius in RADII]
     axes.plot(RADII, overlaps, f"{marker}-", drawstyle="steps-pre", color=color, label=label)
+    draw_bars(axes, RADII, [bar_at(rows, radius) for radius in RADII], color)
 
 
 def finish_over_radius(axes: Axes, title: str) -> None:

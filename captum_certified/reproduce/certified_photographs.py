@@ -96,9 +96,11 @@ _CPU = _Size(
     sweep_block=512,
     sigmas=(0.02, 0.05, 0.1, PEAK_SIGMA, 0.5),
 )
+_DRY = _CPU._replace(images=2, draws=4, fewer=(2,), sweep_draws=4, sweep_block=2, sigmas=(PEAK_SIGMA,))
 _SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(images=2, draws=64, fewer=(16, 32), sweep_draws=32, sweep_block=16, sigmas=(0.05, PEAK_SIGMA)),
     "cpu": _CPU,
+    "dry": _DRY,
     "paper": _CPU._replace(images=64, sweep_draws=8192, sweep_block=2048),
 }
 

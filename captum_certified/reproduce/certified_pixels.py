@@ -47,6 +47,7 @@ class CertifiedPixels(Experiment):
     _sizes: Mapping[Scale, _Size] = {
         "smoke": _Size(images=2, draws=(20, 40)),
         "cpu": _Size(images=16, draws=(100, 1000)),
+        "dry": _Size(images=2, draws=(8, 16)),
         "paper": _Size(images=100, draws=(100, 1000)),
     }
 

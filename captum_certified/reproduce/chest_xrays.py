@@ -20,7 +20,7 @@ from captum_certified.storage import Json, JsonObject
 from captum_certified.training import GaussianAugmentationLoss, TrainingLoss, fit, xray_network
 from captum_certified.visualization.colours import BESIDE, KINDS
 
-__all__ = ["RADII", "ChestXrays", "margins"]
+__all__ = ["RADII", "ChestXrays", "margins", "saliency_setting", "trained_network"]
 
 K = 0.2  # size of the top set, as a fraction of all features
 RADII = tuple(round(0.05 * step, 2) for step in range(1, 11))
@@ -32,7 +32,7 @@ _STDEV = 0.5  # of the noise in training
 _COMPARED = ("chance", "brightness", "randomised")
 
 
-class _Setting(NamedTuple):
+class Setting(NamedTuple):
     """How maps are smoothed. The fields are columns of the table."""
 
     sigma: float
@@ -44,17 +44,17 @@ class _Method(NamedTuple):
     """A method, and the settings with which the pilot expects the largest margin for the noise-trained network."""
 
     of: Callable[[nn.Module], Attribution]
-    setting: _Setting
+    setting: Setting
     steps: bool = False  # whether the method takes n_steps, and has fewer images and seeds because it costs more
 
 
 _METHODS: Mapping[str, _Method] = {
-    "Saliency": _Method(Saliency, _Setting(0.5, 0.1, "patches:4")),
-    "Grad-CAM": _Method(lambda model: _grad_cam(model), _Setting(0.25, 0.1, "patches:4")),
-    "Integrated gradients": _Method(IntegratedGradients, _Setting(1.0, 0.2, "patches:4"), steps=True),
+    "Saliency": _Method(Saliency, Setting(0.5, 0.1, "patches:4")),
+    "Grad-CAM": _Method(lambda model: _grad_cam(model), Setting(0.25, 0.1, "patches:4")),
+    "Integrated gradients": _Method(IntegratedGradients, Setting(1.0, 0.2, "patches:4"), steps=True),
 }
 # What the pilot marks for the plainly trained network and Saliency.
-_PLAIN_SETTING = _Setting(1.0, 0.1, "patches:7")
+_PLAIN_SETTING = Setting(1.0, 0.1, "patches:7")
 _TRAININGS: Mapping[str, Callable[[int], TrainingLoss]] = {
     "plain": plain_loss,
     "noise": lambda seed: GaussianAugmentationLoss(stdev=_STDEV, seed=seed),
@@ -75,9 +75,10 @@ class _Size(NamedTuple):
 _SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(seeds=1, epochs=1, images=2, draws=16, integrated=1, steps=2),
     "cpu": _Size(seeds=3, epochs=20, images=100, draws=4096, integrated=25, steps=8),
+    "dry": _Size(seeds=1, epochs=1, images=2, draws=16, integrated=1, steps=2),
     "paper": _Size(seeds=3, epochs=20, images=624, draws=4096, integrated=100, steps=50),
 }
-_Job: TypeAlias = tuple[str, _Setting, bool]  # a method, its settings, and whether they were chosen for this training
+_Job: TypeAlias = tuple[str, Setting, bool]  # a method, its settings, and whether they were chosen for this training
 
 
 class ChestXrays(Experiment):
@@ -109,7 +110,7 @@ class ChestXrays(Experiment):
         size, parts = _SIZES[scale], []
         for seed in range(size.seeds):
             for training in _TRAININGS:
-                of_network = functools.partial(_network, training, seed, size.epochs, material)
+                of_network = functools.partial(trained_network, training, seed, size.epochs, material)
                 about: Row = {"training": training, "seed": seed}
                 parts.append(Part(f"{training}-{seed}", functools.partial(_accuracies, of_network, about, material)))
                 for job in _jobs(training, seed):
@@ -158,6 +159,11 @@ def margins(rows: Sequence[Row], radius: float) -> list[float]:
     return [certified - other for certified, other in zip(plain, best, strict=True)]
 
 
+def saliency_setting() -> Setting:
+    """Return the settings that the pilot chose for Saliency and the networks trained under noise."""
+    return _METHODS["Saliency"].setting
+
+
 def _jobs(training: str, seed: int) -> list[_Job]:
     """Return what is certified for a network."""
     jobs = [(name, method.setting, False) for name, method in _METHODS.items() if seed == 0 or not method.steps]
@@ -194,7 +200,7 @@ def _above_other_patients(rows: Sequence[Row], radius: float) -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def _network(training: str, seed: int, epochs: int, material: Material) -> nn.Module:
+def trained_network(training: str, seed: int, epochs: int, material: Material) -> nn.Module:
     """Train a network, as ``captum-certified train`` does."""
     model = xray_network(seed=seed)
     fit(

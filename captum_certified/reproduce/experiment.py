@@ -12,7 +12,19 @@ from captum_certified.exceptions import FileFormatError
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import JsonObject
 
-__all__ = ["Experiment", "Part", "Row", "Scale", "Value", "distinct", "mean", "number", "numbers", "where"]
+__all__ = [
+    "PROTOCOL_SCALES",
+    "Experiment",
+    "Part",
+    "Row",
+    "Scale",
+    "Value",
+    "distinct",
+    "mean",
+    "number",
+    "numbers",
+    "where",
+]
 
 Value: TypeAlias = bool | int | float | str | None
 Row: TypeAlias = Mapping[str, Value]
@@ -50,7 +62,9 @@ def distinct(rows: Sequence[Row], column: str) -> list[float]:
     return sorted(set(numbers(rows, column)))
 
 
-Scale: TypeAlias = Literal["smoke", "cpu", "paper"]
+# "paper" is the protocol as printed, and "dry" the same protocol with every count cut down.
+Scale: TypeAlias = Literal["smoke", "cpu", "dry", "paper"]
+PROTOCOL_SCALES: tuple[Scale, ...] = ("dry", "paper")
 
 
 @dataclass(frozen=True)
@@ -77,8 +91,10 @@ class Experiment(ABC):
         name: The name on the command line.
         store: The name under which parts are stored, by default ``name``. Experiments with the same ``store`` share
             their parts.
-        uses: Which of ``"mnist"``, ``"cifar"``, ``"xrays"`` and ``"network"`` the rows depend on. Photographs are not
-            named here.
+        uses: Which of ``"mnist"``, ``"cifar"``, ``"cifar-training"``, ``"xrays"`` and ``"network"`` the rows depend on.
+            Photographs are not named here.
+        uses_when_training: The same at the scales ``dry`` and ``paper`` if no network was given and the experiment
+            trains its own. Empty if it never does.
         default_model: The torchvision model that is used if the command line names no model.
         title: What the experiment shows, in one line.
         claim: What the paper says about the result. Our own claims begin with ``Ours:``.
@@ -87,9 +103,15 @@ class Experiment(ABC):
     name: str
     store: str = ""
     uses: tuple[str, ...] = ()
+    uses_when_training: tuple[str, ...] = ()
     default_model: str | None = None
     title: str
     claim: str
+
+    def dependencies(self, material: Material, scale: Scale) -> tuple[str, ...]:
+        """Return what the rows depend on: ``uses``, or ``uses_when_training`` if the experiment trains its networks."""
+        trains = scale in PROTOCOL_SCALES and material.classifier is None
+        return self.uses_when_training if trains and self.uses_when_training else self.uses
 
     @abstractmethod
     def settings(self, scale: Scale) -> JsonObject:

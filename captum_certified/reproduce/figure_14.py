@@ -1,184 +1,156 @@
-"""Figure 14: certified overlap of maps of CIFAR-10 images, and the overlap that attacks leave."""
+"""Figure 14: Figure 4 at small radii, with the certificates of the relaxed maps drawn in."""
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-import numpy as np
 from captum.attr import Saliency
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad
-from captum_certified._captum import as_tuple
-from captum_certified.reproduce.attacks import BATCH
-from captum_certified.reproduce.compared_maps import BETA, SETTINGS, SIGMA, TAU, K, attacked, explanations
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, distinct, mean, number, where
-from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
-from captum_certified.robust import challenge_certificate
+from captum_certified import Certifier, sample_many
+from captum_certified.attr import SmoothedAttribution
+from captum_certified.reproduce.attacks import (
+    AttackExperiment,
+    AttackSize,
+    batch_size,
+    means_by_radius,
+    without_failures,
+)
+from captum_certified.reproduce.cifar_networks import cifar_networks, in_pixels, training_settings
+from captum_certified.reproduce.compared_maps import K, map_settings, printed_explanations, printed_settings
+from captum_certified.reproduce.experiment import Part, Row, Scale, mean, number, where
+from captum_certified.reproduce.figure_4 import attacked_rows
+from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import JsonObject
-from captum_certified.theory import clopper_pearson_interval, fraction_to_count, top_k_mask
-from captum_certified.visualization.colours import ATTACKED, BESIDE, BOUNDS
+from captum_certified.theory import fraction_to_count
+from captum_certified.visualization.colours import BESIDE, KINDS, ordered
 
-__all__ = ["CertifiedAndAttacked", "shared_top"]
+__all__ = ["CertifiedAtSmallRadii"]
 
-_BOUNDS = ("spectral", "best", "clopper_pearson", "theorem2")
-_MEASURED = ("remeasured", "own", "transferred", "attacked")
-_ATTACK_DRAWS = 64  # with fewer draws of zeros and ones, many features of the smoothed map are tied
-_PASS = 128  # noisy copies in a forward pass
-_ERROR = 1e-6  # probability that the intervals around a measured map miss the exact map
+_BOUNDS = ("theorem2", "best")
+_PASS = 64  # noisy copies in a pass of the sampling for certificates
 
 
-class _Size(NamedTuple):
-    """The number of images and of draws, and the L2 radii and steps of the attacks."""
+class CertifiedAtSmallRadii(AttackExperiment):
+    """Figure 14. Overlap that attacks leave at small radii, and the certificates of the relaxed maps.
 
-    images: int
-    draws: int  # for the certificate, and for each map that is measured under attack
-    radii: tuple[float, ...]
-    steps: int  # P, the steps of Algorithm 1
-    restarts: int  # T, the starts of Algorithm 1
-
-
-_SIZES: Mapping[Scale, _Size] = {
-    "smoke": _Size(images=2, draws=64, radii=(0.05,), steps=1, restarts=1),
-    "cpu": _Size(images=32, draws=2048, radii=(0.02, 0.05, 0.1), steps=10, restarts=1),
-    "paper": _Size(images=256, draws=8192, radii=(0.01, 0.03, 0.06, 0.1, 0.15, 0.2), steps=20, restarts=5),
-}
-
-
-class CertifiedAndAttacked(Experiment):
-    """Figure 14. The certified overlap of the sparsified map, and the overlap that attacks leave, on CIFAR-10.
-
-    One attack is Algorithm 1 on the sparsified map, the other is Algorithm 1 on SmoothGrad. Both attacks may change the
-    predicted class, because certificates also hold where the class changes. A certificate is about the exact smoothed
-    map, but the map under attack is measured from finitely many draws. So an attack refutes a certificate only if every
-    map within the exact confidence intervals of these draws has less than the certified overlap.
+    The certificates are about the exact smoothed map. The maps under attack are measured from finitely many draws.
     """
 
-    name = "headroom"
-    uses = ("network", "cifar")
-    title = "Figure 14: certified overlap of the sparsified map, and the overlap that attacks leave"
-    claim = "No attack refutes a certificate. There is a gap between the certified overlap and what attacks leave."
+    name = "small-radii"
+    title = "Figure 14: overlap that attacks leave at small radii, and the certificates of relaxed maps"
+    claim = "The certificates are below what attacks leave, and far below at large radii."
+    sizes: Mapping[Scale, AttackSize] = {
+        "smoke": AttackSize(images=2, radii=(0.01, 0.02), steps=1, restarts=1, sign_steps=0),
+        "cpu": AttackSize(images=4, radii=(0.01, 0.05), steps=10, restarts=1, sign_steps=0),
+        "dry": AttackSize(images=1, radii=(in_pixels(0.1),), steps=1, restarts=1, sign_steps=0),
+        "paper": AttackSize(
+            images=144, radii=tuple(map(in_pixels, (0.02, 0.05, 0.1, 0.2, 0.4))), steps=20, restarts=5, sign_steps=0
+        ),
+    }
 
     def settings(self, scale: Scale) -> JsonObject:
-        """Return the sizes, and the settings of the map."""
-        return {**_SIZES[scale]._asdict(), **SETTINGS, "attack_draws": _ATTACK_DRAWS, "error": _ERROR}
+        """Return the sizes of the attacks, and the settings of maps, certificates and training."""
+        maps = {**map_settings(scale), **printed_settings(scale)._asdict()}
+        return {**self.sizes[scale]._asdict(), **maps, **training_settings(scale), "bounds": _BOUNDS}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
-        """Return a part for each batch of images."""
-        size = _SIZES[scale]
-        return [
-            Part(f"{first}", functools.partial(_rows, material, size, first)) for first in range(0, size.images, BATCH)
+        """Return a part for each batch of images and each radius, and one for the certificates of each batch."""
+        attacks = super().parts(material, scale)
+        firsts = range(0, self.sizes[scale].images, batch_size(scale))
+        certificates = [
+            Part(f"{first}-certificates", functools.partial(self._certified, material, scale, first))
+            for first in firsts
         ]
+        return [*attacks, *certificates]
+
+    def rows(self, material: Material, scale: Scale, first: int, radius: float) -> list[Row]:
+        """Attack every map of a batch of images."""
+        found = attacked_rows(printed_explanations, material, scale, self.sizes[scale], first, radius, noise=False)
+        return [{**row, "kind": "attack"} for row in found]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
-        """Return mean overlaps by radius, certified divided by attacked overlap, and counts of refuted certificates.
+        """Return means by map and radius: the overlap after the worse of both attacks, and what is certified.
 
-        ``remeasured`` is the overlap with a map of fresh draws at the unperturbed input. If an attack leaves a larger
-        overlap than this, it has no measurable effect.
+        ``above`` counts the maps, images and radii at which more is certified than the attack leaves.
         """
-        means = {name: _by_radius(rows, name) for name in (*_MEASURED, *_BOUNDS)}
-        shares = {
-            bound: {radius: means[bound][radius] / of for radius, of in means["attacked"].items() if of}
-            for bound in _BOUNDS
+        attacks, certificates = (where(rows, kind=kind) for kind in ("attack", "certificate"))
+        left = {(row["map"], row["image"], row["radius"]): number(row, "worst") for row in attacks}
+        pairs = [(row, left[row["map"], row["image"], row["radius"]]) for row in certificates]
+        return {
+            "attacked": means_by_radius(without_failures(attacks), "map", "worst"),
+            "certified": {bound: means_by_radius(certificates, "map", bound) for bound in _BOUNDS},
+            "above": {bound: sum(number(row, bound) > kept for row, kept in pairs) for bound in _BOUNDS},
+            "cases": len(pairs),
+            "attacks_that_succeeded": mean(attacks, "succeeded"),
         }
-        refuted = {bound: sum(number(row, bound) > number(row, "possible") for row in rows) for bound in _BOUNDS}
-        return {"mean": means, "certified_of_attacked": shares, "cases": len(rows), "refuted": refuted}
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Plot mean overlaps over the radius: after the worse of both attacks, and as certified by each bound."""
-        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-        axes = figure.subplots()
-        radii = distinct(rows, "radius")
-        means = {name: list(_by_radius(rows, name).values()) for name in (*_MEASURED, *_BOUNDS)}
-        axes.plot(radii, means["remeasured"], ":", color=BESIDE, label="fresh draws, no attack")
-        axes.plot(radii, means["attacked"], "s-", color=ATTACKED, label="left by the worse attack")
-        for bound in _BOUNDS:
-            axes.plot(radii, means[bound], "o-", drawstyle="steps-pre", color=BOUNDS[bound], label=bound)
-        axes.set_xlabel("radius ρ (pixels in [0, 1])")
-        axes.set_ylabel("overlap of the top quarter, mean over images")
-        axes.set_ylim(-0.02, 1)
-        axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        """Plot the overlap left by attacks over the radius, and the certificates as dashed lines of the same colour."""
+        attacks, certificates = (where(rows, kind=kind) for kind in ("attack", "certificate"))
+        left = means_by_radius(without_failures(attacks), "map", "worst")
+        figure = Figure(figsize=(11.0, 4.4), layout="constrained")
+        panels = figure.subplots(1, len(_BOUNDS), sharey=True)
+        colors = _colors(list(dict.fromkeys(str(row["map"]) for row in attacks)))
+        for axes, bound in zip(panels, _BOUNDS, strict=True):
+            for name, curve in left.items():
+                axes.plot(list(map(float, curve)), list(curve.values()), "o-", color=colors[name], label=name)
+            for name, curve in means_by_radius(certificates, "map", bound).items():
+                axes.plot(
+                    list(map(float, curve)), list(curve.values()), "s--", drawstyle="steps-pre", color=colors[name]
+                )
+            axes.set_xlabel("radius ρ (pixels in [0, 1])")
+            axes.set_title(f"dashed: certified by {bound}", fontsize=10)
+            axes.set_ylim(-0.02, 1)
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0].set_ylabel("overlap of the top quarter, mean over images")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
         return figure
 
-
-def _by_radius(rows: Sequence[Row], column: str) -> dict[str, float]:
-    return {f"{radius:g}": mean(where(rows, radius=radius), column) for radius in distinct(rows, "radius")}
-
-
-def _rows(material: Material, size: _Size, first: int) -> list[Row]:
-    model, images = material.small_images(first, min(BATCH, size.images - first))
-    method, targets = Saliency(model), model(images).argmax(dim=1)
-    explainer = SparsifiedSmoothGrad(method, tau=TAU)
-    pass_size = max(1, _PASS // len(images))
-    sample = functools.partial(
-        explainer.sample, nt_samples=size.draws, nt_samples_batch_size=pass_size, stdevs=SIGMA, target=targets
-    )
-    smoothed = sample(images, seed=0)
-    k = fraction_to_count(K, smoothed.layout.n_features)
-    members = top_k_mask(smoothed.features.numpy(), k)[0]
-    certified = {
-        bound: Certifier(bound=bound).top_k_curve(smoothed, k=K, radii=size.radii).double() / k for bound in _BOUNDS
-    }
-    remeasured = shared_top(members, sample(images, seed=2, covariance=False), k)[0]
-    smoothgrad = explanations(method, targets)["SmoothGrad"]
-    smoothgrad = smoothgrad._replace(arguments={**smoothgrad.arguments, "nt_samples": _ATTACK_DRAWS})
-    rows: list[Row] = []
-    for place, radius in enumerate(size.radii):
-        challenge = challenge_certificate(
-            Certifier().top_k(smoothed, k=K, radius=radius),
-            explainer,
+    def _certified(self, material: Material, scale: Scale, first: int) -> list[Row]:
+        """Certify the relaxed maps of a batch at all radii, from the same draws."""
+        size, printed = self.sizes[scale], printed_settings(scale)
+        network = cifar_networks(material, scale).explained
+        pixels = material.small_pixels(first, min(batch_size(scale), size.images - first))
+        images = pixels.to(next(network.parameters()))
+        targets = network(images).argmax(dim=1)
+        relaxed = {
+            name: explanation.explainer
+            for name, explanation in printed_explanations(Saliency(network), targets, scale).items()
+            if name.startswith("relaxed") and isinstance(explanation.explainer, SmoothedAttribution)
+        }
+        smoothed_maps = sample_many(
+            list(relaxed.values()),
             images,
-            attack_draws=_ATTACK_DRAWS,
-            step_num=size.steps,
-            n_restarts=size.restarts,
-            nt_samples_batch_size=pass_size,
-            surrogate_beta=BETA,
-            keep_class=False,
             target=targets,
-            seed=1,
-            **PIXEL_RANGE,
+            nt_samples=printed.certificate_draws,
+            nt_samples_batch_size=max(1, _PASS // len(images)),
+            stdevs=printed.sigma,
+            seed=2,
         )
-        on_smoothgrad = attacked(
-            model, smoothgrad, images, radius=radius, steps=size.steps, restarts=size.restarts, keep_class=False
-        )
-        [perturbed] = as_tuple(on_smoothgrad.perturbed)
-        own, own_possible = shared_top(members, challenge.map, k)
-        other, other_possible = shared_top(members, sample(perturbed, seed=3, covariance=False), k)
-        rows += [
-            {
-                "image": first + i,
-                "radius": radius,
-                "remeasured": float(remeasured[i]),
-                "own": float(own[i]),
-                "transferred": float(other[i]),
-                "attacked": float(min(own[i], other[i])),
-                "possible": float(min(own_possible[i], other_possible[i])),
-                **{bound: float(of[i, place]) for bound, of in certified.items()},
+        rows: list[Row] = []
+        for name, smoothed_map in zip(relaxed, smoothed_maps, strict=True):
+            k = fraction_to_count(K, smoothed_map.layout.n_features)
+            curves = {
+                bound: Certifier(bound=bound).top_k_curve(smoothed_map, k=K, radii=size.radii).double() / k
+                for bound in _BOUNDS
             }
-            for i in range(len(images))
-        ]
-    return rows
+            rows += [
+                {
+                    "image": first + i,
+                    "radius": radius,
+                    "map": name,
+                    **{bound: float(curve[i, place]) for bound, curve in curves.items()},
+                    "kind": "certificate",
+                }
+                for i in range(len(images))
+                for place, radius in enumerate(size.radii)
+            ]
+        return rows
 
 
-def shared_top(
-    members: NDArray[np.bool_], measured: SmoothedMap, k: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the overlap of a top K with the top K of another map: as measured, and the largest possible.
-
-    Args:
-        members: Mask of the top K, shape (N, n).
-        measured: The other map, averaged over draws of zeros and ones.
-        k: The number K.
-
-    Returns:
-        Both overlaps as fractions of K, shape (N,). The largest possible overlap is that of the map within the exact
-        confidence intervals of ``measured`` that contains most of the top K.
-    """
-    draws = int(measured.n_samples[0])
-    counts = np.rint(measured.features.numpy() * draws).astype(np.int64)
-    low, high = clopper_pearson_interval(counts, draws, tail=_ERROR / (2 * counts[0].size))
-    seen = top_k_mask(counts / draws, k)[0]
-    kindest = top_k_mask(np.where(members, high, low) + 1e-15 * members, k)[0]
-    return (members & seen).sum(axis=1) / k, (members & kindest).sum(axis=1) / k
+def _colors(names: Sequence[str]) -> dict[str, str]:
+    """Return the colours of the maps: grey for the gradient, darker ones for relaxed maps with a larger τ."""
+    relaxed = [name for name in names if name.startswith("relaxed")]
+    others = [name for name in names if name not in (*relaxed, "gradient")]
+    kinds = dict(zip(others, KINDS[1:], strict=False))
+    return {"gradient": BESIDE, **kinds, **dict(zip(relaxed, ordered(len(relaxed)), strict=True))}

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from captum_certified.reproduce.certificate_rows import OneMapExperiment, finish_over_values, peak_rows, reached_at
-from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADIUS, TAUS
+from captum_certified.reproduce.certificate_rows import (
+    OneMapExperiment,
+    bar_at,
+    draw_bars,
+    finish_over_values,
+    peak_rows,
+    reached_at,
+)
+from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADIUS
 from captum_certified.reproduce.experiment import Row, distinct, where
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.colours import ordered
@@ -36,21 +43,24 @@ class OverlapOverTau(OneMapExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Plot a panel for each bound, with one curve over τ for each σ."""
+        """Plot a panel for each bound, with one curve over τ for each σ and bars from 72 % to 48 % of images."""
         figure = Figure(figsize=(12.0, 4.8), layout="constrained")
         panels, draws = figure.subplots(1, len(self.bounds), sharey=True), distinct(rows, "draws")
+        taus = distinct(rows, "tau")
         for axes, bound in zip(panels, self.bounds, strict=True):
             sigmas = distinct(rows, "sigma")
             for color, sigma in zip(ordered(len(sigmas)), sigmas, strict=True):
                 curve = _over_tau(rows, sigma, bound)
-                axes.plot(TAUS, list(curve.values()), "o-", color=color, label=f"σ = {sigma:g}, {draws[0]} draws")
+                axes.plot(taus, list(curve.values()), "o-", color=color, label=f"σ = {sigma:g}, {draws[0]} draws")
+                sweep = _sweep_rows(rows, sigma, bound)
+                draw_bars(axes, taus, [bar_at(where(sweep, tau=tau)) for tau in taus], color)
                 if sigma == PEAK_SIGMA and "peak" in self.needs:
                     label = f"σ = {sigma:g}, {draws[-1]} draws"
                     axes.plot(
                         PEAK_TAU, reached_at(peak_rows(rows, bound)), "*", color=color, markersize=13, label=label
                     )
             title = f"bound {bound}, ρ = {RADIUS:g}"
-            finish_over_values(axes, TAUS, "τ, the share of features salient in a draw", title)
+            finish_over_values(axes, taus, "τ, the share of features salient in a draw", title)
         panels[0].set_ylabel("certified overlap that 60 % of images reach")
         panels[0].set_ylim(bottom=0)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
@@ -78,6 +88,11 @@ class RelaxedOverTau(OverlapOverTau):
 
 
 def _over_tau(rows: Sequence[Row], sigma: float, bound: str) -> dict[str, float]:
-    """Return the overlap that 60 % of images reach, by τ. The maps of the sweep are those with the fewest draws."""
-    sweep = where(rows, bound=bound, sigma=sigma, draws=distinct(rows, "draws")[0])
-    return {f"{tau:g}": reached_at(where(sweep, tau=tau)) for tau in TAUS}
+    """Return the overlap that 60 % of images reach, by τ."""
+    sweep = _sweep_rows(rows, sigma, bound)
+    return {f"{tau:g}": reached_at(where(sweep, tau=tau)) for tau in distinct(sweep, "tau")}
+
+
+def _sweep_rows(rows: Sequence[Row], sigma: float, bound: str) -> list[Row]:
+    """Return the rows of the sweep, whose maps are those with the fewest draws."""
+    return where(rows, bound=bound, sigma=sigma, draws=distinct(rows, "draws")[0])

@@ -14,6 +14,7 @@ from captum_certified.reproduce.mnist_networks import (
     attack_digits,
     fixed_settings,
     saliency_loss,
+    summed_weight,
     trained_network,
 )
 from captum_certified.reproduce.networks_and_images import Material
@@ -38,7 +39,8 @@ class _Size(NamedTuple):
 _SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(weights=(0.0, 0.5), tested=100, attacked=2, steps=2),
     "cpu": _Size(weights=(0.0, 0.25, 0.5, 1.0, 2.0), tested=10000, attacked=200, steps=20),
-    "paper": _Size(weights=(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 2.0), tested=10000, attacked=1000, steps=20),
+    "dry": _Size(weights=(0.0, summed_weight(1000)), tested=20, attacked=4, steps=2),
+    "paper": _Size(weights=tuple(map(summed_weight, range(0, 1001, 100))), tested=10000, attacked=10000, steps=20),
 }
 
 
@@ -52,7 +54,7 @@ class SaliencyWeights(Experiment):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes and the loss."""
-        return {**_SIZES[scale]._asdict(), "loss": repr(saliency_loss(1.0, _SEED)), **fixed_settings(scale)}
+        return {**_SIZES[scale]._asdict(), "loss": repr(saliency_loss(1.0, _SEED, scale)), **fixed_settings(scale)}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each weight."""
@@ -80,7 +82,7 @@ class SaliencyWeights(Experiment):
 
 def _rows(weight: float, scale: Scale, material: Material) -> list[Row]:
     size = _SIZES[scale]
-    model = trained_network(saliency_loss(weight, _SEED), _SEED, scale, material)
+    model = trained_network(saliency_loss(weight, _SEED, scale), _SEED, scale, material)
     images, classes = material.mnist(train=False)
     attacked = attack_digits(model, images[: size.attacked], steps=size.steps)
     return [

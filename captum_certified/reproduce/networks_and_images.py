@@ -44,19 +44,25 @@ class Material:
             ``pneumoniamnist.npz`` of MedMNIST, and with a subfolder ``imagenet`` or ``imagenet64`` of photographs.
         classifier: Function that loads the network of an experiment that does not train its own. The function also
             returns how photographs are resized and cropped for this network.
+        networks: Folder for the networks that experiments on CIFAR-10 train for days, so that they can be interrupted.
+            ``None`` keeps them in memory.
+        device: Where these networks are trained and run.
     """
 
     data: Path
     classifier: Callable[[], tuple[nn.Module, Framing]] | None = None
+    networks: Path | None = None
+    device: str = "cpu"
 
     def identity(self, uses: Sequence[str]) -> dict[str, str]:
-        """Return a digest for each name in ``uses``: ``"mnist"``, ``"cifar"`` or ``"network"``.
+        """Return a digest for each name in ``uses``, which :attr:`Experiment.uses` lists.
 
         An experiment reuses the rows that it stored in an earlier run only if these digests are unchanged.
         """
         digests: dict[str, Callable[[], str]] = {
             "mnist": lambda: digest([self.mnist(train=train) for train in (True, False)]),
-            "cifar": self._digest_of_cifar,
+            "cifar": lambda: self._digest_of_cifar(train=False),
+            "cifar-training": lambda: self._digest_of_cifar(train=True),
             "network": self._digest_of_network,
             "xrays": lambda: digest([self.xrays(train=train) for train in (True, False)]),
         }
@@ -84,9 +90,33 @@ class Material:
         Raises:
             InvalidInputError: There is no network, or CIFAR-10 is not in the folder.
         """
-        model, images = self._loaded()[0], self._cifar()
-        pixels = torch.stack([images[i][0] for i in range(first, first + number)])
-        return model, pixels.to(next(model.parameters()))
+        model = self.network()
+        return model, self.small_pixels(first, number).to(next(model.parameters()))
+
+    def small_pixels(self, first: int, number: int) -> Tensor:
+        """Return test images of CIFAR-10 from index ``first``, float32 of shape (number, 3, 32, 32) in [0, 1].
+
+        Raises:
+            InvalidInputError: CIFAR-10 is not in the folder.
+        """
+        images = self._cifar(train=False)
+        return torch.stack([images[i][0] for i in range(first, first + number)])
+
+    def cifar_training(self) -> tuple[Tensor, Tensor]:
+        """Return the training images of CIFAR-10, float32 of shape (N, 3, 32, 32) in [0, 1], and their classes.
+
+        Raises:
+            InvalidInputError: torchvision's files of CIFAR-10 are not in the folder.
+        """
+        return _stacked(self._cifar(train=True))
+
+    def network(self) -> nn.Module:
+        """Return the given network.
+
+        Raises:
+            InvalidInputError: There is no network.
+        """
+        return self._loaded()[0]
 
     def photographs(self, number: int) -> list[tuple[str, Path]]:
         """Return names and files of photographs that are evenly spaced in the sorted list of all photographs.
@@ -121,12 +151,12 @@ class Material:
         model, framing = self._loaded()
         return digest((str(model), model.state_dict(), asdict(framing)))
 
-    def _digest_of_cifar(self) -> str:
-        images = self._cifar()
+    def _digest_of_cifar(self, *, train: bool) -> str:
+        images = self._cifar(train=train)
         return digest([images[i][0] for i in range(min(_IDENTIFYING_IMAGES, _length(images)))])
 
-    def _cifar(self) -> Images:
-        return self._data_set("cifar10_test.npz", "cifar10", train=False)
+    def _cifar(self, *, train: bool) -> Images:
+        return self._data_set(f"cifar10_{'train' if train else 'test'}.npz", "cifar10", train=train)
 
     def _data_set(self, archive: str, name: str, *, train: bool) -> Images:
         """Load a data set from its npz archive, or from torchvision's files if there is no archive."""

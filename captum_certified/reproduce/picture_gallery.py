@@ -15,8 +15,9 @@ from captum_certified.reproduce.experiment import Experiment, Row, Value, number
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.colours import HEAT
 
-__all__ = ["Gallery", "picture_rows"]
+__all__ = ["Gallery", "draw", "heat", "packed", "picture_rows", "without_pictures"]
 
+_PICTURES = ("clean", "attacked", "before", "after")
 _PANEL = 1.25  # side of a picture, in inches
 
 
@@ -33,7 +34,7 @@ class Gallery(Experiment):
         """Return the overlap between the top sets before and after the attack, by explanation and image."""
         return {
             column: {f"{row['image']}": row["overlap"] for row in where(rows, explanation=column)}
-            for column in self.labels
+            for column in self._shown(rows)
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
@@ -41,22 +42,29 @@ class Gallery(Experiment):
 
         Every map is attacked separately. The attacked image is that of the first explanation.
         """
+        rows = [row for row in rows if row["clean"] is not None]
         images = list(dict.fromkeys(row["image"] for row in rows))
-        width = 2 + 2 * len(self.labels)
+        labels = self._shown(rows)
+        width = 2 + 2 * len(labels)
         figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.6), layout="constrained")
         figure.supxlabel("Each map is scaled to its own maximum.", fontsize=12)
         panels = figure.subplots(len(images), width, squeeze=False)
         for line, image in zip(panels, images, strict=True):
             first = image == images[0]
             own = {row["explanation"]: row for row in where(rows, image=image)}
-            shown = own[next(iter(self.labels))]
-            _draw(line[0], shown["clean"], "image" if first else "", "gray")
-            _draw(line[1], shown["attacked"], "attacked" if first else "", "gray")
-            for place, (column, label) in enumerate(self.labels.items()):
+            shown = own[next(iter(labels))]
+            draw(line[0], shown["clean"], "image" if first else "", "gray")
+            draw(line[1], shown["attacked"], "attacked" if first else "", "gray")
+            for place, (column, label) in enumerate(labels.items()):
                 row, (before, after) = own[column], line[2 + 2 * place : 4 + 2 * place]
-                _draw(before, row["before"], label if first else "", HEAT)
-                _draw(after, row["after"], f"{100 * number(row, 'overlap'):.0f} % stay", HEAT)
+                draw(before, row["before"], label if first else "", HEAT)
+                draw(after, row["after"], f"{100 * number(row, 'overlap'):.0f} % stay", HEAT)
         return figure
+
+    def _shown(self, rows: Sequence[Row]) -> Mapping[str, str]:
+        """Return the labels of the explanations that the rows have."""
+        found = {row["explanation"] for row in rows}
+        return {column: label for column, label in self.labels.items() if column in found}
 
 
 def picture_rows(name: str, explanation: Explanation, images: Tensor, perturbed: Tensor) -> list[Row]:
@@ -71,22 +79,27 @@ def picture_rows(name: str, explanation: Explanation, images: Tensor, perturbed:
             "explanation": name,
             "image": i,
             "overlap": float(overlaps[i]),
-            "clean": _packed(images[i]),
-            "attacked": _packed(perturbed[i]),
-            "before": _packed(_heat(before[i])),
-            "after": _packed(_heat(after[i])),
+            "clean": packed(images[i]),
+            "attacked": packed(perturbed[i]),
+            "before": packed(heat(before[i])),
+            "after": packed(heat(after[i])),
         }
         for i in range(len(images))
     ]
 
 
-def _heat(attribution: Tensor) -> Tensor:
+def without_pictures(row: Row) -> Row:
+    """Return a row of a gallery without its pictures. It counts in the summary, and the figure leaves it out."""
+    return {**row, **dict.fromkeys(_PICTURES)}
+
+
+def heat(attribution: Tensor) -> Tensor:
     """Sum the magnitudes of a map, shape (C, H, W), over channels, and scale the sums to [0, 1], shape (1, H, W)."""
-    heat = attribution.detach().abs().sum(dim=0, keepdim=True)
-    return heat / heat.max().clamp_min(1e-30)
+    summed = attribution.detach().abs().sum(dim=0, keepdim=True)
+    return summed / summed.max().clamp_min(1e-30)
 
 
-def _packed(picture: Tensor) -> str:
+def packed(picture: Tensor) -> str:
     """Encode a square picture of shape (C, H, W) in [0, 1] as text: number of channels, and base64 of 8-bit values."""
     values = (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return f"{values.shape[2]}:{base64.b64encode(values.tobytes()).decode()}"
@@ -99,8 +112,9 @@ def _unpacked(text: str) -> NDArray[np.uint8]:
     return flat.reshape(side, side, int(channels))
 
 
-def _draw(axes: Axes, packed: Value, title: str, colors: str) -> None:
-    picture = _unpacked(str(packed))
+def draw(axes: Axes, text: Value, title: str, colors: str) -> None:
+    """Draw an encoded picture with a title; ``colors`` is the colour map of pictures of one channel."""
+    picture = _unpacked(str(text))
     axes.imshow(picture[..., 0] if picture.shape[2] == 1 else picture, cmap=colors, vmin=0, vmax=255)
     axes.set_title(title, fontsize=12)
     axes.set_axis_off()

@@ -53,7 +53,7 @@ def run_experiment(
         FileFormatError: A stored part cannot be read.
     """
     index, shards = checked_shard(shard)
-    used = material.identity(experiment.uses)
+    used = material.identity(experiment.dependencies(material, scale))
     settings = {**experiment.settings(scale), "material": used}
     parts = experiment.parts(material, scale)
     names = [part.name for part in parts]

@@ -80,16 +80,18 @@ class _Size(NamedTuple):
     schedule: Schedule
 
 
+_SMALLEST = _Size(
+    seeds=1,
+    weights=1,
+    tested=100,
+    attacked=4,
+    epsilons=(0.1,),
+    attacks=AttackSteps(steps=2, restarts=1, sensitivity_steps=4, sensitivity_restarts=1, samples=8),
+    schedule=Schedule(first_images=256, first_epochs=1, images=128, epochs=1),
+)
 _SIZES: Mapping[Scale, _Size] = {
-    "smoke": _Size(
-        seeds=1,
-        weights=1,
-        tested=100,
-        attacked=4,
-        epsilons=(0.1,),
-        attacks=AttackSteps(steps=2, restarts=1, sensitivity_steps=4, sensitivity_restarts=1, samples=8),
-        schedule=Schedule(first_images=256, first_epochs=1, images=128, epochs=1),
-    ),
+    "smoke": _SMALLEST,
+    "dry": _SMALLEST,
     "cpu": _Size(
         seeds=3,
         weights=3,

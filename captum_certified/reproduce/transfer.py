@@ -43,6 +43,7 @@ class _Size(NamedTuple):
 _SIZES: Mapping[Scale, _Size] = {
     "smoke": _Size(attacked=4, steps=2),
     "cpu": _Size(attacked=200, steps=20),
+    "dry": _Size(attacked=2, steps=1),
     "paper": _Size(attacked=1000, steps=20),
 }
 
@@ -115,7 +116,7 @@ def _rows(scale: Scale, material: Material) -> list[Row]:
     networks = {
         "plain, first": trained_network(plain_loss(0), 0, scale, material),
         "plain, second": trained_network(plain_loss(1), 1, scale, material),
-        "saliency (D.1), third": trained_network(saliency_loss(_WEIGHT, 2), 2, scale, material),
+        "saliency (D.1), third": trained_network(saliency_loss(_WEIGHT, 2, scale), 2, scale, material),
     }
     results = {name: attack_digits(model, images, steps=size.steps) for name, model in networks.items()}
     results[_NOISE] = attack_digits(next(iter(networks.values())), images, steps=size.steps, objective="random")

@@ -7,9 +7,9 @@ import torch
 from captum_certified import FileFormatError
 from captum_certified.reproduce import EXPERIMENTS
 from captum_certified.reproduce.attacks import mean_and_interval
+from captum_certified.reproduce.certified_and_attacked import shared_top
 from captum_certified.reproduce.certified_photographs import RADII, TAUS
 from captum_certified.reproduce.experiment import number
-from captum_certified.reproduce.figure_14 import shared_top
 
 
 def certified(image, bound, at_03, *, sigma=0.2, tau=0.1, draws=8192, kind="sparsified", gamma=None, **others):
@@ -129,18 +129,19 @@ def test_the_fewest_draws_are_found_image_by_image():
     assert summary["reached"]["theorem2"] == {"512": 0.0, "1024": 0.0, "8192": 0.0}
 
 
-def test_maps_are_compared_image_by_image():
+def test_maps_are_compared_image_by_image_without_images_on_which_an_attack_failed():
     kept = {("SmoothGrad", 0): 0.5, ("SmoothGrad", 1): 0.7, ("relaxed", 0): 0.8, ("relaxed", 1): 0.6}
+    kept |= {("SmoothGrad", 2): 0.0, ("relaxed", 2): 1.0}
     rows = [
         {"image": i, "radius": 0.5, "map": name, "own": 0.9, "transferred": worst, "worst": worst, "random": 1.0,
-         "succeeded": i == 0}
+         "succeeded": (name, i) != ("relaxed", 2)}
         for (name, i), worst in kept.items()
     ]  # fmt: skip
     summary = EXPERIMENTS["robustness"].summary(rows)
     assert summary["worst"]["relaxed"] == {"0.5": pytest.approx(0.7)}
     assert summary["more_than_smoothgrad"]["SmoothGrad"]["0.5"] == [0, 0, 0]
     assert summary["more_than_smoothgrad"]["relaxed"]["0.5"][0] == pytest.approx(0.1)
-    assert summary["attacks_that_succeeded"] == 0.5
+    assert summary["attacks_that_succeeded"] == pytest.approx(5 / 6)
 
 
 def test_the_bootstrap_interval_of_a_mean_is_the_normal_interval_for_many_values():
