@@ -152,7 +152,7 @@ def _from_torchvision(
         )
     if positional:
         raise InvalidInputError(f"Expected `--model-arg` NAME=VALUE for a torchvision model, got {positional[0]!r}.")
-    default = _ZOO.get_model_weights(name).DEFAULT
+    default = _named_weights(name, named.pop("weights", "DEFAULT"))
     preset = default.transforms()
     framing = Framing(resize=preset.resize_size[0], crop=preset.crop_size[0], interpolation=preset.interpolation.value)
     try:
@@ -161,3 +161,11 @@ def _from_torchvision(
         raise InvalidInputError(f"Expected `--model` {name} to load, got {type(error).__name__}: {error}") from error
     names = None if unweighted else default.meta.get("categories")
     return network, framing, list(preset.mean), list(preset.std), names
+
+
+def _named_weights(model: str, weights: Json) -> Any:
+    """Return weights of a torchvision model by their name, such as ``IMAGENET1K_V1``."""
+    known = _ZOO.get_model_weights(model)
+    if not isinstance(weights, str) or weights not in known.__members__:
+        raise InvalidInputError(f"Expected `--model-arg weights=` one of {[*known.__members__]}, got {weights!r}.")
+    return known[weights]

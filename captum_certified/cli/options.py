@@ -73,8 +73,8 @@ def add_model(group: Group, *, required: bool = True) -> None:
         action="append",
         default=[],
         metavar="VALUE",
-        help="an argument of the callable, VALUE or NAME=VALUE; VALUE is a number, True, False, None or JSON, and is "
-        "otherwise taken as text; may be repeated",
+        help="an argument of the callable, or of the torchvision classifier such as weights=IMAGENET1K_V1, as VALUE or "
+        "NAME=VALUE; VALUE is a number, True, False, None or JSON, and is otherwise taken as text; may be repeated",
     )
     group.add_argument(
         "--weights", type=Path, metavar="FILE", help="a state dict to load into the model, as torch.save writes it"

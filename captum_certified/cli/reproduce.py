@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_folder(arguments.out)
     experiment = EXPERIMENTS[arguments.name]
-    arguments.model = arguments.model or experiment.default_model
+    if arguments.model is None and experiment.default_model is not None:
+        arguments.model, *arguments.model_arg = experiment.default_model
 
     @functools.cache
     def classifier() -> "tuple[nn.Module, Framing]":

@@ -19,7 +19,7 @@ from captum_certified import (
     sample_many,
 )
 from captum_certified.attr import SmoothedAttribution
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
+from captum_certified.reproduce.experiment import PRINTED_MODEL, Experiment, Part, Row, Scale
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.runs.results import file_digest
 from captum_certified.sampling import CovarianceRequest
@@ -125,7 +125,7 @@ class CertificateExperiment(Experiment):
 
     store = "certificates"
     uses = ("network",)
-    default_model = "resnet50"
+    default_model = PRINTED_MODEL
     needs: tuple[str, ...] = ("peak",)
     only_sigma: float | None = None
 

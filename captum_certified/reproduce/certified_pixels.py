@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, sample_many
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, distinct, mean, number, where
+from captum_certified.reproduce.experiment import (
+    PRINTED_MODEL,
+    Experiment,
+    Part,
+    Row,
+    Scale,
+    distinct,
+    mean,
+    number,
+    where,
+)
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.runs.results import file_digest
 from captum_certified.storage import JsonObject
@@ -41,7 +51,7 @@ class CertifiedPixels(Experiment):
 
     name = "pixels"
     uses = ("network",)
-    default_model = "resnet50"
+    default_model = PRINTED_MODEL
     title = "Pixels certified by the test of Anani et al. and by exact simultaneous intervals"
     claim = "Ours: intervals that hold for all pixels and radii at once decide about as many pixels as the test does."
     _sizes: Mapping[Scale, _Size] = {

@@ -13,6 +13,7 @@ from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import JsonObject
 
 __all__ = [
+    "PRINTED_MODEL",
     "PROTOCOL_SCALES",
     "Experiment",
     "Part",
@@ -64,6 +65,8 @@ def distinct(rows: Sequence[Row], column: str) -> list[float]:
 
 # "paper" is the protocol as printed, and "dry" the same protocol with every count cut down.
 Scale: TypeAlias = Literal["smoke", "cpu", "dry", "paper"]
+# The network of the paper for photographs. torchvision has two sets of weights for it, the second one since 2021.
+PRINTED_MODEL = ("resnet50", "weights=IMAGENET1K_V1")
 PROTOCOL_SCALES: tuple[Scale, ...] = ("dry", "paper")
 
 
@@ -95,7 +98,7 @@ class Experiment(ABC):
             Photographs are not named here.
         uses_when_training: The same at the scales ``dry`` and ``paper`` if no network was given and the experiment
             trains its own. Empty if it never does.
-        default_model: The torchvision model that is used if the command line names no model.
+        default_model: The torchvision model that is used if the command line names no model, and its ``--model-arg``.
         title: What the experiment shows, in one line.
         claim: What the paper says about the result. Our own claims begin with ``Ours:``.
     """
@@ -104,7 +107,7 @@ class Experiment(ABC):
     store: str = ""
     uses: tuple[str, ...] = ()
     uses_when_training: tuple[str, ...] = ()
-    default_model: str | None = None
+    default_model: tuple[str, ...] | None = None
     title: str
     claim: str
 

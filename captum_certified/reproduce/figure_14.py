@@ -41,7 +41,7 @@ class CertifiedAtSmallRadii(AttackExperiment):
     claim = "The certificates are below what attacks leave, and far below at large radii."
     sizes: Mapping[Scale, AttackSize] = {
         "smoke": AttackSize(images=2, radii=(0.01, 0.02), steps=1, restarts=1, sign_steps=0),
-        "cpu": AttackSize(images=4, radii=(0.01, 0.05), steps=10, restarts=1, sign_steps=0),
+        "cpu": AttackSize(images=3, radii=(0.01, 0.05), steps=10, restarts=1, sign_steps=0),
         "dry": AttackSize(images=1, radii=(in_pixels(0.1),), steps=1, restarts=1, sign_steps=0),
         "paper": AttackSize(
             images=144, radii=tuple(map(in_pixels, (0.02, 0.05, 0.1, 0.2, 0.4))), steps=20, restarts=5, sign_steps=0

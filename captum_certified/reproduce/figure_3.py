@@ -17,7 +17,7 @@ from captum_certified import (
 from captum_certified._captum import MethodArguments
 from captum_certified.reproduce.cifar_networks import cifar_networks, training_settings
 from captum_certified.reproduce.compared_maps import Explanation, measured_map
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, mean, where
+from captum_certified.reproduce.experiment import PRINTED_MODEL, Experiment, Part, Row, Scale, mean, where
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.reproduce.picture_gallery import draw, heat, packed
 from captum_certified.runs.results import file_digest
@@ -78,7 +78,7 @@ class PhotographGallery(_MapGallery):
 
     name = "photographs"
     uses = ("network",)
-    default_model = "resnet50"
+    default_model = PRINTED_MODEL
     title = "Figures 3, 10: smoothed maps of photographs"
     claim = "Sparsified and quadratic maps mark the same objects as SmoothGrad."
     columns = ("SmoothGrad", "quadratic", "sparsified")

@@ -54,7 +54,7 @@ def dry_run(data, tmp_path_factory, monkeypatch):
 @pytest.mark.parametrize("name", ["sparsified", "relaxed", "maps", "unclipped", "scaled", "lecuyer"])
 def test_certificates_are_of_64_photographs_by_a_resnet_50_from_8192_draws(name):
     settings = printed(name)
-    assert EXPERIMENTS[name].default_model == "resnet50"
+    assert EXPERIMENTS[name].default_model == ("resnet50", "weights=IMAGENET1K_V1")
     assert (settings["images"], settings["draws"], settings["sweep_draws"]) == (64, 8192, 8192)
     assert (settings["k"], settings["confidence"], settings["gamma"]) == (0.2, 0.95, 0.01)
     assert settings["taus"] == (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -184,7 +184,7 @@ def weights(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ON_IMAGENET)
 def test_the_protocol_runs_on_a_folder_of_imagenet(name, weights, dry_run):
-    record, out = dry_run(name, "--model", "resnet50", "--weights", str(weights), "--size", "18,16")
+    record, out = dry_run(name, "--weights", str(weights), "--size", "18,16")
     parts = {path.stem for path in (out / f"{EXPERIMENTS[name].store or name}-parts").iterdir()}
     assert {wnid for wnid in WNIDS if any(wnid in part for part in parts)} == {WNIDS[0], WNIDS[-1]}
     assert record["summary"]
