@@ -32,6 +32,7 @@ __all__ = [
     "map_settings",
     "measured_map",
     "printed_explanations",
+    "printed_map_settings",
     "printed_settings",
     "signed",
     "smoothgrad_of_few_draws",
@@ -93,14 +94,17 @@ class Explanation(NamedTuple):
 
 def map_settings(scale: Scale) -> JsonObject:
     """Return the settings of the maps that are compared at a scale."""
-    if scale not in _AS_PRINTED:
-        return _FEW_DRAWS
-    fixed = {name: _FEW_DRAWS[name] for name in ("k", "seeds", "smoothgrad")}
-    return {**fixed, **printed_settings(scale)._asdict()}
+    return printed_map_settings(scale) if scale in _AS_PRINTED else _FEW_DRAWS
+
+
+def printed_map_settings(scale: Scale) -> JsonObject:
+    """Return the settings of the maps of Figure 14, and at the scales of the paper of Figure 4."""
+    fixed = {name: _FEW_DRAWS[name] for name in ("k", "beta", "seeds", "smoothgrad")}
+    return {**fixed, **_PRINTED[scale]._asdict()}
 
 
 def printed_settings(scale: Scale) -> Printed:
-    """Return the settings of the maps of Figure 14, and at the scales of the paper of Figure 4."""
+    """Return the same settings with their names."""
     return _PRINTED[scale]
 
 

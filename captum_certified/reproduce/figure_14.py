@@ -16,7 +16,7 @@ from captum_certified.reproduce.attacks import (
     without_failures,
 )
 from captum_certified.reproduce.cifar_networks import cifar_networks, in_pixels, training_settings
-from captum_certified.reproduce.compared_maps import K, map_settings, printed_explanations, printed_settings
+from captum_certified.reproduce.compared_maps import K, printed_explanations, printed_map_settings, printed_settings
 from captum_certified.reproduce.experiment import Part, Row, Scale, mean, number, where
 from captum_certified.reproduce.figure_4 import attacked_rows
 from captum_certified.reproduce.networks_and_images import Material
@@ -41,7 +41,7 @@ class CertifiedAtSmallRadii(AttackExperiment):
     claim = "The certificates are below what attacks leave, and far below at large radii."
     sizes: Mapping[Scale, AttackSize] = {
         "smoke": AttackSize(images=2, radii=(0.01, 0.02), steps=1, restarts=1, sign_steps=0),
-        "cpu": AttackSize(images=3, radii=(0.01, 0.05), steps=10, restarts=1, sign_steps=0),
+        "cpu": AttackSize(images=2, radii=(0.01, 0.05), steps=5, restarts=1, sign_steps=0),
         "dry": AttackSize(images=1, radii=(in_pixels(0.1),), steps=1, restarts=1, sign_steps=0),
         "paper": AttackSize(
             images=144, radii=tuple(map(in_pixels, (0.02, 0.05, 0.1, 0.2, 0.4))), steps=20, restarts=5, sign_steps=0
@@ -50,7 +50,7 @@ class CertifiedAtSmallRadii(AttackExperiment):
 
     def settings(self, scale: Scale) -> JsonObject:
         """Return the sizes of the attacks, and the settings of maps, certificates and training."""
-        maps = {**map_settings(scale), **printed_settings(scale)._asdict()}
+        maps = printed_map_settings(scale)
         return {**self.sizes[scale]._asdict(), **maps, **training_settings(scale), "bounds": _BOUNDS}
 
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:

@@ -144,7 +144,7 @@ class AttacksOnSmoothGrad(_ThreeAttacks):
     claim = AttacksOnGradients.claim
     sizes: Mapping[Scale, AttackSize] = {
         "smoke": AttackSize(images=2, radii=(0.5,), steps=2, restarts=1, sign_steps=2),
-        "cpu": AttackSize(images=6, radii=(0.5, 1.0), steps=10, restarts=1, sign_steps=15),
+        "cpu": AttackSize(images=6, radii=(0.5,), steps=10, restarts=1, sign_steps=15),
         "dry": AttackSize(images=1, radii=(in_pixels(1.0),), steps=1, restarts=1, sign_steps=1),
         "paper": AttackSize(images=144, radii=_PRINTED_RADII, steps=20, restarts=5, sign_steps=100),
     }

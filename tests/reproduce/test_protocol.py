@@ -129,12 +129,15 @@ def test_pixels_are_standardised_and_radii_are_standard_deviations():
     torch.testing.assert_close((moved - standardise(images)).flatten(1).norm(dim=1), torch.full((2,), 2.0))
 
 
-def test_the_weights_of_the_best_epoch_are_kept_in_a_file(tmp_path):
+def test_the_weights_of_the_best_epoch_are_kept_in_a_file_or_in_memory(tmp_path):
     network, path = nn.Linear(1, 1), tmp_path / "best.pt"
-    best = _Best(path)
+    best, in_memory = _Best(path), _Best(None)
     for accuracy, weight in ((0.5, 1.0), (0.75, 2.0), (0.6, 3.0)):
         network.weight.data.fill_(weight)
         best.offer(accuracy, network)
+        in_memory.offer(accuracy, network)
+    in_memory.load_into(network)
+    assert network.weight.item() == 2.0
     again = _Best(path)
     again.offer(0.7, network)
     again.load_into(network)

@@ -100,6 +100,14 @@ def test_a_sweep_without_a_peak_has_no_entry_for_it():
     assert summary == {bound: {"σ = 0.2": {f"{tau:g}": tau for tau in TAUS}} for bound in bounds}
 
 
+def test_scaled_smoothgrad_is_the_map_of_figure_12_with_tau_1():
+    bounds = ("theorem2", "empirical_bernstein", "spectral")
+    rows = [certified("a", bound, 0.2, kind="scaled", tau=None, draws=2048) for bound in bounds]
+    rows += [certified("a", bound, 0.3, kind="unclipped", tau=0.5, gamma=0.0, draws=2048) for bound in bounds]
+    rows += [certified("a", bound, 0.9, kind="quadratic", tau=None, draws=2048) for bound in bounds]
+    assert summary_of("unclipped", rows)["theorem2"] == {"σ = 0.2": {"0.5": 0.3, "1": 0.2}}
+
+
 def test_cases_are_counted_by_the_larger_bound():
     rows = [
         certified("a", "theorem2", 0.5, **{"overlap_0.01": 0.6}),
@@ -171,6 +179,43 @@ def test_a_certificate_is_refuted_by_the_largest_possible_overlap_not_by_the_mea
     summary = EXPERIMENTS["headroom"].summary(rows)
     assert summary["refuted"] == {"theorem2": 0, "clopper_pearson": 0, "best": 0, "spectral": 2}
     assert summary["certified_of_attacked"]["clopper_pearson"] == {"0.1": pytest.approx(0.5)}
+
+
+def test_certificates_at_small_radii_are_compared_with_the_attack_on_the_same_map_image_and_radius():
+    """Image 1 has a failed attack: it is left out of the mean, and its certificates still count."""
+    shared = {"map": "relaxed", "radius": 0.01}
+    rows = [
+        {**shared, "kind": "attack", "image": 0, "worst": 0.5, "succeeded": True},
+        {**shared, "kind": "attack", "image": 1, "worst": 1.0, "succeeded": False},
+        {**shared, "kind": "certificate", "image": 0, "theorem2": 0.4, "best": 0.6},
+        {**shared, "kind": "certificate", "image": 1, "theorem2": 0.2, "best": 0.8},
+    ]
+    summary = EXPERIMENTS["small-radii"].summary(rows)
+    assert summary["attacked"] == {"relaxed": {"0.01": 0.5}}
+    assert summary["certified"]["theorem2"]["relaxed"] == {"0.01": pytest.approx(0.3)}
+    assert (summary["above"], summary["cases"]) == ({"theorem2": 0, "best": 1}, 2)
+    assert summary["attacks_that_succeeded"] == 0.5
+
+
+def test_the_overlap_of_figure_5_is_over_the_images_whose_attack_succeeded():
+    rows = [
+        {"explanation": name, "image": i, "overlap": overlap, "succeeded": i < 2, "correct": i == 0}
+        for name, overlaps in (("baseline", (0.4, 0.6, 1.0)), ("DDN", (0.5, 0.9, 1.0)))
+        for i, overlap in enumerate(overlaps)
+    ]
+    summary = EXPERIMENTS["ddn"].summary(rows)
+    assert summary["baseline"] == {"overlap": pytest.approx(0.5), "images": 2, "accuracy": pytest.approx(1 / 3)}
+    assert summary["DDN"]["overlap"] == pytest.approx(0.7)
+
+
+def test_a_gallery_without_an_attack_compares_maps_with_smoothgrad():
+    rows = [
+        {"explanation": name, "image": i, "with_smoothgrad": share + 0.1 * i}
+        for name, share in (("SmoothGrad", 0.95), ("quadratic", 0.4), ("relaxed", 0.5))
+        for i in range(2)
+    ]
+    shares = {"SmoothGrad": 1.0, "quadratic": 0.45, "relaxed": 0.55}
+    assert EXPERIMENTS["small-images"].summary(rows) == pytest.approx(shares)
 
 
 def test_the_transfer_of_attacks_is_a_table_of_means():
