@@ -16,12 +16,16 @@ PACKAGE = Path(captum_certified.__file__).parent  # wherever it is installed
 RESULTS = [
     *("Eq. 2.4", "Eq. 2.5", "Lemma 1", "Theorem 1", "Corollary 1", "Theorem 2", "Definition 3.1", "Theorem 3"),
     *("A.20–A.22", "Algorithm 1", "Appendix D.1", "Appendix K"),
-    *(f"Figure {number}" for number in ("1(a)", "1(b)", "1(c)", "2(a)", "2(b)", *range(3, 9), *range(10, 16))),
+    *(
+        f"Figure {number}"
+        for number in ("1(a)", "1(b)", "1(c)", "2(a)", "2(b)", 3, 4, 5, "6(a)", "6(b)", *range(7, 16))
+    ),
+    *("Table 1", "Table 2"),
 ]
 ADDED = [f"{kind}{number}" for kind in "BS" for number in range(1, 7)] + ["Q1", "R1", "R2"]
 LABEL = re.compile(
     r"(Eq\. \d+\.\d+|(?:Lemma|Theorem|Corollary|Algorithm) \d+|Definition \d+\.\d+|Appendix [A-Z](?:\.\d+)?"
-    r"|A\.\d+–A\.\d+|Figure \d+(?:\([a-z]\))?|[BSQR]\d)\. "
+    r"|A\.\d+–A\.\d+|Figure \d+(?:\([a-z]\))?|Table \d|[BSQR]\d)\. "
 )
 # The cells of a result that is a case of another one.
 CASE = re.compile(r"as (.+)")
@@ -38,7 +42,7 @@ def rows(text=PAGE):
     return [row for row in cells if row[0] not in ("Result", "Claim")]
 
 
-TABLE = {label: (code.strip("`"), test.strip("`")) for label, _, code, test in rows()}
+TABLE = {label: (code.strip("`"), test.strip("`")) for label, *_, code, test in rows()}
 IMPLEMENTED = [label for label, (code, _) in TABLE.items() if code.startswith("captum_certified.")]
 
 
@@ -84,6 +88,20 @@ def assert_test_exists(test):
     tree = ast.parse((ROOT / path).read_text())
     assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     assert function.startswith("test_")
+
+
+def test_no_two_results_share_a_test():
+    """A test of several results at once hardly asserts what each of them says."""
+    tests = [TABLE[label][1] for label in IMPLEMENTED]
+    assert [test for test in tests if tests.count(test) > 1] == []
+
+
+@pytest.mark.parametrize("label", [label for label in TABLE if label.startswith("Figure") and label in IMPLEMENTED])
+def test_every_figure_has_its_measured_numbers_and_a_test_of_its_claim(label):
+    [(paper, here)] = [cells for name, *cells, _, _ in rows() if name == label]
+    assert paper
+    assert here
+    assert re.search(rf"::test_{label.lower().replace(' ', '_').replace('(', '').replace(')', '')}_", TABLE[label][1])
 
 
 @pytest.mark.parametrize("label", [label for label in TABLE if label not in IMPLEMENTED])

@@ -9,7 +9,7 @@ __all__ = ["mnist_network", "xray_network"]
 
 
 def mnist_network(seed: int | None = None) -> nn.Sequential:
-    """Return the network that the paper trains against attacks on saliency, for images of shape (N, 1, 28, 28).
+    """Figure 9. Return the network that the paper trains on MNIST, for images of shape (N, 1, 28, 28).
 
     The activations are softplus and not ReLU. So the saliency map has a nonzero gradient, which attacks and training
     need.
@@ -21,7 +21,7 @@ def mnist_network(seed: int | None = None) -> nn.Sequential:
         The network, in training mode, with logits of shape (N, 10).
 
     Source:
-        Levine, Singla and Feizi (2019), Appendix D.1.
+        Levine, Singla and Feizi (2019), Appendix D.1 and Figure 9.
 
     Example:
         >>> import torch

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from networks import GateNet
 from torch.testing import assert_close
 
-from captum_certified import ScaledSmoothGrad, SparsifiedSmoothGrad
+from captum_certified import RelaxedSparsifiedSmoothGrad, ScaledSmoothGrad, SparsifiedSmoothGrad
 
 explainers = pytest.mark.parametrize("name", list(EXPLAINERS))
 METHOD = Saliency(GateNet((4,)))
@@ -135,3 +135,16 @@ def test_no_warning_where_the_index_placed_nothing(gradient):
 
 def test_maps_without_selection_never_warn():
     ScaledSmoothGrad(Saliency(Blocks(torch.ones(20)))).attribute(torch.zeros(2, 20), nt_samples=4, target=0)
+
+
+def test_the_relaxed_map_of_eq_2_5_by_hand():
+    """n = 10, γn = 2, τn = 4: two ones, then two ratios to the second largest value, then zeros."""
+    gradient = torch.tensor([[9.0, 1.0, 0.0, 8.0, 2.0, 4.0, 3.0, 1.0, 6.0, 5.0]])
+    values = RelaxedSparsifiedSmoothGrad(METHOD, tau=0.4, gamma=0.2).per_draw_map(gradient).values
+    assert values.tolist() == [[1, 0, 0, 1, 0, 0, 0, 0, 0.75, 0.625]]
+
+
+def test_the_sparsified_map_of_eq_2_4_by_hand():
+    gradient = torch.tensor([[9.0, 1.0, 0.0, 8.0, 2.0, 4.0, 3.0, 1.0, 6.0, 5.0]])
+    values = SparsifiedSmoothGrad(METHOD, tau=0.4).per_draw_map(gradient).values
+    assert values.tolist() == [[True, False, False, True, False, False, False, False, True, True]]
