@@ -13,7 +13,7 @@ from captum_certified._captum import as_tuple
 from captum_certified.reproduce.chest_xrays import saliency_setting, trained_network
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, number, numbers
 from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
-from captum_certified.reproduce.picture_gallery import draw, heat, packed
+from captum_certified.reproduce.picture_gallery import SCALED, draw, heat, packed
 from captum_certified.robust import challenge_certificate
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.colours import HEAT
@@ -83,8 +83,9 @@ class XrayGallery(Experiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Plot a line of pictures for each X-ray."""
-        size = (_PANEL * len(_COLUMNS), (_PANEL + 0.3) * len(rows) + 0.4)
+        size = (_PANEL * len(_COLUMNS), (_PANEL + 0.3) * len(rows) + 0.7)
         figure = Figure(figsize=size, layout="constrained")
+        figure.supxlabel(SCALED, fontsize=8)
         panels = figure.subplots(len(rows), len(_COLUMNS), squeeze=False)
         for line, row in zip(panels, rows, strict=True):
             for axes, (title, (picture, share)) in zip(line, _COLUMNS.items(), strict=True):

@@ -19,7 +19,7 @@ from captum_certified.reproduce.cifar_networks import cifar_networks, training_s
 from captum_certified.reproduce.compared_maps import Explanation, measured_map
 from captum_certified.reproduce.experiment import PRINTED_MODEL, Experiment, Part, Row, Scale, mean, where
 from captum_certified.reproduce.networks_and_images import Material
-from captum_certified.reproduce.picture_gallery import draw, heat, packed
+from captum_certified.reproduce.picture_gallery import SCALED, draw, heat, packed
 from captum_certified.runs.results import file_digest
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.colours import HEAT
@@ -63,7 +63,8 @@ class _MapGallery(Experiment):
         """Plot a line of pictures for each image: the image and all maps."""
         images = list(dict.fromkeys(row["image"] for row in rows))
         width = 1 + len(self.columns)
-        figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.1) * len(images) + 0.3), layout="constrained")
+        figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.1) * len(images) + 0.6), layout="constrained")
+        figure.supxlabel(SCALED, fontsize=12)
         for line, image in zip(figure.subplots(len(images), width, squeeze=False), images, strict=True):
             own = {row["explanation"]: row for row in where(rows, image=image)}
             first = image == images[0]

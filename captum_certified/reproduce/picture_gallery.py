@@ -15,9 +15,10 @@ from captum_certified.reproduce.experiment import Experiment, Row, Value, number
 from captum_certified.storage import JsonObject
 from captum_certified.visualization.colours import HEAT
 
-__all__ = ["Gallery", "draw", "heat", "packed", "picture_rows", "without_pictures"]
+__all__ = ["SCALED", "Gallery", "draw", "heat", "packed", "picture_rows", "without_pictures"]
 
 _PICTURES = ("clean", "attacked", "before", "after")
+SCALED = "Each map is scaled to its own maximum."
 _PANEL = 1.25  # side of a picture, in inches
 
 
@@ -47,7 +48,7 @@ class Gallery(Experiment):
         labels = self._shown(rows)
         width = 2 + 2 * len(labels)
         figure = Figure(figsize=(_PANEL * width, (_PANEL + 0.3) * len(images) + 0.6), layout="constrained")
-        figure.supxlabel("Each map is scaled to its own maximum.", fontsize=12)
+        figure.supxlabel(SCALED, fontsize=12)
         panels = figure.subplots(len(images), width, squeeze=False)
         for line, image in zip(panels, images, strict=True):
             first = image == images[0]

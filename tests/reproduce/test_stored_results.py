@@ -1,32 +1,16 @@
 """What docs/results states is what its rows say."""
 
-import csv
 import json
-from pathlib import Path
 
 import pytest
+from stored_results import RESULTS, ROWS_ARE_HERE, rows
 
 from captum_certified.reproduce import EXPERIMENTS
 from captum_certified.reproduce.certificate_rows import peak_rows, reached_at
 from captum_certified.reproduce.experiment import distinct, where
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
 CERTIFICATES = (RESULTS / "certificates.md").read_text(encoding="utf-8")
-pytestmark = pytest.mark.skipif(not (RESULTS / "draws.csv").is_file(), reason="the source archive has no rows")
-
-
-def value(text):
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return {"": None, "True": True, "False": False}.get(text, text)
-
-
-def rows(name):
-    with (RESULTS / f"{name}.csv").open(encoding="utf-8") as file:
-        return [{column: value(text) for column, text in row.items()} for row in csv.DictReader(file)]
+pytestmark = pytest.mark.skipif(not ROWS_ARE_HERE, reason="the source archive has no rows")
 
 
 @pytest.mark.parametrize("record", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
