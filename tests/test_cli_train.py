@@ -65,6 +65,7 @@ def test_trained_weights_can_be_used_by_other_commands(data, tmp_path, capsys):
 def test_every_loss_can_be_chosen(data, loss):
     needed = {"adversarial": ["radius=0.1"], "ddn": ["max_norm=0.5"], "ig-norm": ["radius=0.1"]}
     needed |= {"gaussian": ["stdev=0.1"], "ig-sum-norm": ["radius=0.1"], "saliency": ["radius=0.1"]}
+    needed |= {"ig-wasserstein": ["cost=10.0"]}
     steps = {"ig-norm": ["n_steps=2"], "ddn": ["step_num=2"], "saliency": ["step_num=1"], "adversarial": ["norm=L2"]}
     given = [word for text in (*needed.get(loss, ()), *steps.get(loss, ())) for word in ("--loss-arg", text)]
     assert main([*data, "--loss", loss, *given, "--epochs", "1", "--limit", "8", "--out", "weights.pt"]) == 0

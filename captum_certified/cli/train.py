@@ -31,6 +31,7 @@ _LOSSES = {
     "gaussian": "GaussianAugmentationLoss",
     "ig-norm": "IGNormLoss",
     "ig-sum-norm": "IGSumNormLoss",
+    "ig-wasserstein": "IGWassersteinLoss",
     "saliency": "SaliencyAdversarialLoss",
     "smooth-surface": "SmoothSurfaceLoss",
     "spectral-norm": "SpectralNormLoss",
@@ -60,7 +61,7 @@ def add_to(commands: Commands) -> None:
         required=True,
         metavar="SOURCE",
         help="an .npz archive; a folder with one subfolder for each class, or with such subfolders in train and test; "
-        "or mnist, fashion-mnist, cifar10 or cifar100",
+        "or mnist, fashion-mnist, cifar10, cifar100, gtsrb or flowers102",
     )
     data.add_argument(
         "--test", metavar="SOURCE", help="another source to test on; by default the test part of --data, if it has one"

@@ -9,9 +9,10 @@ from captum_certified.training.fit import FitResult, fit
 from captum_certified.training.gaussian import GaussianAugmentationLoss
 from captum_certified.training.integrated_gradients import loss_integrated_gradients
 from captum_certified.training.loss import TrainingLoss
-from captum_certified.training.networks import mnist_network, xray_network
+from captum_certified.training.networks import mnist_network, softplus_network, xray_network
 from captum_certified.training.saliency_adversarial import SaliencyAdversarialLoss
 from captum_certified.training.spectral_norm import SpectralNormLoss
+from captum_certified.training.wasserstein import IGWassersteinLoss
 
 __all__ = [
     "AdversarialLoss",
@@ -22,6 +23,7 @@ __all__ = [
     "GaussianAugmentationLoss",
     "IGNormLoss",
     "IGSumNormLoss",
+    "IGWassersteinLoss",
     "SaliencyAdversarialLoss",
     "SmoothSurfaceLoss",
     "SpectralNormLoss",
@@ -29,6 +31,7 @@ __all__ = [
     "fit",
     "loss_integrated_gradients",
     "mnist_network",
+    "softplus_network",
     "top_hessian_eigenvalue",
     "xray_network",
 ]

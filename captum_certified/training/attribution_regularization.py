@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from torch import Tensor, nn
 
@@ -12,12 +13,25 @@ from captum_certified.training.adversarial import AscentLoss
 from captum_certified.training.integrated_gradients import loss_integrated_gradients
 from captum_certified.training.loss import cross_entropies, evaluation_mode
 
-__all__ = ["IGNormLoss", "IGSumNormLoss"]
+__all__ = ["IGNormLoss", "IGSumNormLoss", "Size", "size_named"]
 
-_SIZES: dict[str, Callable[[Tensor], Tensor]] = {
+Size: TypeAlias = Callable[[Tensor], Tensor]
+
+_SIZES: dict[str, Size] = {
     "l1": lambda attributions: attributions.flatten(1).abs().sum(dim=1),
     "sum": lambda attributions: attributions.flatten(1).sum(dim=1),
 }
+
+
+def size_named(name: str) -> Size:
+    """Return the function that measures attributions, from shape (N, …) to shape (N,).
+
+    Raises:
+        InvalidInputError: The name is neither ``"l1"`` nor ``"sum"``.
+    """
+    if name not in _SIZES:
+        raise InvalidInputError(f"Expected `size` to be one of {sorted(_SIZES)}, got {name!r}.")
+    return _SIZES[name]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -36,8 +50,7 @@ class _AttributionLoss(AscentLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.size not in _SIZES:
-            raise InvalidInputError(f"Expected `size` to be one of {sorted(_SIZES)}, got {self.size!r}.")
+        size_named(self.size)
         checked_number("weight", self.weight, at_least=0)
         checked_integer("n_steps", self.n_steps, at_least=1)
         checked_integer("search_n_steps", self.search_n_steps, at_least=1)
@@ -72,7 +85,7 @@ class _AttributionLoss(AscentLoss):
     def sizes(self, model: nn.Module, inputs: Tensor, perturbed: Tensor, targets: Tensor, n_steps: int) -> Tensor:
         """Return s(IG) of every example, shape (N,)."""
         attributions = loss_integrated_gradients(model, inputs, perturbed, targets, n_steps=n_steps, layer=self.layer)
-        return _SIZES[self.size](attributions)
+        return size_named(self.size)(attributions)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -17,6 +17,7 @@ from captum_certified.training import (
     GaussianAugmentationLoss,
     IGNormLoss,
     IGSumNormLoss,
+    IGWassersteinLoss,
     SaliencyAdversarialLoss,
     SmoothSurfaceLoss,
     SpectralNormLoss,
@@ -31,17 +32,19 @@ LOSSES = {
     "gaussian": lambda: GaussianAugmentationLoss(stdev=0.2, nt_samples=2, seed=3),
     "ig norm": lambda: IGNormLoss(radius=0.1, n_steps=4, search_n_steps=2, step_num=2, seed=3),
     "ig sum norm": lambda: IGSumNormLoss(radius=0.1, n_steps=4, search_n_steps=2, step_num=2, seed=3),
+    "ig wasserstein": lambda: IGWassersteinLoss(cost=1.0, n_steps=4, search_n_steps=2, step_num=2, seed=3),
     "saliency": lambda: SaliencyAdversarialLoss(radius=0.5, step_num=2, seed=3),
     "smooth surface": lambda: SmoothSurfaceLoss(seed=3),
     "spectral norm": lambda: SpectralNormLoss(seed=3),
 }
-RANDOM = {"adversarial L2", "adversarial Linf", "gaussian", "ig norm", "ig sum norm", "saliency"}
+RANDOM = {"adversarial L2", "adversarial Linf", "gaussian", "ig norm", "ig sum norm", "ig wasserstein", "saliency"}
 WITHOUT_NOISE = {
     "adversarial": lambda: AdversarialLoss(radius=0.0),
     "curvature": lambda: CurvatureLoss(weight=0.0),
     "gaussian": lambda: GaussianAugmentationLoss(stdev=0.0),
     "ig norm": lambda: IGNormLoss(radius=0.0),
     "ig sum norm": lambda: IGSumNormLoss(radius=0.0),
+    "ig wasserstein": lambda: IGWassersteinLoss(cost=1.0, weight=0.0),
     "saliency": lambda: SaliencyAdversarialLoss(radius=0.0),
     "smooth surface": lambda: SmoothSurfaceLoss(weight=0.0),
     "spectral norm": lambda: SpectralNormLoss(weight=0.0),
@@ -124,7 +127,7 @@ def test_a_penalty_is_the_same_in_training_mode():
     model.train()
     for _ in range(50):
         model(inputs)
-    for name in ("smooth surface", "curvature", "ig norm", "saliency"):
+    for name in ("smooth surface", "curvature", "ig norm", "ig wasserstein", "saliency"):
         penalties = []
         for mode in (True, False):
             torch.manual_seed(0)
@@ -136,7 +139,9 @@ def test_a_penalty_is_the_same_in_training_mode():
         assert float(penalties[1].detach()) > 1e-6
 
 
-@pytest.mark.parametrize("name", ["adversarial L2", "adversarial Linf", "ddn", "ig norm", "ig sum norm", "saliency"])
+@pytest.mark.parametrize(
+    "name", ["adversarial L2", "adversarial Linf", "ddn", "ig norm", "ig sum norm", "ig wasserstein", "saliency"]
+)
 def test_inputs_outside_of_the_box_are_refused(name):
     loss = LOSSES[name]()
     loss.lower_bound, loss.upper_bound = 0.0, 1.0
@@ -196,6 +201,12 @@ def test_bad_batches_are_refused(name):
         (lambda: IGNormLoss(radius=0.1, size="l2"), r"`size` to be one of \['l1', 'sum'\], got 'l2'"),
         (lambda: IGNormLoss(radius=0.1, n_steps=0), "`n_steps` to be an integer >= 1"),
         (lambda: IGSumNormLoss(radius=0.1, weight=-0.1), "`weight` to be a finite number >= 0"),
+        (lambda: IGWassersteinLoss(cost=0.0), "`cost` to be a finite number > 0, got 0.0"),
+        (lambda: IGWassersteinLoss(cost=1.0, norm="L1"), r"`norm` to be one of \['L2', 'Linf'\], got 'L1'"),
+        (lambda: IGWassersteinLoss(cost=1.0, size="l2"), r"`size` to be one of \['l1', 'sum'\], got 'l2'"),
+        (lambda: IGWassersteinLoss(cost=1.0, weight=-0.1), "`weight` to be a finite number >= 0"),
+        (lambda: IGWassersteinLoss(cost=1.0, step_num=0), "`step_num` to be an integer >= 1, got 0"),
+        (lambda: IGWassersteinLoss(cost=1.0, lower_bound=1.0, upper_bound=0.0), "`lower_bound` < `upper_bound`"),
         (lambda: SaliencyAdversarialLoss(radius=1.0, weight=-0.1), "`weight` to be a finite number >= 0"),
         (lambda: SaliencyAdversarialLoss(radius=1.0, k=0), "`k` to be a number of features from 1"),
         (lambda: SaliencyAdversarialLoss(radius=1.0, surrogate_beta=0.0), "`surrogate_beta` to be a finite number > 0"),
