@@ -1,5 +1,6 @@
 """Load images with their classes, from an archive, a folder, or a data set of torchvision."""
 
+import functools
 import os
 import warnings
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision import datasets
@@ -16,7 +18,7 @@ from torchvision.transforms import functional as transforms
 from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.images.framing import Framing, framed
 from captum_certified.images.orientation import UPRIGHT
-from captum_certified.images.stored_picture import native, read_picture, unit_interval
+from captum_certified.images.stored_picture import StoredPicture, native, read_picture, unit_interval
 from captum_certified.storage import load_arrays
 
 __all__ = ["labelled_images"]
@@ -28,6 +30,11 @@ _TORCHVISION: dict[str, Callable[..., Dataset[tuple[Tensor, int]]]] = {
     "fashion-mnist": datasets.FashionMNIST,
     "cifar10": datasets.CIFAR10,
     "cifar100": datasets.CIFAR100,
+}
+# Photographs of different sizes, which are framed. torchvision's classes have a split instead of a flag.
+_PHOTOGRAPHS: dict[str, Callable[..., Dataset[tuple[Tensor, int]]]] = {
+    "gtsrb": datasets.GTSRB,
+    "flowers102": datasets.Flowers102,
 }
 
 
@@ -52,12 +59,12 @@ def labelled_images(
               (N, 1) as in MedMNIST.
             - A folder has one subfolder of image files for each class. Or it has a folder ``train`` and a folder
               ``test`` or ``val``, each of which has one subfolder for each class.
-            - The names are ``mnist``, ``fashion-mnist``, ``cifar10`` and ``cifar100``.
+            - The names are ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``gtsrb`` and ``flowers102``.
         train: Whether to return the training part; ``False`` returns the test part. If the source has no parts, all
             images are returned.
         root: Folder in which torchvision stores its data sets.
         download: Whether torchvision may download a data set that is not in ``root``.
-        framing: How to resize and crop the images of a folder.
+        framing: How to resize and crop the images of a folder, and of ``gtsrb`` and ``flowers102``.
         channels: Channels of the images of a folder, 1 or 3.
         exif: Whether to turn the images of a folder as their EXIF orientation says.
 
@@ -82,14 +89,23 @@ def labelled_images(
         parts = [path / name for name in (_TRAIN if train else _TEST) if (path / name).is_dir()]
         return _folder(parts[0] if parts else path, framing or Framing(), channels, exif)
     name = str(source).lower()
-    if name not in _TORCHVISION:
+    names = sorted({**_TORCHVISION, **_PHOTOGRAPHS})
+    if name not in names:
         raise InvalidInputError(
-            f"Expected `source` to be an .npz archive, a folder, or one of {sorted(_TORCHVISION)}, got {source!r}."
+            f"Expected `source` to be an .npz archive, a folder, or one of {names}, got {source!r}."
         )
     try:
+        if name in _PHOTOGRAPHS:
+            part = _TRAIN[0] if train else _TEST[0]
+            frame = functools.partial(_framed_photograph, framing or Framing())
+            return _PHOTOGRAPHS[name](root, split=part, download=download, transform=frame)
         return _TORCHVISION[name](root, train=train, download=download, transform=transforms.to_tensor)
     except RuntimeError as error:
         raise InvalidInputError(f"Expected {name} in `root` {os.fspath(root)!r}, got: {error}") from error
+
+
+def _framed_photograph(framing: Framing, photograph: Image.Image) -> Tensor:
+    return framed(StoredPicture(photograph), framing)[0]
 
 
 def _archive(path: Path, part: str) -> TensorDataset:
