@@ -32,6 +32,7 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="name of the experiment, or list to print all names")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of images and networks")
+    parser.add_argument("--dataset", metavar="NAME", help="another data set, for rar: fashion-mnist, pneumonia, …")
     add_model(parser.add_argument_group("model for photographs (default: resnet50) or CIFAR-10"), required=False)
     parser.add_argument(
         "--scale",
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_folder(arguments.out)
     experiment = EXPERIMENTS[arguments.name]
+    if arguments.dataset is not None:
+        experiment = experiment.on(arguments.dataset)
     if arguments.model is None and experiment.default_model is not None:
         arguments.model, *arguments.model_arg = experiment.default_model
 
@@ -87,5 +90,5 @@ def run(arguments: argparse.Namespace) -> int:
     if record is None:
         print("Some parts are missing: run the other shards, or this one again without --shard.")
         return _PARTS_MISSING
-    print(f"Results: {arguments.out / arguments.name}.csv, .png and .json")
+    print(f"Results: {arguments.out / experiment.name}.csv, .png and .json")
     return _DONE

@@ -20,6 +20,7 @@ from captum_certified.reproduce.figure_12 import ScaledMapsOverSigma, UnclippedO
 from captum_certified.reproduce.figure_14 import CertifiedAtSmallRadii
 from captum_certified.reproduce.figure_15 import LecuyerComparison
 from captum_certified.reproduce.networks_and_images import Material
+from captum_certified.reproduce.robust_attributions import RobustAttributions
 from captum_certified.reproduce.robust_training import RobustTraining
 from captum_certified.reproduce.run import run_experiment
 from captum_certified.reproduce.smoothed_geometry import SmoothedGeometry
@@ -47,6 +48,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         DrawsNeeded(),
         CertifiedPixels(),
         RobustTraining(),
+        RobustAttributions(),
         SaliencyWeights(),
         ChestXrays(),
         CenterSmoothingComparison(),

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from matplotlib.figure import Figure
 
-from captum_certified.exceptions import FileFormatError
+from captum_certified.exceptions import FileFormatError, InvalidInputError
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import JsonObject
 
@@ -99,6 +99,7 @@ class Experiment(ABC):
         uses_when_training: The same at the scales ``dry`` and ``paper`` if no network was given and the experiment
             trains its own. Empty if it never does.
         default_model: The torchvision model that is used if the command line names no model, and its ``--model-arg``.
+        data_sets: The data sets between which ``--dataset`` chooses, the default first. Empty if there is no choice.
         title: What the experiment shows, in one line.
         claim: What the paper says about the result. Our own claims begin with ``Ours:``.
     """
@@ -108,6 +109,7 @@ class Experiment(ABC):
     uses: tuple[str, ...] = ()
     uses_when_training: tuple[str, ...] = ()
     default_model: tuple[str, ...] | None = None
+    data_sets: tuple[str, ...] = ()
     title: str
     claim: str
 
@@ -131,6 +133,15 @@ class Experiment(ABC):
     @abstractmethod
     def summary(self, rows: Sequence[Row]) -> JsonObject:
         """Return the numbers to compare with the claim."""
+
+    def on(self, data_set: str) -> "Experiment":
+        """Return the same experiment on another of its data sets, whose results have another name.
+
+        Raises:
+            InvalidInputError: The experiment has no such data set.
+        """
+        choice = f"one of {[*self.data_sets]}" if self.data_sets else "none"
+        raise InvalidInputError(f"Expected `--dataset` for {self.name} to be {choice}, got {data_set!r}.")
 
     @abstractmethod
     def figure(self, rows: Sequence[Row]) -> Figure:

@@ -28,6 +28,8 @@ class _PixelRange(TypedDict):
 # All images have pixels in [0, 1], and every attack keeps pixels in this range.
 PIXEL_RANGE: _PixelRange = {"lower_bound": 0.0, "upper_bound": 1.0}
 
+# Photographs of different sizes, and how they are framed.
+_FRAMINGS = {"gtsrb": Framing(resize=32, crop=32), "flowers102": Framing(resize=64, crop=64)}
 _PHOTOGRAPHS = ("imagenet", "imagenet64")
 _IDENTIFYING_IMAGES = 64  # number of images that are hashed to identify CIFAR-10
 _SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
@@ -42,6 +44,7 @@ class Material:
     Attributes:
         data: Folder with ``mnist.npz`` and ``cifar10_test.npz``, or torchvision's files of these data sets, with
             ``pneumoniamnist.npz`` of MedMNIST, and with a subfolder ``imagenet`` or ``imagenet64`` of photographs.
+            Fashion-MNIST, GTSRB and Flowers-102 are read from torchvision's files, or from an archive like MNIST.
         classifier: Function that loads the network of an experiment that does not train its own. The function also
             returns how photographs are resized and cropped for this network.
         networks: Folder for the networks that experiments on CIFAR-10 train for days, so that they can be interrupted.
@@ -55,18 +58,33 @@ class Material:
     device: str = "cpu"
 
     def identity(self, uses: Sequence[str]) -> dict[str, str]:
-        """Return a digest for each name in ``uses``, which :attr:`Experiment.uses` lists.
+        """Return a digest for each name in ``uses``: ``"cifar"``, ``"cifar-training"``, ``"network"``, or a name of
+        :meth:`labelled`.
 
         An experiment reuses the rows that it stored in an earlier run only if these digests are unchanged.
         """
         digests: dict[str, Callable[[], str]] = {
-            "mnist": lambda: digest([self.mnist(train=train) for train in (True, False)]),
             "cifar": lambda: self._digest_of_cifar(train=False),
             "cifar-training": lambda: self._digest_of_cifar(train=True),
             "network": self._digest_of_network,
-            "xrays": lambda: digest([self.xrays(train=train) for train in (True, False)]),
         }
-        return {name: digests[name]() for name in uses}
+        return {name: digests[name]() if name in digests else self._digest_of(name) for name in uses}
+
+    def labelled(self, name: str, *, train: bool) -> tuple[Tensor, Tensor]:
+        """Return all images of a data set, float32 of shape (N, C, H, W) in [0, 1], and their classes.
+
+        Args:
+            name: ``"mnist"``, ``"fashion-mnist"``, ``"xrays"``, ``"gtsrb"`` or ``"flowers102"``. Traffic signs are
+                framed to 32 × 32 pixels, and flowers to 64 × 64.
+            train: Whether to return the training part or the test part.
+
+        Raises:
+            InvalidInputError: The data set is not in the folder.
+            OSError: The archive of the X-rays is not in the folder.
+        """
+        if name == "xrays":
+            return self.xrays(train=train)
+        return _stacked(self._data_set(f"{name}.npz", name, train=train))
 
     def mnist(self, *, train: bool) -> tuple[Tensor, Tensor]:
         """Return all images of MNIST, float32 of shape (N, 1, 28, 28) in [0, 1], and their classes.
@@ -74,7 +92,7 @@ class Material:
         Raises:
             InvalidInputError: MNIST is not in the folder.
         """
-        return _stacked(self._data_set("mnist.npz", "mnist", train=train))
+        return self.labelled("mnist", train=train)
 
     def xrays(self, *, train: bool) -> tuple[Tensor, Tensor]:
         """Return chest X-rays of PneumoniaMNIST, float32 of shape (N, 1, 28, 28) in [0, 1], and their classes.
@@ -151,6 +169,9 @@ class Material:
         model, framing = self._loaded()
         return digest((str(model), model.state_dict(), asdict(framing)))
 
+    def _digest_of(self, name: str) -> str:
+        return digest([self.labelled(name, train=train) for train in (True, False)])
+
     def _digest_of_cifar(self, *, train: bool) -> str:
         images = self._cifar(train=train)
         return digest([images[i][0] for i in range(min(_IDENTIFYING_IMAGES, _length(images)))])
@@ -163,7 +184,7 @@ class Material:
         path = self.data / archive
         if path.is_file():
             return labelled_images(path, train=train)
-        return labelled_images(name, root=self.data, train=train)
+        return labelled_images(name, root=self.data, train=train, framing=_FRAMINGS.get(name))
 
     def _loaded(self) -> tuple[nn.Module, Framing]:
         if self.classifier is None:

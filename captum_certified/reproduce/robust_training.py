@@ -2,15 +2,17 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from typing import NamedTuple
 
-from captum.attr import Attribution, IntegratedGradients
 from matplotlib.figure import Figure
-from torch import Tensor, nn
 
-from captum_certified import GhorbaniAttack, kendall_tau, top_k_intersection
-from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, mean, number, numbers, where
+from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale
+from captum_certified.reproduce.losses_compared import (
+    integrated_gradients_under_attack,
+    losses_figure,
+    part_name,
+    summary_over_seeds,
+)
 from captum_certified.reproduce.mnist_networks import (
     DIGIT_RADIUS,
     accuracy,
@@ -34,7 +36,6 @@ from captum_certified.training import (
     TrainingLoss,
     top_hessian_eigenvalue,
 )
-from captum_certified.visualization.colours import BESIDE, KINDS
 
 __all__ = ["RobustTraining"]
 
@@ -107,44 +108,18 @@ class RobustTraining(Experiment):
     def parts(self, material: Material, scale: Scale) -> Sequence[Part]:
         """Return a part for each loss and seed."""
         return [
-            Part(f"{_slug(name)}-{seed}", functools.partial(_rows, name, seed, scale, material))
+            Part(part_name(name, seed), functools.partial(_rows, name, seed, scale, material))
             for seed in range(_SIZES[scale].seeds)
             for name in _LOSSES
         ]
 
     def summary(self, rows: Sequence[Row]) -> JsonObject:
         """Return the mean and range of every measure over the seeds, and the mean change from plain training."""
-        plain = {row["seed"]: row for row in where(rows, loss="plain")}
-
-        def over_seeds(own: Sequence[Row], measure: str) -> dict[str, float]:
-            values = numbers(own, measure)
-            changes = [number(row, measure) - number(plain[row["seed"]], measure) for row in own]
-            return {"mean": fmean(values), "lowest": min(values), "highest": max(values), "change": fmean(changes)}
-
-        return {
-            name: {measure: over_seeds(where(rows, loss=name), measure) for measure in _MEASURES} for name in _LOSSES
-        }
+        return dict(summary_over_seeds(rows, list(_LOSSES), list(_MEASURES), plain="plain"))
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Plot a panel for each measure, with a dot for each network and a line at the mean of plain training."""
-        figure = Figure(figsize=(9.0, 7.0), layout="constrained")
-        panels = figure.subplots(2, 3, sharey=True).flatten()
-        names = list(_LOSSES)
-        for unused in panels[len(_MEASURES) :]:
-            unused.set_axis_off()
-        for axes, (measure, label) in zip(panels, _MEASURES.items(), strict=False):
-            axes.axvline(mean(where(rows, loss="plain"), measure), color=BESIDE, linewidth=1, linestyle=":")
-            for row in rows:
-                name = str(row["loss"])
-                color = KINDS[0] if name.startswith("saliency") else BESIDE
-                axes.plot(number(row, measure), names.index(name), "o", color=color, alpha=0.7)
-            axes.set_xlabel(label.replace(", ", ",\n", 1), fontsize=9)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.locator_params(axis="x", nbins=4)
-        panels[0].set_yticks(range(len(names)), names)
-        panels[0].invert_yaxis()
-        figure.suptitle("a dot for each network; dotted: mean of plain training", fontsize=10)
-        return figure
+        return losses_figure(rows, _MEASURES, plain="plain", highlighted="saliency")
 
 
 def _rows(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
@@ -153,7 +128,9 @@ def _rows(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
     model = trained_network(_LOSSES[name](seed, scale), seed, scale, material)
     images, classes = material.mnist(train=False)
     overlap = attack_digits(model, images[: size.attacked], steps=size.steps)
-    intersection, correlation = _integrated_gradients_under_attack(model, images[: size.integrated], size.sign_steps)
+    intersection, correlation = integrated_gradients_under_attack(
+        model, images[: size.integrated], radius=_EPSILON, k=_TOP, step_num=size.sign_steps, step_size=_STEP
+    )
     return [
         {
             "loss": name,
@@ -166,29 +143,3 @@ def _rows(name: str, seed: int, scale: Scale, material: Material) -> list[Row]:
             "eigenvalue": float(top_hessian_eigenvalue(model, images[: size.attacked]).detach().mean()),
         }
     ]
-
-
-def _integrated_gradients_under_attack(model: nn.Module, images: Tensor, step_num: int) -> tuple[float, float]:
-    """Return the means of IN and CC of integrated gradients under the top-k attack of Ghorbani et al.
-
-    As in Chen et al., IN is the top-k intersection, and CC is Kendall's rank correlation.
-    """
-    method: Attribution = IntegratedGradients(model)
-    targets = model(images).argmax(dim=1)
-    perturbed = GhorbaniAttack(model, method, norm="Linf", surrogate_beta=None, **PIXEL_RANGE).perturb(
-        images,
-        _EPSILON,
-        k=_TOP,
-        step_num=step_num,
-        step_size=_STEP,
-        target=targets,
-        attribution_kwargs={"n_steps": 10},
-        seed=0,
-    )
-    before, after = (method.attribute(x, target=targets, n_steps=50).detach().abs() for x in (images, perturbed))
-    intersections = top_k_intersection(before, after, k=_TOP)
-    return float(intersections.double().mean()), float(kendall_tau(before, after).double().mean())
-
-
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")

@@ -1,13 +1,10 @@
 """Labelled images from archives, folders, and torchvision's own files."""
 
-import hashlib
-import struct
-
 import numpy as np
 import pytest
 import torch
+from data_set_files import write_flowers, write_idx, write_traffic_signs
 from PIL import Image
-from scipy.io import savemat
 from torchvision import datasets
 
 from captum_certified import FileFormatError
@@ -110,19 +107,10 @@ def test_a_folder_without_classes_is_refused(tmp_path):
         labelled_images(tmp_path)
 
 
-def idx(array):
-    """Return an array in the format of the MNIST files."""
-    return struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
-
-
 @pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
 def test_the_idx_files_of_torchvision(tmp_path, name, folder):
-    raw = tmp_path / folder / "raw"
-    raw.mkdir(parents=True)
     digits = PIXELS[:, :, :, 0]
-    for part in ("train", "t10k"):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(digits))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(LABELS))
+    write_idx(tmp_path, folder, digits, LABELS)
     images = labelled_images(name, root=tmp_path)
     assert len(images) == 6
     torch.testing.assert_close(images[2][0], torch.from_numpy(digits[2]).unsqueeze(0).float() / 255)
@@ -132,20 +120,9 @@ def test_the_idx_files_of_torchvision(tmp_path, name, folder):
 
 
 def test_the_files_of_the_traffic_signs(tmp_path):
-    """Training images are in folders of classes; the classes of the test images are in a table."""
-    base = tmp_path / "gtsrb"
-    tested = base / "GTSRB" / "Final_Test" / "Images"
-    tested.mkdir(parents=True)
-    for number, target in enumerate((0, 0, 1)):
-        folder = base / "GTSRB" / "Training" / f"{target:05}"
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(PIXELS[number]).resize((20 + number, 24)).save(folder / f"{number:05}_00000.ppm")
-    Image.fromarray(PIXELS[0]).save(tested / "00000.ppm")
-    header = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
-    (base / "GT-final_test.csv").write_text(f"{header}\n00000.ppm;4;5;0;0;3;4;16\n")
-    framing = Framing(resize=8, crop=8)
-    images = labelled_images("gtsrb", root=tmp_path, framing=framing)
-    assert [target for _, target in images] == [0, 0, 1]
+    write_traffic_signs(tmp_path, PIXELS[:3], [16, 0, 0])
+    images = labelled_images("gtsrb", root=tmp_path, framing=Framing(resize=8, crop=8))
+    assert [target for _, target in images] == [0, 0, 1]  # torchvision numbers the folders of the training images
     assert {tuple(image.shape) for image, _ in images} == {(3, 8, 8)}
     image, target = labelled_images("gtsrb", root=tmp_path, train=False)[0]
     assert target == 16
@@ -155,28 +132,18 @@ def test_the_files_of_the_traffic_signs(tmp_path):
 
 
 def test_the_files_of_the_flowers(tmp_path, monkeypatch):
-    """Labels from 1 and the parts are in files of MATLAB, whose checksums torchvision knows."""
-    base = tmp_path / "flowers-102"
-    (base / "jpg").mkdir(parents=True)
-    for number in range(1, 5):
-        Image.fromarray(PIXELS[number]).resize((30, 20)).save(base / "jpg" / f"image_{number:05}.jpg")
-    savemat(base / "imagelabels.mat", {"labels": np.array([[102, 1, 7, 7]], dtype=np.uint8)})
-    parts = {"trnid": [1, 4], "valid": [2], "tstid": [3, 2]}
-    savemat(base / "setid.mat", {name: np.array([numbers], dtype=np.uint16) for name, numbers in parts.items()})
+    files = write_flowers(tmp_path, PIXELS[:4], [102, 1, 7, 7], {"trnid": [1, 4], "valid": [2], "tstid": [3, 2]})
     with pytest.raises(ValueError, match=r"Expected flowers102 in `root` .*, got: Dataset not found or corrupted"):
         labelled_images("flowers102", root=tmp_path)
-    for entry, name in (("label", "imagelabels.mat"), ("setid", "setid.mat")):
-        checksum = hashlib.md5((base / name).read_bytes()).hexdigest()  # noqa: S324  as torchvision does
-        monkeypatch.setitem(datasets.Flowers102._file_dict, entry, (name, checksum))
+    for entry, expected in files.items():
+        monkeypatch.setitem(datasets.Flowers102._file_dict, entry, expected)
     framing = Framing(resize=16, crop=16)
     images = labelled_images("flowers102", root=tmp_path, framing=framing)
     assert [target for _, target in images] == [101, 6]
     assert images[0][0].shape == (3, 16, 16)
     assert 0 <= float(images[0][0].min()) < float(images[0][0].max()) <= 1
-    assert [target for _, target in labelled_images("flowers102", root=tmp_path, train=False, framing=framing)] == [
-        6,
-        0,
-    ]
+    tested = labelled_images("flowers102", root=tmp_path, train=False, framing=framing)
+    assert [target for _, target in tested] == [6, 0]
 
 
 def test_an_unknown_source_is_refused():
