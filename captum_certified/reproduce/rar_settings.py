@@ -5,7 +5,7 @@ from typing import NamedTuple, TypedDict
 
 from torch import nn
 
-from captum_certified.reproduce.experiment import Scale
+from captum_certified.reproduce.experiment import PROTOCOL_SCALES, Scale
 from captum_certified.reproduce.mnist_networks import plain_loss
 from captum_certified.reproduce.networks_and_images import PIXEL_RANGE
 from captum_certified.training import (
@@ -83,20 +83,22 @@ class Size(NamedTuple):
     most_steps: int  # largest number of steps of an attack; if it is fewer, the steps are longer
 
 
+_SMALLEST = Size(
+    seeds=1,
+    first_images=64,
+    images=32,
+    epochs_factor=0,
+    n_steps=2,
+    search_n_steps=1,
+    step_num=1,
+    tested=50,
+    attacked=20,
+    explained=2,
+    most_steps=2,
+)
 SIZES: Mapping[Scale, Size] = {
-    "smoke": Size(
-        seeds=1,
-        first_images=64,
-        images=32,
-        epochs_factor=0,
-        n_steps=2,
-        search_n_steps=1,
-        step_num=1,
-        tested=50,
-        attacked=20,
-        explained=2,
-        most_steps=2,
-    ),
+    "smoke": _SMALLEST,
+    "dry": _SMALLEST,
     "cpu": Size(
         seeds=3,
         first_images=20000,
@@ -146,7 +148,7 @@ class Setting(NamedTuple):
     def of(cls, data_set: str, scale: Scale) -> "Setting":
         """Return the setting of a data set, by its name on the command line, at a scale."""
         data = DATA_SETS[data_set]
-        radius = data.paper_radius if scale == "paper" else data.radius
+        radius = data.paper_radius if scale in PROTOCOL_SCALES else data.radius
         return cls(data, SIZES[scale], radius, data.cost * data.radius / radius)
 
     def epochs(self, *, first: bool) -> int:
