@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from data_set_files import write_flowers, write_idx, write_traffic_signs
 from PIL import Image
 from torchvision import datasets
+from torchvision_files import write_flowers, write_idx, write_traffic_signs
 
 from captum_certified import FileFormatError
 from captum_certified.images.framing import Framing

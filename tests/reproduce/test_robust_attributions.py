@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from data_set_files import write_flowers, write_idx, write_traffic_signs
 from torch import nn
 from torch.utils.data import TensorDataset
 from torchvision import datasets
+from torchvision_files import write_flowers, write_idx, write_traffic_signs
 
 from captum_certified.cli import main
 from captum_certified.demo import load_digits
