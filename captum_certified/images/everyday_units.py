@@ -12,7 +12,7 @@ from torch import Tensor
 from captum_certified.checks import checked_number
 from captum_certified.exceptions import InvalidInputError
 
-__all__ = ["EverydayUnits", "radius_in_units"]
+__all__ = ["EverydayUnits", "jpeg_change", "radius_in_units", "shift_changes"]
 
 _LEVELS = 255
 _QUALITY = 95
@@ -79,11 +79,11 @@ def radius_in_units(radius: float, inputs: Tensor) -> EverydayUnits:
     grey_levels = _LEVELS * radius / math.sqrt(d)
     if values.dim() != 4 or values.shape[1] not in (1, 3):
         return EverydayUnits(radius, grey_levels, rounding)
-    jpeg = torch.stack([_jpeg_change(picture) for picture in values])
-    return EverydayUnits(radius, grey_levels, rounding, jpeg, torch.stack([_shift_change(p) for p in values]))
+    jpeg = torch.stack([jpeg_change(picture) for picture in values])
+    return EverydayUnits(radius, grey_levels, rounding, jpeg, torch.stack([shift_changes(p).min() for p in values]))
 
 
-def _jpeg_change(picture: Tensor) -> Tensor:
+def jpeg_change(picture: Tensor) -> Tensor:
     """Return the L2 size of the change by JPEG of a picture of shape (C, H, W) that was first rounded to 8 bits."""
     levels = (picture * _LEVELS).round().to(torch.uint8).permute(1, 2, 0).squeeze(2).numpy()
     file = io.BytesIO()
@@ -93,12 +93,15 @@ def _jpeg_change(picture: Tensor) -> Tensor:
     return torch.as_tensor(math.sqrt(squares) / _LEVELS, dtype=torch.float64)
 
 
-def _shift_change(picture: Tensor) -> Tensor:
-    """Return the L2 size of the smallest change by a shift of one pixel. The pixels of the border are repeated."""
+def shift_changes(picture: Tensor) -> Tensor:
+    """Return the L2 sizes of the changes by a shift of one pixel in each of four directions, shape (4,).
+
+    The pixels of the border are repeated. The picture has shape (C, H, W).
+    """
     padded = torch.nn.functional.pad(picture.unsqueeze(0), (1, 1, 1, 1), mode="replicate")[0]
     height, width = picture.shape[1:]
     moved = [padded[:, y : y + height, x : x + width] for y, x in ((0, 1), (2, 1), (1, 0), (1, 2))]
-    return torch.stack([(shifted - picture).norm() for shifted in moved]).min()
+    return torch.stack([(shifted - picture).norm() for shifted in moved])
 
 
 def _range(sizes: Tensor) -> str:
