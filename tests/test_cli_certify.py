@@ -64,10 +64,12 @@ def test_a_report_is_written_for_new_and_for_kept_results(folder):
     assert not Path("results/one.html").exists()
     for _ in range(2):
         assert call(folder, "one.png", "two.jpg", "--report", "--out", "results") == 0
-        for name in ("one", "two"):
+        for name, file in (("one", "one.png"), ("two", "two.jpg")):
             page = Path(f"results/{name}.html").read_text()
-            assert f"<title>{name}</title>" in page
-            assert "the top 87 of 432 colour values (20.1 %)" in page
+            explained = json.loads(Path(f"results/{name}.json").read_text())["explained"]
+            assert f"<title>{file}: explanation of class {explained}</title>" in page
+            assert f"The program answered: class {explained}. This page" in page
+            assert "the top 87 of 432 colour values (20.2 %)" in page
 
 
 @pytest.mark.parametrize("command", ["certify", "attack"])

@@ -1,6 +1,7 @@
 """``--class-names``: names beside the numbers of classes in every output, and files that do not fit."""
 
 import argparse
+import html
 import json
 from pathlib import Path
 
@@ -40,7 +41,10 @@ def test_names_are_in_every_output_of_certify(folder, names, capsys):
     predicted = f"{record['prediction']} ({record['prediction_name']})"
     assert f"class 1 ({NAMES[1]}){'' if record['prediction'] == 1 else f' explained, {predicted} predicted'}" in printed
     page = Path("results/one.html").read_text()
-    assert "answers (class 1, &lt;b&gt;cat&lt;/b&gt; $5). Such maps" in page
+    assert "<title>one.png: explanation of class 1 (&lt;b&gt;cat&lt;/b&gt; $5)</title>" in page
+    number = record["prediction"]
+    assert f"The program answered: class {number}, {html.escape(NAMES[number])}." in page
+    assert ("another answer: class 1, &lt;b&gt;cat&lt;/b&gt; $5." in page) == (number != 1)
     assert "<b>cat" not in page
     assert main(["verify", "results/one.json"]) == 0
 

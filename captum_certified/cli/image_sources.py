@@ -12,7 +12,7 @@ from captum_certified._captum import as_tuple
 from captum_certified.attr.memory import explained_memory_errors
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.reference import Reference
-from captum_certified.cli.class_names import class_title, named
+from captum_certified.cli.class_names import class_named, class_title, named
 from captum_certified.cli.explainers import arguments_of, options_note
 from captum_certified.cli.image_groups import groups_of, mask_file
 from captum_certified.cli.methods import MethodChoice, choice_of
@@ -57,7 +57,7 @@ def _example(path: Path, loaded: LoadedModel, arguments: argparse.Namespace) -> 
     mask = reference if isinstance(reference, Tensor) else None  # the reference "plain" is set for the whole run
     choice = choice_of(arguments.method)
     classes: dict[str, Json] = {"prediction": prediction, "explained": target}
-    notes: dict[str, Json] = {**classes, **named(classes, loaded.class_names)}
+    notes: dict[str, Json] = {"image": str(path), **classes, **named(classes, loaded.class_names)}
     return Example(
         inputs=inputs,
         target=target,
@@ -174,7 +174,16 @@ def write_pictures(
     if due(table, wanted=csv):
         certificate.to_csv(table)
     if due(html, wanted=page):
-        report(certificate, html, image=image, label=stem.name, class_names=names, stored=f"{stem.name}.json")
+        prediction = example.notes.get("prediction")
+        report(
+            certificate,
+            html,
+            image=image,
+            label=_title(stem, example, names),
+            class_names=names,
+            predicted=prediction if isinstance(prediction, int) else None,
+            stored=f"{stem.name}.json",
+        )
 
 
 def _labels(example: Example, names: Sequence[str] | None) -> list[str] | None:
@@ -182,6 +191,13 @@ def _labels(example: Example, names: Sequence[str] | None) -> list[str] | None:
     explained, prediction = example.notes["explained"], example.notes["prediction"]
     number = explained if isinstance(explained, int) else prediction
     return [class_title(number, names)] if names is not None and isinstance(number, int) else None
+
+
+def _title(stem: Path, example: Example, names: Sequence[str] | None) -> str:
+    """Return the title of a report: the name of the image file, if it is known, and the explained class."""
+    file, explained = example.notes.get("image"), example.notes["explained"]
+    name = Path(file).name if isinstance(file, str) else stem.name
+    return f"{name}: explanation of {class_named(explained, names)}" if isinstance(explained, int) else name
 
 
 def _is_ours(path: Path) -> bool:

@@ -11,23 +11,40 @@ import torch
 from matplotlib.colors import to_rgb
 
 from captum_certified.certify import TopKCertificate
-from captum_certified.certify.written_numbers import rounded_down
+from captum_certified.certify.written_numbers import ceiled_percent, rounded_down
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap, select_rows
 from captum_certified.storage import JsonObject, atomic_write
 from captum_certified.visualization.certified_features import check_exact
 from captum_certified.visualization.colours import FAINT, NOTHING, STRONG
 from captum_certified.visualization.feature_names import noun
-from captum_certified.visualization.image_layout import ImageReading, Pixels, Values
+from captum_certified.visualization.image_layout import ImageReading, Values
+from captum_certified.visualization.report_changes import (
+    FamiliarChange,
+    axis,
+    axis_height,
+    concentrated,
+    coverage,
+    familiar_changes,
+)
 from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
 from captum_certified.visualization.report_details import details
-from captum_certified.visualization.report_pictures import faded_picture, heat_maps, outlines, packed, picture_url
-from captum_certified.visualization.report_words import comparison, others_reach, subject, units, words
+from captum_certified.visualization.report_pictures import (
+    faded_picture,
+    heat_maps,
+    line_widths,
+    noisy_copy,
+    outlines,
+    packed,
+    picture_url,
+)
+from captum_certified.visualization.report_words import others_reach, subject, units, words
 
 __all__ = ["report"]
 
 _PAGE = "report.html"
 _SIZES = (0.05, 0.1, 0.2, 0.3)
+_PLAIN = "What it shows for this picture is the <em>plain map</em>. "
 _ABOUT_PLAIN = " About the plain map one thing is proved: how much of what it marks at this picture is in that top set."
 
 
@@ -40,19 +57,20 @@ def report(
     label: str | None = None,
     sizes: Sequence[float] = _SIZES,
     class_names: Sequence[str] | None = None,
+    predicted: int | None = None,
     stored: str | None = None,
 ) -> None:
     """Write a certificate as one HTML page that loads nothing from the network.
 
-    The page shows the top K on the faded image, the image and its maps. A slider sets the radius. A feature turns pale
-    at radii beyond the one up to which it is certified. A selector changes K. Plain words say how much is certified of
-    the smoothed map's own top K and of the plain map's top K, and what is not certified. They also say how much of the
-    plain map's top K is reached by chance, by brightness and by random weights. The page shows cautions, and compares
-    the radius with familiar changes of the picture. All numbers are computed beforehand with the bound and the
-    confidence of the certificate; the page only looks them up. It states settings, seed, digests, versions and the
-    command that verifies the certificate. The page can be used by keyboard alone, on a phone, and printed. It follows
-    the light or dark theme of the browser until the reader chooses a theme. Large pictures are made smaller, so that an
-    ordinary page has less than a megabyte.
+    The page shows outlines of the top K on the image, and beside them a warning that the marks are no finding. A slider
+    sets the radius. A feature turns pale at radii beyond the one up to which it is certified. A selector changes K.
+    Plain words explain the maps, and say how much is certified of the smoothed map's own top K and of the plain map's
+    top K, and what is not certified. They also say how much of the plain map's top K is reached by chance, by
+    brightness and by random weights. The page shows cautions, and says which familiar changes of the picture the radius
+    covers. All numbers are computed beforehand with the bound and the confidence of the certificate; the page only
+    looks them up. It states settings, seed, digests, versions and the command that verifies the certificate. The page
+    can be used by keyboard alone, on a phone, and printed. It follows the light or dark theme of the browser until the
+    reader chooses a theme. Large pictures are made smaller, so that an ordinary page has less than a megabyte.
 
     If the certificate is about another reference set, the page is about this set and offers the certificate's K only.
 
@@ -66,7 +84,8 @@ def report(
         sizes: Sizes of the top set that the reader can choose besides the certificate's own: counts, or fractions of
             the features. Ignored if the certificate is about another reference set.
         class_names: Names of the classes, in the order of the model's outputs, of which the page shows the explained
-            one.
+            and the predicted one.
+        predicted: The class that the model predicts for the picture. The page says that this is the program's answer.
         stored: Name of a file that holds the certificate, for the command that verifies it.
 
     Raises:
@@ -90,9 +109,10 @@ def report(
     [picture] = reading.images
     sets = top_sets(certificate, smoothed_map, sizes)
     grid = radius_grid(sets, radius=certificate.radius, sigma=smoothed_map.sigma)
-    data = _data(certificate, smoothed_map, sets, grid, reading, picture)
+    changes = familiar_changes(smoothed_map, picture)
+    data = _data(certificate, smoothed_map, sets, grid, reading, changes)
     title = "A certified explanation" if label is None else label
-    texts = words(certificate, smoothed_map, picture, class_names)
+    texts = words(certificate, smoothed_map, picture, class_names, predicted)
     [shown] = (one for one in sets if one.k == certificate.k)
     fields = {
         **{name: html.escape(text) for name, text in texts.items()},
@@ -100,7 +120,12 @@ def report(
         "summary": html.escape(certificate.summaries()[example]),
         "image": picture_url(picture),
         "faded": faded_picture(picture),
+        "noisy": noisy_copy(smoothed_map, picture),
+        **line_widths(reading),
+        "axis": axis(grid[-1], changes),
+        "svg_height": str(axis_height(grid[-1], changes) + 46),
         "maps": heat_maps(smoothed_map, reading),
+        "plain": "" if smoothed_map.plain is None else _PLAIN,
         "about_plain": _ABOUT_PLAIN if any(one.of_plain or one.reference == "plain" for one in sets) else "",
         "cautions": _cautions(certificate.cautions(example)),
         "details": details(certificate, smoothed_map, shown, texts, example=example, stored=stored),
@@ -137,16 +162,20 @@ def _data(
     sets: Sequence[TopSet],
     grid: Sequence[float],
     reading: ImageReading,
-    picture: Pixels,
+    changes: Sequence[FamiliarChange],
 ) -> JsonObject:
     """Return the numbers that the page looks up."""
+    [picture] = reading.images
     features = noun(smoothed_map.layout, picture[..., 0].size)
     even, levels = zip(*(units(radius, smoothed_map, picture) for radius in grid), strict=True)
+    texts = list(dict.fromkeys(coverage(changes, radius) for radius in grid))  # few differ
     return {
         "radii": [rounded_down(radius, digits=9) for radius in grid],
         "even": list(even),
         "levels": list(levels),
-        "comparison": comparison(certificate, smoothed_map, picture),
+        "single": [concentrated(radius, smoothed_map, picture) for radius in grid],
+        "coverage": texts,
+        "covered": [texts.index(coverage(changes, radius)) for radius in grid],
         "verb": "stay" if certificate.reference == "own" else "are",
         "place": [round(radius / grid[-1], 5) for radius in grid],
         "colours": [[round(255 * part) for part in to_rgb(colour)] for colour in (STRONG, FAINT, NOTHING)],
@@ -205,6 +234,6 @@ def _cautions(sentences: Sequence[str]) -> str:
 def _choices(sets: Sequence[TopSet], own: int, n: int, features: str) -> str:
     return "\n".join(
         f'<option value="{index}"{" selected" if one.k == own else ""}>the top {one.k} of {features} '
-        f"({100 * one.k / n:.3g} %)</option>"
+        f"({ceiled_percent(one.k / n)} %)</option>"
         for index, one in enumerate(sets)
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from captum_certified.certify import TopKCertificate
-from captum_certified.certify.written_numbers import floored_percent, rounded_down
+from captum_certified.certify.written_numbers import floored_percent, rounded_down, written_error
 from captum_certified.maps import SmoothedMap
 from captum_certified.storage import Json, JsonObject
 from captum_certified.visualization.report_data import TopSet
@@ -38,14 +38,18 @@ def details(
     """
     setup = smoothed_map.setup
     entries = {
+        "held fixed": certificate.held_fixed,
+        "proved to stay, each one": f"called certified individually in figures and tables. {texts['each_one']}",
         "certificate of the plain map": "" if shown.of_plain is None else shown.of_plain.summaries()[0],
         "confidence": f"{texts['confidence']}. {texts['together']}",
         "bound": certificate.bound,
-        "class under noise": class_kept(certificate, example),
+        "class under noise": class_kept(certificate, example, texts["predicted"]),
         "map": f"{method_named(smoothed_map, 'an attribution method')}, mean of {texts['draws']} draws, noise of "
         f"standard deviation {texts['sigma']}",
         "kind of map": ", ".join(_kind(setup)),
         "explained class": texts["answer"].strip(" ()"),
+        "answer of the program": texts["predicted"],
+        "familiar changes": texts["changes"],
         "seed": _seed(smoothed_map),
         "model": _digest(setup.get("model"), "digest of its weights and buffers"),
         "input": _digest(setup.get("inputs"), "digest of its values"),
@@ -62,20 +66,30 @@ def details(
     return f"{written}<dt>to verify</dt><dd>{command} {where}</dd>\n"
 
 
-def class_kept(certificate: TopKCertificate, example: int) -> str:
-    """Return a text that says how many noisy copies keep the predicted class. It is empty if this is unknown."""
+def class_kept(certificate: TopKCertificate, example: int, predicted: str = "") -> str:
+    """Return a text that says how many noisy copies keep the predicted class. It is empty if this is unknown.
+
+    Args:
+        certificate: The certificate.
+        example: Number of the example.
+        predicted: The predicted class in words, empty if it is unknown.
+    """
     votes, radii = certificate.map.class_votes, certificate.class_radius
     if votes is None or radii is None:
         return ""
     kept, copies = votes[example].tolist()
     text = (
         f"{kept} of {copies} noisy copies ({floored_percent(kept / copies)} %) have the predicted class of the picture"
+        + (f" ({predicted})" if predicted else "")
     )
     radius = float(radii[example])
     if radius == 0:
         return f"{text}; it is not certified that most copies keep it"
     size = rounded_down(radius, digits=3)
-    return f"{text}. Up to L2 radius {size} most copies keep it. This statement has its own error probability."
+    return (
+        f"{text}. Up to L2 radius {size} most copies keep it. With a chance of at most "
+        f"{written_error(certificate.confidence)} % this statement is wrong. It does not share the error of the others."
+    )
 
 
 def _kind(setup: JsonObject) -> Iterator[str]:

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
+from captum_certified.attr.smoothgrad import SparsifiedSmoothGrad
 from captum_certified.certify import TopKCertificate
 from captum_certified.certify.written_numbers import (
     ceiled_percent,
@@ -14,24 +13,34 @@ from captum_certified.certify.written_numbers import (
 )
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.maps import SmoothedMap
+from captum_certified.storage import Json
+from captum_certified.theory import fraction_to_count
 from captum_certified.visualization.feature_names import described, noun
 from captum_certified.visualization.image_layout import (
     Pixels,
     is_in_unit_interval,
     is_the_input,
-    radius_beside_changes,
     values_of_input,
 )
 from captum_certified.visualization.report_data import TopSet
 from captum_certified.visualization.titles import method_named
 
-__all__ = ["comparison", "others_reach", "subject", "units", "words"]
+__all__ = ["others_reach", "subject", "units", "words"]
 
+_CHANGES = (
+    "rounding changes every value by at most half a grey level; JPEG of quality 95 is measured at this picture; a "
+    "shift by one pixel is to the left, right, up or down, with the border repeated. All are changes of the picture as "
+    "the program gets it."
+)
 _LEAST_EVEN, _LEAST_LEVEL = 0.0001, 0.01  # smaller changes are not written out
 
 
 def words(
-    certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels, class_names: Sequence[str] | None = None
+    certificate: TopKCertificate,
+    smoothed_map: SmoothedMap,
+    picture: Pixels,
+    class_names: Sequence[str] | None = None,
+    predicted: int | None = None,
 ) -> dict[str, str]:
     """Return the texts of the page's placeholders by name, as plain text.
 
@@ -40,9 +49,10 @@ def words(
         smoothed_map: The smoothed map of the example that the page shows.
         picture: The picture of this example, shape (H, W, C).
         class_names: Names of the classes.
+        predicted: The class that the model predicts for the picture, if it is known.
 
     Raises:
-        InvalidInputError: The explained class has no name.
+        InvalidInputError: The explained or the predicted class has no name.
     """
     height, width, _ = picture.shape
     layout, pixels = smoothed_map.layout, height * width
@@ -56,12 +66,13 @@ def words(
     )
     return {
         **_about_set(certificate.reference, features),
+        **_about_answer(smoothed_map, class_names, predicted),
+        **_about_maps(smoothed_map, features),
         "noun": features,
         "Noun": features.capitalize(),
         "feature": described(layout, pixels),
-        "fixed": certificate.held_fixed,
-        "answer": _answer(smoothed_map, class_names),
-        "method": method_named(smoothed_map, "an attribution method"),
+        "as_input": ", as the program gets it" if is_the_input(smoothed_map, picture) else "",
+        "changes": _CHANGES if is_the_input(smoothed_map, picture) else "",
         "values": str(values_of_input(smoothed_map, picture)),
         "scale": ", of which 0 is black and 1 is white" if is_in_unit_interval(picture) else "",
         "error": f"{written_error(certificate.confidence)} %",
@@ -78,17 +89,50 @@ def words(
     }
 
 
-def _answer(smoothed_map: SmoothedMap, class_names: Sequence[str] | None) -> str:
-    """Return the explained class in brackets, or an empty text if it is unknown or differs between noisy copies."""
+def _about_answer(
+    smoothed_map: SmoothedMap, class_names: Sequence[str] | None, predicted: int | None
+) -> dict[str, str]:
+    """Return the texts about the explained class and the predicted class. Unknown classes give empty texts."""
     target = smoothed_map.setup.get("target")
     target = target[0] if isinstance(target, list) and len(target) == 1 else target
-    if target is None or target == "argmax":
-        return ""
-    if class_names is None or not isinstance(target, int):
-        return f" (class {target})"
-    if not 0 <= target < len(class_names):
-        raise InvalidInputError(f"Expected `class_names` with a name for class {target}, got {len(class_names)} names.")
-    return f" (class {target}, {class_names[target]})"
+    explained = "" if target is None or target == "argmax" else _class(target, class_names)
+    answered = "" if predicted is None else _class(predicted, class_names)
+    if not answered:
+        lead = f"The map is about one answer of the program: {explained}." if explained else ""
+    elif not explained or target == predicted:
+        lead = f"The program answered: {answered}."
+    else:
+        lead = f"The program answered: {answered}. The map is about another answer: {explained}."
+    doubt = f"This page does not say whether the answer {'' if lead else 'of the program '}is right."
+    return {
+        "answer": f" ({explained})" if explained else "",
+        "predicted": answered,
+        "lead": f"{lead} {doubt}".strip(),
+    }
+
+
+def _class(number: Json, class_names: Sequence[str] | None) -> str:
+    if class_names is None or not isinstance(number, int):
+        return f"class {number}"
+    if not 0 <= number < len(class_names):
+        raise InvalidInputError(f"Expected `class_names` with a name for class {number}, got {len(class_names)} names.")
+    return f"class {number}, {class_names[number]}"
+
+
+def _about_maps(smoothed_map: SmoothedMap, features: str) -> dict[str, str]:
+    """Return the sentences that explain the plain and the smoothed map."""
+    n, draws, setup = smoothed_map.layout.n_features, int(smoothed_map.n_samples[0]), smoothed_map.setup
+    method, tau = method_named(smoothed_map, "An attribution method"), setup.get("tau")
+    salient = max(1, fraction_to_count(tau, n)) if isinstance(tau, float) else n
+    few = setup.get("class") == SparsifiedSmoothGrad.__name__ and salient < n
+    return {
+        "method": method,
+        "few": f" In each copy only the {salient} strongest of {n} {features} count, so {features} that are seldom "
+        "among them are dark in it."
+        if few
+        else "",
+        "copies": str(draws),
+    }
 
 
 def subject(one: TopSet, reference: str, features: str) -> str:
@@ -118,21 +162,16 @@ def others_reach(one: TopSet, features: str) -> str:
         (f"the brightest {features}", certificate.brightness),
         ("the same explanation of a model with random weights", certificate.randomised),
     ]
+    models = 0 if certificate.map.randomised is None else certificate.map.randomised.shape[1]
     whole = "them" if int(certificate.reference_size) <= one.k else f"the {one.k} that can be"
-    (first, share), *others = [(name, f"{ceiled_percent(float(s[0]))} %") for name, s in known if s is not None]
-    return f"For comparison: {first} holds {share} of {whole}{''.join(f', {name} {other}' for name, other in others)}."
-
-
-def comparison(certificate: TopKCertificate, smoothed_map: SmoothedMap, picture: Pixels) -> str:
-    """Return the sizes of familiar changes of the picture as text. It is empty if the picture is not the input."""
-    if not is_the_input(smoothed_map, picture):
-        return ""
-    known = radius_beside_changes(certificate.radius, picture[np.newaxis])
-    assert known.jpeg is not None  # noqa: S101  for the type checker: pictures have one or three channels
-    assert known.shift is not None  # noqa: S101
+    # Each value is first rounded to 12 digits. A floating-point mean of five fractions may exceed the exact mean.
+    (first, share), *others = [
+        (name, f"{ceiled_percent(round(float(s[0]), 12))} %") for name, s in known if s is not None
+    ]
     return (
-        f"For comparison: rounding this picture to 8 bits is a change of size {known.rounding:.2g}, JPEG of quality 95 "
-        f"one of size {float(known.jpeg):.2g}, and a shift by one pixel one of size {float(known.shift):.2g}."
+        f"For comparison: {first} holds {share} of {whole}{''.join(f', {name} {other}' for name, other in others)}"
+        + (f" (mean of {models} such models)" if models > 1 else "")
+        + ". These shares are calculated or measured, not proved, and rounded up."
     )
 
 
@@ -158,13 +197,25 @@ def _about_set(reference: str, features: str) -> dict[str, str]:
     if reference == "own":
         return {
             "promise": "how much of the smoothed map is proved to stay",
+            "verb": "stay",
             "unmarked": "in the top set",
+            "each_one": "Each of these features is proved to be in the top set of the exact smoothed map.",
+            "marked": f"They are the most salient {features} of the smoothed map. Those in the "
+            "strong colour are proved to stay among them, each one",
+            "section": "Stability of the smoothed map",
+            "curve_name": "stability of the smoothed map",
             "curve": f"The solid line is the share of the chosen {features} that is proved to stay",
         }
     whose = "the plain map's top set" if reference == "plain" else "the given set"
     return {
         "promise": f"how much of {whose} is proved to be in the top set of the smoothed map",
+        "verb": "be in the top set",
         "unmarked": f"in {whose}",
+        "each_one": "Each of these features is proved to be in the top set of the exact smoothed map.",
+        "marked": f"They are {whose}. Those in the strong colour are proved to be among the most salient {features} of "
+        "the smoothed map, each one",
+        "section": f"Agreement with {'the plain map' if reference == 'plain' else whose}",
+        "curve_name": f"agreement with {'the plain map' if reference == 'plain' else whose}",
         "curve": f"The solid line is the share of {whose} that is proved to be among the most salient {features} of "
         "the smoothed map",
     }

@@ -17,7 +17,9 @@ from PIL import Image
 
 from captum_certified import Certifier, InvalidInputError, SmoothedMap, SparsifiedSmoothGrad
 from captum_certified.images.everyday_units import radius_in_units
+from captum_certified.sampling.noise import make_noise
 from captum_certified.visualization import report
+from captum_certified.visualization.report_changes import coverage, familiar_changes
 from captum_certified.visualization.report_data import TopSet, radius_grid, top_sets
 from captum_certified.visualization.report_pictures import packed, picture_url
 
@@ -34,6 +36,7 @@ def marks_of(one, shape):
 
 
 LITTLE = "less than 0.01"
+MEASURED = "These shares are calculated or measured, not proved, and rounded up."
 
 
 def data_of(page):
@@ -85,7 +88,7 @@ def test_the_sentence_that_people_copy_states_confidence_and_map(tmp_path):
     assert "of the ${set.subject} (" in statement
     assert {one["subject"] for one in data_of(page)["sets"]} >= {"9 most salient pixels of the smoothed map"}
     assert "of the exact smoothed map, with confidence 90 %." in statement
-    assert "This page tells how much of the smoothed map is proved to stay,\nwith confidence 90 %" in page
+    assert "This page tells how much of the smoothed map is proved to stay, with confidence 90 %" in page
     assert "(L2 radius 0.1, confidence 90 %)" in page
     assert "it misled the computation.</li>" in page
     assert "certainly" not in page
@@ -230,11 +233,11 @@ def test_the_plain_overlap_stands_beside_what_others_reach_rounded_up(tmp_path):
     [one] = data_of(page_of(tmp_path, certificate, image(), sizes=[]))["sets"]
     assert one["others"] == (
         f"For comparison: a top set chosen by chance holds {chance} % of them, the brightest pixels {bright} %, the "
-        f"same explanation of a model with random weights {random} %."
+        f"same explanation of a model with random weights {random} % (mean of 5 such models). {MEASURED}"
     )
     certificate = Certifier().top_k(with_plain(), k=157, radius=0.05)
     [one] = data_of(page_of(tmp_path, certificate, image(), sizes=[]))["sets"]
-    assert one["others"] == "For comparison: a top set chosen by chance holds 20.1 % of them."
+    assert one["others"] == f"For comparison: a top set chosen by chance holds 20.1 % of them. {MEASURED}"
 
 
 @pytest.mark.parametrize(
@@ -318,33 +321,35 @@ def test_cautions_stand_in_a_box_and_the_class_under_noise_below(tmp_path):
     assert "<dt>class under noise</dt><dd>20 of 256 noisy copies (7.8 %) have the predicted class" in page
     assert "it is not certified that most copies keep it" in page
     page = page_of(tmp_path, certificate, image(rows=2), example=1)
-    assert "<aside" not in page
+    assert 'class="caution"' not in page
     assert "250 of 256 noisy copies (97.6 %)" in page
     size = np.floor(1000 * float(certificate.class_radius[1])) / 1000
-    assert f"Up to L2 radius {size} most copies keep it. This statement has its own error probability." in page
+    assert (
+        f"Up to L2 radius {size} most copies keep it. With a chance of at most 5 % this statement is wrong. It does "
+        "not share the error of the others." in page
+    )
+    assert "(97.6 %) have the predicted class of the picture. Up" in page
+    page = page_of(tmp_path, certificate, image(rows=2), example=1, class_names=["ill", "well"], predicted=1)
+    assert "(97.6 %) have the predicted class of the picture (class 1, well). Up" in page
     assert "class under noise" not in page_of(tmp_path, Certifier().top_k(with_plain(), k=9, radius=0.05), image())
 
 
 def test_sizes_are_compared_with_everyday_changes_of_pictures_in_the_unit_interval(tmp_path):
     certificate = Certifier().top_k(with_plain(), k=157, radius=0.05)
     data = data_of(page_of(tmp_path, certificate, image()))
-    units = radius_in_units(0.05, image())
-    assert data["comparison"] == (
-        f"For comparison: rounding this picture to 8 bits is a change of size {units.rounding:.2g}, JPEG of quality 95 "
-        f"one of size {float(units.jpeg):.2g}, and a shift by one pixel one of size {float(units.shift):.2g}."
-    )
     for radius, levels in zip(data["radii"], data["levels"], strict=True):
         exact = radius_in_units(float(radius), image()).grey_levels
         assert 0.9 * exact <= float(levels) <= exact * (1 + 1e-8) if exact >= 0.01 or not exact else levels == LITTLE
     for picture in (4 * image() - 2, (255 * image()).to(torch.uint8)):
         data = data_of(page_of(tmp_path, certificate, picture))
-        assert data["comparison"] == ""
-        assert set(data["levels"]) == {""}
+        assert data["coverage"] == [""]
+        assert set(data["single"]) == set(data["levels"]) == {""}
 
 
 def test_a_picture_that_is_not_the_whole_input_is_not_compared(tmp_path):
     certificate = Certifier().top_k(with_plain(setup={"input_values": 3 * 784}), k=157, radius=0.05)
-    assert data_of(page_of(tmp_path, certificate, image()))["comparison"] == ""
+    data = data_of(page_of(tmp_path, certificate, image()))
+    assert (data["coverage"], set(data["single"])) == ([""], {""})
 
 
 # -- what the page tells those who check it --------------------------------------------------------------------------
@@ -416,3 +421,117 @@ def test_large_pictures_are_made_smaller_and_written_as_a_jpeg():
     url = picture_url(noise[:8, :8])
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
     np.testing.assert_array_equal(shown, np.round(255 * noise[:8, :8].astype(np.float64)).astype(np.uint8))
+
+
+# -- what stands in front: the answer, the warning, and how to read the maps ------------------------------------------
+
+
+def explained(target, pictures, **settings):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3), torch.nn.Softplus(), torch.nn.Linear(3, 2))
+    explainer = SparsifiedSmoothGrad(Saliency(model.eval()), tau=0.25)
+    return Certifier(explainer).certify(
+        pictures, target=target, k=0.2, radius=0.01, nt_samples=256, stdevs=0.2, seed=7, **settings
+    )
+
+
+def words_of(page):
+    """The text of a page without its markup and scripts."""
+    body = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split()).replace(" .", ".")
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "lead"),
+    [
+        (1, {"predicted": 1}, "The program answered: class 1. This page"),
+        (1, {"predicted": 1, "class_names": ["ill", "well"]}, "The program answered: class 1, well. This page"),
+        (
+            0,
+            {"predicted": 1, "class_names": ["ill", "well"]},
+            "The program answered: class 1, well. The map is about another answer: class 0, ill. This page",
+        ),
+        (1, {"class_names": ["ill", "well"]}, "The map is about one answer of the program: class 1, well. This page"),
+        ("argmax", {"predicted": 0}, "The program answered: class 0. This page"),
+    ],
+)
+def test_the_warning_names_the_answer_before_any_result(tmp_path, target, settings, lead):
+    pictures = torch.rand(1, 1, 8, 8)
+    page = page_of(tmp_path, explained(target, pictures), pictures, **settings)
+    warning = words_of(re.search(r'<aside class="warning">.*?</aside>', page, re.DOTALL)[0])
+    assert warning == (
+        f"{lead} does not say whether the answer is right. The marked pixels do not show where the answer can be seen "
+        "in the picture. They are the most salient pixels of the smoothed map. Those in the strong colour are proved "
+        "to stay among them, each one, for every change up to the chosen size."
+    )
+    assert page.index('class="warning"') < page.index('class="maps"') < page.index('id="statement"')
+    assert page.index('class="warning"') < page.index('id="marked"')
+
+
+def test_the_warning_of_an_unknown_answer(tmp_path):
+    page = page_of(tmp_path, Certifier().top_k(smoothed(blob()), k=9, radius=0.1), image())
+    warning = (
+        '<aside class="warning">This page does not say whether the answer of the program is right. The marked pixels'
+    )
+    assert warning in page
+
+
+def test_a_predicted_class_without_a_name_is_refused(tmp_path):
+    pictures = torch.rand(1, 1, 8, 8)
+    with pytest.raises(InvalidInputError, match="with a name for class 5, got 2 names"):
+        page_of(tmp_path, explained(1, pictures), pictures, predicted=5, class_names=["ill", "well"])
+
+
+def test_the_maps_are_explained_before_the_result(tmp_path):
+    pictures = torch.rand(1, 1, 8, 8)
+    page = words_of(page_of(tmp_path, explained(1, pictures), pictures))
+    assert (
+        "Saliency gives every part of a picture a value for how much it mattered for one answer of a computer "
+        "program. What it shows for this picture is the plain map. The smoothed map is the mean of the maps of 256 "
+        "copies of the picture with random noise. Only the stability of this map is proved here. In each copy only "
+        "the 16 strongest of 64 pixels count, so pixels that are seldom among them are dark in it. The exact "
+        "smoothed map is the mean over infinitely many copies" in page
+    )
+    assert "the plain map: Saliency of the picture" in page
+    assert "the smoothed map: mean of 256 noisy copies" in page
+    certificate = Certifier().top_k(replace(smoothed(blob()), plain=None), k=9, radius=0.1)
+    page = words_of(page_of(tmp_path, certificate, image()))
+    assert "An attribution method gives every part" in page
+    assert "is the plain map" not in page
+    assert "In each copy" not in page
+
+
+def test_the_page_shows_the_noisy_copy_that_was_drawn_first(tmp_path):
+    pictures = torch.rand(2, 1, 8, 8)
+    certificate = explained(torch.tensor([1, 0]), pictures)
+    page = page_of(tmp_path, certificate, pictures, example=1)
+    url = re.search(r'src="([^"]*)" alt="Copy 0 of the picture, with random noise."', page)[1]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
+    cpu = torch.device("cpu")
+    noise = make_noise((1, 8, 8), seed=7, draws=range(1), tensor=0, dtype=torch.float32, device=cpu, scale=0.2)
+    noisy = (pictures[1] + noise[0]).clamp(0, 1)[0].double()
+    np.testing.assert_array_equal(shown, np.round(255 * noisy.numpy()).astype(np.uint8))
+    # Another picture is not the input, so its noisy copy was not among the draws.
+    assert 'alt="Copy' not in page_of(tmp_path, certificate, pictures.flip(0), example=1)
+    assert 'alt="Copy' not in page_of(tmp_path, Certifier().top_k(smoothed(blob()), k=9, radius=0.1), image())
+
+
+def test_chance_and_the_choice_of_k_show_the_same_share(tmp_path):
+    page = page_of(tmp_path, Certifier().top_k(with_plain(), k=157, radius=0.05), image(), sizes=[])
+    assert ">the top 157 of 784 pixels (20.1 %)</option>" in page
+    assert "by chance holds 20.1 % of them" in page
+
+
+def test_agreement_and_stability_have_headings_of_their_own(tmp_path):
+    page = page_of(tmp_path, Certifier().top_k(with_plain(), k=157, radius=0.05), image())
+    headings = re.findall(r'<h2[^>]*>(.*?)</h2>\n<p id="([\w-]+)"', page)
+    assert headings == [("Stability of the smoothed map", "statement"), ("Agreement with the plain map", "of-plain")]
+
+
+def test_what_the_size_covers_is_stated_for_every_position_of_the_slider(tmp_path):
+    smoothed_map = smoothed(blob())
+    data = data_of(page_of(tmp_path, Certifier().top_k(smoothed_map, k=157, radius=0.05), image()))
+    changes = familiar_changes(smoothed_map, image()[0].permute(1, 2, 0).numpy())
+    said = [data["coverage"][index] for index in data["covered"]]
+    assert said == [coverage(changes, float(radius)) for radius in data["radii"]]
+    assert len(set(said)) > 1

@@ -11,6 +11,7 @@ import torch
 from gallery import blob, image, smoothed
 
 from captum_certified import Certifier
+from captum_certified.maps import FeatureLayout
 from captum_certified.visualization import report
 from captum_certified.visualization.colours import STRONG
 
@@ -71,7 +72,7 @@ def state(page):
     """Return radius, K and the counts that the page states in words."""
     text = find(page, "statement").text
     kept = re.search(r"at least (\d+) of the (\d+) most salient", text)
-    named = re.search(r"(\d+) of them are certified individually", text)
+    named = re.search(r"(\d+) of them are proved to stay, each one", text)
     k = int(kept[2]) if kept else int(re.search(r"certified of the (\d+) most", text)[1])
     return (
         float(find(page, "size").text),
@@ -213,15 +214,22 @@ def test_the_second_headline_and_its_curve_follow_the_slider(page, certificate):
             Certifier(violations=0).top_k_curve(certificate.map, k=k, radii=[radius], reference="plain")[0, 0]
         )
         text = find(page, "of-plain").text
-        assert text.startswith(f"Of what the plain explanation marks (its {k} strongest colour values), ")
+        change = (
+            "If the picture does not change at all" if radius == 0 else f"Whatever change of size up to {radius:g} is"
+        )
+        assert text.startswith(change)
+        of_plain = f"of the {k} strongest colour values of the plain map of this picture"
         if overlap:
-            assert f"at least {overlap} ({100 * overlap // k} %) stay among the {k} most salient of the exact" in text
-            assert "For comparison: a top set chosen by chance holds 20.1 % of them." in text
+            assert (
+                f", at least {overlap} {of_plain} ({100 * overlap // k} %) are among the {k} most salient of the exact "
+                "smoothed map, with confidence 95 %." in text
+            )
         else:
-            assert "nothing is certified to stay among the" in text
+            assert f", nothing is certified {of_plain}, with confidence 95 %." in text
+        assert find(page, "reached").text.startswith("For comparison: a top set chosen by chance holds 20.1 % of them.")
         y = float(find(page, "plain-here").get_attribute("cy"))
         assert y == pytest.approx(210 - 190 * overlap / k)
-        assert f"Size {radius:g} is a change by " in find(page, "units").text
+        assert f"Size {radius:g} {'can be spread' if radius else 'is no change'}" in find(page, "units").text
         seen.append(overlap)
     assert len(set(seen)) == 4
     assert find(page, "dashed").is_displayed()
@@ -248,11 +256,17 @@ def test_the_page_of_a_reference_set_speaks_of_this_set(browser, tmp_path, refer
         f"at least {overlap} of the {subject} ({share}) are among the 157 most salient of the exact smoothed map"
         in find(browser, "statement").text
     )
-    assert find(browser, "of-plain").text.startswith("For comparison: a top set chosen by chance holds")
+    assert find(browser, "reached").text.startswith("For comparison: a top set chosen by chance holds")
+    assert not find(browser, "of-plain").is_displayed()
+    assert not find(browser, "plain-heading").is_displayed()
+    whose = "the plain map" if reference == "plain" else "the given set"
+    assert browser.find_element("css selector", ".results h2").text == f"Agreement with {whose}"
     assert not find(browser, "dashed").is_displayed()
     assert find(browser, "plain-here").value_of_css_property("visibility") == "hidden"
     assert browser.find_element("class name", "caution").text.startswith("Caution: this certificate may mean little.")
-    named = int(re.search(r"(\d+) of them are certified individually", find(browser, "statement").text)[1])
+    named = int(
+        re.search(r"(\d+) of them are proved to be in the top set, each one", find(browser, "statement").text)[1]
+    )
     strong, marked = strong_pixels(browser)
     assert strong.sum() == named > 0
     np.testing.assert_array_equal(marked, certificate.members.reshape(28, 28).numpy())
@@ -264,9 +278,12 @@ def test_the_page_of_a_reference_set_speaks_of_this_set(browser, tmp_path, refer
 
 def test_controls_stay_in_sight_on_a_phone_and_the_marks_come_first(page):
     with screen(page, 400):
-        assert box(page, "#marks")["top"] < min(box(page, f".panels figure:nth-child({n})")["top"] for n in (2, 3, 4))
-        page.execute_script("document.querySelector('#marks').scrollIntoView({block: 'end'})")
-        controls, marks = box(page, ".controls"), box(page, "#marks")
+        panels = len(page.find_elements("css selector", ".panels figure"))
+        assert panels == 4
+        tops = [box(page, f".panels figure:nth-child({n + 1})")["top"] for n in range(panels)]
+        assert box(page, ".warning")["top"] < box(page, "#marked")["top"] < min(tops)
+        page.execute_script("document.querySelector('#marked').scrollIntoView({block: 'end'})")
+        controls, marks = box(page, ".controls"), box(page, "#marked")
         assert 0 <= controls["top"] < controls["bottom"] <= marks["top"]
         assert controls["height"] < 740 / 5
         page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
@@ -315,6 +332,56 @@ def test_the_key_says_how_many_stay_and_marks_are_hatched_if_nothing_is_certifie
 
 def test_the_page_says_why_size_0_is_not_100_percent_where_it_is_not(page, certificate):
     assert find(page, "why").is_displayed() == (expected(certificate, 471, 0.0)[0] < 471)
+
+
+def test_the_sizes_that_are_covered_follow_the_slider(page):
+    from selenium.webdriver.common.keys import Keys
+
+    slider = find(page, "radius")
+    slider.send_keys(Keys.HOME)
+    assert find(page, "units").text.startswith(
+        "Size 0 is no change. It does not cover rounding to 8 bits (0.096), JPEG"
+    )
+    slider.send_keys(Keys.PAGE_UP * 10)
+    radius = find(page, "size").text
+    text = find(page, "units").text
+    assert text.startswith(f"Size {radius} can be spread over the whole picture, with ")
+    levels = re.search(r"concentrated: (\d+) grey levels in one value\.", text)[1]
+    assert int(levels) == int(255 * float(radius) + 1e-9)
+    assert "It covers rounding to 8 bits (0.096)" in text
+
+
+@pytest.mark.parametrize("step", [0, 12, 100])
+def test_outlines_surround_the_cells_that_are_marked(browser, tmp_path, step):
+    cells = smoothed(blob(size=8))
+    layout = FeatureLayout.of([torch.zeros(1, 1, 32, 32)], is_tuple=False, rows=1, groups="patches:4")
+    cells = replace(cells, layout=layout)
+    certificate = Certifier().top_k(cells, k=12, radius=0.05)
+    report(certificate, tmp_path / "report.html", image=image(size=32))
+    browser.get((tmp_path / "report.html").as_uri())
+    last = int(find(browser, "radius").get_attribute("max"))
+    script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
+    browser.execute_script(script, find(browser, "radius"), min(step, last))
+    radius = float(find(browser, "size").text)
+    reached = np.array(Certifier().top_k(cells, k=12, radius=radius).columns()["radius"])
+    named = ((reached > 0) & (reached >= radius)).reshape(8, 8)
+    top = certificate.top_k.numpy().reshape(8, 8)
+    nothing = find(browser, "statement").get_attribute("data-overlap") == "0"
+    assert nothing == (step == 100)
+    for line, marked in (("strong-line", named), ("faint-line", top & ~named)):
+        sides = set()
+        for row, column in np.argwhere(marked):
+            x, y = 4 * column, 4 * row
+            sides |= {(x + i, y + j, "H") for i in range(4) for j in (0, 4)}
+            sides |= {(x + i, y + j, "V") for i in (0, 4) for j in range(4)}
+        drawn = set()
+        path = find(browser, line).get_attribute("d") or ""
+        for x, y, kind, end in re.findall(r"M(\d+) (\d+)([VH])(\d+)", path):
+            x, y, end = int(x), int(y), int(end)
+            drawn |= {(x, at, "V") for at in range(y, end)} if kind == "V" else {(at, y, "H") for at in range(x, end)}
+        assert drawn == sides
+    label = find(browser, "marked").get_attribute("aria-label")
+    assert f"{named.sum()} are proved to stay, each one, up to size {radius:g}" in label
 
 
 def background(page):
