@@ -15,7 +15,8 @@ from stored_results import RESULTS, ROWS_ARE_HERE, record, rows
 from captum_certified.reproduce import EXPERIMENTS
 
 pytestmark = pytest.mark.skipif(not ROWS_ARE_HERE, reason="the source archive has no rows")
-PAGE = (Path(__file__).parents[2] / "docs" / "paper.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
+INDEX = (RESULTS / "index.md").read_text(encoding="utf-8")
 
 
 def written(number, digits=2):
@@ -284,7 +285,8 @@ def here_of_smoothgrad(name):
 
 def here_4():
     worst = summary("robustness")["worst"]
-    return ", ".join(f"{written(worst[n]['0.5'])} {n}" for n in ("relaxed", "quadratic", "SmoothGrad")) + " at ρ = 0.5"
+    names = ("relaxed", "sparsified", "quadratic", "SmoothGrad", "gradient")
+    return ", ".join(f"{written(worst[name]['0.5'])} {name}" for name in names) + " at ρ = 0.5"
 
 
 def here_5():
@@ -292,9 +294,9 @@ def here_5():
     return f"{written(found['DDN']['overlap'], 3)} against {written(found['baseline']['overlap'], 3)}"
 
 
-def here_6(name, radius):
+def here_6(name, *radii):
     left = summary(name)["left"]
-    return ", ".join(written(left[attack][radius]) for attack in left) + f" at ρ = {radius}"
+    return "; ".join(", ".join(written(left[name][radius]) for name in left) + f" at ρ = {radius}" for radius in radii)
 
 
 def here_7():
@@ -313,15 +315,22 @@ def here_digits(*weights):
 def here_12():
     found = summary("scaled")["theorem2"]
     scaled, quadratic = (written(found[name]["any"], digits) for name, digits in (("scaled", 4), ("quadratic", 5)))
-    return f"scaled {scaled} and quadratic {quadratic} at most, at any radius"
+    unclipped = max(row["overlap_0.03"] for row in rows("unclipped") if row["bound"] == "theorem2")
+    return (
+        f"by Theorem 2 at most {written(unclipped, 4)} with γ = 0 (ρ = 0.03), {scaled} scaled and {quadratic} "
+        "quadratic (ρ of 0.01 or more)"
+    )
 
 
 def here_14():
     found = summary("small-radii")
     name = "relaxed, τ = 0.2"
-    left, certified = found["attacked"][name], found["certified"]["best"][name]
-    pairs = [f"{written(certified[radius])} of {written(left[radius])} at ρ = {radius}" for radius in left]
-    return f"τ = 0.2: {', '.join(pairs)}"
+    left, best, theorem2 = found["attacked"][name], *(found["certified"][bound][name] for bound in ("best", "theorem2"))
+    (small, large) = left
+    return (
+        f"{written(best[small])} (`best`) and {written(theorem2[small])} (Theorem 2) of {written(left[small])} at "
+        f"ρ = {small}, {written(best[large])} and {written(theorem2[large])} of {written(left[large])} at ρ = {large}"
+    )
 
 
 def here_15():
@@ -338,7 +347,7 @@ HERE = {
     "Figure 3": lambda: here_of_smoothgrad("photographs"),
     "Figure 4": here_4,
     "Figure 5": here_5,
-    "Figure 6(a)": lambda: here_6("attacks", "0.05"),
+    "Figure 6(a)": lambda: here_6("attacks", "0.05", "0.25"),
     "Figure 6(b)": lambda: here_6("attacks-on-smoothgrad", "0.5"),
     "Figure 7": here_7,
     "Figure 8": lambda: here_digits("0", "0.25"),
@@ -355,3 +364,9 @@ def test_the_page_has_the_numbers_of_the_records(label):
     [line] = [line for line in PAGE.splitlines() if line.startswith(f"| {label} |")]
     [link] = re.findall(r"\[([^\]]+)\]\(results/\w+\.md\)", line.split("|")[3])
     assert link == HERE[label]()
+
+
+@pytest.mark.parametrize("label", HERE)
+def test_the_results_have_the_same_numbers(label):
+    [line] = [line for line in INDEX.splitlines() if line.startswith(f"| {label} |")]
+    assert line.split("|")[3].strip() == HERE[label]()

@@ -1,8 +1,10 @@
 """What docs/results states is what its rows say."""
 
 import json
+from statistics import correlation, fmean, stdev
 
 import pytest
+from scipy import stats
 from stored_results import RESULTS, ROWS_ARE_HERE, rows
 
 from captum_certified.reproduce import EXPERIMENTS
@@ -52,3 +54,152 @@ def test_the_largest_overlaps_of_scaled_maps_are_those_of_their_rows():
             of_bound = where(measured, map=kind, bound=bound)
             cells.append(max(number for row in of_bound for column, number in row.items() if column[:8] == "overlap_"))
         assert f"| {kind} | {' | '.join(f'{cell:.4f}' for cell in cells)} |" in CERTIFICATES.splitlines()
+
+
+# -- what certificates are worth, and the denoiser ------------------------------------------------------------------
+
+COMPARISONS = ("chance", "brightness", "randomised")
+PAGES = {name: (RESULTS / f"{name}.md").read_text(encoding="utf-8") for name in ("worth", "denoising")}
+NETWORK, RESNET, BEHIND = "MobileNet v1", "ResNet-20", "denoiser and MobileNet v1"
+
+
+def share(number):
+    return f"{number:.2f}" if number < 0.995 else "1.0"
+
+
+def signed(number):
+    return f"{'+' if number >= 0 else '−'}{abs(number):.2f}"
+
+
+def by_image(name, **settings):
+    """The rows of some settings, by image and radius."""
+    images = {}
+    for row in where(rows(name), **settings):
+        images.setdefault(row["image"], {})[f"{row['rho']:g}"] = row
+    return images
+
+
+def line_of(label, at, radii, *, forecast=False):
+    """The line of a table: one image, or the mean of many."""
+    first = at[radii[0]]
+    cells = [label, *(share(first[column]) for column in ("class_kept", "plain_overlap", "brightness", "randomised"))]
+    for radius in radii:
+        cells += [share(at[radius]["own"]), share(at[radius]["plain"]), signed(at[radius]["margin"])]
+    if forecast:
+        cells.append(f"{share(first['forecast_own'])}, {share(first['forecast_plain'])}" if "rho" in first else "")
+    return f"| {' | '.join(cells)} |"
+
+
+def means(images, radii):
+    columns = ("own", "plain", "margin", "plain_overlap", "class_kept", "brightness", "randomised")
+    return {
+        radius: {column: fmean(at[radius][column] for at in images.values()) for column in columns} for radius in radii
+    }
+
+
+TABLES = [
+    ("worth", {"model": NETWORK}, ("0.05", "0.1"), True),
+    ("worth", {"model": RESNET, "sigma": 0.1}, ("0.05", "0.1"), True),
+    ("worth", {"model": RESNET, "sigma": 0.2}, ("0.05", "0.1"), False),
+    ("denoising", {"model": NETWORK}, ("0.05", "0.1", "0.2"), False),
+    ("denoising", {"model": BEHIND}, ("0.05", "0.1", "0.2"), False),
+]
+
+
+@pytest.mark.parametrize(("page", "settings", "radii", "forecast"), TABLES)
+def test_the_tables_of_margins_have_the_numbers_of_their_rows(page, settings, radii, forecast):
+    images = by_image(page, **settings)
+    assert len(images) == 16
+    lines = PAGES[page].splitlines()
+    for image, at in images.items():
+        label = str(image).partition("_")[0]
+        assert line_of(label, at, radii, forecast=forecast) in lines
+        row = at[radii[0]]
+        assert row["margin"] == pytest.approx(row["plain"] - max(row[name] for name in COMPARISONS), abs=1e-7)
+    assert line_of("**mean**", means(images, radii), radii, forecast=forecast) in lines
+
+
+def half_width(numbers):
+    """Half the length of the 95 % t-interval of a mean."""
+    return float(stats.t.ppf(0.975, len(numbers) - 1)) * stdev(numbers) / len(numbers) ** 0.5
+
+
+def with_interval(numbers):
+    return f"{signed(fmean(numbers))} ± {half_width(numbers):.2f}".replace("+0.00 ±", "0.00 ±")
+
+
+def column(images, radius, name):
+    return [at[radius][name] for at in images.values()]
+
+
+def bump_margins(images):
+    return [at["0.05"]["bump"] - max(at["0.05"][name] for name in COMPARISONS) for at in images.values()]
+
+
+def above(images, radius, *names):
+    """How many photographs have more certified of the plain map than each of the named overlaps."""
+    return sum(at[radius]["plain"] > max(at[radius][name] for name in names) for at in images.values())
+
+
+def test_the_text_of_the_ordinary_networks_has_the_numbers_of_the_rows():
+    page, images = " ".join(PAGES["worth"].split()), by_image("worth", model=NETWORK)
+    for settings in ({"model": NETWORK}, {"model": RESNET, "sigma": 0.1}):
+        found = [with_interval(column(by_image("worth", **settings), radius, "margin")) for radius in ("0.05", "0.1")]
+        assert f"{found[0]} at ρ = 0.05 and {found[1]} at ρ = 0.1" in page
+    bump = bump_margins(images)
+    assert (
+        f"it has a margin of {with_interval(bump)} at every radius, positive for {sum(x > 0 for x in bump)} of" in page
+    )
+    assert (
+        f"is certified for {above(images, '0.05', 'bump')} photographs at ρ = 0.05, and only "
+        f"{above(images, '0.05', *COMPARISONS, 'bump')} of the {above(images, '0.05', *COMPARISONS)} positive"
+    ) in page
+    found = correlation(column(images, "0.05", "class_kept"), column(images, "0.05", "margin"))
+    assert f"at ρ = 0.05 is {signed(found)}." in page
+
+
+def test_the_differences_of_the_denoiser_are_those_of_its_rows():
+    alone, behind = by_image("denoising", model=NETWORK), by_image("denoising", model=BEHIND)
+    assert list(alone) == list(behind)
+    cells = []
+    for radius in ("0.05", "0.1", "0.2"):
+        for name in ("own", "plain", "margin"):
+            pairs = zip(column(alone, radius, name), column(behind, radius, name), strict=True)
+            cells.append(with_interval([after - before for before, after in pairs]))
+    assert f"| difference | {' | '.join(cells)} |" in PAGES["denoising"].splitlines()
+
+
+def test_the_summary_of_the_denoiser_is_the_mean_of_its_rows():
+    radii = ("0.05", "0.1", "0.2")
+    for label, model in (("alone", NETWORK), ("behind the denoiser", BEHIND)):
+        found = line_of(label, means(by_image("denoising", model=model), radii), radii).split(" | ")
+        assert " | ".join([*found[:3], *found[5:]]) in PAGES["denoising"].splitlines()
+
+
+def test_the_text_of_the_denoiser_has_the_numbers_of_the_rows():
+    page, behind = " ".join(PAGES["denoising"].split()), by_image("denoising", model=BEHIND)
+    alone = by_image("denoising", model=NETWORK)
+    small, large = (with_interval(column(behind, radius, "margin")) for radius in ("0.05", "0.1"))
+    assert f"It is {small} at ρ = 0.05 and {large} at ρ = 0.1." in page
+    bump = bump_margins(behind)
+    assert f"a margin of {with_interval(bump)}, positive on {sum(x > 0 for x in bump)} of 16" in page
+    over = above(behind, "0.05", "bump")
+    gain = [at["0.05"]["plain"] - at["0.05"]["bump"] for at in behind.values()]
+    assert f"on {over} of 16 photographs at ρ = 0.05, and in the mean by {with_interval(gain)}" in page
+    few = ", ".join(str(above(alone, radius, "others")) for radius in ("0.05", "0.1"))
+    assert f"for {few} and {above(alone, '0.2', 'others')} with the network alone" in page
+    for names, text in (
+        (("others",), "{}, {} and {} margins"),
+        (("others", "bump"), "with the bump too, {}, {} and {}."),
+    ):
+        assert text.format(*(above(behind, radius, *COMPARISONS, *names) for radius in ("0.05", "0.1", "0.2"))) in page
+    same = [at["0.05"]["target"] == at["0.05"]["predicted"] for at in behind.values()]
+    assert f"Behind the denoiser {sum(same)} of the 16" in page
+    positive = [both for both, at in zip(same, behind.values(), strict=True) if at["0.05"]["margin"] > 0]
+    assert f"{sum(positive)} of the {len(positive)} positive margins at ρ = 0.05" in page
+    right = [sum(int(name[:3]) == at["0.05"]["predicted"] for name, at in of.items()) for of in (alone, behind)]
+    assert f"right on {right[0]} of the 16, and behind the denoiser on {right[1]}." in page
+    best = by_image("worth", model=NETWORK)
+    for name in ("plain", "margin"):
+        pairs = zip(column(best, "0.05", name), column(behind, "0.05", name), strict=True)
+        assert with_interval([after - before for before, after in pairs]) in page
