@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from captum_certified import Certifier, SmoothedMap
 from captum_certified.checks import resolved_count
+from captum_certified.reproduce.certificate_rows import RADIUS_LABEL
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, distinct, mean, where
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.sampling import make_noise, top_k_rows
@@ -103,10 +104,10 @@ class CenterSmoothingComparison(Experiment):
                 overlaps = [mean(where(of_map, radius=radius), column) for radius in radii]
                 axes.plot(radii, overlaps, "o-", color=color, label=label)
             axes.set_title(f"{int(mean(of_map, 'features'))} {name}")
-            axes.set_xlabel("radius")
+            axes.set_xlabel(RADIUS_LABEL)
             axes.set_ylim(-0.03, 1.03)
             axes.spines[["top", "right"]].set_visible(False)
-        figure.axes[0].set_ylabel("certified overlap")
+        figure.axes[0].set_ylabel(f"certified overlap, mean of {len({row['image'] for row in rows})} images")
         figure.axes[0].legend(frameon=False)
         return figure
 

@@ -7,16 +7,21 @@ from matplotlib.axes import Axes
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADII, RADIUS, CertificateExperiment
 from captum_certified.reproduce.experiment import Row, distinct, numbers, where
 from captum_certified.theory import fraction_to_count
+from captum_certified.visualization.colours import MARKERS
 
 __all__ = [
     "AT_RADIUS",
+    "BOUND_NAMES",
+    "RADIUS_LABEL",
     "OneMapExperiment",
     "bar_at",
     "draw_bars",
     "draw_over_radius",
     "finish_over_radius",
     "finish_over_values",
+    "offsets",
     "overlap_column",
+    "overlap_label",
     "peak_rows",
     "reached",
     "reached_at",
@@ -27,6 +32,19 @@ def overlap_column(radius: float) -> str:
     """Return the name of the column with the certified overlap at a radius."""
     return f"overlap_{radius:g}"
 
+
+RADIUS_LABEL = "L2 radius ρ (pixels in [0, 1])"
+
+# The names of the bounds in figures.
+BOUND_NAMES = {
+    "theorem2": "Theorem 2",
+    "clopper_pearson": "exact intervals",
+    "empirical_bernstein": "empirical Bernstein intervals",
+    "spectral": "spectral bound",
+    "best": "the better of both",
+    "lecuyer": "bound of Lecuyer et al.",
+    "sharper intervals": "sharper intervals",
+}
 
 _BAR = (0.72, 0.48)  # shares of images; the paper prints them as the percentiles 48 and 72
 
@@ -85,24 +103,45 @@ def peak_rows(rows: Sequence[Row], bound: str) -> list[Row]:
     return where(rows, bound=bound, sigma=PEAK_SIGMA, tau=PEAK_TAU, draws=distinct(rows, "draws")[-1])
 
 
-def draw_over_radius(axes: Axes, rows: Sequence[Row], color: str, label: str, *, marker: str = "o") -> None:
+def offsets(count: int, step: float = 0.05) -> list[float]:
+    """Return factors around 1, by which curves on a logarithmic axis are moved so that they do not hide each other."""
+    return [(1 + step) ** (place - (count - 1) / 2) for place in range(count)]
+
+
+def overlap_label(rows: Sequence[Row]) -> str:
+    """Return the label of an axis of overlaps that 60 % of the images reach, with the number of images."""
+    images = len({row["image"] for row in rows})
+    return f"certified overlap of the top fifth\nthat 60 % of {images} photographs reach"
+
+
+def draw_over_radius(axes: Axes, rows: Sequence[Row], color: str, label: str, *, place: int = 0) -> None:
     """Plot the certified overlap that 60 % of images reach, over the radius, with bars from 72 % to 48 %.
 
     Between two radii the curve has the overlap of the larger one, because only this is certified there.
+
+    Args:
+        axes: The axes, with a logarithmic x axis.
+        rows: The rows of one curve.
+        color: Its colour.
+        label: Its label.
+        place: The number of the curve, which chooses its marker. Marks and bars are moved to the left by a little more
+            for each curve, along the step that they stand on.
     """
     overlaps = [reached_at(rows, radius) for radius in RADII]
-    axes.plot(RADII, overlaps, f"{marker}-", drawstyle="steps-pre", color=color, label=label)
-    draw_bars(axes, RADII, [bar_at(rows, radius) for radius in RADII], color)
+    moved = [radius * 0.965 ** (place + 1) for radius in RADII]
+    marker = MARKERS[place % len(MARKERS)]
+    ends = [RADII[0] * 0.8, *RADII]  # what is certified at a radius is certified at every smaller one
+    axes.plot(ends, [overlaps[0], *overlaps], "-", drawstyle="steps-pre", color=color, linewidth=1)
+    axes.plot(moved, overlaps, marker, color=color, markersize=5)
+    axes.plot([], [], f"{marker}-", color=color, markersize=5, linewidth=1, label=label)
+    draw_bars(axes, moved, [bar_at(rows, radius) for radius in RADII], color)
 
 
-def finish_over_radius(axes: Axes, title: str) -> None:
-    """Add axis labels, title and legend to a plot over the radius."""
-    axes.set_xlabel("radius ρ")
-    axes.set_ylabel("certified overlap that 60 % of images reach")
-    axes.set_ylim(bottom=-0.02, top=1)
-    axes.set_title(title, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+def finish_over_radius(axes: Axes, title: str, label: str = "") -> None:
+    """Add a tick at every radius, axis labels and the title to a plot over the radius."""
+    finish_over_values(axes, RADII, RADIUS_LABEL, title)
+    axes.tick_params(axis="x", rotation=60, labelsize=8)
+    axes.set_ylabel(label)
 
 
 def finish_over_values(axes: Axes, values: Sequence[float], label: str, title: str, *, base: int = 10) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad
 from captum_certified._captum import as_tuple
+from captum_certified.reproduce.certificate_rows import BOUND_NAMES, RADIUS_LABEL
 from captum_certified.reproduce.cifar_networks import BETA, only
 from captum_certified.reproduce.compared_maps import SIGMA, TAU, K, attacked, explanations, map_settings
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, distinct, mean, number, where
@@ -18,7 +19,7 @@ from captum_certified.reproduce.networks_and_images import PIXEL_RANGE, Material
 from captum_certified.robust import challenge_certificate
 from captum_certified.storage import JsonObject
 from captum_certified.theory import clopper_pearson_interval, fraction_to_count, top_k_mask
-from captum_certified.visualization.colours import ATTACKED, BESIDE, BOUNDS
+from captum_certified.visualization.colours import ATTACKED, BESIDE, BOUNDS, MARKERS
 
 __all__ = ["CertifiedAndAttacked", "shared_top"]
 
@@ -95,13 +96,19 @@ class CertifiedAndAttacked(Experiment):
         means = {name: list(_by_radius(rows, name).values()) for name in (*_MEASURED, *_BOUNDS)}
         axes.plot(radii, means["remeasured"], ":", color=BESIDE, label="fresh draws, no attack")
         axes.plot(radii, means["attacked"], "s-", color=ATTACKED, label="left by the worse attack")
-        for bound in _BOUNDS:
-            axes.plot(radii, means[bound], "o-", drawstyle="steps-pre", color=BOUNDS[bound], label=bound)
-        axes.set_xlabel("radius ρ (pixels in [0, 1])")
-        axes.set_ylabel("overlap of the top quarter, mean over images")
+        for place, (bound, marker) in enumerate(zip(_BOUNDS, MARKERS, strict=False)):
+            color = BOUNDS[bound]
+            ends = [0.0, *radii]  # what is certified at a radius is certified at every smaller one
+            steps = [means[bound][0], *means[bound]]
+            axes.plot(ends, steps, "-", drawstyle="steps-pre", color=color, linewidth=1)
+            axes.plot([radius - 0.001 * place for radius in radii], means[bound], marker, color=color)
+            axes.plot([], [], f"{marker}-", color=color, label=f"certified: {BOUND_NAMES[bound]}")
+        axes.set_xticks(radii)
+        axes.set_xlabel(RADIUS_LABEL)
+        axes.set_ylabel(f"overlap of the top quarter,\nmean of {len({row['image'] for row in rows})} images")
         axes.set_ylim(-0.02, 1)
         axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
 
 

@@ -26,7 +26,7 @@ from captum_certified.sampling import CovarianceRequest
 from captum_certified.storage import JsonObject
 from captum_certified.theory import fraction_to_count, lecuyer_overlap
 
-__all__ = ["PEAK_SIGMA", "PEAK_TAU", "RADII", "RADIUS", "TAUS", "CertificateExperiment"]
+__all__ = ["GAMMA", "PEAK_SIGMA", "PEAK_TAU", "RADII", "RADIUS", "TAUS", "CertificateExperiment"]
 
 K = 0.2  # size of the top set, as a fraction of all features
 CONFIDENCE = 0.95

@@ -6,15 +6,20 @@ from matplotlib.figure import Figure
 
 from captum_certified.reproduce.certificate_rows import (
     AT_RADIUS,
+    BOUND_NAMES,
     OneMapExperiment,
+    bar_at,
+    draw_bars,
     finish_over_values,
+    offsets,
+    overlap_label,
     peak_rows,
     reached_at,
 )
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, RADIUS
 from captum_certified.reproduce.experiment import Row, distinct, number, where
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.colours import BESIDE, BOUNDS
+from captum_certified.visualization.colours import BESIDE, BOUNDS, MARKERS
 
 __all__ = ["DrawsNeeded"]
 
@@ -60,16 +65,21 @@ class DrawsNeeded(OneMapExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Plot overlap over number of draws for each bound, and a line at what Theorem 2 certifies from all draws."""
-        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        figure = Figure(figsize=(6.8, 4.8), layout="constrained")
         axes = figure.subplots()
         draws = distinct(rows, "draws")
-        for bound in self.bounds:
-            axes.plot(draws, list(_over_draws(rows, bound).values()), "o-", color=BOUNDS[bound], label=bound)
+        for bound, marker, offset in zip(self.bounds, MARKERS, offsets(len(self.bounds)), strict=False):
+            places, curve = [number * offset for number in draws], list(_over_draws(rows, bound).values())
+            axes.plot(places, curve, f"{marker}-", color=BOUNDS[bound], linewidth=1, label=BOUND_NAMES[bound])
+            bars = [bar_at(where(rows, bound=bound, draws=number)) for number in draws]
+            draw_bars(axes, places, bars, BOUNDS[bound])
         goal = _over_draws(rows, "theorem2")[f"{draws[-1]}"]
-        axes.axhline(goal, color=BESIDE, linewidth=1, linestyle=":", label=f"theorem2, {draws[-1]} draws")
-        finish_over_values(axes, draws, "draws", f"ρ = {RADIUS:g}, τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}", base=2)
-        axes.set_ylim(0, 1)
-        axes.set_ylabel("certified overlap that 60 % of images reach")
+        label = f"{BOUND_NAMES['theorem2']} from {draws[-1]} draws"
+        axes.axhline(goal, color=BESIDE, linewidth=1, linestyle=":", label=label)
+        title = f"sparsified maps, ρ = {RADIUS:g}, τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}"
+        finish_over_values(axes, draws, "draws", title, base=2)
+        axes.set_ylim(bottom=-0.015)
+        axes.set_ylabel(overlap_label(rows))
         axes.legend(frameon=False)
         return figure
 

@@ -1,6 +1,7 @@
 """Figure 14: Figure 4 at small radii, with the certificates of the relaxed maps drawn in."""
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 
 from captum.attr import Saliency
@@ -15,14 +16,15 @@ from captum_certified.reproduce.attacks import (
     means_by_radius,
     without_failures,
 )
+from captum_certified.reproduce.certificate_rows import BOUND_NAMES, RADIUS_LABEL
 from captum_certified.reproduce.cifar_networks import cifar_networks, in_pixels, training_settings
 from captum_certified.reproduce.compared_maps import K, printed_explanations, printed_map_settings, printed_settings
-from captum_certified.reproduce.experiment import Part, Row, Scale, mean, number, where
+from captum_certified.reproduce.experiment import Part, Row, Scale, distinct, mean, number, where
 from captum_certified.reproduce.figure_4 import attacked_rows
 from captum_certified.reproduce.networks_and_images import Material
 from captum_certified.storage import JsonObject
 from captum_certified.theory import fraction_to_count
-from captum_certified.visualization.colours import BESIDE, KINDS, ordered
+from captum_certified.visualization.colours import BESIDE, KINDS, MARKERS, ordered
 
 __all__ = ["CertifiedAtSmallRadii"]
 
@@ -92,17 +94,18 @@ class CertifiedAtSmallRadii(AttackExperiment):
         panels = figure.subplots(1, len(_BOUNDS), sharey=True)
         colors = _colors(list(dict.fromkeys(str(row["map"]) for row in attacks)))
         for axes, bound in zip(panels, _BOUNDS, strict=True):
-            for name, curve in left.items():
-                axes.plot(list(map(float, curve)), list(curve.values()), "o-", color=colors[name], label=name)
+            for (name, curve), marker in zip(left.items(), itertools.cycle((*MARKERS, "P", "X"))):
+                axes.plot(list(map(float, curve)), list(curve.values()), f"{marker}-", color=colors[name], label=name)
             for name, curve in means_by_radius(certificates, "map", bound).items():
                 axes.plot(
                     list(map(float, curve)), list(curve.values()), "s--", drawstyle="steps-pre", color=colors[name]
                 )
-            axes.set_xlabel("radius ρ (pixels in [0, 1])")
-            axes.set_title(f"dashed: certified by {bound}", fontsize=10)
+            axes.set_xlabel(RADIUS_LABEL)
+            axes.set_xticks(distinct(rows, "radius"))
+            axes.set_title(f"dashed: certified, {BOUND_NAMES[bound]}", fontsize=10)
             axes.set_ylim(-0.02, 1)
             axes.spines[["top", "right"]].set_visible(False)
-        panels[0].set_ylabel("overlap of the top quarter, mean over images")
+        panels[0].set_ylabel(f"overlap of the top quarter, mean of {len({row['image'] for row in attacks})} images")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
         return figure
 

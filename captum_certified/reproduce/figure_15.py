@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from captum_certified.reproduce.certificate_rows import (
+    BOUND_NAMES,
     OneMapExperiment,
     draw_over_radius,
     finish_over_radius,
     overlap_column,
+    overlap_label,
     peak_rows,
     reached_at,
 )
@@ -55,7 +57,9 @@ class LecuyerComparison(OneMapExperiment):
         """Plot the curves of both bounds at σ = 0.2, τ = 0.1 and the largest number of draws."""
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
-        draw_over_radius(axes, peak_rows(rows, "theorem2"), BOUNDS["theorem2"], "theorem2")
-        draw_over_radius(axes, peak_rows(rows, "lecuyer"), KINDS[1], "Lecuyer et al.", marker="s")
-        finish_over_radius(axes, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {distinct(rows, 'draws')[-1]} draws")
+        draw_over_radius(axes, peak_rows(rows, "theorem2"), BOUNDS["theorem2"], "Theorem 2, by Theorem 1")
+        draw_over_radius(axes, peak_rows(rows, "lecuyer"), KINDS[1], BOUND_NAMES["lecuyer"], place=1)
+        title = f"sparsified maps, τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {distinct(rows, 'draws')[-1]} draws"
+        finish_over_radius(axes, title, overlap_label(rows))
+        axes.legend(frameon=False)
         return figure

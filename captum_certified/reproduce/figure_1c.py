@@ -4,11 +4,17 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from captum_certified.reproduce.certificate_rows import draw_over_radius, finish_over_radius, reached_at
+from captum_certified.reproduce.certificate_rows import (
+    BOUND_NAMES,
+    draw_over_radius,
+    finish_over_radius,
+    overlap_label,
+    reached_at,
+)
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU, CertificateExperiment
 from captum_certified.reproduce.experiment import Row, number
 from captum_certified.storage import JsonObject
-from captum_certified.visualization.colours import KINDS, MARKERS
+from captum_certified.visualization.colours import KINDS
 
 __all__ = ["AllMapsExperiment", "ScaledMaps", "maps_by_bound"]
 
@@ -48,13 +54,15 @@ class ScaledMaps(AllMapsExperiment):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """Plot a panel for each kind of bound, with one curve over the radius for each map."""
-        figure = Figure(figsize=(12.0, 4.4), layout="constrained")
+        figure = Figure(figsize=(12.0, 5.0), layout="constrained")
         panels = figure.subplots(1, len(_BOUNDS), sharey=True)
         for axes, (bound, maps) in zip(panels, maps_by_bound(rows).items(), strict=True):
-            for color, marker, (name, group) in zip(KINDS, MARKERS, maps.items(), strict=False):
-                draw_over_radius(axes, group, color, name, marker=marker)
-            finish_over_radius(axes, f"{bound}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
-            axes.label_outer()
+            for place, (color, (name, group)) in enumerate(zip(KINDS, maps.items(), strict=False)):
+                draw_over_radius(axes, group, color, name, place=place)
+            finish_over_radius(axes, BOUND_NAMES[bound])
+        panels[0].set_ylabel(overlap_label(rows))
+        figure.suptitle(f"σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws", fontsize=11)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
         return figure
 
 

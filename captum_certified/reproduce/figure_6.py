@@ -19,6 +19,7 @@ from captum_certified.reproduce.attacks import (
     means_by_radius,
     without_failures,
 )
+from captum_certified.reproduce.certificate_rows import RADIUS_LABEL
 from captum_certified.reproduce.cifar_networks import BETA, cifar_networks, in_pixels, training_settings
 from captum_certified.reproduce.compared_maps import (
     Explanation,
@@ -105,8 +106,11 @@ class _ThreeAttacks(AttackExperiment):
             middle, low, high = zip(*curve.values(), strict=True)
             axes.plot([float(radius) for radius in curve], middle, style, color=color, label=name)
             axes.fill_between([float(radius) for radius in curve], low, high, color=color, alpha=0.2, linewidth=0)
-        axes.set_xlabel("radius ρ (pixels in [0, 1])")
-        axes.set_ylabel(f"overlap left of the top quarter of {self.explained}, mean")
+        axes.set_xlabel(RADIUS_LABEL)
+        images = len({row["image"] for row in rows})
+        axes.set_ylabel(
+            f"overlap left of the top quarter of {self.explained},\nmean of {images} images and its 95 % interval"
+        )
         axes.set_ylim(0, 1)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)

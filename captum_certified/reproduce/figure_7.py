@@ -69,7 +69,10 @@ class SaliencyWeights(Experiment):
         """Plot overlap and accuracy over λ. The accuracy axis does not start at 0, so that small changes show."""
         figure = Figure(figsize=(9.6, 4.0), layout="constrained")
         panels, weights = figure.subplots(1, 2), numbers(rows, "weight")
-        labels = {"overlap": f"overlap under attack, ρ = {DIGIT_RADIUS}", "accuracy": "accuracy"}
+        labels = {
+            "overlap": f"overlap of the top quarter under attack,\nρ = {DIGIT_RADIUS} in L2 for pixels in [0, 1]",
+            "accuracy": "accuracy",
+        }
         for axes, color, (name, label) in zip(panels, (ATTACKED, KINDS[0]), labels.items(), strict=True):
             axes.plot(weights, numbers(rows, name), "o-", color=color)
             axes.set_xlabel("λ, the weight of the change of saliency")

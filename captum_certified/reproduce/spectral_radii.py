@@ -3,9 +3,17 @@
 import statistics
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from captum_certified.reproduce.certificate_rows import OneMapExperiment, draw_over_radius, finish_over_radius
+from captum_certified.reproduce.certificate_rows import (
+    BOUND_NAMES,
+    RADIUS_LABEL,
+    OneMapExperiment,
+    draw_over_radius,
+    finish_over_radius,
+    overlap_label,
+)
 from captum_certified.reproduce.certified_photographs import PEAK_SIGMA, PEAK_TAU
 from captum_certified.reproduce.experiment import Row, numbers, where
 from captum_certified.storage import JsonObject
@@ -37,23 +45,53 @@ class SpectralRadii(OneMapExperiment):
         }
 
     def figure(self, rows: Sequence[Row]) -> Figure:
-        """Plot overlap over radius on the left, and the radii of Theorem 2 and the spectral bound on the right."""
-        figure = Figure(figsize=(10.0, 4.4), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        for bound in self.bounds:
-            draw_over_radius(left, where(rows, bound=bound, tau=PEAK_TAU), BOUNDS[bound], bound)
-        finish_over_radius(left, f"τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws")
-        images, paper, spectral = _half_radii(rows)
-        for place, ends in enumerate(zip(paper, spectral, strict=True)):
-            right.plot(ends, [place, place], color=BESIDE, zorder=1)
-        for bound, radii in (("theorem2", paper), ("spectral", spectral)):
-            right.scatter(radii, range(len(radii)), color=BOUNDS[bound], label=bound, zorder=2)
-        right.set_yticks(range(len(images)), images, fontsize=8)
-        right.set_xlabel("radius at which half of the top fifth is certified")
-        right.set_xlim(left=0)
-        right.legend(frameon=False)
-        right.spines[["top", "right"]].set_visible(False)
+        """Plot overlap over radius, the radii of two bounds for each image, and their ratios with the median."""
+        figure = Figure(figsize=(13.0, 5.2), layout="constrained")
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1, 0.8))
+        for place, bound in enumerate(self.bounds):
+            group = where(rows, bound=bound, tau=PEAK_TAU)
+            draw_over_radius(left, group, BOUNDS[bound], BOUND_NAMES[bound], place=place)
+        title = f"sparsified maps, τ = {PEAK_TAU:g}, σ = {PEAK_SIGMA:g}, {rows[0]['draws']} draws"
+        finish_over_radius(left, title, overlap_label(rows))
+        left.legend(frameon=False)
+        known = [found for found in zip(*_half_radii(rows), strict=True) if found[1] > 0]
+        found = sorted(known, key=lambda each: each[2] / each[1])
+        _draw_radii(middle, found)
+        _draw_ratios(right, found)
         return figure
+
+
+def _draw_radii(axes: Axes, found: Sequence[tuple[str, float, float]]) -> None:
+    """Draw the radii of both bounds, one line an image."""
+    for place, (_, *ends) in enumerate(found):
+        axes.plot(ends, [place, place], color=BESIDE, zorder=1)
+    for column, bound, marker in ((1, "theorem2", "s"), (2, "spectral", "o")):
+        radii = [each[column] for each in found]
+        axes.scatter(radii, range(len(radii)), color=BOUNDS[bound], marker=marker, label=BOUND_NAMES[bound], zorder=2)
+    axes.set_yticks(range(len(found)), [image.partition("_")[0] for image, *_ in found], fontsize=8)
+    axes.set_ylabel("photograph (its ImageNet class), by ratio")
+    axes.set_xlabel(RADIUS_LABEL)
+    axes.set_xlim(left=0)
+    axes.set_title("radius at which half of the top fifth is certified", fontsize=10)
+    axes.set_ylim(-0.6, len(found) + 0.6)
+    axes.legend(frameon=False, loc="upper right")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_ratios(axes: Axes, found: Sequence[tuple[str, float, float]]) -> None:
+    """Draw the ratio of the radii of each image, and a line at their median."""
+    ratios = [spectral / paper for _, paper, spectral in found]
+    axes.scatter(ratios, range(len(ratios)), color=BOUNDS["spectral"], zorder=2)
+    if ratios:
+        median = statistics.median(ratios)
+        axes.axvline(median, color=BESIDE, linestyle="--", zorder=1)
+        axes.text(median, len(ratios) - 0.4, f" median {median:.2f}", va="bottom")
+    axes.set_yticks(range(len(found)), [])
+    axes.set_xlim(left=0)
+    axes.set_ylim(-0.6, len(found) + 0.6)
+    axes.set_xlabel("spectral radius divided by that of Theorem 2")
+    axes.set_title("ratio", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _half_radii(rows: Sequence[Row]) -> tuple[list[str], list[float], list[float]]:

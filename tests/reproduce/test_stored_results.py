@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 from stored_results import RESULTS, ROWS_ARE_HERE, rows
 
+from captum_certified.exceptions import InvalidInputError
 from captum_certified.reproduce import EXPERIMENTS
 from captum_certified.reproduce.certificate_rows import peak_rows, reached_at
 from captum_certified.reproduce.experiment import distinct, where
+from captum_certified.reproduce.margin_figure import margin_figure
 
 CERTIFICATES = (RESULTS / "certificates.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.skipif(not ROWS_ARE_HERE, reason="the source archive has no rows")
@@ -203,3 +205,37 @@ def test_the_text_of_the_denoiser_has_the_numbers_of_the_rows():
     for name in ("plain", "margin"):
         pairs = zip(column(best, "0.05", name), column(behind, "0.05", name), strict=True)
         assert with_interval([after - before for before, after in pairs]) in page
+
+
+# -- the figure of margins ------------------------------------------------------------------------------------------
+
+
+def margins_of(page):
+    """The margins of each photograph at ρ = 0.05 that the figure of a page shows: of the models, and of the sham."""
+
+    def labelled(images, values):
+        return {image.partition("_")[0]: value for image, value in zip(images, values, strict=True)}
+
+    if page == "worth":
+        images = by_image("worth", model=NETWORK)
+        shown = {NETWORK: labelled(images, column(images, "0.05", "margin"))}
+        return shown, {"a fixed bump": labelled(images, bump_margins(images))}
+    alone, behind = (by_image("denoising", model=model) for model in (NETWORK, BEHIND))
+    pairs = (("alone", alone), ("behind the denoiser", behind))
+    shown = {name: labelled(images, column(images, "0.05", "margin")) for name, images in pairs}
+    return shown, {"a fixed bump, on the map behind the denoiser": labelled(behind, bump_margins(behind))}
+
+
+@pytest.mark.parametrize("page", ["worth", "denoising"])
+def test_the_figure_of_margins_has_a_mark_for_each_row(page):
+    margins, sham = margins_of(page)
+    [axes] = margin_figure(margins, sham=sham, radius=0.05).axes
+    names = [text.get_text() for text in axes.get_yticklabels()][1:]
+    for of, points in zip({**margins, **sham}.values(), axes.collections[::2], strict=True):
+        assert [tuple(point) for point in points.get_offsets()] == [(of[name], names.index(name) + 1) for name in names]
+    assert [text.get_text() for text in axes.get_figure().legends[0].texts] == [*margins, *sham]
+
+
+def test_a_figure_of_margins_needs_the_same_images():
+    with pytest.raises(InvalidInputError, match="the same two or more images"):
+        margin_figure({"one": {"cat": 0.1, "dog": 0.2}, "other": {"cat": 0.1}}, sham={}, radius=0.05)
