@@ -1,7 +1,9 @@
 """Robust Attribution Regularization: every data set at its smallest, and what the stored record says."""
 
 import copy
+import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,3 +152,73 @@ def test_the_wasserstein_objective_is_as_stable_as_ig_norm_on_digits(trained_on_
 
 def test_adversarial_training_of_digits_resists_attacks_on_the_class(trained_on_digits):
     assert trained_on_digits["adversarial"]["attacked"] >= trained_on_digits["natural"]["attacked"] + 0.15
+
+
+# -- the published record ---------------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "results" / "rar.md").read_text()
+RECORDS = {name: json.loads((DOCS / "results" / f"{name}.json").read_text()) for name in ("rar", "rar-pneumonia")}
+LOSSES = ["natural", "adversarial", "IG-NORM", "IG-SUM-NORM", "Wasserstein"]
+SHOWN = ("accuracy", "attacked", "intersection", "correlation", "worst_class")
+
+
+def rows(name):
+    """The rows of a stored table, with numbers where there are numbers."""
+    with (DOCS / "results" / f"{name}.csv").open() as file:
+        found = list(csv.DictReader(file))
+    return [{c: t if c == "loss" else float(t) for c, t in row.items()} for row in found]
+
+
+def cell(values):
+    return f"{values['mean']:.3f} ({values['lowest']:.3f}–{values['highest']:.3f})"
+
+
+def table_of(name):
+    summary = RECORDS[name]["summary"]
+    return [f"| {loss} | " + " | ".join(cell(summary[loss][measure]) for measure in SHOWN) + " |" for loss in LOSSES]
+
+
+def test_the_tables_of_the_page_are_those_of_the_records():
+    starts = tuple(f"| {loss} |" for loss in LOSSES)
+    found = [line for line in PAGE.splitlines() if line.startswith(starts)]
+    assert found == table_of("rar") + table_of("rar-pneumonia")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_record_is_the_summary_of_its_table(name):
+    record, experiment = RECORDS[name], EXPERIMENTS["rar"].on("mnist" if name == "rar" else "pneumonia")
+    summary = experiment.summary(rows(name))
+    for loss in LOSSES:
+        for measure, values in record["summary"][loss].items():
+            assert summary[loss][measure] == pytest.approx(values), (loss, measure)
+    settings = json.loads(json.dumps(experiment.settings("cpu")))
+    assert {**settings, "material": record["settings"]["material"]} == record["settings"]
+    assert len(rows(name)) == 15
+    assert {row["explained_right"] for row in rows(name)} == {48.0}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_wasserstein_objective_bounds_the_penalty_of_ig_norm(name):
+    """N(ε) ≤ γ ε² + P(γ), for the means over 96 images of every trained network."""
+    settings = RECORDS[name]["settings"]
+    cost = float(settings["losses"]["Wasserstein"].partition("cost=")[2].partition(",")[0])
+    for row in rows(name):
+        assert row["in_ball"] <= cost * settings["radius"] ** 2 + row["penalty"], row
+
+
+def test_the_objectives_raise_in_and_cc_on_mnist():
+    summary = RECORDS["rar"]["summary"]
+    for loss in ("IG-NORM", "IG-SUM-NORM", "Wasserstein"):
+        assert summary[loss]["intersection"]["change"] > 0.02
+        assert summary[loss]["correlation"]["change"] > 0.02
+        assert summary[loss]["correlation"]["lowest"] > summary["natural"]["correlation"]["highest"]
+    assert max(LOSSES, key=lambda loss: summary[loss]["attacked"]["mean"]) == "adversarial"
+    within = summary["Wasserstein within the interval of IG-NORM"]
+    assert all(within[measure]["within"] for measure in ("attacked", "intersection", "correlation"))
+
+
+def test_two_losses_end_with_a_constant_class_on_chest_x_rays():
+    summary = RECORDS["rar-pneumonia"]["summary"]
+    constant = [loss for loss in LOSSES if summary[loss]["worst_class"]["highest"] == 0]
+    assert constant == ["adversarial", "IG-SUM-NORM"]
