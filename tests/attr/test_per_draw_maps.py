@@ -1,6 +1,7 @@
 """Every per-draw map is compared with its literal version, on magnitudes with ties, zeros and extreme values."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from explainers import EXPLAINERS, portion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import GateNet
+from test_sign import CLASSES
 from torch.testing import assert_close
 
+import captum_certified
 from captum_certified import RelaxedSparsifiedSmoothGrad, ScaledSmoothGrad, SparsifiedSmoothGrad
 
 explainers = pytest.mark.parametrize("name", list(EXPLAINERS))
@@ -28,6 +31,19 @@ def assert_literal(name, magnitudes):
     tolerance = 1e-6 if torch.as_tensor(magnitudes).dtype == torch.float32 else 1e-14
     assert_close(values.double(), torch.from_numpy(expected), rtol=tolerance, atol=0)
     assert values.dtype == torch.bool or values.dtype == torch.as_tensor(magnitudes).dtype
+
+
+def test_every_map_that_can_be_certified_is_listed():
+    public = [getattr(captum_certified, name) for name in captum_certified.__all__]
+    classes = [c for c in public if isinstance(c, type) and issubclass(c, captum_certified.attr.SmoothedAttribution)]
+    certifiable = {c.__name__ for c in classes if c.noise_law == "gaussian"} - {"SmoothedAttribution"}
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "maps.md").read_text(encoding="utf-8")
+    lists = {
+        "EXPLAINERS in tests/explainers.py": {type(e.make(METHOD)).__name__ for e in EXPLAINERS.values()},
+        "CLASSES in tests/attr/test_sign.py": {c.__name__ for c in CLASSES},
+        "the table in docs/guide/maps.md": {name for name in certifiable if f"| `{name}` |" in guide},
+    }
+    assert {place: missing for place, listed in lists.items() if (missing := certifiable - listed)} == {}
 
 
 @explainers
