@@ -25,6 +25,28 @@ def test_a_record_is_the_summary_of_its_rows(record):
     assert json.loads(json.dumps(experiment.summary(rows(record.stem)))) == stored
 
 
+def test_the_table_of_the_benchmark_has_the_means_of_its_images():
+    measured = rows("benchmark")
+    page = (RESULTS / "benchmark.md").read_text(encoding="utf-8")
+    cells = dict.fromkeys((row["method"], row["sigma"]) for row in measured)
+    for method, sigma in cells:
+        own = where(measured, method=method, sigma=sigma)
+        margins = [row["margin_0.05"] for row in own]
+        half = stats.t.ppf(0.975, len(own) - 1) * stdev(margins) / len(own) ** 0.5
+        shown = (fmean(row["own_0.05"] for row in own), fmean(row["plain_0.05"] for row in own))
+        margin = f"{fmean(margins):+.2f} ± {half:.2f}".replace("-", "−")
+        name = method.replace("sham: ", "sham, ")
+        line = f"| {name} | {sigma} | {len(own)} × {own[0]['draws']} | {shown[0]:.2f} | {shown[1]:.2f} | {margin} |"
+        assert line in page, line
+    # The shams: nobody can be steadier than a constant, and the edge detector is steadier than all methods.
+    steadiness = {
+        method: fmean(row["sensitivity_max"] for row in where(measured, method=method)) for method, _ in cells
+    }
+    assert sorted(steadiness, key=steadiness.get)[:2] == ["sham: constant", "sham: edges"]
+    edges = [row["margin_0.05"] for row in where(measured, method="sham: edges")]
+    assert fmean(edges) + 2 * stdev(edges) / len(edges) ** 0.5 < 0
+
+
 @pytest.mark.parametrize("name", ["sparsified", "relaxed", "unclipped"])
 def test_the_tables_over_sigma_have_the_numbers_of_their_rows(name):
     measured = rows(name)
