@@ -58,7 +58,7 @@ class Material:
     device: str = "cpu"
 
     def identity(self, uses: Sequence[str]) -> dict[str, str]:
-        """Return a digest for each name in ``uses``, which are those of :attr:`Experiment.uses`.
+        """Return a digest for each name in ``uses``, the names in ``Experiment.uses``.
 
         An experiment reuses the rows that it stored in an earlier run only if these digests are unchanged.
         """
