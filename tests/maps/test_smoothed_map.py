@@ -439,8 +439,8 @@ def test_draws_of_minus_2_and_3_are_refused_unless_only_their_mean_is_given():
         for norm in (None, 18.0):
             with pytest.raises(InvalidInputError, match="take magnitudes of signed draws, and divide every draw by"):
                 SmoothedMap.from_mean(mean, n_samples=1000, stdevs=1.0, max_squared_norm=norm, **{name: value})
-    # The means alone are those of draws in [0, 1] too, so they are taken on the caller's word.
-    assert "on your word" in SmoothedMap.from_mean.__doc__
+    # The means alone are those of draws in [0, 1] too, so the docstring says who is responsible for the draws.
+    assert "it remains your task to make sure that all draws lie in [0, 1]" in SmoothedMap.from_mean.__doc__
     assert not SmoothedMap.from_mean(mean, n_samples=1000, stdevs=1.0).binary
 
 

@@ -126,7 +126,7 @@ def test_a_report_has_the_outlines_of_its_example(tmp_path):
     for example, (name, lines) in enumerate([("regions", "M9 0V28M18 0V28M27 0V28"), ("cells", "M14 0V28M0 14H28")]):
         report(one, tmp_path / "page.html", image=image(rows=2, channels=3), example=example)
         page = (tmp_path / "page.html").read_text()
-        assert f'<svg id="outlines" viewBox="0 0 28 28" aria-hidden="true"><path d="{lines}"/></svg>' in page
+        assert f'<svg id="outlines" viewBox="0 0 28 28" aria-hidden="true"><path id="cells" d="{lines}"/></svg>' in page
         assert f"most salient {name} of the smoothed map" in page
     report(certificate(None), tmp_path / "page.html", image=image(channels=3))
     assert '<svg id="outlines"' not in (tmp_path / "page.html").read_text()
