@@ -1,7 +1,7 @@
 """The base class of attacks on explanations, the arguments that all attacks take, and the method ``perturb``."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
@@ -66,6 +66,7 @@ class ExplanationAttack(Perturbation):
 
     Attributes:
         takes_gradients: Whether the search differentiates the map.
+        refused_objectives: For each objective that the search cannot follow, the error that says so.
         attacked_method: The attribution. :func:`~captum_certified.attribution_robustness` reads this attribute to find
             out whether the attack is on the explanation that it measures.
 
@@ -74,6 +75,7 @@ class ExplanationAttack(Perturbation):
     """
 
     takes_gradients: ClassVar[bool] = True
+    refused_objectives: ClassVar[Mapping[str, str]] = {}
     attack: Callable[..., AttackResult]
 
     def __init__(
@@ -95,6 +97,8 @@ class ExplanationAttack(Perturbation):
                 f"Expected `attribution_method` to be a Captum attribution, got {attribution_method!r}."
             )
         check_objective(objective)
+        if objective in self.refused_objectives:
+            raise InvalidInputError(self.refused_objectives[objective])
         self.ball_class = ball_named(norm)
         check_bounds(lower_bound, upper_bound)
         if self.takes_gradients and objective != "random":

@@ -1,6 +1,7 @@
 """An attack on explanations that only asks for explanations and predicted classes, and takes no gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from captum.attr import Attribution
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from captum_certified._captum import MethodArguments, Target
 from captum_certified.checks import checked_integer
-from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.attacked_explanation import AttackedExplanation
 from captum_certified.robust.base import AttackArguments, ExplanationAttack, checked_seed, perturb_by
 from captum_certified.robust.objectives import Reference
@@ -30,9 +30,8 @@ class BlackBoxAttack(ExplanationAttack):
     A query is one perturbed input, of which the attack sees the map and the predicted class. The attack is a random
     search: it moves the best point so far in a random direction, projects it to the ball, and keeps the new point
     unless the objective is smaller there or the class has changed. Moves grow after a success and shrink after a
-    failure. The
-    input itself is the first query, so ``succeeded`` of :class:`AttackResult` is always true. ``queries`` says how many
-    queries each example took.
+    failure. The input itself is the first query, so ``succeeded`` of :class:`AttackResult` is always true. ``queries``
+    says how many queries each example took.
 
     The attack needs no gradient of the map, so it accepts any Captum attribution, and networks whose ReLUs cannot be
     replaced by a surrogate. Where a gradient exists, :class:`InterpretationAttack` needs far fewer computations.
@@ -67,6 +66,9 @@ class BlackBoxAttack(ExplanationAttack):
     """
 
     takes_gradients = False
+    refused_objectives: ClassVar[Mapping[str, str]] = {
+        "random": "Expected an `objective` to search by, got 'random'; InterpretationAttack has it.",
+    }
 
     def __init__(
         self,
@@ -78,8 +80,6 @@ class BlackBoxAttack(ExplanationAttack):
         lower_bound: float = float("-inf"),
         upper_bound: float = float("inf"),
     ) -> None:
-        if objective == "random":
-            raise InvalidInputError("Expected an `objective` to search by, got 'random'; InterpretationAttack has it.")
         super().__init__(
             forward_func,
             attribution_method,

@@ -1,19 +1,17 @@
 """An attack on explanations that takes one step along the gradient of the objective."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import ClassVar
 
-from captum.attr import Attribution
 from torch import Tensor
 
 from captum_certified._captum import MethodArguments, Target
-from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.attacked_explanation import AttackedExplanation
 from captum_certified.robust.base import AttackArguments, ExplanationAttack, checked_seed, perturb_by
 from captum_certified.robust.interpretation_attack import GradientAscent
 from captum_certified.robust.objectives import Reference
 from captum_certified.robust.random_starts import CleanStarts
 from captum_certified.robust.result import AttackResult
-from captum_certified.robust.surrogate import AUTO, SurrogateBeta
 from captum_certified.robust.threat_models import Ball
 
 __all__ = ["FastGradientAttack"]
@@ -56,31 +54,10 @@ class FastGradientAttack(ExplanationAttack):
         (True, [2, 2])
     """
 
-    def __init__(
-        self,
-        forward_func: Callable[..., Tensor],
-        attribution_method: Attribution,
-        *,
-        objective: str = "top_k",
-        norm: str = "L2",
-        lower_bound: float = float("-inf"),
-        upper_bound: float = float("inf"),
-        surrogate_beta: SurrogateBeta = AUTO,
-    ) -> None:
-        if objective in _WITHOUT_A_STEP:
-            raise InvalidInputError(
-                f"Expected an `objective` to step along, got {objective!r}, {_WITHOUT_A_STEP[objective]}; "
-                "InterpretationAttack has it."
-            )
-        super().__init__(
-            forward_func,
-            attribution_method,
-            objective=objective,
-            norm=norm,
-            lower_bound=lower_bound,
-            upper_bound=upper_bound,
-            surrogate_beta=surrogate_beta,
-        )
+    refused_objectives: ClassVar[Mapping[str, str]] = {
+        name: f"Expected an `objective` to step along, got {name!r}, {reason}; InterpretationAttack has it."
+        for name, reason in _WITHOUT_A_STEP.items()
+    }
 
     def attack(
         self,

@@ -1,6 +1,7 @@
 """The attack of Ghorbani, Abid and Zou, and the L2-projected variant that Levine et al. use as a baseline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from captum.attr import Attribution
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from captum_certified._captum import MethodArguments, Target
 from captum_certified.checks import checked_number
-from captum_certified.exceptions import InvalidInputError
 from captum_certified.robust.attacked_explanation import AttackedExplanation
 from captum_certified.robust.base import AttackArguments, ExplanationAttack, checked_seed, perturb_by
 from captum_certified.robust.objectives import Reference
@@ -52,6 +52,10 @@ class GhorbaniAttack(ExplanationAttack):
         True
     """
 
+    refused_objectives: ClassVar[Mapping[str, str]] = {
+        "random": "Expected an `objective` to search by, got 'random'. Use InterpretationAttack for it."
+    }
+
     def __init__(
         self,
         forward_func: Callable[..., Tensor],
@@ -63,10 +67,6 @@ class GhorbaniAttack(ExplanationAttack):
         upper_bound: float = float("inf"),
         surrogate_beta: SurrogateBeta = AUTO,
     ) -> None:
-        if objective == "random":
-            raise InvalidInputError(
-                "Expected an `objective` to search by, got 'random'. Use InterpretationAttack for it."
-            )
         super().__init__(
             forward_func,
             attribution_method,
