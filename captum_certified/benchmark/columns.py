@@ -10,7 +10,7 @@ from scipy.stats import t
 
 from captum_certified.storage import Json, JsonObject
 
-__all__ = ["Column", "Mean", "columns_of"]
+__all__ = ["Column", "Mean", "columns_of", "half_width"]
 
 _LEVEL = 0.95
 Kind: TypeAlias = Literal["proved", "left", "points", "share", "number"]
@@ -42,8 +42,17 @@ class Mean:
         if not known:
             return None
         mean, n = statistics.fmean(known), len(known)
-        spread = statistics.stdev(known) / math.sqrt(n) if n > 1 else None
-        return cls(mean, None if spread is None else float(t.ppf((1 + _LEVEL) / 2, n - 1)) * spread, n)
+        return cls(mean, half_width(known) if n > 1 else None, n)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % t-interval of the mean of at least two numbers.
+
+    Example:
+        >>> half_width([1.0, 3.0])
+        12.706204736...
+    """
+    return float(t.ppf((1 + _LEVEL) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from captum_certified import Certifier, SmoothedMap, SparsifiedSmoothGrad, sample_many
+from captum_certified.benchmark.columns import half_width
 from captum_certified.reproduce.certificate_rows import draw_bars, finish_over_values, offsets
 from captum_certified.reproduce.experiment import (
     PRINTED_MODEL,
@@ -119,9 +120,7 @@ def _more_than_ours(rows: Sequence[Row]) -> tuple[float, float]:
     """Return the mean over images of the difference of both methods, and half the length of its 95 % interval."""
     ours = {row["image"]: number(row, "certified") for row in where(rows, method="ours")}
     more = [number(row, "certified") - ours[row["image"]] for row in where(rows, method="Anani et al.")]
-    spread = statistics.stdev(more) if len(more) > 1 else 0.0
-    half = float(stats.t.ppf(0.975, max(1, len(more) - 1))) * spread / len(more) ** 0.5
-    return statistics.fmean(more), half
+    return statistics.fmean(more), half_width(more) if len(more) > 1 else 0.0
 
 
 def holm_decided(

@@ -1,12 +1,11 @@
 """A figure of margins: one row for each photograph, with a mark for each model, and their means."""
 
-import math
 import statistics
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
-from scipy import stats
 
+from captum_certified.benchmark.columns import half_width
 from captum_certified.exceptions import InvalidInputError
 from captum_certified.visualization.colours import BESIDE, KINDS
 
@@ -58,7 +57,7 @@ def margin_figure(
     for number, ((name, of), (color, marker)) in enumerate(zip(shown.items(), styles, strict=True)):
         values = [of[image] for image in order]
         axes.scatter(values, range(1, len(order) + 1), color=color, marker=marker, label=name, zorder=2)
-        mean, half = statistics.fmean(values), _half_width(values)
+        mean, half = statistics.fmean(values), half_width(values)
         height = -0.3 * number
         axes.plot([mean - half, mean + half], [height, height], color=color, linewidth=2, zorder=1)
         axes.scatter([mean], [height], color=color, marker=marker, edgecolor="black", zorder=2)
@@ -73,8 +72,3 @@ def margin_figure(
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(shown), frameon=False)
     return figure
-
-
-def _half_width(values: list[float]) -> float:
-    """Return half the length of the 95 % t-interval of the mean."""
-    return float(stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values)))

@@ -3,14 +3,14 @@
 import copy
 import functools
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 import torch
 from matplotlib.figure import Figure
-from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from captum_certified.benchmark.columns import half_width
 from captum_certified.reproduce.experiment import Experiment, Part, Row, Scale, numbers, where
 from captum_certified.reproduce.losses_compared import (
     integrated_gradients_under_attack,
@@ -30,7 +30,6 @@ __all__ = ["RobustAttributions"]
 _BATCH = 64
 _FIRST_RATE, _RATE, _DECAY = 1e-3, 2e-3, 0.4  # of Adam, first in the natural training; the factor of each further epoch
 _SEARCH_SEED = 0  # of the attacks and searches in the measurement
-_CONFIDENCE = 0.95
 _DEFAULT = "mnist"
 _MEASURES = {
     "accuracy": "accuracy",
@@ -105,7 +104,7 @@ def _compared(rows: Sequence[Row], measure: str) -> dict[str, Json]:
     ours, theirs = (numbers(where(rows, loss=name), measure) for name in ("Wasserstein", "IG-NORM"))
     if len(theirs) < 2:
         return {"lowest": None, "highest": None, "within": None}
-    half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(theirs) - 1)) * stdev(theirs) / len(theirs) ** 0.5
+    half = half_width(theirs)
     low, high = fmean(theirs) - half, fmean(theirs) + half
     return {"lowest": low, "highest": high, "within": low <= fmean(ours) <= high}
 
