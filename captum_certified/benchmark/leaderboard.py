@@ -123,11 +123,11 @@ class Leaderboard:
         chosen = [
             i for i, c in enumerate(columns) if c.higher_is_better is not None and c.radius in (None, self.radius)
         ]
-        found = []
-        for row in self.rows:
+        found, rows = [], self.rows
+        for row in rows:
             if not row["sham"]:
                 continue
-            peers = [one for one in self.rows if all(one[name] == row[name] for name in ("map", "sigma", "groups"))]
+            peers = [one for one in rows if all(one[name] == row[name] for name in ("map", "sigma", "groups"))]
             ranks = {columns[i].title: _rank(row.means[i], [p.means[i] for p in peers], columns[i]) for i in chosen}
             found.append((row, ranks))
         return found
