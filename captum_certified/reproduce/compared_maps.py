@@ -1,6 +1,7 @@
 """The explanations that the attack figures compare on CIFAR-10, the attack, and the measurement after the attack."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -169,18 +170,8 @@ def attacked(
     attack = InterpretationAttack(
         networks.guide, explanation.explainer, objective=objective, surrogate_beta=networks.beta, **PIXEL_RANGE
     )
-    arguments = dict(explanation.arguments)
-    return attack.attack(
-        images,
-        radius,
-        k=K,
-        step_num=steps,
-        n_restarts=restarts,
-        target=arguments.pop("target"),
-        keep_class=keep_class,
-        attribution_kwargs=arguments,
-        seed=_ATTACK_SEED,
-    )
+    search = functools.partial(attack.attack, n_restarts=restarts, keep_class=keep_class)
+    return _result(search, explanation, images, radius=radius, steps=steps)
 
 
 def signed(
@@ -190,8 +181,14 @@ def signed(
     attack = GhorbaniAttack(
         networks.guide, explanation.explainer, norm="L2", surrogate_beta=networks.beta, **PIXEL_RANGE
     )
+    return _result(attack.attack, explanation, images, radius=radius, steps=steps)
+
+
+def _result(
+    attack: Callable[..., AttackResult], explanation: Explanation, images: Tensor, *, radius: float, steps: int
+) -> AttackResult:
     arguments = dict(explanation.arguments)
-    return attack.attack(
+    return attack(
         images,
         radius,
         k=K,
