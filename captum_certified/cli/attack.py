@@ -11,10 +11,8 @@ from captum_certified.cli.options import (
     Commands,
     Group,
     HelpFormatter,
-    add_denoiser,
-    add_exif,
     add_explanation,
-    add_model,
+    add_image_model,
     add_verbosity,
 )
 from captum_certified.cli.output import (
@@ -47,10 +45,7 @@ def add_to(commands: Commands) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
-    model = parser.add_argument_group("model")
-    add_model(model)
-    add_denoiser(model)
-    add_exif(model)
+    add_image_model(parser)
     add_explanation(parser.add_argument_group("explanation and certificate"))
     _add_attack(parser.add_argument_group("attack"))
     _add_output(parser.add_argument_group("output"))

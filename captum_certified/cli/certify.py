@@ -16,10 +16,8 @@ from captum_certified.cli.options import (
     Commands,
     Group,
     HelpFormatter,
-    add_denoiser,
-    add_exif,
     add_explanation,
-    add_model,
+    add_image_model,
     add_verbosity,
 )
 from captum_certified.cli.output import (
@@ -66,10 +64,7 @@ def add_to(commands: Commands) -> None:
         help="image files, .npy or .pt arrays, or folders; images in a folder, at any depth, are taken in the order of "
         "their names; with a folder, a summary table and figure are written",
     )
-    model = parser.add_argument_group("model")
-    add_model(model)
-    add_denoiser(model)
-    add_exif(model)
+    add_image_model(parser)
     explanation = parser.add_argument_group("explanation and certificate")
     add_explanation(explanation)
     explanation.add_argument(

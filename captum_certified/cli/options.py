@@ -25,9 +25,9 @@ __all__ = [
     "Commands",
     "Group",
     "HelpFormatter",
-    "add_denoiser",
     "add_exif",
     "add_explanation",
+    "add_image_model",
     "add_method_options",
     "add_model",
     "add_verbosity",
@@ -93,7 +93,7 @@ def add_model(group: Group, *, required: bool = True) -> None:
     group.add_argument("--dtype", choices=_DTYPES, default="float32", help="precision of the model")
 
 
-def add_denoiser(group: Group) -> None:
+def _add_denoiser(group: Group) -> None:
     """Add the option for a denoiser in front of the model."""
     group.add_argument(
         "--denoiser",
@@ -111,6 +111,14 @@ def add_exif(group: Group) -> None:
         action="store_true",
         help="turn pictures as their EXIF orientation says; without this option they are read as they are stored",
     )
+
+
+def add_image_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options for a model of images, for a denoiser in front of it, and for turning pictures upright."""
+    group = parser.add_argument_group("model")
+    add_model(group)
+    _add_denoiser(group)
+    add_exif(group)
 
 
 def add_explanation(group: Group) -> None:

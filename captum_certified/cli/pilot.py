@@ -12,10 +12,8 @@ from captum_certified.cli.options import (
     Commands,
     Group,
     HelpFormatter,
-    add_denoiser,
-    add_exif,
+    add_image_model,
     add_method_options,
-    add_model,
     add_verbosity,
 )
 from captum_certified.cli.output import check_json, text_stream, write_json
@@ -45,10 +43,7 @@ def add_to(commands: Commands) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, arrays, or folders of them")
-    model = parser.add_argument_group("model")
-    add_model(model)
-    add_denoiser(model)
-    add_exif(model)
+    add_image_model(parser)
     _add_settings(parser.add_argument_group("settings to try"))
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", help="write the table as JSON after every row; - is standard output")
